@@ -1,0 +1,126 @@
+// Transmission Control Protocol segments: RFC 9293 (header, options), RFC 7323 (window scale, timestamps), RFC 2018 (SACK).
+// No state, no I/O, no allocation.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "base/bytes.hpp"
+#include "base/expected.hpp"
+#include "wire/address.hpp"
+#include "wire/parse_error.hpp"
+
+namespace iopkt::wire {
+
+/// A sequence number. Arithmetic is modulo 2^32 (RFC 9293 section 3.4); the order only means something between numbers
+/// less than 2^31 apart and is not transitive: never sort by it, never use it as a key of an ordered container.
+struct SeqNum {
+  std::uint32_t value{};
+
+  friend constexpr SeqNum operator+(SeqNum a, std::uint32_t n) { return {a.value + n}; }
+  friend constexpr SeqNum operator-(SeqNum a, std::uint32_t n) { return {a.value - n}; }
+  /// How far `a` is after `b`; negative when it is before.
+  friend constexpr std::int32_t operator-(SeqNum a, SeqNum b) { return static_cast<std::int32_t>(a.value - b.value); }
+  constexpr SeqNum& operator+=(std::uint32_t n) { return value += n, *this; }
+  constexpr SeqNum& operator-=(std::uint32_t n) { return value -= n, *this; }
+  friend constexpr bool operator==(SeqNum, SeqNum) = default;
+  friend constexpr bool operator<(SeqNum a, SeqNum b) { return a - b < 0; }
+  friend constexpr bool operator<=(SeqNum a, SeqNum b) { return a - b <= 0; }
+  friend constexpr bool operator>(SeqNum a, SeqNum b) { return b < a; }
+  friend constexpr bool operator>=(SeqNum a, SeqNum b) { return b <= a; }
+};
+
+enum TcpFlag : std::uint8_t { fin = 1, syn = 2, rst = 4, psh = 8, ack = 16, urg = 32, ece = 64, cwr = 128 };
+
+/// Received bytes [left, right) that the cumulative acknowledgment does not cover.
+struct SackBlock {
+  SeqNum left{}, right{};
+  friend constexpr bool operator==(const SackBlock&, const SackBlock&) = default;
+};
+
+struct TcpTimestamps {
+  std::uint32_t value{}, echo{};  ///< TSval, TSecr
+  friend constexpr bool operator==(const TcpTimestamps&, const TcpTimestamps&) = default;
+};
+
+struct TcpOptions {
+  std::optional<std::uint16_t> mss;
+  std::optional<std::uint8_t> window_scale;  ///< As sent, 0..255; RFC 7323 section 2.3 uses more than 14 as 14.
+  bool sack_permitted{};
+  std::optional<TcpTimestamps> timestamps;
+  std::array<SackBlock, 4> sack{};  ///< The first sack_count count, the others are zero.
+  std::uint8_t sack_count{};        ///< 0..4
+  friend constexpr bool operator==(const TcpOptions&, const TcpOptions&) = default;
+};
+
+struct TcpHeader {
+  Port src, dst;
+  SeqNum seq, ack;
+  std::uint8_t flags{};    ///< TcpFlag, or'ed
+  std::uint16_t window{};  ///< As sent: not scaled
+  std::uint16_t urgent{};
+  TcpOptions options;
+  friend constexpr bool operator==(const TcpHeader&, const TcpHeader&) = default;
+};
+
+/// Shape of a segment. Owns nothing and must not outlive its bytes.
+class TcpView {
+ public:
+  static constexpr std::size_t kMinHeaderLen = 20;
+  static constexpr std::size_t kMaxHeaderLen = 60;
+
+  /// Takes the whole of `bytes` as one segment.
+  /// Errors: truncated (shorter than 20 bytes, or than the data offset says); bad_length (data offset below 5).
+  /// What options hold is never an error (RFC 9293 section 3.1, MUST-7).
+  static Expected<TcpView, ParseError> parse(Bytes bytes) {
+    if (bytes.size() < kMinHeaderLen) return unexpected(ParseError::truncated);
+    const std::size_t len = std::size_t{load_u8(bytes, At::data_offset)} / 16 * 4;
+    if (len < kMinHeaderLen) return unexpected(ParseError::bad_length);
+    if (len > bytes.size()) return unexpected(ParseError::truncated);
+    return TcpView{bytes, len};
+  }
+
+  /// Decodes options too. Reading them stops at the end-of-list option and at the first length that is 0, 1 or reaches
+  /// over the header's end; what was read before counts. An option with another length than its kind has is skipped, as
+  /// are unknown kinds. Of an option that occurs twice, the last counts. A fifth SACK block does not fit into a header.
+  TcpHeader header() const;
+
+  Port src() const { return Port{load_be16(bytes_, At::src)}; }
+  Port dst() const { return Port{load_be16(bytes_, At::dst)}; }
+  SeqNum seq() const { return SeqNum{load_be32(bytes_, At::seq)}; }
+  SeqNum ack() const { return SeqNum{load_be32(bytes_, At::ack)}; }
+  std::uint8_t flags() const { return load_u8(bytes_, At::flags); }
+  std::uint16_t window() const { return load_be16(bytes_, At::window); }
+  std::uint16_t checksum() const { return load_be16(bytes_, At::checksum); }
+  std::uint16_t urgent() const { return load_be16(bytes_, At::urgent); }
+
+  std::size_t header_len() const { return header_len_; }
+  Bytes option_bytes() const { return bytes_.subspan(kMinHeaderLen, header_len_ - kMinHeaderLen); }
+  Bytes payload() const { return bytes_.subspan(header_len_); }
+
+  /// Offset of the checksum in the header.
+  static constexpr std::size_t kChecksumOffset = 16;
+
+ private:
+  struct At {
+    static constexpr std::size_t src = 0, dst = 2, seq = 4, ack = 8, data_offset = 12, flags = 13, window = 14,
+                                 checksum = kChecksumOffset, urgent = 18;
+  };
+  TcpView(Bytes bytes, std::size_t header_len) : bytes_(bytes), header_len_(header_len) {}
+  friend std::size_t encode(const TcpHeader& h, MutableBytes out);
+  Bytes bytes_;
+  std::size_t header_len_;
+};
+
+/// Length of the header that encode() writes: 20..60, a multiple of 4. SACK blocks that do not fit beside the other
+/// options (the fourth beside timestamps) are left out.
+std::size_t encoded_len(const TcpHeader& h);
+
+/// Writes `h` with a zero checksum to the front of `out`, which holds at least encoded_len(h) bytes; answers that length.
+/// Options come in the customary order with NOPs so that each lies aligned: MSS, SACK-permitted, timestamps, window
+/// scale, SACK.
+std::size_t encode(const TcpHeader& h, MutableBytes out);
+
+}  // namespace iopkt::wire
