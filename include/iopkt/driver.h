@@ -78,7 +78,10 @@ typedef struct iopkt_host {
   /* Attaches an interface; `info` is borrowed for the call. During `open` only. */
   int (*attach)(void *ctx, const struct iopkt_device_info *info, iopkt_interface **out);
   /* A frame whose pieces have at least `capacity` bytes of room together (each piece a cluster; the first has
-   * headroom in front). NULL: the pool is empty, drop and count. Only inside `receive`. */
+   * headroom in front). Every piece's len and all metadata are 0: the driver sets len of each piece that it filled, in
+   * order and without a gap, and frame->len; piece_count stays, the stack takes back pieces that are still empty. A
+   * driver may offer pieces[i].data only up to its capacity. capacity: 1..65600.
+   * NULL: the pool is empty, drop and count. Only inside `receive`. */
   iopkt_frame *(*alloc)(void *ctx, uint32_t capacity);
   /* Gives a frame back: one from alloc that was not handed on. Only inside `receive`/`transmit`. */
   void (*release)(void *ctx, iopkt_frame *frame);
