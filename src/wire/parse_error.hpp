@@ -13,6 +13,7 @@ enum class ParseError : std::uint8_t {
   bad_hardware,  ///< ARP: not Ethernet, or another address length.
   bad_protocol,  ///< ARP: not IPv4, or another address length.
   bad_type,      ///< Not the kind of thing that was asked for.
+  bad_pointer,   ///< IPv4 option: the pointer lies before the list.
 };
 
 constexpr std::string_view name(ParseError error) {
@@ -23,6 +24,7 @@ constexpr std::string_view name(ParseError error) {
     case ParseError::bad_hardware: return "bad_hardware";
     case ParseError::bad_protocol: return "bad_protocol";
     case ParseError::bad_type: return "bad_type";
+    case ParseError::bad_pointer: return "bad_pointer";
   }
   return "unknown";
 }
