@@ -1,0 +1,37 @@
+// Numbers that programs pass: the host's (Linux) for levels and options, QNX's for the options that Linux has not.
+// Sources: Linux asm-generic/socket.h, in.h, tcp.h; QNX sys/socket.h (SO_SETFIB, SO_TXPRIO, SO_VLANPRIO).
+#pragma once
+
+namespace iopkt::socket::num {
+
+inline constexpr int kAfInet = 2, kAfInet6 = 10;
+inline constexpr int kStream = 1, kDgram = 2, kRaw = 3;
+inline constexpr int kShutRead = 0, kShutWrite = 1, kShutBoth = 2;
+
+inline constexpr int kSolSocket = 1, kSolIp = 0, kSolTcp = 6, kSolUdp = 17, kSolRaw = 255, kSolIpv6 = 41;
+
+enum So : int {
+  so_debug = 1, so_reuseaddr = 2, so_type = 3, so_error = 4, so_dontroute = 5, so_broadcast = 6, so_sndbuf = 7,
+  so_rcvbuf = 8, so_keepalive = 9, so_oobinline = 10, so_no_check = 11, so_priority = 12, so_linger = 13,
+  so_bsdcompat = 14, so_reuseport = 15, so_passcred = 16, so_peercred = 17, so_rcvlowat = 18, so_sndlowat = 19,
+  so_rcvtimeo_old = 20, so_sndtimeo_old = 21, so_bindtodevice = 25, so_attach_filter = 26, so_detach_filter = 27,
+  so_timestamp_old = 29, so_acceptconn = 30, so_sndbufforce = 32, so_rcvbufforce = 33, so_timestampns_old = 35,
+  so_mark = 36, so_protocol = 38, so_domain = 39, so_rxq_ovfl = 40, so_peek_off = 42, so_busy_poll = 46,
+  so_incoming_cpu = 49, so_incoming_napi_id = 56, so_cookie = 57, so_zerocopy = 60,
+  so_setfib = 0x100a, so_txprio = 0x100b, so_vlanprio = 0x100c,
+};
+
+enum Ip : int {
+  ip_tos = 1, ip_ttl = 2, ip_hdrincl = 3, ip_options = 4, ip_recvopts = 6, ip_pktinfo = 8, ip_mtu_discover = 10,
+  ip_recverr = 11, ip_recvttl = 12, ip_recvtos = 13, ip_mtu = 14, ip_freebind = 15, ip_transparent = 19,
+  ip_recvorigdstaddr = 20, ip_minttl = 21, ip_bind_address_no_port = 24, ip_multicast_if = 32, ip_multicast_ttl = 33,
+  ip_multicast_loop = 34, ip_add_membership = 35, ip_drop_membership = 36, ip_local_port_range = 51,
+};
+
+enum Tcp : int {
+  tcp_nodelay = 1, tcp_maxseg = 2, tcp_cork = 3, tcp_keepidle = 4, tcp_keepintvl = 5, tcp_keepcnt = 6, tcp_syncnt = 7,
+  tcp_linger2 = 8, tcp_defer_accept = 9, tcp_window_clamp = 10, tcp_info = 11, tcp_quickack = 12, tcp_congestion = 13,
+  tcp_user_timeout = 18, tcp_fastopen = 23, tcp_notsent_lowat = 25,
+};
+
+}  // namespace iopkt::socket::num

@@ -1,0 +1,201 @@
+#include "socket/options.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+
+#include "socket/numbers.hpp"
+
+namespace iopkt::socket {
+namespace {
+
+using Field = std::int32_t SocketOptions::*;
+enum Rule : std::uint8_t {
+  plain = 0,
+  boolean = 1,      // anything but 0 is 1
+  read_only = 2,    // set: ENOPROTOOPT
+  byte_allowed = 4  // one byte is as good as an int (IPPROTO_IP)
+};
+
+struct Row {
+  int level, name;
+  Field field;
+  std::int32_t min, max;
+  std::uint8_t rule;
+  std::uint8_t kinds;  // bit per SocketKind
+};
+
+constexpr std::uint8_t bit(SocketKind kind) { return static_cast<std::uint8_t>(1u << static_cast<unsigned>(kind)); }
+constexpr std::uint8_t kAll = bit(SocketKind::tcp) | bit(SocketKind::udp) | bit(SocketKind::raw);
+constexpr std::uint8_t kTcp = bit(SocketKind::tcp);
+constexpr std::uint8_t kRaw = bit(SocketKind::raw);
+constexpr std::int32_t kAny = INT32_MAX;
+
+using S = SocketOptions;
+using namespace num;
+constexpr auto kRows = std::to_array<Row>({
+    {kSolSocket, so_debug, &S::debug, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_reuseaddr, &S::reuse_address, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_reuseport, &S::reuse_port, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_keepalive, &S::keepalive, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_broadcast, &S::broadcast, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_oobinline, &S::oob_inline, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_dontroute, &S::dont_route, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_no_check, &S::no_check, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_priority, &S::priority, 0, kAny, plain, kAll},
+    {kSolSocket, so_timestamp_old, &S::timestamp, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_timestampns_old, &S::timestamp_ns, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_mark, &S::mark, INT32_MIN, kAny, plain, kAll},
+    {kSolSocket, so_rxq_ovfl, &S::rxq_overflow, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_passcred, &S::pass_credentials, INT32_MIN, kAny, boolean, kAll},
+    {kSolSocket, so_busy_poll, &S::busy_poll, 0, kAny, plain, kAll},
+    {kSolSocket, so_peek_off, &S::peek_offset, -1, kAny, read_only, kAll},
+    {kSolSocket, so_zerocopy, &S::zerocopy, 0, 1, plain, kAll},
+    {kSolSocket, so_sndlowat, &S::send_low_water, 1, 1, read_only, kAll},
+    {kSolSocket, so_setfib, &S::fib, 0, 15, plain, kAll},
+    {kSolSocket, so_txprio, &S::txq_priority, 0, 65535, plain, kAll},
+    {kSolSocket, so_vlanprio, &S::vlan_priority, 0, 7, plain, kAll},
+    {kSolIp, ip_tos, &S::tos, 0, 255, byte_allowed, kAll},
+    {kSolIp, ip_ttl, &S::ttl, 1, 255, byte_allowed, kAll},
+    {kSolIp, ip_hdrincl, &S::header_included, INT32_MIN, kAny, boolean, kRaw},
+    {kSolIp, ip_recvopts, &S::receive_options, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_recvttl, &S::receive_ttl, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_recvtos, &S::receive_tos, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_pktinfo, &S::packet_info, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_mtu_discover, &S::mtu_discover, 0, 5, byte_allowed, kAll},
+    {kSolIp, ip_recverr, &S::receive_error, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_recvorigdstaddr, &S::receive_original_destination, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_freebind, &S::free_bind, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_minttl, &S::min_ttl, 0, 255, byte_allowed, kAll},
+    {kSolIp, ip_bind_address_no_port, &S::bind_no_port, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_multicast_ttl, &S::multicast_ttl, -1, 255, byte_allowed, kAll},
+    {kSolIp, ip_multicast_loop, &S::multicast_loop, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolTcp, tcp_nodelay, &S::no_delay, INT32_MIN, kAny, boolean, kTcp},
+    {kSolTcp, tcp_cork, &S::cork, INT32_MIN, kAny, boolean, kTcp},
+    {kSolTcp, tcp_quickack, &S::quick_ack, INT32_MIN, kAny, boolean, kTcp},
+    {kSolTcp, tcp_maxseg, &S::max_segment, 88, 32767, plain, kTcp},
+    {kSolTcp, tcp_keepidle, &S::keep_idle, 1, 32767, plain, kTcp},
+    {kSolTcp, tcp_keepintvl, &S::keep_interval, 1, 32767, plain, kTcp},
+    {kSolTcp, tcp_keepcnt, &S::keep_count, 1, 127, plain, kTcp},
+    {kSolTcp, tcp_syncnt, &S::syn_count, 1, 127, plain, kTcp},
+    {kSolTcp, tcp_linger2, &S::linger2, INT32_MIN, kAny, plain, kTcp},
+    {kSolTcp, tcp_defer_accept, &S::defer_accept, 0, kAny, plain, kTcp},
+    {kSolTcp, tcp_window_clamp, &S::window_clamp, 0, kAny, plain, kTcp},
+    {kSolTcp, tcp_user_timeout, &S::user_timeout_ms, 0, kAny, plain, kTcp},
+    {kSolTcp, tcp_notsent_lowat, &S::notsent_low_water, INT32_MIN, kAny, plain, kTcp},
+});
+
+const Row* find(SocketKind kind, int level, int name) {
+  for (const Row& row : kRows)
+    if (row.level == level && row.name == name && (row.kinds & bit(kind)) != 0) return &row;
+  return nullptr;
+}
+
+Result<std::int32_t> integer(Bytes value, bool byte_allowed_here) {
+  if (value.size() >= sizeof(std::int32_t)) {
+    std::int32_t number;
+    std::memcpy(&number, value.data(), sizeof number);
+    return number;
+  }
+  if (byte_allowed_here && value.size() == 1) return std::to_integer<std::int32_t>(value[0]);
+  return unexpected(Errno::inval);
+}
+
+// Linux doubles what is asked for, to pay for its bookkeeping, and shows the doubled value; programs rely on it.
+std::int32_t buffer_size(std::int32_t asked) {
+  const std::int64_t doubled = 2 * static_cast<std::int64_t>(std::max(asked, 0));
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(doubled, kRingMin, kRingMax));
+}
+
+std::string bytes_of(std::span<const std::int32_t> numbers) {
+  return {reinterpret_cast<const char*>(numbers.data()), numbers.size_bytes()};
+}
+
+}  // namespace
+
+Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, Bytes value, bool privileged,
+                 bool txprio_enabled) {
+  if (level == kSolSocket && (name == so_sndbuf || name == so_rcvbuf || name == so_sndbufforce || name == so_rcvbufforce)) {
+    if ((name == so_sndbufforce || name == so_rcvbufforce) && !privileged) return Errno::perm;
+    const auto number = integer(value, false);
+    if (!number) return number.error();
+    const bool send = name == so_sndbuf || name == so_sndbufforce;
+    (send ? options.send_buffer : options.receive_buffer) = buffer_size(*number);
+    return Errno::ok;
+  }
+  if (level == kSolSocket && name == so_linger) {
+    std::int32_t pair[2];
+    if (value.size() < sizeof pair) return Errno::inval;
+    std::memcpy(pair, value.data(), sizeof pair);
+    options.linger_on = pair[0] != 0;
+    options.linger_seconds = pair[1];
+    return Errno::ok;
+  }
+  if (level == kSolSocket && name == so_rcvlowat) {
+    const auto number = integer(value, false);
+    if (!number) return number.error();
+    // Linux: negative is "as much as there can be", 0 is 1.
+    options.receive_low_water = *number < 0 ? INT32_MAX : std::max(*number, 1);
+    return Errno::ok;
+  }
+  if (level == kSolSocket && name == so_bindtodevice) {
+    if (!privileged && !options.bind_device.empty()) return Errno::perm;
+    const auto* text = reinterpret_cast<const char*>(value.data());
+    options.bind_device.assign(text, strnlen(text, std::min<std::size_t>(value.size(), 15)));
+    return Errno::ok;
+  }
+  const Row* row = find(kind, level, name);
+  if (row == nullptr || (row->rule & read_only) != 0) return Errno::noprotoopt;
+  if (level == kSolSocket && name == so_txprio && !txprio_enabled) return Errno::opnotsupp;
+  if (level == kSolSocket && name == so_mark && !privileged) return Errno::perm;
+  auto number = integer(value, (row->rule & byte_allowed) != 0);
+  if (!number) return number.error();
+  if ((row->rule & boolean) != 0) {
+    options.*row->field = *number != 0;
+    return Errno::ok;
+  }
+  if (level == kSolIp && name == ip_ttl && *number == -1) *number = 0;  // back to the default
+  else if (level == kSolTcp && name == tcp_maxseg && *number == 0) *number = 0;
+  else if (level == kSolIp && name == ip_tos) *number &= 255;
+  else if (*number < row->min || *number > row->max) return Errno::inval;
+  if (level == kSolIp && name == ip_multicast_ttl && *number == -1) *number = 1;
+  if (level == kSolSocket && name == so_priority && !privileged && *number > 6) return Errno::perm;
+  options.*row->field = *number;
+  return Errno::ok;
+}
+
+Result<std::string> get_option(const SocketOptions& options, const SocketFacts& facts, int level, int name,
+                               std::size_t room) {
+  std::string answer;
+  const auto one = [&](std::int32_t number) { answer = bytes_of({&number, 1}); };
+  if (level == kSolSocket && name == so_sndbuf) one(options.send_buffer);
+  else if (level == kSolSocket && name == so_rcvbuf) one(options.receive_buffer);
+  else if (level == kSolSocket && name == so_rcvlowat) one(options.receive_low_water);
+  else if (level == kSolSocket && name == so_type) one(facts.type);
+  else if (level == kSolSocket && name == so_protocol) one(facts.protocol);
+  else if (level == kSolSocket && name == so_domain) one(facts.domain);
+  else if (level == kSolSocket && name == so_acceptconn) one(facts.accepting);
+  else if (level == kSolSocket && name == so_incoming_cpu) one(-1);
+  else if (level == kSolSocket && name == so_cookie)
+    answer.assign(reinterpret_cast<const char*>(&facts.cookie), sizeof facts.cookie);
+  else if (level == kSolSocket && name == so_linger) {
+    const std::int32_t pair[2] = {options.linger_on, options.linger_seconds};
+    answer = bytes_of(pair);
+  } else if (level == kSolSocket && name == so_bindtodevice) {
+    answer = options.bind_device;
+    if (!answer.empty()) answer.push_back('\0');
+  } else if (level == kSolIp && name == ip_mtu) {
+    if (facts.mtu == 0) return unexpected(Errno::notconn);
+    one(facts.mtu);
+  } else if (const Row* row = find(facts.kind, level, name)) {
+    one(options.*row->field);
+    if ((row->rule & byte_allowed) != 0 && room == 1) answer.resize(1);
+  } else {
+    return unexpected(Errno::noprotoopt);
+  }
+  if (answer.size() > room) answer.resize(room);
+  return answer;
+}
+
+}  // namespace iopkt::socket

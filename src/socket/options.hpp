@@ -1,0 +1,61 @@
+// What a program may set on a socket, as rows that set, get, bound and document each option.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.hpp"
+#include "base/time.hpp"
+#include "socket/errno.hpp"
+#include "wire/address.hpp"
+
+namespace iopkt::socket {
+
+inline constexpr std::uint32_t kRingMin = 4096;           ///< one page: the least a ring can be
+inline constexpr std::uint32_t kRingMax = 16u << 20;      ///< SO_SNDBUF/SO_RCVBUF are clamped to it
+inline constexpr std::uint32_t kSomaxconn = 4096;         ///< SOMAXCONN of the host's <sys/socket.h>
+
+/// Plain values of one socket; the initial value here is the default that a program sees.
+struct SocketOptions {
+  // SOL_SOCKET
+  std::int32_t reuse_address = 0, reuse_port = 0, keepalive = 0, broadcast = 0, oob_inline = 0, dont_route = 0;
+  std::int32_t debug = 0, no_check = 0, priority = 0, timestamp = 0, timestamp_ns = 0, mark = 0, rxq_overflow = 0;
+  std::int32_t linger_on = 0, linger_seconds = 0;
+  std::int32_t receive_low_water = 1, send_low_water = 1;
+  std::int32_t send_buffer = 0, receive_buffer = 0;  ///< bytes of the rings; 0 until the socket has them
+  std::int32_t fib = 0, txq_priority = 0, vlan_priority = 0;
+  std::int32_t busy_poll = 0, peek_offset = -1, pass_credentials = 0, zerocopy = 0;
+  std::string bind_device;
+  // IPPROTO_IP
+  std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
+  std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0, receive_options = 0;
+  std::int32_t bind_no_port = 0, receive_original_destination = 0;
+  std::int32_t multicast_ttl = 1, multicast_loop = 1;
+  std::uint32_t multicast_interface = 0;
+  // IPPROTO_TCP
+  std::int32_t no_delay = 0, cork = 0, quick_ack = 1, max_segment = 0, keep_idle = 7200, keep_interval = 75;
+  std::int32_t keep_count = 9, syn_count = 6, linger2 = 60, defer_accept = 0, window_clamp = 0, user_timeout_ms = 0;
+  std::int32_t notsent_low_water = -1, fastopen = 0;
+};
+
+enum class SocketKind : std::uint8_t { tcp, udp, raw };
+
+/// Sets one option. `privileged`: the client may do what CAP_NET_ADMIN or CAP_NET_RAW allows.
+/// Errors: noprotoopt (no such option here), inval (too short, out of range), perm, dom, opnotsupp.
+Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, Bytes value, bool privileged,
+                 bool txprio_enabled);
+
+/// What only the socket knows; options.cpp asks for it by name.
+struct SocketFacts {
+  SocketKind kind;
+  std::int32_t type = 0, protocol = 0, domain = 2, accepting = 0, mtu = 0;
+  std::uint64_t cookie = 0;
+};
+
+/// The option's value as getsockopt(2) shows it: at most `room` bytes, a longer value is cut off as Linux does.
+Result<std::string> get_option(const SocketOptions& options, const SocketFacts& facts, int level, int name,
+                               std::size_t room);
+
+}  // namespace iopkt::socket

@@ -1,0 +1,83 @@
+// Which ports are taken, over all shards: bind(2) and ephemeral ports (RFC 6056). One per transport protocol.
+//
+// Taken under a spin lock by requests (bind, connect, listen), never by a packet. A Binding is shared by the socket that
+// made it and by the connections that a listener accepted on it: the port is free when the last of them is gone.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/random.hpp"
+#include "base/spinlock.hpp"
+#include "socket/errno.hpp"
+#include "wire/address.hpp"
+
+namespace iopkt::socket {
+
+struct BindRequest {
+  wire::IpAddress address;  ///< unspecified: every local address
+  wire::Port port;          ///< 0: any free one
+  std::uint32_t user = 0;
+  bool reuse_address = false, reuse_port = false;
+  std::uint8_t fib = 0;
+};
+
+class PortTable;
+
+/// One claim to a port. Released by its destructor.
+class Binding {
+ public:
+  Binding(PortTable& table, const BindRequest& claim) : table_(table), claim_(claim) {}
+  ~Binding();
+  Binding(const Binding&) = delete;
+  Binding& operator=(const Binding&) = delete;
+
+  const BindRequest& claim() const { return claim_; }
+  wire::Port port() const { return claim_.port; }
+
+ private:
+  friend class PortTable;
+  PortTable& table_;
+  BindRequest claim_;
+  bool listening_ = false;
+};
+
+using BindingPtr = std::shared_ptr<Binding>;
+
+class PortTable {
+ public:
+  enum class Rules : std::uint8_t { tcp, udp };
+  /// Ports first..last are given out when none is asked for.
+  PortTable(Rules rules, std::uint16_t first, std::uint16_t last) : rules_(rules), first_(first), last_(last) {}
+
+  void set_ephemeral_range(std::uint16_t first, std::uint16_t last);
+
+  /// Claims a port. With port 0 one is chosen at random for which `suits` holds (a shard wants ports that hash to it).
+  /// Errors: addrinuse.
+  Result<BindingPtr> bind(BindRequest request, Random& random, const std::function<bool(wire::Port)>& suits = {});
+
+  /// listen(2) on a claim. Errors: addrinuse (another socket listens on an overlapping address of the port).
+  Errno start_listening(Binding& binding);
+  void stop_listening(Binding& binding);
+
+  /// setsockopt(SO_REUSEADDR) after bind.
+  void update(Binding& binding, bool reuse_address, bool reuse_port);
+
+  std::size_t size() const;
+
+ private:
+  friend class Binding;
+  bool conflicts(const BindRequest& wanted, const Binding* self) const;
+  void release(Binding& binding);
+
+  Rules rules_;
+  std::uint16_t first_, last_;
+  mutable SpinLock lock_;
+  std::unordered_map<std::uint16_t, std::vector<Binding*>> claims_;
+};
+
+}  // namespace iopkt::socket
