@@ -7,6 +7,8 @@
 #   daemon/main_v4.cpp       sbin/io-pkt-v4-hc      (main_v6.cpp: io-pkt-v6-hc)
 #   drivers/<name>/          lib/io-pkt/devnp-<name>.so
 #   modules/<name>/          lib/io-pkt/lsm-<name>.so
+#   drivers/support/         iopkt_driver_support, linked into every driver (modules/support: into every module);
+#                            both are included as "support/log.hpp" or "../support/log.hpp"
 #   utils/common/            iopkt_utils_common, linked into every command
 #   utils/<name>/            lib/io-pkt/bin/<name>  (iopkt: bin/iopkt)
 #
@@ -137,7 +139,7 @@ function(iopkt_plugin kind prefix name)
   add_library(${target} MODULE ${sources})
   set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${target}
                         LIBRARY_OUTPUT_DIRECTORY ${IOPKT_LIBDIR})
-  target_link_libraries(${target} PRIVATE iopkt_public_headers Threads::Threads ${libs})
+  target_link_libraries(${target} PRIVATE iopkt_${kind}_support Threads::Threads ${libs})
   target_compile_definitions(${target} PRIVATE ${defs})
   target_compile_options(${target} PRIVATE ${options})
   if(NOT IOPKT_SANITIZE)
@@ -224,13 +226,19 @@ function(iopkt_programs)
     endif()
   endforeach()
 
-  iopkt_folders(names drivers)
-  foreach(name IN LISTS names)
-    iopkt_plugin(driver devnp- ${name})
-  endforeach()
-  iopkt_folders(names modules)
-  foreach(name IN LISTS names)
-    iopkt_plugin(module lsm- ${name})
+  foreach(plugin driver:devnp- module:lsm-)
+    string(REPLACE ":" ";" plugin ${plugin})
+    list(GET plugin 0 kind)
+    list(GET plugin 1 prefix)
+    iopkt_sources(sources ${kind}s/support)
+    iopkt_library(iopkt_${kind}_support ${sources})
+    iopkt_uses(iopkt_${kind}_support iopkt_public_headers)
+    target_include_directories(iopkt_${kind}_support INTERFACE ${CMAKE_SOURCE_DIR}/${kind}s)
+    iopkt_folders(names ${kind}s)
+    list(REMOVE_ITEM names support)
+    foreach(name IN LISTS names)
+      iopkt_plugin(${kind} ${prefix} ${name})
+    endforeach()
   endforeach()
 
   # utils.

@@ -64,8 +64,9 @@ endif()
 
 find_program(IOPKT_CCACHE ccache)
 if(IOPKT_CCACHE)
-  # Paths below the checkout are hashed as relative ones: build directories of one checkout share the cache.
-  set(launcher ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${IOPKT_CCACHE})
+  # Sources are named by absolute paths, so without the directory in the hash all build directories of one checkout
+  # share the cache.
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_NOHASHDIR=1 ${IOPKT_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()

@@ -20,6 +20,7 @@ CLEAN = [
     ("shim/socket.cpp", '#include "client/session.hpp"\n#include "ipc/ring.hpp"\n#include <net/if.h>\n'),
     ("daemon/main_v4.cpp", '#include "stack/shard.hpp"\n#include "ipc/codec.hpp"\n#include <unistd.h>\n'),
     ("drivers/tap/tap.cpp", '#include <iopkt/driver.h>\n#include <linux/if_tun.h>\n#include <net/if.h>\n'),
+    ("drivers/tap/tap.cpp", '#include "../support/log.hpp"\n#include "support/mac.hpp"\n'),
 ]
 
 BROKEN = [
@@ -41,6 +42,7 @@ BROKEN = [
     ("shim/socket.cpp", '#include "socket/buffers.hpp"\n'),
     ("client/session.cpp", '#include "daemon/clients.hpp"\n'),
     ("drivers/tap/tap.cpp", '#include "wire/ethernet.hpp"\n'),
+    ("drivers/tap/tap.cpp", '#include "../pcap/file.hpp"\n'),
     ("drivers/tap/tap.cpp", "#include <wire/ethernet.hpp>\n"),
     ("modules/pf-v4/pf.cpp", '#include "src/filter/hooks.hpp"\n'),
     ("utils/route/main.cpp", '#include "route/fib.hpp"\n'),
