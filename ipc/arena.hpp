@@ -1,0 +1,44 @@
+// Making and mapping the shared memory files. The daemon creates, the client maps; see layout.hpp for what lies in them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ipc/layout.hpp"
+
+namespace iopkt::ipc {
+
+/// A mapped memory file. Plain value: whoever made it unmaps it once.
+struct Mapping {
+  std::byte* base{};
+  std::size_t size{};
+  explicit operator bool() const { return base != nullptr; }
+};
+
+/// Daemon: a memory file of `size` bytes, sealed against shrinking, growing and further seals, close-on-exec. -1: errno is set.
+int make_sealed_memory(const char* name, std::size_t size);
+/// Daemon: makes an arena and writes its header. `first_slot` + slot_count <= kClientSlotsMax. Returns the descriptor and the
+/// daemon's own mapping; -1: errno is set. Slots are zero.
+int make_arena(const ArenaGeometry& geometry, std::uint64_t client_id, std::uint32_t arena_id, std::uint32_t first_slot,
+               Mapping& out);
+/// Daemon: makes a client's control file: header filled in, every bell armed, alive = 1.
+int make_control(std::uint64_t client_id, std::uint32_t shards, std::uint32_t spin_ns, Mapping& out);
+/// Where ring memory may lie in an arena: [first, end), multiples of kPage.
+constexpr std::size_t ring_area_offset(const ArenaGeometry& g) {
+  return (kPage + g.slot_count * sizeof(Slot) + kPage - 1) / kPage * kPage;
+}
+/// Daemon: gives touched pages back to the system; they read as zero afterwards. `offset` and `size` multiples of kPage.
+void punch_hole(int fd, std::size_t offset, std::size_t size);
+/// Daemon: makes `slot` ready for a new socket: every word reset, incarnation raised. `domain` etc. as in Slot.
+void reset_slot(Slot& slot, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol, std::uint64_t nonce,
+                std::uint32_t shard);
+
+/// Client: maps an arena or a control file that came over the control connection, after checking that it is sealed, and its header.
+/// No mapping: errno is set (EPROTO: not what was expected).
+Mapping map_arena(int fd);
+Mapping map_control(int fd);
+void unmap(Mapping& mapping);
+inline const ArenaHeader& arena_header(const Mapping& m) { return *reinterpret_cast<const ArenaHeader*>(m.base); }
+inline ControlHeader& control_header(const Mapping& m) { return *reinterpret_cast<ControlHeader*>(m.base); }
+
+}  // namespace iopkt::ipc

@@ -1,0 +1,184 @@
+// Both ends of the AF_UNIX socket that shows readiness: units from the program to the stack, token bytes the other way.
+//
+// Program -> stack: units of one size, HELLO first. One unread unit (the ballast) leaves the program's end writable, two make it
+// not writable; the stack keeps one unread always, so closing its end is a reset. Units are equal, so the queue rolls: whichever
+// is oldest is taken, and the youngest becomes the next ballast.
+// Stack -> program: one byte per token; on a fresh end made for accept() an AcceptHello before the first token.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/expected.hpp"
+#include "ipc/layout.hpp"
+
+namespace iopkt::ipc {
+
+// ---------------------------------------------------------------------------------------------- units
+
+enum class UnitType : std::uint32_t { hello = 0x6f6c6548, stall = 0x6c617453, attach = 0x63747441 };
+
+/// What a program's end sends, kUnitSize bytes on the wire (the rest is zero). Host order: both ends are this machine.
+struct Unit {
+  std::uint32_t type{};    ///< UnitType
+  std::uint32_t client{};  ///< hello: client id
+  std::uint64_t slot{};    ///< hello: arena id << 32 | index
+  std::uint64_t nonce{};   ///< hello and attach: Slot::nonce (attach: the number that the daemon gave for this attach)
+  std::uint64_t cookie{};  ///< hello: SO_COOKIE of the program's end
+  std::uint64_t zero[4]{};
+  static Unit hello(std::uint32_t client, std::uint64_t slot, std::uint64_t nonce, std::uint64_t cookie);
+  static Unit stall();
+  static Unit attach(std::uint64_t nonce);
+};
+inline constexpr std::size_t kUnitSize = 64;
+static_assert(sizeof(Unit) == kUnitSize);
+
+/// First bytes on an end that the stack connected to a program's listener; read by the shim inside accept().
+struct AcceptHello {
+  static constexpr std::uint32_t kMagic = 0x41706f69;
+  std::uint32_t magic{};
+  std::uint32_t client{};
+  std::uint64_t slot{};   ///< arena id << 32 | index; ask the control connection for an arena that is not mapped yet
+  std::uint64_t nonce{};
+  std::uint64_t reserved{};
+};
+static_assert(sizeof(AcceptHello) == 32);
+
+constexpr std::uint64_t slot_name(std::uint32_t arena, std::uint32_t index) { return std::uint64_t{arena} << 32 | index; }
+constexpr std::uint32_t arena_of(std::uint64_t slot) { return static_cast<std::uint32_t>(slot >> 32); }
+constexpr std::uint32_t index_of(std::uint64_t slot) { return static_cast<std::uint32_t>(slot); }
+
+// ---------------------------------------------------------------------------------------------- what the rings call
+
+/// The system calls of the stack's side, as the rings need them; tests inject their own.
+class StackIo {
+ public:
+  enum class Sent { done, again, gone };
+  /// One token byte, never blocking. again: no room; gone: the program shut its reading side, or no other end is left.
+  virtual Sent send_token() = 0;
+  /// True while at least one token byte is unread by the program.
+  virtual bool token_queued() = 0;
+  /// Takes exactly one unit, if at least one lies above the ballast.
+  virtual bool take_unit() = 0;
+  /// Wakes every writer that sleeps on the futex `word` (the low half of V).
+  virtual void wake(const std::atomic<std::uint64_t>& word) = 0;
+
+ protected:
+  ~StackIo() = default;
+};
+
+/// Points of the client's protocols where being interrupted is interesting; tests inject preemption or death there.
+enum class Step : std::uint8_t { copied, claimed, won_token, took_token, settling, write_copied, write_published, won_stall };
+
+/// The system calls of the client's side, as the rings need them; tests inject their own.
+class ProgramIo {
+ public:
+  /// Takes one token byte without blocking; false: none there.
+  virtual bool take_token() = 0;
+  /// Waits until a token byte is there, at most a millisecond. False: the stack's end is gone, none will ever come.
+  virtual bool await_token() = 0;
+  /// Sends one STALL unit. False: the stack's end is gone (the stall then has no meaning either).
+  virtual bool send_stall() = 0;
+  virtual void yield() = 0;
+  /// Milliseconds of a monotonic clock.
+  virtual std::uint64_t now_ms() = 0;
+  /// Rings the doorbell of the slot's shard.
+  virtual void ring() = 0;
+  virtual void step(Step) {}
+
+ protected:
+  ~ProgramIo() = default;
+};
+
+// ---------------------------------------------------------------------------------------------- the real ones
+
+/// What the first start-up check found: units that stall exactly at the second. Sizes differ only if a kernel counts socket memory
+/// differently from every one known; both sides then use the same, so the daemon tells its clients.
+struct UnitCheck {
+  bool stream_ok{}, seqpacket_ok{};  ///< one unit leaves writable, two do not, taking one makes writable again
+  bool peek_offset_ok{};             ///< SO_PEEK_OFF shows each unit once, for both types
+  bool outq_ok{};                    ///< SIOCOUTQ is 0 exactly when all tokens were taken
+  bool all() const { return stream_ok && seqpacket_ok && peek_offset_ok && outq_ok; }
+};
+/// Tries the protocol's assumptions on throw-away socket pairs. For the daemon's start (which refuses to start unless all()).
+UnitCheck check_units();
+
+/// The stack's end of one socket. Owns no descriptor. Edge-triggered: call inspect() on each EPOLLIN of the descriptor.
+class StackEnd final : public StackIo {
+ public:
+  enum class Fault { none, short_unit, unknown_unit, too_many_units };
+  struct Arrivals {
+    unsigned stalls{};          ///< STALL units that arrived
+    bool hello{};               ///< HELLO arrived; `unit` holds it
+    bool attach{};              ///< ATTACH arrived; `unit` holds it. At most one of both per call: call again while `more`
+    bool more{};
+    bool closed{};              ///< end of file: the program's last descriptor is closed, or it shut its writing side
+    Fault fault{Fault::none};   ///< anything but none: the client broke the protocol and must be killed
+    Unit unit{};
+  };
+
+  StackEnd() = default;
+  /// Takes over a connected, non-blocking end: sets SO_PEEK_OFF. `fd` stays the caller's.
+  explicit StackEnd(int fd);
+
+  int fd() const { return fd_; }
+  /// Looks at units that were not seen yet; takes none, but one for an ATTACH (so that it does not stall).
+  Arrivals inspect();
+  /// Units that are queued and were seen, the ballast among them.
+  unsigned queued() const { return queued_; }
+  /// Takes all but the ballast: after the program's SHUT_WR, where a stall has no meaning any more. Returns how many.
+  unsigned drain_to_ballast();
+  /// FIN: shuts the writing side; the program sees IN RDHUP.
+  void show_fin();
+  /// Urgent data: one byte out of band; the program sees PRI until it reads it.
+  Sent send_urgent();
+  /// Accept hello for an end connected to a program's listener.
+  Sent send_accept_hello(const AcceptHello& hello);
+
+  Sent send_token() override;
+  bool token_queued() override;
+  bool take_unit() override;
+  void wake(const std::atomic<std::uint64_t>& word) override;
+
+ private:
+  int fd_ = -1;
+  unsigned queued_ = 0;
+};
+
+/// The program's end. Owns no descriptor; made on the stack for one call. Async-signal-safe; keeps errno.
+class ProgramEnd final : public ProgramIo {
+ public:
+  /// `control` the mapped control file, `event_fds` one per shard, `slot_number` the doorbell's bit.
+  ProgramEnd(int fd, const Slot& slot, void* control, const int* event_fds, std::uint32_t slot_number)
+      : fd_(fd), slot_(&slot), control_(control), event_fds_(event_fds), slot_number_(slot_number) {}
+
+  bool take_token() override;
+  bool await_token() override;
+  bool send_stall() override;
+  void yield() override;
+  std::uint64_t now_ms() override;
+  void ring() override;
+
+  /// For connect() in progress and after attach. False: gone.
+  bool send_unit(const Unit& unit);
+
+ private:
+  int fd_;
+  const Slot* slot_;
+  void* control_;
+  const int* event_fds_;
+  std::uint32_t slot_number_;
+};
+
+/// SO_SNDBUF to its minimum, as both socket types need it on the program's end (accept() does not inherit it).
+/// Returns 0 or an errno.
+int set_minimum_buffer(int fd);
+
+/// The sleep of a blocking read: recv(MSG_PEEK) of one byte, so SO_RCVTIMEO, EINTR, SA_RESTART and the death of the stack are the
+/// kernel's own. 0: look again; otherwise the errno of recv (EAGAIN: SO_RCVTIMEO ran out, or O_NONBLOCK; EINTR; ECONNRESET).
+/// End of file answers kSleepEof: the stack showed FIN, or is gone.
+inline constexpr int kSleepEof = -1;
+int sleep_for_token(int fd);
+
+
+}  // namespace iopkt::ipc

@@ -1,0 +1,330 @@
+// The control connection ($prefix/dev/socket/config, SOCK_SEQPACKET): every request and answer is one row here.
+//
+// A message is a FrameHeader, the row's fixed part, a blob, and (answers only) a line for a person. Both ends are one machine
+// and one release (hello refuses another), so numbers are in host order; all lengths are checked all the same. A request or
+// answer that does not fit one message is split: all its messages but the last have kMore, the fixed part is in the first.
+// Every request has a number that its answer repeats; answers come in the order of the requests.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+#include "base/expected.hpp"
+#include "ipc/layout.hpp"
+
+namespace iopkt::ipc {
+
+inline constexpr std::uint32_t kProtocolVersion = 1;
+/// No message is longer. The daemon's own limit (recv_ctxt, told in hello's answer) may be less, and then holds for requests.
+inline constexpr std::size_t kMessageMax = 65536;
+inline constexpr std::size_t kMessageMin = 2048;
+/// Bytes of the line for a person.
+inline constexpr std::size_t kLineMax = 512;
+/// Descriptors with one message: control file, one event descriptor per shard; or one arena.
+inline constexpr std::size_t kMessageFdsMax = 66;
+inline constexpr std::uint32_t kShardsMax = 64;
+/// A request that was split may have this much blob in all.
+inline constexpr std::size_t kRequestBlobMax = std::size_t{1} << 20;
+
+// ---------------------------------------------------------------------------------------------- fixed parts
+// Only fixed-width numbers without padding. `slot` is slot_name(arena id, index). `reserved` is zero.
+
+/// Nothing.
+struct Empty {};
+
+struct HelloRequest {
+  std::uint32_t version;        ///< kProtocolVersion
+  std::uint32_t flags;          ///< HelloFlag
+  std::uint32_t parent_client;  ///< child of a fork: the client it belongs to; else 0
+  std::uint32_t reserved;
+  std::uint64_t parent_secret;  ///< that client's secret; the credentials must match, too
+};
+struct HelloFlag {
+  static constexpr std::uint32_t utility = 1 << 0;  ///< only management: no control page, no slots
+};
+struct HelloAnswer {
+  std::uint32_t version;
+  std::uint32_t client_id;    ///< 0 for a utility
+  std::uint64_t secret;       ///< for forked children
+  std::uint32_t shard_count;
+  std::uint32_t message_max;  ///< requests longer than this must be split
+  std::uint64_t pid_namespace;  ///< inode of the daemon's pid namespace
+};  // descriptors: control file, then shard_count event descriptors. blob: the prefix
+
+struct SlotOpenRequest {
+  std::uint16_t domain, type;  ///< AF_INET ..., SOCK_STREAM ... without flags
+  std::uint32_t protocol;
+  std::uint64_t cookie;        ///< SO_COOKIE of the AF_UNIX socket that will be attached
+};
+/// A slot and what the client needs to use it. descriptors: its arena, if this connection has not been given it yet.
+struct SlotAnswer {
+  std::uint64_t slot;
+  std::uint64_t nonce;        ///< for HELLO
+  std::uint32_t incarnation;  ///< Slot::incarnation: tells whether a remembered slot is still the same socket
+  std::uint32_t reserved;
+};
+struct ArenaRequest {
+  std::uint32_t arena_id, reserved;
+};  // answer: Empty and the descriptor
+struct SlotRequest {
+  std::uint64_t slot;
+};
+struct AddressRequest {
+  std::uint64_t slot;
+  std::uint32_t flags;  ///< reserved
+  std::uint32_t reserved;
+};  // blob: the sockaddr as the program gave it
+struct ListenRequest {
+  std::uint64_t slot;
+  std::int32_t backlog;
+  std::uint32_t flags;
+};  // blob: name of the program's AF_UNIX listener in the drop folder (no '/'); empty: it listens already, only the backlog changes
+struct ShutdownRequest {
+  std::uint64_t slot;
+  std::uint32_t how;  ///< SHUT_RD 0, SHUT_WR 1, SHUT_RDWR 2
+  std::uint32_t reserved;
+};
+struct OptionRequest {
+  std::uint64_t slot;
+  std::int32_t level, name;
+  std::uint32_t capacity;  ///< getsockopt: the program's optlen
+  std::uint32_t reserved;
+};
+struct IoctlRequest {
+  std::uint64_t slot;  ///< kNoSlot: on no socket of ours
+  std::uint64_t code;
+  std::uint64_t capacity;  ///< bytes of answer that the program has room for, beyond the blob it sent (SIOCGIFCONF)
+};
+inline constexpr std::uint64_t kNoSlot = ~std::uint64_t{0};
+struct IoctlAnswer {
+  std::int32_t result;  ///< what ioctl returns when the errno is 0
+  std::uint32_t reserved;
+};
+struct AdoptRequest {
+  std::uint64_t slot;   ///< from the AcceptHello
+  std::uint64_t nonce;  ///< from the AcceptHello: proves that this process accepted it
+};
+struct LookupEntry {
+  std::uint64_t cookie;
+  std::uint64_t slot;  ///< kNoSlot: not ours
+};  // lookup: request blob LookupEntry[] (slot ignored), answer blob LookupEntry[] in the same order
+struct AttachBeginRequest {
+  std::uint64_t cookie;
+};
+struct AttachBeginAnswer {
+  std::uint64_t nonce;  ///< to send as ATTACH through the descriptor; then attach_finish with the same number
+};
+struct AttachFinishRequest {
+  std::uint64_t nonce;
+};
+struct ModeRequest {
+  std::uint64_t slot;
+  std::uint32_t mode;  ///< Mode
+  std::uint32_t reserved;
+};
+
+// ---------------------------------------------------------------------------------------------- the rows
+
+// X(number, name, Request, Answer, blob of the request, blob of the answer, descriptors of the request, of the answer)
+// Blobs: none, text (UTF-8 without NUL), bytes, records (records.hpp). Numbers are never reused.
+#define IOPKT_IPC_MESSAGES(X)                                                                   \
+  X(1, hello, HelloRequest, HelloAnswer, none, text, 0, 65)                                     \
+  X(2, slot_open, SlotOpenRequest, SlotAnswer, none, none, 0, 1)                                \
+  X(3, arena, ArenaRequest, Empty, none, none, 0, 1)                                            \
+  X(4, bind, AddressRequest, Empty, bytes, none, 0, 0)                                          \
+  X(5, connect, AddressRequest, Empty, bytes, none, 0, 0)                                       \
+  X(6, listen, ListenRequest, Empty, text, none, 1, 0)                                          \
+  X(7, shutdown, ShutdownRequest, Empty, none, none, 0, 0)                                      \
+  X(8, close, SlotRequest, Empty, none, none, 0, 0)                                             \
+  X(9, getsockname, SlotRequest, Empty, none, bytes, 0, 0)                                      \
+  X(10, getpeername, SlotRequest, Empty, none, bytes, 0, 0)                                     \
+  X(11, setsockopt, OptionRequest, Empty, bytes, none, 0, 0)                                    \
+  X(12, getsockopt, OptionRequest, Empty, bytes, bytes, 0, 0)                                   \
+  X(13, ioctl, IoctlRequest, IoctlAnswer, bytes, bytes, 0, 0)                                   \
+  X(14, accept_adopt, AdoptRequest, SlotAnswer, none, none, 0, 1)                               \
+  X(15, lookup, Empty, Empty, bytes, bytes, 0, 0)                                               \
+  X(16, attach_begin, AttachBeginRequest, AttachBeginAnswer, none, none, 0, 0)                  \
+  X(17, attach_finish, AttachFinishRequest, SlotAnswer, none, none, 0, 1)                       \
+  X(18, set_mode, ModeRequest, Empty, none, none, 0, 0)                                         \
+  X(19, sysctl_get, Empty, Empty, text, records, 0, 0)                                          \
+  X(20, sysctl_set, Empty, Empty, records, records, 0, 0)                                       \
+  X(21, sysctl_list, Empty, Empty, text, records, 0, 0)                                         \
+  X(22, manage, Empty, Empty, records, records, 1, 1)
+// slot_open: a new socket; then connect() the AF_UNIX socket to the node and send HELLO.
+// arena: the memory file of an arena that this process does not have (forked child, accepted socket).
+// connect: 0 done, EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram association.
+// close: a hint that the slot may be freed; needed only after a reset, where no end is left to show it.
+// sysctl_get, sysctl_list: blob is a name, a number list "4.2.0.1", or a prefix of names.
+// sysctl_set: records name, value. Answer of all three: records name, value, old (set), type.
+// manage: first record is text "verb"; the rest are its arguments. Answer: records.
+
+enum class MessageId : std::uint16_t {
+#define IOPKT_ROW(number, name, ...) name = number,
+  IOPKT_IPC_MESSAGES(IOPKT_ROW)
+#undef IOPKT_ROW
+};
+
+enum class BlobKind : std::uint8_t { none, text, bytes, records };
+
+struct MessageRow {
+  MessageId id;
+  std::string_view name;
+  std::uint16_t request_size, answer_size;  ///< of the fixed parts
+  BlobKind request_blob, answer_blob;
+  std::uint8_t request_fds, answer_fds;  ///< most that may come along
+};
+
+/// The row of a number; nullptr: there is none.
+const MessageRow* message_row(std::uint16_t id);
+std::span<const MessageRow> message_rows();
+
+template <MessageId Id>
+struct MessageTypes;
+#define IOPKT_ROW(number, name, Req, Ans, ...)   \
+  template <>                                    \
+  struct MessageTypes<MessageId::name> {         \
+    using Request = Req;                         \
+    using Answer = Ans;                          \
+  };
+IOPKT_IPC_MESSAGES(IOPKT_ROW)
+#undef IOPKT_ROW
+
+template <class Fixed>
+constexpr std::size_t fixed_size() {
+  static_assert(std::is_trivially_copyable_v<Fixed>);
+  if constexpr (std::is_empty_v<Fixed>) {
+    return 0;
+  } else {
+    static_assert(std::has_unique_object_representations_v<Fixed>, "no padding on the wire");
+    return sizeof(Fixed);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- frames
+
+inline constexpr std::uint16_t kAnswer = 1 << 0;
+inline constexpr std::uint16_t kMore = 1 << 1;          ///< another message of the same number follows
+inline constexpr std::uint16_t kContinuation = 1 << 2;  ///< not the first message of its number: no fixed part
+
+struct FrameHeader {
+  std::uint32_t magic = kMagic;
+  std::uint16_t id{};
+  std::uint16_t flags{};
+  std::uint32_t number{};     ///< of the request
+  std::uint32_t error{};      ///< answers: 0 or a Linux errno, 1..4095. With an error the fixed part is left out
+  std::uint32_t fixed_len{};
+  std::uint32_t blob_len{};
+  std::uint32_t line_len{};   ///< answers: for a person, at most kLineMax
+  std::uint32_t reserved{};
+  static constexpr std::uint32_t kMagic = 0x4d706f69;
+};
+static_assert(sizeof(FrameHeader) == 32);
+
+/// One message, pointing into the bytes it was decoded from.
+struct Frame {
+  FrameHeader header;
+  const MessageRow* row{};
+  std::span<const std::byte> fixed, blob;
+  std::string_view line;
+  bool answer() const { return (header.flags & kAnswer) != 0; }
+  bool more() const { return (header.flags & kMore) != 0; }
+};
+
+enum class FrameError : std::uint8_t {
+  truncated,        ///< shorter than a header
+  bad_magic,
+  unknown_message,
+  bad_flags,        ///< unknown flag, or reserved is not zero
+  bad_length,       ///< the lengths do not add up to the message
+  bad_fixed,        ///< the fixed part is not the row's
+  unexpected_blob,  ///< the row has none
+  bad_text,         ///< a text blob or line with a NUL
+  unexpected_error, ///< a request with an errno or a line, or one above 4095
+  too_many_fds,
+};
+std::string_view to_string(FrameError error);
+
+/// Takes one message apart and checks it against its row. Never reads outside `message`; allocates nothing.
+Expected<Frame, FrameError> decode_frame(std::span<const std::byte> message, std::size_t fds = 0);
+
+/// Writes one message; returns its length, or 0 if it does not fit `out` or a part is not allowed by the row.
+std::size_t encode_frame(std::span<std::byte> out, FrameHeader header, std::span<const std::byte> fixed,
+                         std::span<const std::byte> blob = {}, std::string_view line = {});
+
+/// The bytes of a fixed part.
+template <class Fixed>
+std::span<const std::byte> fixed_bytes(const Fixed& value) {
+  return {reinterpret_cast<const std::byte*>(&value), fixed_size<Fixed>()};
+}
+/// The fixed part of a decoded frame. Precondition: decode_frame accepted it as a first message without error of the row that
+/// has this type; otherwise false.
+template <class Fixed>
+[[nodiscard]] bool fixed_of(const Frame& frame, Fixed& out) {
+  if (frame.fixed.size() != fixed_size<Fixed>()) return false;
+  if (!frame.fixed.empty()) std::memcpy(static_cast<void*>(&out), frame.fixed.data(), frame.fixed.size());
+  return true;
+}
+
+template <MessageId Id>
+std::size_t encode_request(std::span<std::byte> out, std::uint32_t number,
+                           const typename MessageTypes<Id>::Request& fixed, std::span<const std::byte> blob = {}) {
+  return encode_frame(out, {.id = static_cast<std::uint16_t>(Id), .number = number}, fixed_bytes(fixed), blob);
+}
+template <MessageId Id>
+std::size_t encode_answer(std::span<std::byte> out, std::uint32_t number,
+                          const typename MessageTypes<Id>::Answer& fixed, std::span<const std::byte> blob = {}) {
+  return encode_frame(out, {.id = static_cast<std::uint16_t>(Id), .flags = kAnswer, .number = number},
+                      fixed_bytes(fixed), blob);
+}
+/// An answer that says no. `line` may be empty; cut at kLineMax.
+std::size_t encode_refusal(std::span<std::byte> out, MessageId id, std::uint32_t number, int error,
+                           std::string_view line = {});
+
+// ---------------------------------------------------------------------------------------------- the channel
+
+/// Sends one message with descriptors. 0 or an errno; restarts after EINTR. Non-blocking if the descriptor is: EAGAIN.
+int send_message(int fd, std::span<const std::byte> message, std::span<const int> fds = {});
+
+/// Receives one message. `fds` gets the descriptors, close-on-exec; those beyond its room are closed and the message answers
+/// EMSGSIZE, as one that does not fit `buffer`. 0 or an errno; ENOTCONN: the other side is gone. Restarts after EINTR.
+struct Received {
+  std::size_t bytes{}, fds{};
+};
+int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Received& out, int flags = 0);
+
+/// Sends a request, split into messages of at most `message_max` bytes if need be. `scratch` holds one message (at most kMessageMax
+/// is used). 0 or an errno.
+int send_split(int fd, std::span<std::byte> scratch, std::size_t message_max, FrameHeader header,
+               std::span<const std::byte> fixed, std::span<const std::byte> blob, std::string_view line = {},
+               std::span<const int> fds = {});
+
+/// A blocking request and its answer on a connection that nobody else uses meanwhile (the caller holds its lock).
+/// `scratch`: kMessageMax bytes or less. The answer's blob is copied to `blob_out`, as far as it fits.
+struct CallResult {
+  int transport{};         ///< not 0: the connection is unusable (errno); the rest is meaningless
+  int error{};             ///< the answer's errno
+  std::size_t blob_len{};  ///< of the whole blob; more than blob_out: it was cut
+  std::size_t fds{};
+  std::size_t line_len{};  ///< copied to `line_out`
+};
+CallResult call(int fd, std::span<std::byte> scratch, std::size_t message_max, MessageId id, std::uint32_t number,
+                std::span<const std::byte> fixed, std::span<const std::byte> blob, std::span<std::byte> fixed_out,
+                std::span<std::byte> blob_out, std::span<int> fds_out, std::span<char> line_out = {});
+
+/// The same, typed.
+template <MessageId Id>
+CallResult call(int fd, std::span<std::byte> scratch, std::size_t message_max, std::uint32_t number,
+                const typename MessageTypes<Id>::Request& request, std::span<const std::byte> blob,
+                typename MessageTypes<Id>::Answer& answer, std::span<std::byte> blob_out = {},
+                std::span<int> fds_out = {}, std::span<char> line_out = {}) {
+  return call(fd, scratch, message_max, Id, number, fixed_bytes(request), blob,
+              std::span<std::byte>{reinterpret_cast<std::byte*>(&answer),
+                                   fixed_size<typename MessageTypes<Id>::Answer>()},
+              blob_out, fds_out, line_out);
+}
+
+}  // namespace iopkt::ipc

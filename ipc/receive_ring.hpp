@@ -1,0 +1,164 @@
+// The receive ring: the stack publishes bytes, any reader of the client takes them without a lock, and a token byte in the
+// descriptor says "readable" exactly while the ring is.
+//
+//   state of the token in W          [who]
+//   none    -> want     [stack: publish() makes the ring readable; or a reader that lowered SO_RCVLOWAT]
+//   want    -> none     [reader: ring is empty; cancelled without a system call]
+//   want    -> sending  [stack: flush()]
+//   sending -> present  [stack: flush(), after the byte was sent]
+//   present -> sending  [stack: flush() renews the edge; extra + 1]
+//   present -> none + R [reader: ring is empty; it then takes 1 + extra bytes and clears R]
+//   present -> present + R, extra = 0  [reader that leaves data, at 15 extra: it takes 15 bytes and clears R]
+// Invariants: bytes sent - bytes owed to winners of these two last steps = 1 + extra while present, else 0.
+// Only one reader at a time holds R; others wait for it, and take over from one that died.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "ipc/descriptor.hpp"
+#include "ipc/layout.hpp"
+
+namespace iopkt::ipc {
+
+// ---------------------------------------------------------------------------------------------- stack side
+
+/// The stack's side of one receive ring. Trusts nothing that the client can write. One thread. No allocation.
+/// The payload is written by the owner straight into the ring's memory at position & (size - 1), anywhere in
+/// [tail, checked_head() + size); only publish() makes it visible.
+class ReceiveRingProducer {
+ public:
+  static constexpr int kCasTriesMax = 8;
+
+  ReceiveRingProducer() = default;
+  /// A slot without ring memory: size() is 0 until set_ring().
+  explicit ReceiveRingProducer(Slot& slot, Mode mode = Mode::ring);
+
+  /// Gives the ring its memory; nothing may be unread. `base` is the stack's own mapping of `ref` in the slot's arena.
+  void set_ring(std::byte* base, RingRef ref);
+  /// Moves unread bytes to other memory (growing, or into another size), while readers run. `ref` must have epoch() + 1.
+  /// False: refused, more is unread than fits. Bytes beyond the tail (out of order) are the caller's to copy, before.
+  [[nodiscard]] bool move_ring(std::byte* base, RingRef ref);
+  /// Takes the memory away while nothing is unread (the daemon then punches the hole). False: something is unread.
+  [[nodiscard]] bool drop_ring();
+
+  std::byte* base() const { return base_; }
+  std::size_t size() const { return size_; }
+  std::uint16_t epoch() const { return epoch_; }
+  /// The stack's own; never read back from W.
+  std::uint64_t tail() const { return tail_; }
+  /// How far the client has read: monotonic, between tail - size and tail. A client that wrote anything else is broken(), and
+  /// the answer stays what it was.
+  std::uint64_t checked_head();
+  std::size_t unread() { return static_cast<std::size_t>(distance(checked_head(), tail_)); }
+  std::size_t free_space() { return size_ - unread(); }
+
+  /// Makes everything up to `new_tail` readable. Precondition: tail() <= new_tail <= checked_head() + size().
+  /// Returns true if flush() has to be called at the end of the burst.
+  bool publish(std::uint64_t new_tail);
+  /// Sends what publish() left to send: at most one token. Returns true if it must be called again soon (no room in the
+  /// descriptor, or a repair that waits for a reader): the shard then sleeps at most a millisecond.
+  bool flush(StackIo& io);
+  bool wants_flush() const { return flush_; }
+  /// A doorbell with Kick::recheck or Kick::repair: decide anew. Returns true if flush() has to be called.
+  bool recheck();
+  bool repair();
+
+  /// Asks for a doorbell when the reader reaches `position`. False: it already has; no doorbell will come.
+  [[nodiscard]] bool ask_for_bell(std::uint64_t position);
+  void cancel_bell();
+
+  /// The program shut its reading side, or the end is gone: no more tokens.
+  void stop_tokens() { tokens_off_ = true; }
+  void set_mode(Mode mode);
+  Mode mode() const { return mode_; }
+  /// The client wrote an impossible position: kill it.
+  bool broken() const { return broken_; }
+
+  struct Counts {
+    std::uint64_t tokens{}, renewed{}, repaired{}, forced_stores{};
+  };
+  const Counts& counts() const { return counts_; }
+
+ private:
+  enum class Decide { by_fill, keep };
+  void update(ReceiveWord (*change)(ReceiveWord, ReceiveRingProducer&));
+  bool send_extra(StackIo& io, ReceiveWord w);
+  bool finish_send(StackIo& io, unsigned extra_before);
+  bool repair_now(StackIo& io);
+  std::uint32_t lowat() const;
+
+  Slot* slot_ = nullptr;
+  std::byte* base_ = nullptr;
+  std::size_t size_ = 0;
+  std::uint64_t tail_ = 0, head_ = 0;
+  std::uint16_t epoch_ = 0;
+  Mode mode_ = Mode::ring;
+  bool flush_ = false, renew_ = false, repair_ = false, tokens_off_ = false, broken_ = false;
+  Counts counts_;
+};
+
+// ---------------------------------------------------------------------------------------------- client side
+
+/// What one look at a receive ring gave. `bytes` counts for `data` only.
+struct ReadOutcome {
+  enum class Kind : std::uint8_t {
+    data,   ///< bytes > 0
+    empty,  ///< nothing now: EAGAIN or sleep
+    eof,    ///< FIN was received, or SHUT_RD; and all data before it was read
+    reset,  ///< the connection is gone and all data was read: take_error() says why
+    stream, ///< the mode is not ring: use the descriptor itself
+  };
+  Kind kind{Kind::empty};
+  std::size_t bytes{};
+};
+
+/// The client's side of a receive ring of bytes: any number of these, in any thread, process or signal handler, work on one
+/// ring at the same time. Made on the stack for one call; owns nothing; no lock, no allocation; async-signal-safe.
+class ReceiveRingReader {
+ public:
+  /// `arena` is where the slot's arena is mapped here, `arena_size` how much of it.
+  ReceiveRingReader(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
+      : slot_(&slot), arena_(arena), arena_size_(arena_size), io_(&io) {}
+
+  /// Moves up to the sum of `to` out of the ring. Leaves the token right (settles) before it returns.
+  ReadOutcome read(std::span<const iovec> to);
+  /// Copies without taking, from `skip` bytes after the first unread one.
+  ReadOutcome peek(std::span<const iovec> to, std::size_t skip = 0);
+  /// Takes up to `bytes` without copying (MSG_TRUNC).
+  ReadOutcome discard(std::size_t bytes);
+  /// FIONREAD. Counts as a look: the next arrival renews the edge.
+  std::size_t readable();
+  /// The same without any effect, for spinning.
+  bool nothing_unread() const;
+  /// After SO_RCVLOWAT was stored in the slot: makes the token agree with it.
+  void lowat_changed();
+  /// A holder polls edge-triggered (epoll_ctl with EPOLLET, or a descriptor that left our sight).
+  void set_edge();
+
+ private:
+  struct View;
+  bool load(View& view) const;
+  ReadOutcome nothing(std::uint32_t status);
+  template <class Use>
+  ReadOutcome claim(std::size_t want, Use use);
+  void settle();
+  bool settle_once(unsigned& waited, std::uint64_t& since_ms);
+  void observe(ReceiveWord w);
+  void finish_removal(unsigned bytes);
+  void take_over(ReceiveWord w);
+  void maybe_ring(std::uint64_t old_head, std::uint64_t new_head);
+
+  Slot* slot_;
+  std::byte* arena_;
+  std::size_t arena_size_;
+  ProgramIo* io_;
+};
+
+/// SO_ERROR: the pending error, taken (0: none). The caller also reads the native SO_ERROR, so that POLLERR goes away.
+int take_error(Slot& slot);
+
+}  // namespace iopkt::ipc

@@ -1,0 +1,149 @@
+// The send ring: writers of the client, one at a time, add bytes; the stack reads them in place and frees them when they are
+// acknowledged. A STALL unit above the ballast says "not writable" exactly while STALLED is set in V.
+//
+//   V open    -> stalled  [writer, under the lock: room fell below stall_room(); the winner sends one STALL]
+//   V stalled -> open     [stack: consume_to() found unstall_room(); it takes exactly one unit, or owes it until one arrives]
+// Invariant: STALL units sent - units taken = (stalled ? 1 : 0) + units owed by the stack - stalls not sent yet by winners.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "ipc/descriptor.hpp"
+#include "ipc/layout.hpp"
+
+namespace iopkt::ipc {
+
+// ---------------------------------------------------------------------------------------------- stack side
+
+/// The stack's side of one send ring. Trusts nothing that the client can write. One thread. No allocation.
+/// The bytes in [head(), checked_tail()) lie at position & (size - 1) of the memory; the client may change them at any time, so
+/// whatever is decided from them is decided on a copy.
+class SendRingConsumer {
+ public:
+  static constexpr int kCasTriesMax = 8;
+
+  SendRingConsumer() = default;
+  SendRingConsumer(Slot& slot, bool datagram);
+
+  /// Gives the ring its memory; nothing may be queued.
+  void set_ring(std::byte* base, RingRef ref);
+  /// Moves the queued bytes to other memory while writers run; `ref` must have epoch() + 1. False: does not fit, or broken.
+  [[nodiscard]] bool move_ring(std::byte* base, RingRef ref);
+  /// Takes the memory away while nothing is queued. False: something is (or arrived meanwhile); nothing changed.
+  [[nodiscard]] bool drop_ring();
+
+  std::byte* base() const { return base_; }
+  std::size_t size() const { return size_; }
+  std::uint16_t epoch() const { return epoch_; }
+  /// The stack's own; never read back from V.
+  std::uint64_t head() const { return head_; }
+  /// How far the client has written: monotonic, between head and head + size. Anything else makes the client broken(), and
+  /// the answer stays what it was.
+  std::uint64_t checked_tail();
+  std::size_t queued() { return static_cast<std::size_t>(distance(head_, checked_tail())); }
+
+  /// Frees everything before `new_head` for reuse by the client, lifts a stall once unstall_room() is free, and wakes blocked
+  /// writers then. Precondition: head() <= new_head <= the last checked_tail().
+  void consume_to(std::uint64_t new_head, StackIo& io);
+  /// Call on each EPOLLIN of the stack's end, after inspect(): pays units that are owed.
+  void on_units(StackIo& io);
+  unsigned owed() const { return owed_; }
+  /// Lifts a stall whatever the room (connection established, refused, reset, closed), and wakes every blocked writer.
+  void release(StackIo& io);
+  /// A connect in progress starts stalled: the shim sends HELLO and one STALL; call before the slot is given out.
+  void begin_stalled();
+  bool stalled() const;
+
+  bool broken() const { return broken_; }
+  void set_broken() { broken_ = true; }
+  struct Counts {
+    std::uint64_t lifted{}, owed{}, forced_stores{};
+  };
+  const Counts& counts() const { return counts_; }
+
+ private:
+  void store_head(bool force_open, StackIo* io);
+  void pay(StackIo& io);
+
+  Slot* slot_ = nullptr;
+  std::byte* base_ = nullptr;
+  std::size_t size_ = 0;
+  std::uint64_t head_ = 0, tail_ = 0;
+  std::uint16_t epoch_ = 0;
+  bool datagram_ = false, broken_ = false;
+  unsigned owed_ = 0;
+  Counts counts_;
+};
+
+// ---------------------------------------------------------------------------------------------- client side
+
+/// The writer lock: thread id (32) | pid-namespace tag (8) | generation (24) in Slot::tx_lock. Held for a copy, never across a
+/// wait. The same thread (a signal handler, or after longjmp) steals its own lock; what it interrupted notices the
+/// generation and copies again. A dead holder is stolen from after a while, within one pid namespace.
+class WriterLock {
+ public:
+  WriterLock(Slot& slot, ProgramIo& io);
+  ~WriterLock();
+  WriterLock(const WriterLock&) = delete;
+  WriterLock& operator=(const WriterLock&) = delete;
+  /// False: a signal handler of this thread, or a rescuer, has taken it meanwhile.
+  bool still_mine() const;
+  /// Takes it again after still_mine() was false.
+  void retake();
+
+ private:
+  void acquire();
+  Slot* slot_;
+  ProgramIo* io_;
+  std::uint64_t mine_ = 0;
+};
+
+struct WriteOutcome {
+  enum class Kind : std::uint8_t {
+    data,      ///< bytes > 0 (fewer than asked for: the ring is full now)
+    full,      ///< EAGAIN, or sleep_for_room()
+    closed,    ///< EPIPE: SHUT_WR by the program, or the connection has ended and its error was taken already
+    failed,    ///< the connection ended with a pending error: take_error()
+    no_ring,   ///< not connected yet (connecting: sleep or EAGAIN; fresh: ENOTCONN/EPIPE)
+    too_long,  ///< datagram: EMSGSIZE
+    stream,    ///< the mode is not ring: use the descriptor itself
+  };
+  Kind kind{Kind::full};
+  std::size_t bytes{};
+};
+
+/// The client's side of a send ring of bytes. Any thread, process or signal handler; made on the stack for one call.
+class SendRingWriter {
+ public:
+  SendRingWriter(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
+      : slot_(&slot), arena_(arena), arena_size_(arena_size), io_(&io) {}
+
+  /// Copies as much of `from` as there is room for, publishes it, stalls the descriptor if that filled the ring, and rings.
+  WriteOutcome write(std::span<const iovec> from);
+  /// SIOCOUTQ: bytes that the peer has not acknowledged.
+  std::size_t queued() const;
+  /// Free bytes now; 0 without a ring.
+  std::size_t room() const;
+  /// After SO_SNDLOWAT was stored in the slot: stalls if the room is below it.
+  void lowat_changed();
+
+  /// The sleep of a blocking write, while V is stalled: a futex on V. `timeout_ns` < 0: none (SO_SNDTIMEO not set); then the
+  /// death of the shard (Doorbell::alive) also ends it. 0: look again; else ETIMEDOUT, EINTR, or EPIPE (the stack is gone).
+  int sleep_for_room(const Doorbell& bell, std::int64_t timeout_ns);
+
+ private:
+  WriteOutcome blocked() const;
+  void stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room);
+
+  Slot* slot_;
+  std::byte* arena_;
+  std::size_t arena_size_;
+  ProgramIo* io_;
+  friend class DatagramWriter;
+};
+
+}  // namespace iopkt::ipc
