@@ -1,0 +1,244 @@
+// One TCP connection as a pure machine: segments, user calls and time go in; segments, copies, events and a deadline come out.
+// RFC 9293 (all), RFC 5681/6582/6675 (loss), RFC 6298 (RTO), RFC 7323 (scale, timestamps, PAWS), RFC 5961 (blind attacks).
+//
+// No port, address, clock, allocation on the data path, or packet in here. What the owner does:
+//
+//   on_segment()   then copies each Copy from the payload into the receive ring, then calls poll_output() until it
+//                  answers nothing, then take_events(), then re-arms its timer with next_deadline().
+//   on_timer()     when next_deadline() has come; then the same. Spurious calls do no harm.
+//   user calls     then the same. No user call sends anything by itself.
+//
+// Stream positions are absolute, 64 bits, from 0: position p of the send ring is the p-th byte ever written.
+//
+// closed --open_active--> syn_sent --SYN,ACK--> established            [input_syn_sent]
+//                         syn_sent --SYN--> syn_received               [input_syn_sent]   simultaneous open
+// half-open (listen.hpp) --ACK--> syn_received --ACK--> established    [input_ack]
+// established --close, shutdown--> fin_wait_1 --ACK--> fin_wait_2 --FIN--> time_wait   [input_ack, input_data]
+//                                  fin_wait_1 --FIN--> closing --ACK--> time_wait      simultaneous close
+// established --FIN--> close_wait --close--> last_ack --ACK--> closed
+// any --RST, abort, timeout--> closed
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "base/time.hpp"
+#include "tcp/counters.hpp"
+#include "tcp/receiver.hpp"
+#include "tcp/segment.hpp"
+#include "tcp/sender.hpp"
+#include "tcp/state.hpp"
+#include "tcp/time_wait.hpp"
+#include "tcp/tunables.hpp"
+
+namespace iopkt::tcp {
+
+struct HalfOpen;
+
+/// What all connections of a shard share. Outlives them.
+struct Context {
+  const Tunables* tunables{};
+  Counters<Counter>* counters{};
+};
+
+/// Per socket. Zero times and counts: the stack's tunables.
+struct Options {
+  bool nodelay{};                     ///< TCP_NODELAY
+  bool cork{};                        ///< TCP_CORK: only full segments, for 200 ms at most.
+  bool quickack{};                    ///< TCP_QUICKACK: no delayed acknowledgments while set.
+  bool keepalive{};                   ///< SO_KEEPALIVE
+  std::uint8_t keep_count{};          ///< TCP_KEEPCNT, 0..127
+  std::uint32_t keep_idle_ms{};       ///< TCP_KEEPIDLE
+  std::uint32_t keep_interval_ms{};   ///< TCP_KEEPINTVL
+  std::uint32_t user_timeout_ms{};    ///< TCP_USER_TIMEOUT: longest time that sent data stays unacknowledged.
+  std::uint16_t maxseg{};             ///< TCP_MAXSEG: bound of both MSS values; 0: none.
+  friend bool operator==(const Options&, const Options&) = default;
+};
+
+/// What an opening needs to know about route, buffers and wishes.
+struct OpenConfig {
+  std::uint16_t advertised_mss{536};    ///< MTU of the interface less IP and TCP header: goes into our MSS option.
+  std::uint16_t path_mss{536};          ///< MTU of the path less IP and TCP header: bounds what we send.
+  std::uint16_t default_peer_mss{536};  ///< When the peer names none: 536 (IPv4), 1220 (IPv6).
+  std::uint32_t receive_capacity{65536};      ///< Size of the receive ring; 0 .. 2^30
+  std::uint32_t receive_capacity_max{65536};  ///< What it may grow to: chooses the window scale.
+  std::uint32_t timestamp_offset{};           ///< See isn.hpp.
+  bool window_scaling{true}, timestamps{true}, sack{true};  ///< And-ed with the tunables.
+  const CongestionControl* congestion{};      ///< nullptr: newreno()
+  Options options;
+};
+
+/// Everything a connection is: plain values, comparable, to be exported and imported (a successor process, tests).
+/// Instants are of the same monotonic clock on both sides.
+struct ControlBlock {
+  State state{State::closed};
+  Failure failure{};
+  Failure soft_error{};           ///< The last ICMP error while synchronized (RFC 1122 section 4.2.3.9).
+  bool timestamps{};              ///< RFC 7323: both sides offered it.
+  bool window_scaling{};          ///< Likewise.
+  bool offer_sack{};              ///< Our SYN carries SACK-permitted.
+  bool syn_due{};                 ///< SYN or SYN,ACK goes out next.
+  bool syn_lost{};                ///< It was sent more than once: initial window and RTO are careful.
+  bool orphan{};                  ///< The user has closed: nobody reads or writes any more.
+  bool reset_due{};               ///< reset_* goes out next; the state is CLOSED then.
+  bool reset_has_ack{};
+  bool probe_due{}, keepalive_due{};
+  bool persisting{};              ///< The rexmt timer is the persist timer.
+  bool closed_pending{};          ///< event_closed was raised.
+  std::uint8_t persist_shift{};
+  std::uint8_t keep_probes{};     ///< Keepalive probes without an answer.
+  std::uint16_t advertised_mss{536};
+  std::uint16_t challenge_count{};     ///< In the 5 s from challenge_from.
+  Events events{};
+  SeqNum reset_seq{}, reset_ack{};
+  std::uint32_t timestamp_offset{};
+  Options options;
+  Sender snd;
+  Receiver rcv;
+  Instant rexmt_at{Instant::never()};  ///< Retransmission or persist timer.
+  Instant linger_at{Instant::never()}; ///< FIN-WAIT-2 of a closed socket, or TIME-WAIT.
+  Instant cork_at{Instant::never()};   ///< The held segment goes then.
+  Instant keep_at{Instant::never()};
+  Instant challenge_from{};
+  Instant last_received{};
+  friend bool operator==(const ControlBlock&, const ControlBlock&) = default;
+};
+
+/// For TCP_INFO and operators. Times as they stand, sizes in bytes.
+struct ConnectionInfo {
+  State state{};
+  Phase phase{};
+  bool timestamps{}, sack{}, window_scaling{};
+  std::uint8_t snd_scale{}, rcv_scale{}, retries{}, backoff{}, keep_probes{};
+  std::uint32_t snd_mss{}, rcv_mss{}, advertised_mss{}, path_mss{};
+  std::uint32_t cwnd{}, ssthresh{}, snd_wnd{}, rcv_wnd{}, flight{}, sacked{}, pipe{};
+  std::uint64_t sent_unsent{}, received_unread{}, bytes_acked{}, bytes_received{};
+  Duration srtt{}, rttvar{}, rto{}, min_rtt{};
+  Instant last_sent{}, last_received{};
+};
+
+class Connection {
+ public:
+  /// RFC 9293 section 3.10.1 active OPEN: SYN-SENT; the SYN comes from poll_output().
+  static Connection open_active(const Context& context, const OpenConfig& config, SeqNum iss, Instant now);
+  /// A half-open connection whose ACK has come (listen.hpp): SYN-RECEIVED. Give it the very segment next.
+  static Connection from_half_open(const Context& context, const HalfOpen& half, const OpenConfig& config, Instant now);
+  /// What export_state() answered, in this or an earlier process.
+  static Connection import_state(const Context& context, const ControlBlock& block);
+  const ControlBlock& export_state() const { return b_; }
+
+  /// RFC 9293 section 3.10.7.3 and .4. `out` is cleared first. Bounded by O(ranges) work.
+  SegmentResult on_segment(const SegmentIn& seg, Instant now, Copies& out);
+  /// The next segment to send; call until nullopt. Each call makes progress: the number of answers is bounded by
+  /// windows, not by the peer.
+  std::optional<SegmentOut> poll_output(Instant now);
+  Instant next_deadline() const;
+  void on_timer(Instant now);
+
+  /// The user wrote up to `position` (never backwards). Ignored after shutdown_write(), and when nobody takes it any more.
+  void set_send_tail(std::uint64_t position);
+  /// The byte before `position` is urgent (MSG_OOB; RFC 6093): position <= the tail.
+  void set_send_urgent(std::uint64_t position);
+  /// The user took everything up to `position` (never backwards, at most receive_tail()).
+  void set_receive_read(std::uint64_t position);
+  /// Size of the receive ring. A ring that is made smaller must still hold what was offered: up to receive_edge().
+  void set_receive_capacity(std::uint32_t bytes);
+  void set_options(const Options& options, Instant now);
+  const Options& options() const { return b_.options; }
+
+  /// Our FIN follows the data written so far.
+  void shutdown_write(Instant now);
+  /// The user is gone. With unread data, or when more comes: RST (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17).
+  /// SO_LINGER with a time: call this and wait for event_send_shut, then abort(); with time 0: abort() at once.
+  void close(Instant now);
+  /// RFC 9293 section 3.10.5: RST where the peer knows of the connection. failure() becomes `why`.
+  void abort(Instant now, Failure why = Failure::aborted);
+
+  /// An ICMP error that quotes `seq`. Ignored unless seq is in flight (RFC 5927 section 4.1). Ends a connection that is
+  /// being opened; in synchronized states only remembered (RFC 1122 section 4.2.3.9).
+  void on_icmp_error(Failure what, SeqNum seq, Instant now);
+  /// The path takes segments of `path_mss` payload with fixed headers; a smaller one sends again what is in flight
+  /// (RFC 1191 section 6.5). With a seq (from an ICMP message): ignored unless it is in flight.
+  void on_mtu_change(std::uint16_t path_mss, std::optional<SeqNum> seq, Instant now);
+
+  State state() const { return b_.state; }
+  Failure failure() const { return b_.failure; }
+  /// Answers the raised bits and clears them.
+  Events take_events();
+  /// Bytes [0, receive_tail()) are in order in the receive ring.
+  std::uint64_t receive_tail() const { return static_cast<std::uint64_t>(b_.rcv.data_end() < 1 ? 0 : b_.rcv.data_end() - 1); }
+  /// Nothing at or after this stream position is ever placed before the next poll_output().
+  std::uint64_t receive_edge() const { return static_cast<std::uint64_t>(b_.rcv.adv < 1 ? 0 : b_.rcv.adv - 1); }
+  /// Bytes below this position of the send ring are acknowledged and may be overwritten.
+  std::uint64_t send_acked() const;
+  /// Position right after the urgent byte, while the user has not read past it (RFC 6093: in-line; SIOCATMARK compares
+  /// the read position with urgent_mark() - 1).
+  std::optional<std::uint64_t> urgent_mark() const;
+  bool peer_fin() const { return b_.rcv.fin_received; }
+  /// Our FIN and all before it is acknowledged.
+  bool send_shut() const { return b_.snd.fin_acked(); }
+  bool is_orphan() const { return b_.orphan; }
+  /// Milliseconds clock of TSval.
+  std::uint32_t timestamp(Instant now) const;
+  /// In TIME-WAIT: the compact form that may replace this connection.
+  TimeWait time_wait() const;
+  ConnectionInfo info() const;
+
+ private:
+  explicit Connection(const Context& context) : context_(&context) {}
+  const Tunables& tun() const { return *context_->tunables; }
+  Counters<Counter>& count() const { return *context_->counters; }
+
+  // input.cpp: RFC 9293 section 3.10.7, in its order.
+  SegmentResult input_syn_sent(const SegmentIn& seg, Instant now);
+  SegmentResult input_synchronized(const SegmentIn& seg, Instant now, Copies& out);
+  SegmentResult input_time_wait(const SegmentIn& seg, Instant now);
+  void negotiate(const wire::TcpOptions& options);
+  std::optional<Drop> check_timestamp(const SegmentIn& seg, Instant now);
+  std::optional<Drop> check_sequence(const SegmentIn& seg, Offset begin, Instant now);
+  std::optional<Drop> check_reset(const SegmentIn& seg, Offset begin, Instant now);
+  std::optional<Drop> check_ack(const SegmentIn& seg, Instant now);
+  void input_ack(const SegmentIn& seg, Offset begin, Instant now);
+  void input_acked(const SegmentIn& seg, std::uint32_t acked, Instant now);
+  void input_urgent(const SegmentIn& seg, Offset begin);
+  std::optional<Drop> input_data(const SegmentIn& seg, Offset begin, Instant now, Copies& out);
+  void input_fin(Instant now);
+  void schedule_ack(const SegmentIn& seg, const Receiver::Accepted& got, Instant now);
+  void update_window(const SegmentIn& seg, Offset begin, Offset ack);
+  void challenge(Instant now);
+
+  // output.cpp
+  std::optional<SegmentOut> output_reset(Instant now);
+  std::optional<SegmentOut> output_syn(Instant now);
+  std::optional<SegmentOut> output_retransmission(Instant now);
+  std::optional<SegmentOut> output_new(Instant now);
+  std::optional<SegmentOut> output_probe(Instant now);
+  std::optional<SegmentOut> output_ack(Instant now);
+  SegmentOut segment(Offset begin, Offset end, Instant now, std::uint32_t mss);
+  SegmentOut header(Offset begin, Instant now);
+  void fill_options(wire::TcpOptions& options, Instant now) const;
+  std::uint32_t segment_payload_limit() const;
+  bool small_may_go(Offset begin, std::uint32_t length) const;
+  void on_ack_sent(const SegmentOut& out);
+  void on_data_sent(Instant now);
+  void arm_after_output(bool blocked_by_window, Instant now);
+
+  // connection.cpp, timers.cpp
+  void enter(State next, Instant now);
+  void fail(Failure why, Instant now);
+  void finish();
+  void queue_reset(SeqNum seq, std::optional<SeqNum> ack);
+  void arm_rexmt(Instant now);
+  void arm_keepalive(Instant now);
+  void on_rexmt_timer(Instant now);
+  void on_persist_timer(Instant now);
+  void on_keepalive_timer(Instant now);
+  bool user_timeout_over(Instant now) const;
+  Duration current_rto() const;
+
+  const Context* context_;
+  ControlBlock b_;
+};
+
+}  // namespace iopkt::tcp

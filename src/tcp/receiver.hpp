@@ -1,0 +1,75 @@
+// The receive half of a connection: RCV.NXT, reassembly, the offered window, what is acknowledged when.
+// RFC 9293 sections 3.4, 3.8.6 and 3.10.7.4; RFC 7323 section 2; RFC 2018 section 4 (which blocks to report).
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/time.hpp"
+#include "tcp/ranges.hpp"
+#include "tcp/segment.hpp"
+
+namespace iopkt::tcp {
+
+/// Plain values; every field may be exported and set again. Invariants (asserted): 1 <= read <= nxt <= adv (+1 after the
+/// FIN), all of `beyond` lies in (nxt, adv].
+///
+/// Payload is never held here: accept() says where in the receive ring each new byte belongs, also when it is out of
+/// order. A ring of `capacity` bytes never needs to hold a byte at or after stream position `edge() - 1`.
+struct Receiver {
+  SeqNum irs{};
+  Offset nxt{};   ///< RCV.NXT
+  Offset adv{};   ///< Right edge of the offered window, the highest ever sent: RCV.NXT + RCV.WND.
+  Offset read{1}; ///< Next byte the user will take.
+  std::uint32_t capacity{};
+  std::uint8_t scale{};        ///< Shift of windows that we send; 0..14 (RFC 7323 section 2.3).
+  bool ack_now{};              ///< An acknowledgment is due with the next poll_output().
+  bool fin_received{};         ///< The FIN was reached in order; nxt counts it.
+  bool urgent_valid{};         ///< `up` means something.
+  Offset fin{-1};              ///< Where the peer's FIN stands, once it was seen; -1: not yet.
+  Offset up{};                 ///< RCV.UP: the byte after the urgent data.
+  Offset last_ack_sent{};      ///< RFC 7323 section 4.3
+  std::uint32_t unacked{};     ///< Bytes accepted in order since the last acknowledgment.
+  std::uint32_t segment_size{536};  ///< The peer's full-sized segment as seen (for "every second segment").
+  std::uint32_t ts_recent{};        ///< RFC 7323 section 4.3
+  Instant ts_recent_at{};
+  Instant delack_at{Instant::never()};
+  RangeSet beyond;                     ///< Received out of order.
+  std::array<Offset, 4> recent{};      ///< A byte of each range of `beyond`, the most recently changed first; 0: none.
+
+  friend bool operator==(const Receiver&, const Receiver&) = default;
+
+  Offset offset_of(SeqNum s) const { return nxt + (s - seq_of(nxt)); }
+  SeqNum seq_of(Offset o) const { return irs + static_cast<std::uint32_t>(o); }
+  std::uint32_t window() const { return adv > nxt ? static_cast<std::uint32_t>(adv - nxt) : 0; }
+  /// End of the in-order stream without the FIN.
+  Offset data_end() const { return fin_received ? nxt - 1 : nxt; }
+
+  /// RFC 9293 section 3.10.7.4, first check, table 6: some of [begin, begin + length) is in the window.
+  bool acceptable(Offset begin, std::uint32_t length) const;
+
+  struct Accepted {
+    std::uint32_t bytes{};        ///< New payload, the sum of the copies.
+    std::uint32_t duplicate{};    ///< Payload received before.
+    std::uint32_t beyond_edge{};  ///< Payload after the window, cut off.
+    bool in_order{};              ///< nxt moved.
+    bool limit{};                 ///< Out of order and one hole too many: nothing was kept.
+    bool fin_reached{};           ///< This segment completed the stream up to and with the FIN.
+  };
+  /// Takes the payload [begin, end) of a segment, with or without a FIN after it. Fills `out` (empty before).
+  Accepted accept(Offset begin, Offset end, bool has_fin, std::uint32_t max_ranges, Copies& out);
+
+  /// The window field for the next segment, and moves `adv`. Never takes back what was offered but for the rounding of
+  /// the scale (RFC 7323 section 2.4); opens by less than min(capacity/2, mss) not at all (section 3.8.6.2.2).
+  std::uint16_t offer_window(std::uint32_t mss, bool in_syn);
+  /// The user took bytes up to `position`; true when the window has opened so far that the peer should hear of it.
+  bool on_read(Offset new_read, std::uint32_t mss);
+  /// RFC 2018 section 4: the blocks to report, at most `max`; answers their number.
+  std::uint8_t sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::uint8_t max) const;
+
+ private:
+  Offset wanted_edge(std::uint32_t mss) const;
+  void remember(Offset byte);
+};
+
+}  // namespace iopkt::tcp

@@ -1,0 +1,40 @@
+// TIME-WAIT in a compact form. RFC 9293 sections 3.6 and 3.10.7.4, RFC 1337 (no assassination), RFC 6191 (reuse by timestamps).
+#pragma once
+
+#include <cstdint>
+
+#include "base/time.hpp"
+#include "tcp/segment.hpp"
+
+namespace iopkt::tcp {
+
+/// Plain values. The caller keeps the pair of endpoints beside it and gives it up at `until`.
+struct TimeWait {
+  SeqNum snd_nxt{}, rcv_nxt{};
+  std::uint32_t rcv_wnd{};           ///< Last offered, unscaled.
+  std::uint32_t ts_recent{};
+  std::uint32_t timestamp_offset{};
+  std::uint8_t rcv_scale{};
+  bool timestamps{};
+  Instant until{};
+  friend bool operator==(const TimeWait&, const TimeWait&) = default;
+};
+static_assert(sizeof(TimeWait) <= 48);
+
+struct TimeWaitOutcome {
+  enum class Kind : std::uint8_t {
+    ignore,  ///< Nothing to send.
+    ack,     ///< Send `answer`.
+    reopen,  ///< The SYN may open a new connection: give the entry up and let the listener see the segment. An ISS above
+             ///< next_iss() keeps old segments out (RFC 9293 section 3.4.3).
+  } kind{};
+  SegmentOut answer;
+};
+
+/// The answer to one segment. Restarts the 2 MSL only for a FIN that the peer sent again.
+TimeWaitOutcome on_segment(TimeWait& self, const SegmentIn& seg, Instant now, Duration two_msl);
+
+/// The least ISS for a connection that follows on the same endpoints.
+inline SeqNum next_iss(const TimeWait& self) { return self.snd_nxt + 65536; }
+
+}  // namespace iopkt::tcp
