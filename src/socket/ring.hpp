@@ -61,17 +61,5 @@ struct ReceiveRing {
   std::uint32_t unread() const { return static_cast<std::uint32_t>(tail - head); }
 };
 
-/// The receive buffer of a datagram socket: only its account; the records are written by whoever holds the client's side.
-struct DatagramBuffer {
-  std::uint32_t capacity = 0;
-  std::uint64_t head = 0, tail = 0;
-
-  bool fits(std::uint32_t record) const { return tail - head + record <= capacity; }
-  [[nodiscard]] bool move_head(std::uint64_t to) {
-    if (to - head > tail - head) return false;
-    head = to;
-    return true;
-  }
-};
 
 }  // namespace iopkt::socket

@@ -1,0 +1,81 @@
+// What a shard tells whoever holds the clients' side of its sockets.
+#pragma once
+
+#include <cstdint>
+
+#include "packet/packet.hpp"
+#include "socket/errno.hpp"
+#include "socket/ring.hpp"
+#include "wire/address.hpp"
+
+namespace iopkt::stack {
+
+using socket::Errno;
+
+/// A socket of one shard. Never used again for another socket within 2^24 uses of its place.
+struct SocketId {
+  std::uint32_t value = 0;  ///< 0: none
+  explicit operator bool() const { return value != 0; }
+  friend bool operator==(SocketId, SocketId) = default;
+};
+
+/// The holder's own name for a socket; the shard only gives it back.
+using Cookie = std::uint64_t;
+
+/// Bits of SocketEvent::what; several that happened since the last take_events() come as one event.
+namespace event {
+inline constexpr std::uint32_t readable = 1;        ///< receive_tail() moved
+inline constexpr std::uint32_t writable = 2;        ///< send_head() moved: the client may reuse that part of its ring
+inline constexpr std::uint32_t connected = 4;       ///< connect() succeeded
+inline constexpr std::uint32_t peer_fin = 8;        ///< end of the stream at receive_tail()
+inline constexpr std::uint32_t failed = 16;         ///< `error` says why; nothing more will come or go
+inline constexpr std::uint32_t released = 32;       ///< the id is gone and its rings are no longer touched. Last event of an id
+inline constexpr std::uint32_t urgent = 64;         ///< TCP urgent data was announced
+inline constexpr std::uint32_t soft_error = 128;    ///< an ICMP error for a datagram socket: `error` becomes SO_ERROR
+inline constexpr std::uint32_t send_done = 256;     ///< our FIN is acknowledged: a lingering close may return
+inline constexpr std::uint32_t rings_changed = 512; ///< reserved for growing buffers
+}  // namespace event
+
+struct SocketEvent {
+  SocketId id;
+  Cookie cookie = 0;
+  std::uint32_t what = 0;
+  Errno error = Errno::ok;
+};
+
+/// A connection that is ready for accept(2): made on this shard, for a listener that may live on another.
+struct AcceptEvent {
+  Cookie listener = 0;        ///< cookie of the listening socket
+  SocketId child;
+  Cookie child_cookie = 0;    ///< as RingSource gave it
+  wire::Endpoint local, remote;
+};
+
+/// A datagram for a socket of this shard. The payload begins at the packet's first byte (raw sockets: at the IP header).
+struct Datagram {
+  SocketId id;
+  Cookie cookie = 0;
+  wire::Endpoint source;
+  wire::IpAddress destination;
+  std::uint32_t interface_index = 0;
+  std::uint8_t ttl = 0, tos = 0;
+  bool broadcast = false, multicast = false;
+  std::uint64_t time_ns = 0;  ///< CLOCK_REALTIME when the driver stamped it, else 0
+  packet::PacketPtr payload;
+};
+
+/// The memory of a new connection's rings: from the client that listens.
+struct Rings {
+  socket::RingMemory send, receive;
+  Cookie cookie = 0;
+};
+
+/// Gives the shard memory for rings; implemented by the holder of the clients' side. Called on the shard's thread.
+class RingSource {
+ public:
+  virtual ~RingSource() = default;
+  /// Rings for a connection of this listener. False: none to be had (the client's quota, memory): the connection is refused.
+  virtual bool provide(Cookie listener, std::uint32_t send_bytes, std::uint32_t receive_bytes, Rings& out) = 0;
+};
+
+}  // namespace iopkt::stack

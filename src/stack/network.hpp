@@ -1,0 +1,37 @@
+// What all shards agree on: interfaces, routes and settings, as one immutable version after the other.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "iface/interface.hpp"
+#include "icmp/tunables.hpp"
+#include "ipv4/tunables.hpp"
+#include "neigh/tunables.hpp"
+#include "route/fib.hpp"
+#include "tcp/tunables.hpp"
+#include "udp/tunables.hpp"
+
+namespace iopkt::stack {
+
+/// Settings that sysctl changes while the stack runs.
+struct Settings {
+  tcp::Tunables tcp = tcp::default_tunables();
+  ipv4::Tunables ipv4 = ipv4::default_tunables();
+  icmp::Tunables icmp = icmp::default_tunables();
+  udp::Tunables udp = udp::default_tunables();
+  neigh::Tunables neigh = neigh::default_tunables();
+};
+
+/// Immutable once published; control makes the next one from a copy. Interfaces and FIBs share their structure.
+struct Network {
+  iface::InterfaceTable interfaces;
+  std::array<route::Fib, route::kFibCount> fibs;
+  Settings settings;
+  std::uint64_t version = 0;
+};
+
+using NetworkPtr = std::shared_ptr<const Network>;
+
+}  // namespace iopkt::stack

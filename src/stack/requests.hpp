@@ -1,0 +1,43 @@
+// What a client can ask of a socket. Plain values in, an Errno or a value out; never blocks, never sees shared memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "stack/events.hpp"
+#include "wire/address.hpp"
+
+namespace iopkt::stack {
+
+struct OpenRequest {
+  int type = 0;              ///< SOCK_STREAM, SOCK_DGRAM, SOCK_RAW without flags
+  int protocol = 0;
+  std::uint32_t user = 0;    ///< for SO_REUSEPORT
+  std::uint8_t fib = 0;
+  bool privileged = false;   ///< may open raw sockets, bind low ports, set what CAP_NET_ADMIN guards
+  Cookie cookie = 0;
+  socket::RingMemory send, receive;  ///< stream sockets; size 0: given later by set_rings()
+};
+
+/// A datagram to send, as a client's record says.
+struct DatagramRequest {
+  std::optional<wire::Endpoint> destination;     ///< none: the connected peer
+  std::optional<wire::IpAddress> source;         ///< IP_PKTINFO
+  std::uint32_t interface_index = 0;             ///< IP_PKTINFO; 0: by route
+  std::optional<std::uint8_t> ttl, tos;          ///< IP_TTL, IP_TOS as control data
+  bool dont_route = false;
+  std::uint16_t segment_size = 0;                ///< UDP_SEGMENT; 0: one datagram
+};
+
+/// One line of netstat; plain values.
+struct SocketSummary {
+  std::string protocol;      ///< "tcp", "udp", "ip"
+  wire::Endpoint local, remote;
+  std::string state;         ///< TCP's, else empty
+  std::uint64_t receive_queue = 0, send_queue = 0;
+  std::uint32_t shard = 0, id = 0, user = 0;
+  Cookie cookie = 0;
+};
+
+}  // namespace iopkt::stack

@@ -1,0 +1,119 @@
+// One shard: a whole TCP/IP stack for the flows that hash to it, driven from outside by one thread.
+//
+// Nothing in here blocks, sleeps or reads a clock. A turn of whoever drives it:
+//   begin(now) -> poll_inbox() -> progress()/requests for clients -> receive() per interface -> run_timers()
+//   -> finish(): loopback is delivered, output is made -> take_transmit() per interface -> take_events(), take_accepts(),
+//   take_datagrams() -> sleep until next_deadline() or until something arrives.
+// Memory of a socket's rings may be taken back only after its `released` event was taken.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/time.hpp"
+#include "packet/drops.hpp"
+#include "packet/packet.hpp"
+#include "stack/config.hpp"
+#include "stack/events.hpp"
+#include "stack/network.hpp"
+#include "stack/requests.hpp"
+
+namespace iopkt::stack {
+
+class Stack;
+struct ShardState;  // the tables; src/stack/state.hpp
+
+/// Counters of one shard, all layers; live cells, readable from any thread.
+struct ShardCounters;
+
+class Shard {
+ public:
+  Shard(Stack& stack, std::uint32_t number, RingSource& rings);
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  std::uint32_t number() const;
+  packet::Cache& cache();
+
+  // ---- a turn
+  void begin(Instant now);
+  /// Takes what other shards sent. True: there was something.
+  bool poll_inbox();
+  /// Frames of one interface, link header first.
+  void receive(std::uint32_t interface_index, packet::Burst&& burst);
+  void run_timers();
+  /// Delivers loopback and makes output. Always the last before events are taken.
+  void finish();
+
+  /// Interfaces that have something to send since the last finish().
+  std::span<const std::uint32_t> transmit_pending() const;
+  /// What is to be sent on the interface; what the device does not take is given back to untransmitted().
+  packet::Burst take_transmit(std::uint32_t interface_index);
+  /// The device had no room: packets stay in order in front of the queue, bounded; the excess is dropped and counted.
+  void untransmitted(std::uint32_t interface_index, packet::Burst&& rest);
+
+  std::vector<SocketEvent> take_events();
+  std::vector<AcceptEvent> take_accepts();
+  std::vector<Datagram> take_datagrams();
+  /// Other shards that were sent something and may sleep: bit n is shard n. Cleared by the call.
+  std::uint64_t take_wakeups();
+
+  /// Never earlier than the last begin(); Instant::never() when only input can change anything.
+  Instant next_deadline() const;
+  /// Something is to be done at once: another turn before sleeping.
+  bool has_work() const;
+
+  // ---- requests; the id is this shard's
+  socket::Result<SocketId> open(const OpenRequest& request);
+  /// Gives (or, on an unconnected stream socket, replaces) the rings.
+  Errno set_rings(SocketId id, socket::RingMemory send, socket::RingMemory receive);
+  Errno bind(SocketId id, const wire::Endpoint& local);
+  /// TCP: Errno::inprogress, and later `connected` or `failed`. Datagrams: done at once. A remote address of family
+  /// "unspecified" is disconnect().
+  Errno connect(SocketId id, const wire::Endpoint& remote);
+  Errno disconnect(SocketId id);
+  Errno listen(SocketId id, std::uint32_t backlog);
+  Errno shutdown(SocketId id, int how);
+  /// The program's last descriptor is gone. The id lives until `released`: TCP sends what is in the ring first.
+  void close(SocketId id);
+  /// accept(2) took (or gave up) one connection of the listener with this cookie.
+  void accepted(SocketId child);
+
+  /// The client moved: `send_tail` of its send ring, `receive_head` of its receive ring. False: impossible positions, the
+  /// socket is broken and has been reset.
+  bool progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive_head);
+  Errno send(SocketId id, const DatagramRequest& request, Bytes first, Bytes second);
+
+  Errno set_option(SocketId id, int level, int name, Bytes value, bool privileged);
+  /// TCP_INFO and the like are answered here too. `room`: the caller's buffer, bytes.
+  socket::Result<std::string> get_option(SocketId id, int level, int name, std::size_t room) const;
+  wire::Endpoint local_endpoint(SocketId id) const;
+  wire::Endpoint remote_endpoint(SocketId id) const;  ///< unspecified port 0: not connected
+  std::uint64_t receive_tail(SocketId id) const;      ///< how far the receive ring may be read
+  std::uint64_t send_head(SocketId id) const;         ///< how far the send ring may be reused
+  /// SIOCATMARK's position of the urgent mark; nullopt: none.
+  std::optional<std::uint64_t> urgent_mark(SocketId id) const;
+
+  // ---- what operators see; any turn of this shard's thread
+  void list_sockets(std::vector<SocketSummary>& out) const;
+  std::size_t socket_count() const;
+  void count_drop(packet::Drop reason);
+  const ShardCounters& counters() const;
+
+  /// True once every message this shard has sent to others so far was taken by them: an answer that promises a change on
+  /// all shards (bind, listen) is held back until then.
+  std::uint64_t publication() const;
+  bool published(std::uint64_t publication) const;
+
+  ShardState& state() { return *state_; }
+
+ private:
+  std::unique_ptr<ShardState> state_;
+};
+
+}  // namespace iopkt::stack
