@@ -216,8 +216,8 @@ std::uint32_t pseudo(const Bytes& f, std::size_t len) {
 Bytes ip_frame(const std::uint8_t dst[6], const std::uint8_t src[6], int protocol, std::size_t payload) {
   const std::size_t header = protocol == 6 ? 20 : 8, total = 20 + header + payload;
   Bytes f(14 + total);
-  std::memcpy(f.data(), dst, 6);
-  std::memcpy(f.data() + 6, src, 6);
+  std::copy_n(dst, 6, f.begin());
+  std::copy_n(src, 6, f.begin() + 6);
   const auto put16 = [&f](std::size_t at, std::size_t v) {
     f[at] = static_cast<std::uint8_t>(v >> 8);
     f[at + 1] = static_cast<std::uint8_t>(v);

@@ -62,8 +62,8 @@ class TapDriver : public testing::Test {
   }
   Bytes test_frame(std::size_t payload) {
     Bytes f(14 + payload);
-    std::memset(f.data(), 0xff, 6);
-    std::memcpy(f.data() + 6, tap_.info().mac, 6);
+    std::fill_n(f.begin(), 6, 0xff);
+    std::copy_n(tap_.info().mac, 6, f.begin() + 6);
     f[12] = kEtherTest >> 8;
     f[13] = kEtherTest & 0xff;
     for (std::size_t i = 0; i < payload; ++i) f[14 + i] = static_cast<std::uint8_t>(i + i / 256);
