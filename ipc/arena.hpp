@@ -23,6 +23,16 @@ int make_arena(const ArenaGeometry& geometry, std::uint64_t client_id, std::uint
                Mapping& out);
 /// Daemon: makes a client's control file: header filled in, every bell armed, alive = 1.
 int make_control(std::uint64_t client_id, std::uint32_t shards, std::uint32_t spin_ns, Mapping& out);
+/// Daemon: makes the status file. Its descriptor goes to every client; only this mapping can write.
+int make_status(std::uint32_t shards, Mapping& out);
+/// Daemon: binds StatusPage::alive[shard] to the calling thread's life, by the thread's robust list (which it must not use
+/// otherwise). `node` is private memory that lives as long as the thread. False: errno is set.
+struct AliveNode {
+  void* list[3];
+};
+bool bind_alive(std::atomic<std::uint32_t>& alive, AliveNode& node);
+/// True while the shard's thread runs.
+bool shard_alive(const std::atomic<std::uint32_t>& alive);
 /// Where ring memory may lie in an arena: [first, end), multiples of kPage.
 constexpr std::size_t ring_area_offset(const ArenaGeometry& g) {
   return (kPage + g.slot_count * sizeof(Slot) + kPage - 1) / kPage * kPage;
@@ -37,8 +47,11 @@ void reset_slot(Slot& slot, std::uint16_t domain, std::uint16_t type, std::uint3
 /// No mapping: errno is set (EPROTO: not what was expected).
 Mapping map_arena(int fd);
 Mapping map_control(int fd);
+/// Read-only.
+Mapping map_status(int fd);
 void unmap(Mapping& mapping);
 inline const ArenaHeader& arena_header(const Mapping& m) { return *reinterpret_cast<const ArenaHeader*>(m.base); }
+inline const StatusPage& status_page(const Mapping& m) { return *reinterpret_cast<const StatusPage*>(m.base); }
 inline ControlHeader& control_header(const Mapping& m) { return *reinterpret_cast<ControlHeader*>(m.base); }
 
 }  // namespace iopkt::ipc

@@ -86,17 +86,18 @@ class DatagramConsumer {
 class DatagramReader {
  public:
   DatagramReader(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
-      : slot_(&slot), arena_(arena), arena_size_(arena_size), io_(&io) {}
+      : core_(slot, arena, arena_size, io), io_(&io) {}
   /// Takes one datagram (`take`) or looks at it (MSG_PEEK); copies what fits into `to`. On data, header.payload_len is the whole
   /// length, bytes what was copied.
   ReadOutcome read(std::span<const iovec> to, RecordHeader& header, bool take = true);
   /// FIONREAD: the payload of the next datagram; 0: none (or an empty one).
   std::size_t next_size();
+  bool nothing_unread() const;
+  void set_edge() { core_.set_edge(); }
 
  private:
-  Slot* slot_;
-  std::byte* arena_;
-  std::size_t arena_size_;
+  static bool copy_header(const ReaderCore::View& view, RecordHeader& header);
+  ReaderCore core_;
   ProgramIo* io_;
 };
 
@@ -107,7 +108,9 @@ class DatagramWriter {
       : writer_(slot, arena, arena_size, io) {}
   /// Queues one datagram whole, or nothing. header: flags, remote, local, ifindex, ttl, tos, gso_size as wanted; lengths are set here.
   WriteOutcome write(RecordHeader header, std::span<const iovec> payload);
-  int sleep_for_room(const Doorbell& bell, std::int64_t timeout_ns) { return writer_.sleep_for_room(bell, timeout_ns); }
+  int sleep_for_room(const std::atomic<std::uint32_t>& alive, std::int64_t timeout_ns) {
+    return writer_.sleep_for_room(alive, timeout_ns);
+  }
   std::size_t queued() const { return writer_.queued(); }
 
  private:

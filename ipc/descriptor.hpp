@@ -58,7 +58,9 @@ class StackIo {
   virtual Sent send_token() = 0;
   /// True while at least one token byte is unread by the program.
   virtual bool token_queued() = 0;
-  /// Takes exactly one unit, if at least one lies above the ballast.
+  /// How many units lie above the ballast, those that arrived just now among them.
+  virtual unsigned units_above_ballast() = 0;
+  /// Takes the oldest unit, if at least one lies above the ballast.
   virtual bool take_unit() = 0;
   /// Wakes every writer that sleeps on the futex `word` (the low half of V).
   virtual void wake(const std::atomic<std::uint64_t>& word) = 0;
@@ -73,15 +75,16 @@ enum class Step : std::uint8_t { copied, claimed, won_token, took_token, settlin
 /// The system calls of the client's side, as the rings need them; tests inject their own.
 class ProgramIo {
  public:
+  enum class Stalled { sent, again, gone };
   /// Takes one token byte without blocking; false: none there.
   virtual bool take_token() = 0;
   /// Waits until a token byte is there, at most a millisecond. False: the stack's end is gone, none will ever come.
   virtual bool await_token() = 0;
-  /// Sends one STALL unit. False: the stack's end is gone (the stall then has no meaning either).
-  virtual bool send_stall() = 0;
+  /// Sends one STALL unit without blocking. again: no room; gone: the stack's end is gone, a stall has no meaning any more.
+  virtual Stalled send_stall() = 0;
   virtual void yield() = 0;
-  /// Milliseconds of a monotonic clock.
-  virtual std::uint64_t now_ms() = 0;
+  /// Microseconds of a monotonic clock.
+  virtual std::uint64_t now_us() = 0;
   /// Rings the doorbell of the slot's shard.
   virtual void ring() = 0;
   virtual void step(Step) {}
@@ -137,6 +140,7 @@ class StackEnd final : public StackIo {
 
   Sent send_token() override;
   bool token_queued() override;
+  unsigned units_above_ballast() override;
   bool take_unit() override;
   void wake(const std::atomic<std::uint64_t>& word) override;
 
@@ -154,9 +158,9 @@ class ProgramEnd final : public ProgramIo {
 
   bool take_token() override;
   bool await_token() override;
-  bool send_stall() override;
+  Stalled send_stall() override;
   void yield() override;
-  std::uint64_t now_ms() override;
+  std::uint64_t now_us() override;
   void ring() override;
 
   /// For connect() in progress and after attach. False: gone.

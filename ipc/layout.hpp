@@ -273,8 +273,6 @@ inline constexpr std::uint32_t kClientSlotsMax = 64 * 64 * 64;
 struct alignas(kCacheLine) Doorbell {
   std::atomic<std::uint32_t> need_wake;  ///< odd: armed, the shard may be asleep. Stack arms, client disarms by CAS
   alignas(kCacheLine) std::atomic<std::uint64_t> summary;
-  alignas(kCacheLine) std::atomic<std::uint32_t> alive;  ///< futex: 1 while the shard runs, 0 afterwards; stack
-  std::atomic<std::uint32_t> reserved;
   alignas(kCacheLine) std::atomic<std::uint64_t> groups[64];
   std::atomic<std::uint64_t> bits[64 * 64];
 };
@@ -287,6 +285,14 @@ struct ControlHeader {
   std::atomic<std::uint32_t> spin_ns;  ///< how long a blocking call should spin before it sleeps; 0: do not; stack
   std::atomic<std::uint32_t> alive;    ///< 1 while the daemon serves this client; stack
 };
+
+/// The status file: one for the whole daemon, which clients can map for reading only. alive[shard] is a robust futex of the
+/// shard's thread: its id | FUTEX_WAITERS while it runs; when the thread ends in any way the kernel changes and wakes it.
+struct StatusPage {
+  std::uint32_t magic, version, shard_count, reserved;
+  alignas(kCacheLine) std::atomic<std::uint32_t> alive[64];
+};
+inline constexpr std::uint32_t kStatusMagic = 0x53706f69;  // "iopS"
 inline constexpr std::size_t kDoorbellStride = (sizeof(Doorbell) + kPage - 1) / kPage * kPage;
 constexpr std::size_t control_size(std::uint32_t shards) { return kPage + shards * kDoorbellStride; }
 inline Doorbell& doorbell_at(void* control, std::uint32_t shard) {

@@ -24,7 +24,7 @@ inline constexpr std::size_t kMessageMax = 65536;
 inline constexpr std::size_t kMessageMin = 2048;
 /// Bytes of the line for a person.
 inline constexpr std::size_t kLineMax = 512;
-/// Descriptors with one message: control file, one event descriptor per shard; or one arena.
+/// Descriptors with one message: control file, status file, one event descriptor per shard; or one arena.
 inline constexpr std::size_t kMessageFdsMax = 66;
 inline constexpr std::uint32_t kShardsMax = 64;
 /// A request that was split may have this much blob in all.
@@ -53,7 +53,7 @@ struct HelloAnswer {
   std::uint32_t shard_count;
   std::uint32_t message_max;  ///< requests longer than this must be split
   std::uint64_t pid_namespace;  ///< inode of the daemon's pid namespace
-};  // descriptors: control file, then shard_count event descriptors. blob: the prefix
+};  // descriptors: control file, status file, then shard_count event descriptors. blob: the prefix
 
 struct SlotOpenRequest {
   std::uint16_t domain, type;  ///< AF_INET ..., SOCK_STREAM ... without flags
@@ -132,7 +132,7 @@ struct ModeRequest {
 // X(number, name, Request, Answer, blob of the request, blob of the answer, descriptors of the request, of the answer)
 // Blobs: none, text (UTF-8 without NUL), bytes, records (records.hpp). Numbers are never reused.
 #define IOPKT_IPC_MESSAGES(X)                                                                   \
-  X(1, hello, HelloRequest, HelloAnswer, none, text, 0, 65)                                     \
+  X(1, hello, HelloRequest, HelloAnswer, none, text, 0, 66)                                     \
   X(2, slot_open, SlotOpenRequest, SlotAnswer, none, none, 0, 1)                                \
   X(3, arena, ArenaRequest, Empty, none, none, 0, 1)                                            \
   X(4, bind, AddressRequest, Empty, bytes, none, 0, 0)                                          \

@@ -84,12 +84,12 @@ class ReceiveRingProducer {
   const Counts& counts() const { return counts_; }
 
  private:
-  enum class Decide { by_fill, keep };
-  void update(ReceiveWord (*change)(ReceiveWord, ReceiveRingProducer&));
-  bool send_extra(StackIo& io, ReceiveWord w);
-  bool finish_send(StackIo& io, unsigned extra_before);
+  template <class Change>
+  void update(Change change);
+  bool send_first(StackIo& io);
+  bool send_renewal(StackIo& io);
   bool repair_now(StackIo& io);
-  std::uint32_t lowat() const;
+  bool readable_to(std::uint64_t new_tail);
 
   Slot* slot_ = nullptr;
   std::byte* base_ = nullptr;
@@ -116,13 +116,58 @@ struct ReadOutcome {
   std::size_t bytes{};
 };
 
+/// What all readers share: looking, claiming, and leaving the token right. Not for direct use.
+class ReaderCore {
+ public:
+  ReaderCore(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
+      : slot_(&slot), arena_(arena), arena_size_(arena_size), io_(&io) {}
+
+  struct View {
+    PositionWord head;
+    ReceiveWord word;
+    const std::byte* base{};
+    std::size_t size{};
+    std::size_t unread{};
+  };
+  /// Head, ring and W that belong together. False: there is no ring yet, or the mode is not ring.
+  bool load(View& view) const;
+  /// The outcome when nothing is unread; `status` was loaded before that was seen.
+  ReadOutcome nothing(std::uint32_t status) const;
+  /// Moves the head from the view's by `bytes`. False: another reader was first, discard what was copied.
+  bool claim(const View& view, std::size_t bytes);
+  /// True if nobody moved the head since the view was loaded, so that what was copied is right.
+  bool still_valid(const View& view);
+  /// Makes the token agree with the ring. Called after every claim and whenever the ring was found below the low-water mark.
+  void settle();
+  /// Something is left unread after a look at `view`: the next arrival has to renew the edge.
+  void observe(const View& view);
+  void kick(std::uint32_t why);
+  void lowat_changed();
+  void set_edge();
+  std::uint32_t status() const { return slot_->status.load(std::memory_order_acquire); }
+  Mode mode() const { return ReceiveWord{slot_->rx_word.load(std::memory_order_acquire)}.mode(); }
+
+ private:
+  struct Patience;
+  bool settle_once(Patience& patience);
+  bool remove_token(ReceiveWord word);
+  void finish_removal(unsigned bytes);
+  bool wait_for_remover(ReceiveWord word, Patience& patience);
+  bool below_lowat(ReceiveWord word, bool& torn) const;
+
+  Slot* slot_;
+  std::byte* arena_;
+  std::size_t arena_size_;
+  ProgramIo* io_;
+};
+
 /// The client's side of a receive ring of bytes: any number of these, in any thread, process or signal handler, work on one
 /// ring at the same time. Made on the stack for one call; owns nothing; no lock, no allocation; async-signal-safe.
 class ReceiveRingReader {
  public:
   /// `arena` is where the slot's arena is mapped here, `arena_size` how much of it.
   ReceiveRingReader(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
-      : slot_(&slot), arena_(arena), arena_size_(arena_size), io_(&io) {}
+      : core_(slot, arena, arena_size, io), io_(&io) {}
 
   /// Moves up to the sum of `to` out of the ring. Leaves the token right (settles) before it returns.
   ReadOutcome read(std::span<const iovec> to);
@@ -132,29 +177,16 @@ class ReceiveRingReader {
   ReadOutcome discard(std::size_t bytes);
   /// FIONREAD. Counts as a look: the next arrival renews the edge.
   std::size_t readable();
-  /// The same without any effect, for spinning.
+  /// True if nothing is unread; without any effect, for spinning.
   bool nothing_unread() const;
   /// After SO_RCVLOWAT was stored in the slot: makes the token agree with it.
-  void lowat_changed();
+  void lowat_changed() { core_.lowat_changed(); }
   /// A holder polls edge-triggered (epoll_ctl with EPOLLET, or a descriptor that left our sight).
-  void set_edge();
+  void set_edge() { core_.set_edge(); }
 
  private:
-  struct View;
-  bool load(View& view) const;
-  ReadOutcome nothing(std::uint32_t status);
-  template <class Use>
-  ReadOutcome claim(std::size_t want, Use use);
-  void settle();
-  bool settle_once(unsigned& waited, std::uint64_t& since_ms);
-  void observe(ReceiveWord w);
-  void finish_removal(unsigned bytes);
-  void take_over(ReceiveWord w);
-  void maybe_ring(std::uint64_t old_head, std::uint64_t new_head);
-
-  Slot* slot_;
-  std::byte* arena_;
-  std::size_t arena_size_;
+  ReadOutcome take(std::span<const iovec> to, std::size_t want, bool copy);
+  ReaderCore core_;
   ProgramIo* io_;
 };
 

@@ -2,8 +2,11 @@
 // acknowledged. A STALL unit above the ballast says "not writable" exactly while STALLED is set in V.
 //
 //   V open    -> stalled  [writer, under the lock: room fell below stall_room(); the winner sends one STALL]
-//   V stalled -> open     [stack: consume_to() found unstall_room(); it takes exactly one unit, or owes it until one arrives]
-// Invariant: STALL units sent - units taken = (stalled ? 1 : 0) + units owed by the stack - stalls not sent yet by winners.
+//   V stalled -> open     [stack: consume_to() found unstall_room()]
+// Units are balanced, not counted off: whenever a unit arrives or V opens, the stack looks at the units that are there and
+// *then* at V, and takes all but the ballast if V is open, all but the ballast and one if it is stalled. A unit that was seen
+// before V was seen open belongs to a stall that is over, so the next round's STALL is never taken; and a writer that died
+// between its CAS and its unit is forgotten with the next round.
 #pragma once
 
 #include <sys/uio.h>
@@ -49,9 +52,8 @@ class SendRingConsumer {
   /// Frees everything before `new_head` for reuse by the client, lifts a stall once unstall_room() is free, and wakes blocked
   /// writers then. Precondition: head() <= new_head <= the last checked_tail().
   void consume_to(std::uint64_t new_head, StackIo& io);
-  /// Call on each EPOLLIN of the stack's end, after inspect(): pays units that are owed.
+  /// Call on each EPOLLIN of the stack's end, after inspect(): takes the units that V no longer asks for.
   void on_units(StackIo& io);
-  unsigned owed() const { return owed_; }
   /// Lifts a stall whatever the room (connection established, refused, reset, closed), and wakes every blocked writer.
   void release(StackIo& io);
   /// A connect in progress starts stalled: the shim sends HELLO and one STALL; call before the slot is given out.
@@ -61,13 +63,13 @@ class SendRingConsumer {
   bool broken() const { return broken_; }
   void set_broken() { broken_ = true; }
   struct Counts {
-    std::uint64_t lifted{}, owed{}, forced_stores{};
+    std::uint64_t lifted{}, late_units{}, forced_stores{};
   };
   const Counts& counts() const { return counts_; }
 
  private:
-  void store_head(bool force_open, StackIo* io);
-  void pay(StackIo& io);
+  void store_head(bool force_open, StackIo& io);
+  unsigned balance(StackIo& io);
 
   Slot* slot_ = nullptr;
   std::byte* base_ = nullptr;
@@ -75,7 +77,6 @@ class SendRingConsumer {
   std::uint64_t head_ = 0, tail_ = 0;
   std::uint16_t epoch_ = 0;
   bool datagram_ = false, broken_ = false;
-  unsigned owed_ = 0;
   Counts counts_;
 };
 
@@ -84,6 +85,8 @@ class SendRingConsumer {
 /// The writer lock: thread id (32) | pid-namespace tag (8) | generation (24) in Slot::tx_lock. Held for a copy, never across a
 /// wait. The same thread (a signal handler, or after longjmp) steals its own lock; what it interrupted notices the
 /// generation and copies again. A dead holder is stolen from after a while, within one pid namespace.
+/// Limit: a handler that writes to the very socket whose write it interrupted in the middle of the copy, and returns, may see its
+/// bytes overwritten by the rest of that copy (at most kCopyChunk).
 class WriterLock {
  public:
   WriterLock(Slot& slot, ProgramIo& io);
@@ -116,6 +119,9 @@ struct WriteOutcome {
   std::size_t bytes{};
 };
 
+/// The lock caches the thread's id. To be called in the child after fork (and vfork, clone) before it writes.
+void forget_thread_id();
+
 /// The client's side of a send ring of bytes. Any thread, process or signal handler; made on the stack for one call.
 class SendRingWriter {
  public:
@@ -132,12 +138,15 @@ class SendRingWriter {
   void lowat_changed();
 
   /// The sleep of a blocking write, while V is stalled: a futex on V. `timeout_ns` < 0: none (SO_SNDTIMEO not set); then the
-  /// death of the shard (Doorbell::alive) also ends it. 0: look again; else ETIMEDOUT, EINTR, or EPIPE (the stack is gone).
-  int sleep_for_room(const Doorbell& bell, std::int64_t timeout_ns);
+  /// death of the shard's thread (`alive` in the status page) also ends it. 0: look again; else ETIMEDOUT, EINTR, or EPIPE
+  /// (the stack is gone). Returns at once if V is not stalled.
+  int sleep_for_room(const std::atomic<std::uint32_t>& alive, std::int64_t timeout_ns);
 
  private:
   WriteOutcome blocked() const;
   void stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room);
+  struct View;
+  bool load(View& view) const;
 
   Slot* slot_;
   std::byte* arena_;
