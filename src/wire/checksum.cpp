@@ -4,75 +4,97 @@ namespace iopkt::wire {
 namespace {
 
 // RFC 1071 section 2: the sum may be taken in the machine's own byte order and in wider words, and be swapped at the end.
+// Here 32-bit halves are added into 64-bit lanes, which no message can make overflow: no carry ever has to be kept.
 
-std::uint64_t load_word(const std::byte* at) {
-  std::uint64_t word;
-  std::memcpy(&word, at, sizeof word);
+constexpr std::uint64_t kLow = 0xffffffffu;
+
+using Vector16 = std::uint64_t __attribute__((vector_size(16)));
+using Vector32 = std::uint64_t __attribute__((vector_size(32)));
+
+/// Below this, starting the vectors costs more than they save.
+constexpr std::size_t kVectorsFrom = 96;
+
+/// Adds (and with `kCopy` copies) whole blocks of two vectors from the front; moves `from`, `to` and `size` behind them.
+template <class Vector, bool kCopy>
+[[gnu::always_inline]] inline std::uint64_t add_blocks(const std::byte*& from, std::byte*& to, std::size_t& size) {
+  Vector low0{}, low1{}, high0{}, high1{};
+  for (; size >= 2 * sizeof(Vector); size -= 2 * sizeof(Vector), from += 2 * sizeof(Vector)) {
+    Vector v0, v1;
+    std::memcpy(&v0, from, sizeof v0);
+    std::memcpy(&v1, from + sizeof v0, sizeof v1);
+    if constexpr (kCopy) {
+      std::memcpy(to, &v0, sizeof v0);
+      std::memcpy(to + sizeof v0, &v1, sizeof v1);
+      to += 2 * sizeof(Vector);
+    }
+    low0 += v0 & kLow;
+    low1 += v1 & kLow;
+    high0 += v0 >> 32;
+    high1 += v1 >> 32;
+  }
+  low0 += low1 + high0 + high1;
+  std::uint64_t sum = 0;
+  for (std::size_t lane = 0; lane < sizeof(Vector) / 8; ++lane) sum += low0[lane];
+  return sum;
+}
+
+#ifdef __x86_64__
+template <bool kCopy>
+[[gnu::target("avx2")]] std::uint64_t add_blocks_avx2(const std::byte*& from, std::byte*& to, std::size_t& size) {
+  return add_blocks<Vector32, kCopy>(from, to, size);
+}
+#endif
+
+template <bool kCopy>
+std::uint64_t add_long(const std::byte*& from, std::byte*& to, std::size_t& size) {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx2")) return add_blocks_avx2<kCopy>(from, to, size);
+#endif
+  return add_blocks<Vector16, kCopy>(from, to, size);
+}
+
+/// One native word of the message; with `kCopy` also to `to`.
+template <class Word, bool kCopy>
+[[gnu::always_inline]] inline std::uint64_t take(const std::byte*& from, std::byte*& to) {
+  Word word;
+  std::memcpy(&word, from, sizeof word);
+  from += sizeof word;
+  if constexpr (kCopy) {
+    std::memcpy(to, &word, sizeof word);
+    to += sizeof word;
+  }
   return word;
 }
 
-/// Ones' complement addition: the carry comes back in at the bottom.
-void add_word(std::uint64_t& acc, std::uint64_t word) { acc += __builtin_add_overflow(acc, word, &acc) ? 1 : 0; }
-
-/// The last 0..7 bytes as a word whose further bytes are zero.
-std::uint64_t load_tail(const std::byte* at, std::size_t size) {
-  std::uint64_t word = 0;
-  std::memcpy(&word, at, size);
-  return word;
-}
-
-std::uint32_t to_partial(std::uint64_t acc) {
-  acc = (acc & 0xffffffffu) + (acc >> 32);
-  acc = (acc & 0xffffffffu) + (acc >> 32);
-  const std::uint32_t native = fold(static_cast<std::uint32_t>(acc));
+template <bool kCopy>
+std::uint32_t accumulate(const std::byte* from, std::byte* to, std::size_t size) {
+  std::uint64_t sum = size >= kVectorsFrom ? add_long<kCopy>(from, to, size) : 0;
+  for (; size >= 8; size -= 8) {
+    const std::uint64_t word = take<std::uint64_t, kCopy>(from, to);
+    sum += (word & kLow) + (word >> 32);
+  }
+  if ((size & 4) != 0) sum += take<std::uint32_t, kCopy>(from, to);
+  if ((size & 2) != 0) sum += take<std::uint16_t, kCopy>(from, to);
+  if ((size & 1) != 0) {
+    const std::uint64_t last = take<std::uint8_t, kCopy>(from, to);
+    sum += std::endian::native == std::endian::little ? last : last << 8;
+  }
+  sum = (sum & kLow) + (sum >> 32);
+  sum = (sum & kLow) + (sum >> 32);
+  const std::uint32_t native = fold(static_cast<std::uint32_t>(sum));
   if constexpr (std::endian::native == std::endian::big) return native;
   return __builtin_bswap16(static_cast<std::uint16_t>(native));
-}
-
-/// Adds up `size` bytes; each word also goes to `store(offset, word, bytes of it)`.
-template <class Store>
-std::uint64_t accumulate(const std::byte* from, std::size_t size, Store store) {
-  // Four chains: the processor adds them side by side, one waits for its own carry only.
-  std::uint64_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
-  std::size_t at = 0;
-  for (; size - at >= 32; at += 32) {
-    const std::uint64_t w0 = load_word(from + at), w1 = load_word(from + at + 8);
-    const std::uint64_t w2 = load_word(from + at + 16), w3 = load_word(from + at + 24);
-    store(at, w0, 8), store(at + 8, w1, 8), store(at + 16, w2, 8), store(at + 24, w3, 8);
-    add_word(a0, w0), add_word(a1, w1), add_word(a2, w2), add_word(a3, w3);
-  }
-  for (; size - at >= 8; at += 8) {
-    const std::uint64_t word = load_word(from + at);
-    store(at, word, 8);
-    add_word(a0, word);
-  }
-  if (at != size) {
-    const std::uint64_t word = load_tail(from + at, size - at);
-    store(at, word, size - at);
-    add_word(a1, word);
-  }
-  add_word(a0, a1), add_word(a2, a3), add_word(a0, a2);
-  return a0;
 }
 
 }  // namespace
 
 std::uint32_t sum(Bytes bytes, std::uint32_t initial) {
-  const std::uint64_t acc = accumulate(bytes.data(), bytes.size(), [](std::size_t, std::uint64_t, std::size_t) {});
-  return fold(fold(initial) + to_partial(acc));
+  return fold(fold(initial) + accumulate<false>(bytes.data(), nullptr, bytes.size()));
 }
 
 std::uint32_t copy_and_sum(MutableBytes to, Bytes from, std::uint32_t initial) {
   IOPKT_ASSERT(to.size() >= from.size());
-  std::byte* const out = to.data();
-  const std::uint64_t acc =
-      accumulate(from.data(), from.size(), [out](std::size_t at, std::uint64_t word, std::size_t size) {
-        if (size == 8)
-          std::memcpy(out + at, &word, 8);
-        else
-          std::memcpy(out + at, &word, size);
-      });
-  return fold(fold(initial) + to_partial(acc));
+  return fold(fold(initial) + accumulate<true>(from.data(), to.data(), from.size()));
 }
 
 std::uint32_t pseudo_header_sum(const IpAddress& src, const IpAddress& dst, IpProtocol protocol, std::uint32_t length) {

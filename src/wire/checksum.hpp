@@ -21,7 +21,7 @@ constexpr std::uint32_t fold(std::uint32_t sum) {
 
 /// Partial sum of `bytes`, which begin at an even offset of the message; an odd last byte counts as if a zero followed.
 /// Adds to `initial`, a partial sum. For pieces that end at odd offsets use InternetChecksum.
-/// Cost: about 0.1 ns per byte.
+/// @cost As reading the bytes: tens of gigabytes a second.
 std::uint32_t sum(Bytes bytes, std::uint32_t initial = 0);
 
 /// Copies `from` to the front of `to` (not overlapping, at least as long) and answers sum(from, initial): one pass.
