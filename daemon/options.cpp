@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "instance.hpp"
 #include "option_tables.hpp"
 
 namespace iopkt::daemon {
@@ -268,6 +269,9 @@ class Evaluator {
       if (row->only && row->only != options_.variant)
         return "option -p " + std::string{row->name} + ": only for " + std::string{program_name(*row->only)};
     while (config.prefix.ends_with('/')) config.prefix.pop_back();
+    if (config.prefix.size() > prefix_size_max())
+      return "option prefix=" + config.prefix + ": too long for a socket address; allowed: at most " +
+             std::to_string(prefix_size_max()) + " bytes";
     if (config.cache == 0) config.mbuf_cache = config.pkt_cache = config.mtag_cache = 0;
     if (!options_.was_given("fastforward")) config.fastforward = config.forward;
     if (config.fastforward) config.forward = true;

@@ -229,6 +229,14 @@ TEST(TcpipRows, RefusedTogetherOrAlone) {
   }
 }
 
+TEST(TcpipRows, APrefixFitsASocketAddress) {
+  // 108 bytes of sun_path: the prefix, /dev/socket/autoconnect and the NUL.
+  const std::string longest = "/" + std::string(83, 'x');
+  EXPECT_EQ(parsed({"-ptcpip", "prefix=" + longest}).tcpip.prefix, longest);
+  EXPECT_NE(fault({"-ptcpip", "prefix=" + longest + "x"}).find("too long for a socket address; allowed: at most 84 bytes"),
+            std::string::npos);
+}
+
 TEST(TcpipRows, StacksAreRaisedAndRoundedWithANote) {
   Options options = parsed({"-ptcpip", "stacksize=8192"});
   EXPECT_EQ(options.tcpip.stacksize, 32768u);
