@@ -28,7 +28,7 @@ int make_status(std::uint32_t shards, Mapping& out);
 /// Daemon: binds StatusPage::alive[shard] to the calling thread's life, by the thread's robust list (which it must not use
 /// otherwise). `node` is private memory that lives as long as the thread. False: errno is set.
 struct AliveNode {
-  void* list[3];
+  void* words[4];
 };
 bool bind_alive(std::atomic<std::uint32_t>& alive, AliveNode& node);
 /// True while the shard's thread runs.

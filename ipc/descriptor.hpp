@@ -95,8 +95,8 @@ class ProgramIo {
 
 // ---------------------------------------------------------------------------------------------- the real ones
 
-/// What the first start-up check found: units that stall exactly at the second. Sizes differ only if a kernel counts socket memory
-/// differently from every one known; both sides then use the same, so the daemon tells its clients.
+/// What the start-up check found about this kernel. The unit size is fixed: a kernel on which 64 bytes do not behave is refused,
+/// by name of what failed, rather than half supported.
 struct UnitCheck {
   bool stream_ok{}, seqpacket_ok{};  ///< one unit leaves writable, two do not, taking one makes writable again
   bool peek_offset_ok{};             ///< SO_PEEK_OFF shows each unit once, for both types
@@ -145,8 +145,12 @@ class StackEnd final : public StackIo {
   void wake(const std::atomic<std::uint64_t>& word) override;
 
  private:
+  void look();
+  bool take_oldest();
+
   int fd_ = -1;
   unsigned queued_ = 0;
+  Arrivals arrivals_;
 };
 
 /// The program's end. Owns no descriptor; made on the stack for one call. Async-signal-safe; keeps errno.

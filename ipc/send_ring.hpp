@@ -86,7 +86,7 @@ class SendRingConsumer {
 /// wait. The same thread (a signal handler, or after longjmp) steals its own lock; what it interrupted notices the
 /// generation and copies again. A dead holder is stolen from after a while, within one pid namespace.
 /// Limit: a handler that writes to the very socket whose write it interrupted in the middle of the copy, and returns, may see its
-/// bytes overwritten by the rest of that copy (at most kCopyChunk).
+/// bytes overwritten by the rest of that copy (at most 16 KiB).
 class WriterLock {
  public:
   WriterLock(Slot& slot, ProgramIo& io);
@@ -145,7 +145,13 @@ class SendRingWriter {
  private:
   WriteOutcome blocked() const;
   void stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room);
-  struct View;
+  struct View {
+    PositionWord tail;
+    SendWord word;
+    std::byte* base{};
+    std::size_t size{};
+    std::size_t room{};
+  };
   bool load(View& view) const;
 
   Slot* slot_;

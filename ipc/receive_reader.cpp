@@ -1,0 +1,281 @@
+// The client's side of the receive ring. The protocol stands in receive_ring.hpp; nothing here locks or allocates.
+#include <algorithm>
+
+#include "ipc/receive_ring.hpp"
+#include "ipc/ring_copy.hpp"
+
+namespace iopkt::ipc {
+
+namespace {
+/// A reader waits this long for another one that is between winning a token and taking it; then it takes over.
+constexpr unsigned kRemoverYieldsMax = 2000;
+constexpr std::uint64_t kRemoverPatienceUs = 1000;
+/// The stack is inside send(), or has died there: after that many looks a reader leaves the token to whoever comes next.
+constexpr unsigned kSendingLooksMax = 2000;
+/// A ring is moved within microseconds; a stack that died in between must not hang the reader.
+constexpr unsigned kMoveYieldsMax = 10'000;
+}  // namespace
+
+struct ReaderCore::Patience {
+  unsigned yields = 0, looks = 0;
+  std::uint64_t since_us = 0;
+};
+
+// ---------------------------------------------------------------------------------------------- looking and claiming
+
+bool ReaderCore::load(View& view) const {
+  for (unsigned tries = 0; tries < kMoveYieldsMax; ++tries) {
+    const PositionWord head{slot_->rx_head.load(std::memory_order_acquire)};
+    const RingRef ref{slot_->rx_ring.load(std::memory_order_acquire)};
+    const ReceiveWord word{slot_->rx_word.load(std::memory_order_acquire)};
+    if (word.mode() != Mode::ring || !ref.exists()) return false;
+    if (ref.size() > arena_size_ || ref.offset() > arena_size_ - ref.size()) return false;
+    const std::uint64_t unread = distance(head.position(), word.tail());
+    if (ref.epoch() != head.epoch()) {
+      io_->yield();
+      continue;
+    }
+    if (unread > ref.size()) continue;  // the head is old: others have read and the stack has filled again
+    view = {head, word, arena_ + ref.offset(), ref.size(), static_cast<std::size_t>(unread)};
+    return true;
+  }
+  return false;
+}
+
+ReadOutcome ReaderCore::nothing(std::uint32_t status) const {
+  if (mode() != Mode::ring) return {ReadOutcome::Kind::stream};
+  if ((status & Status::reset) != 0) return {ReadOutcome::Kind::reset};
+  if ((status & (Status::fin_received | Status::shut_rd)) != 0) return {ReadOutcome::Kind::eof};
+  return {ReadOutcome::Kind::empty};
+}
+
+bool ReaderCore::claim(const View& view, std::size_t bytes) {
+  std::uint64_t seen = view.head.bits;
+  const std::uint64_t next =
+      PositionWord::make((view.head.position() + bytes) & kPositionMask, view.head.epoch()).bits;
+  // seq_cst: pairs with ask_for_bell(), and orders the copy before it.
+  if (!slot_->rx_head.compare_exchange_strong(seen, next)) return false;
+  io_->step(Step::claimed);
+  const std::uint64_t bell = slot_->rx_bell.load();
+  if ((bell & 1) != 0 && !lies_before(position_of(next), position_of(bell))) {
+    io_->ring();  // first ring, then forget: a reader killed in between costs a second ring
+    std::uint64_t expected = bell;
+    slot_->rx_bell.compare_exchange_strong(expected, 0);
+  }
+  return true;
+}
+
+bool ReaderCore::still_valid(const View& view) {
+  std::uint64_t seen = view.head.bits;
+  return slot_->rx_head.compare_exchange_strong(seen, seen, std::memory_order_acq_rel);
+}
+
+void ReaderCore::kick(std::uint32_t why) {
+  slot_->kicks.fetch_or(why);
+  io_->ring();
+}
+
+// ---------------------------------------------------------------------------------------------- settling the token
+
+/// Decided on `word`; true as long as W stays what it is, since the head only grows. torn: the head has passed this tail.
+bool ReaderCore::below_lowat(ReceiveWord word, bool& torn) const {
+  const RingRef ref{slot_->rx_ring.load(std::memory_order_acquire)};
+  const std::uint64_t head = PositionWord{slot_->rx_head.load(std::memory_order_acquire)}.position();
+  const std::uint64_t unread = distance(head, word.tail());
+  torn = unread > kPositionMask / 2;
+  const std::uint32_t raw = slot_->rx_lowat.load(std::memory_order_acquire);
+  return unread < effective_lowat(raw, ref.exists() ? ref.size() : kPage);
+}
+
+void ReaderCore::settle() {
+  Patience patience;
+  while (!settle_once(patience)) {
+  }
+}
+
+/// One look. True: nothing is left to do for this reader.
+bool ReaderCore::settle_once(Patience& patience) {
+  io_->step(Step::settling);
+  std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+  const ReceiveWord word{seen};
+  if (word.mode() != Mode::ring) return true;
+  bool torn = false;
+  if (!below_lowat(word, torn)) return !torn;
+  switch (word.state()) {
+    case TokenState::none:
+      // A byte may still lie there that its winner has not taken: leaving now would make a level-triggered program spin.
+      return !word.removing() || wait_for_remover(word, patience);
+    case TokenState::want:
+      slot_->rx_word.compare_exchange_strong(seen, word.with_state(TokenState::none).bits, std::memory_order_acq_rel);
+      return false;
+    case TokenState::sending:
+      if (!io_->await_token() || ++patience.looks > kSendingLooksMax) return true;
+      io_->yield();
+      return false;
+    case TokenState::present:
+      return word.removing() ? wait_for_remover(word, patience) : remove_token(word);
+  }
+  return true;
+}
+
+/// present -> none + R; the winner, and nobody else, takes the bytes. False: lost, look again.
+bool ReaderCore::remove_token(ReceiveWord word) {
+  std::uint64_t seen = word.bits;
+  const ReceiveWord next = word.with_state(TokenState::none)
+                               .with_extra(0)
+                               .with(ReceiveWord::kObserved, false)
+                               .with(ReceiveWord::kRemoving, true);
+  if (!slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) return false;
+  finish_removal(1 + word.extra());
+  return true;
+}
+
+void ReaderCore::finish_removal(unsigned bytes) {
+  io_->step(Step::won_token);
+  for (unsigned i = 0; i < bytes; ++i) {
+    if (!io_->take_token()) break;
+  }
+  io_->step(Step::took_token);
+  std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+  for (;;) {
+    const ReceiveWord word{seen};
+    if (!word.removing()) {
+      // Taken over while we were away: what we took may have been a newer token. The stack compares.
+      kick(Kick::repair);
+      return;
+    }
+    const ReceiveWord next = word.with(ReceiveWord::kRemoving, false);
+    if (slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) return;
+  }
+}
+
+/// Another reader is between winning and taking: waits, and after a while does it in its place. Always "look again", unless the
+/// byte was taken here.
+bool ReaderCore::wait_for_remover(ReceiveWord word, Patience& patience) {
+  if (patience.yields++ == 0) patience.since_us = io_->now_us();
+  const bool long_enough = patience.yields > kRemoverYieldsMax ||
+                           (patience.yields % 16 == 0 && io_->now_us() - patience.since_us > kRemoverPatienceUs);
+  if (!long_enough) {
+    io_->yield();
+    return false;
+  }
+  patience.yields = 0;
+  std::uint64_t seen = word.bits;
+  const ReceiveWord next = word.with(ReceiveWord::kRemoving, false);
+  if (!slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) return false;
+  // How many the other one owed is not known: take what is there, and let the stack put right what was too much.
+  for (unsigned i = 0; i <= 2 * (ReceiveWord::kExtraMask + 1); ++i) {
+    if (!io_->take_token()) break;
+  }
+  kick(Kick::repair);
+  return false;
+}
+
+void ReaderCore::observe(const View& view) {
+  if (!view.word.edge()) return;
+  std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+  for (;;) {
+    const ReceiveWord word{seen};
+    if (!word.edge() || word.mode() != Mode::ring) return;
+    // Room for further edges: all tokens but one are taken out. The state stays present; R keeps others from taking.
+    const bool make_room = word.state() == TokenState::present && word.extra() == ReceiveWord::kExtraMask && !word.removing();
+    ReceiveWord next = word.with(ReceiveWord::kObserved, true);
+    if (make_room) next = next.with_extra(0).with(ReceiveWord::kRemoving, true);
+    if (next == word || slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) {
+      if (make_room) finish_removal(word.extra());
+      // Something arrived while we looked: its edge is still to come.
+      if (word.tail() != view.word.tail()) kick(Kick::recheck);
+      return;
+    }
+  }
+}
+
+void ReaderCore::lowat_changed() {
+  std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+  bool torn = false;
+  if (below_lowat(ReceiveWord{seen}, torn)) settle();
+  // The stack decides the other direction: it may be publishing with the old mark at this moment.
+  kick(Kick::recheck);
+}
+
+void ReaderCore::set_edge() {
+  std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+  while (!ReceiveWord{seen}.edge() &&
+         !slot_->rx_word.compare_exchange_weak(seen, ReceiveWord{seen}.with(ReceiveWord::kEdge, true).bits,
+                                               std::memory_order_acq_rel)) {
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- bytes
+
+ReadOutcome ReceiveRingReader::take(std::span<const iovec> to, std::size_t want, bool copy) {
+  for (;;) {
+    const std::uint32_t status = core_.status();
+    ReaderCore::View view;
+    if (!core_.load(view)) return core_.nothing(status);
+    if (view.unread == 0) {
+      core_.settle();
+      if (nothing_unread()) return core_.nothing(status);
+      continue;
+    }
+    const std::size_t n = std::min(want, view.unread);
+    if (copy) scatter(to, view.base, view.size, view.head.position(), n);
+    io_->step(Step::copied);
+    if (!core_.claim(view, n)) continue;
+    if (n < view.unread) core_.observe(view);
+    core_.settle();
+    return {ReadOutcome::Kind::data, n};
+  }
+}
+
+ReadOutcome ReceiveRingReader::read(std::span<const iovec> to) {
+  const std::size_t want = total_length(to, kRingSizeMax);
+  if (want == 0) return {ReadOutcome::Kind::data, 0};
+  return take(to, want, true);
+}
+
+ReadOutcome ReceiveRingReader::discard(std::size_t bytes) {
+  if (bytes == 0) return {ReadOutcome::Kind::data, 0};
+  return take({}, bytes, false);
+}
+
+ReadOutcome ReceiveRingReader::peek(std::span<const iovec> to, std::size_t skip) {
+  const std::size_t want = total_length(to, kRingSizeMax);
+  for (;;) {
+    const std::uint32_t status = core_.status();
+    ReaderCore::View view;
+    if (!core_.load(view)) return core_.nothing(status);
+    if (view.unread <= skip) {
+      if (view.unread == 0) core_.settle();
+      if (view.unread > 0) core_.observe(view);
+      ReaderCore::View again;
+      if (core_.load(again) && again.unread > skip) continue;
+      return core_.nothing(status);
+    }
+    const std::size_t n = std::min(want, view.unread - skip);
+    scatter(to, view.base, view.size, view.head.position() + skip, n);
+    io_->step(Step::copied);
+    if (!core_.still_valid(view)) continue;
+    core_.observe(view);
+    return {ReadOutcome::Kind::data, n};
+  }
+}
+
+std::size_t ReceiveRingReader::readable() {
+  ReaderCore::View view;
+  if (!core_.load(view)) return 0;
+  if (view.unread > 0) core_.observe(view);
+  return view.unread;
+}
+
+bool ReceiveRingReader::nothing_unread() const {
+  ReaderCore::View view;
+  return !core_.load(view) || view.unread == 0;
+}
+
+int take_error(Slot& slot) {
+  if (slot.error.load(std::memory_order_relaxed) == 0) return 0;
+  return static_cast<int>(slot.error.exchange(0, std::memory_order_acq_rel));
+}
+
+}  // namespace iopkt::ipc
