@@ -46,7 +46,7 @@ int Channel::greet(const Identity& identity, Greeting& out) {
   const ipc::CallResult result = call<ipc::MessageId::hello>(scratch, request, out.answer, {}, {}, out.fds);
   out.fd_count = result.fds;
   int error = result.transport != 0 ? result.transport : result.error;
-  const std::size_t fds_wanted = identity.utility ? 0 : 1 + std::size_t{out.answer.shard_count};
+  const std::size_t fds_wanted = identity.utility ? 0 : 2 + std::size_t{out.answer.shard_count};
   if (error == 0 && (out.answer.shard_count > ipc::kShardsMax || out.fd_count != fds_wanted)) error = EPROTO;
   if (error == 0 && out.answer.message_max < ipc::kMessageMin) error = EPROTO;
   if (error != 0) {

@@ -24,7 +24,7 @@ class Channel {
   /// What the stack said when it was greeted.
   struct Greeting {
     ipc::HelloAnswer answer{};
-    std::array<int, ipc::kMessageFdsMax> fds{};  ///< control file, then one event descriptor per shard; the caller's
+    std::array<int, ipc::kMessageFdsMax> fds{};  ///< control file, status file, one event descriptor per shard; the caller's
     std::size_t fd_count{};
   };
 

@@ -1,0 +1,183 @@
+// What this process shares with the stack: its control connection, and the memory that came over it.
+//
+// A *link* is one life of a stack as this process knows it: control page, doorbell descriptors, client number. When the stack is
+// started again, the next socket() makes a new link; sockets of the old one stay as they were left, dead.
+// A forked child keeps links and arenas (the memory is shared) and makes a control connection of its own when it needs one.
+// A vfork child shares all memory with its parent but not the descriptors: it changes nothing here.
+#pragma once
+
+#include <signal.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "client/channel.hpp"
+#include "ipc/arena.hpp"
+#include "ipc/descriptor.hpp"
+#include "ipc/layout.hpp"
+#include "ipc/messages.hpp"
+#include "shim/table.hpp"
+
+namespace iopkt::shim {
+
+struct Link {
+  ipc::Mapping control;
+  ipc::Mapping status;  ///< for reading only
+  std::uint32_t client_id{};
+  std::uint64_t secret{};
+  std::uint32_t shard_count{};
+  int event_fds[ipc::kShardsMax]{};
+
+  /// The futex of one shard's life.
+  const std::atomic<std::uint32_t>& life(std::uint32_t shard) const {
+    return ipc::status_page(status).alive[shard < shard_count ? shard : 0];
+  }
+  /// False once the stack has ended, in whatever way.
+  bool alive() const {
+    return ipc::control_header(control).alive.load(std::memory_order_acquire) != 0 && ipc::shard_alive(life(0));
+  }
+};
+
+struct Arena {
+  std::atomic<std::byte*> base;  ///< null: not used. The last member to be set
+  std::size_t size{};
+  Link* link{};
+  std::uint32_t id{};
+};
+
+extern Arena g_arenas[Entry::kArenasMax];
+
+/// What a call needs to know of the socket behind an entry. A plain value for one call.
+struct Socket {
+  ipc::Slot* slot;
+  std::byte* arena;
+  std::size_t arena_size;
+  Link* link;
+  std::uint64_t name;    ///< slot_name: what requests call it
+  std::uint32_t number;  ///< the doorbell's bit
+  bool datagram;
+
+  std::uint32_t status() const { return slot->status.load(std::memory_order_acquire); }
+  std::uint32_t shard() const { return slot->shard.load(std::memory_order_relaxed); }
+  const std::atomic<std::uint32_t>& life() const { return link->life(shard()); }
+  /// False once nobody will ever answer on this socket: its shard, or the whole stack, has ended.
+  bool alive() const { return ipc::shard_alive(life()); }
+  ipc::ProgramEnd end(int fd) const { return {fd, *slot, link->control.base, link->event_fds, number}; }
+};
+/// The socket of an entry that is ours().
+Socket socket_of(Entry entry);
+
+/// Words of a slot that only clients use (Slot::reserved): agreed between the processes that share a socket.
+struct ClientWord {
+  static constexpr std::size_t holders = 0;  ///< descriptors in shimmed processes; may be too high after a kill or an exec
+  static constexpr std::size_t hints = 1;    ///< Hint
+};
+struct Hint {
+  static constexpr std::uint64_t connect_unconfirmed = 1 << 0;  ///< EINPROGRESS was answered, the outcome not yet
+  static constexpr std::uint64_t timestamp = 1 << 1;            ///< SO_TIMESTAMP: struct timeval
+  static constexpr std::uint64_t timestampns = 1 << 2;          ///< SO_TIMESTAMPNS: struct timespec
+  static constexpr std::uint64_t linger = 1 << 3;               ///< close() waits; seconds in bits 32..63
+  static constexpr std::uint64_t want_gro = 1 << 4;             ///< UDP_GRO
+  static constexpr std::uint64_t connect_refused = 1 << 5;      ///< the outcome of a connect was told: the next one starts anew
+};
+inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) { return s.slot->reserved[which]; }
+
+// ---------------------------------------------------------------------------------------------- signals and locks
+
+/// Blocks every signal while it lives, so that a handler never meets a lock of its own thread.
+class NoSignals {
+ public:
+  NoSignals();
+  ~NoSignals();
+  NoSignals(const NoSignals&) = delete;
+  NoSignals& operator=(const NoSignals&) = delete;
+
+ private:
+  std::uint64_t saved_;
+};
+
+/// Keeps errno as it was.
+class KeepErrno {
+ public:
+  KeepErrno();
+  ~KeepErrno();
+  KeepErrno(const KeepErrno&) = delete;
+  KeepErrno& operator=(const KeepErrno&) = delete;
+
+ private:
+  int saved_;
+};
+
+/// True in the child of vfork() (or clone(CLONE_VM) without CLONE_FILES), whose descriptors are not those of the tables here.
+/// One system call.
+bool in_vfork_child();
+
+// ---------------------------------------------------------------------------------------------- requests
+
+/// The control connection with its lock held and signals blocked. Opens it when there is none.
+class Request {
+ public:
+  Request();
+  ~Request();
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  /// 0, or the errno of what a socket call should fail with when there is no stack: EAFNOSUPPORT (none runs there), EACCES, ENETDOWN.
+  /// A line on standard error has said why, once per process.
+  int error() const { return error_; }
+  Link* link() const;
+
+  /// One request on the open connection; 0 or an errno (the answer's; ENETDOWN when the stack went away).
+  template <ipc::MessageId Id>
+  int call(const typename ipc::MessageTypes<Id>::Request& request, typename ipc::MessageTypes<Id>::Answer& answer,
+           std::span<const std::byte> blob = {}, std::span<std::byte> blob_out = {}, std::size_t* blob_len = nullptr) {
+    if (error_ != 0) return error_;
+    fd_count_ = 0;
+    const ipc::CallResult r =
+        channel().call<Id>(scratch(), request, answer, blob, blob_out, std::span<int>{fds_, std::size(fds_)});
+    if (blob_len != nullptr) *blob_len = r.blob_len;
+    return finish(r);
+  }
+  /// Turns a SlotAnswer of the last call, and the arena that may have come with it, into an entry. ENFILE, ENOMEM, EPROTO.
+  int entry_from(const ipc::SlotAnswer& answer, bool datagram, Entry& out);
+
+ private:
+  static client::Channel& channel();
+  static std::span<std::byte> scratch();
+  int finish(const ipc::CallResult& result);
+  int map_arena(std::uint32_t id);
+
+  NoSignals no_signals_;
+  int cancel_state_ = 0;
+  int error_ = 0;
+  int fds_[2] = {-1, -1};
+  std::size_t fd_count_ = 0;
+};
+
+/// The index of a mapped arena of the current or any other link; -1: not mapped here.
+int find_arena(const Link* link, std::uint32_t id);
+
+/// Settings of the environment, read once.
+struct Settings {
+  bool quiet;             ///< IOPKT_QUIET
+  bool kernel_inet;       ///< IOPKT_KERNEL names inet, and so on
+  bool kernel_inet6;
+  bool kernel_packet;
+  bool kernel_netlink;
+  char prefix[128];       ///< SOCK, absolute, without slashes at its end
+};
+const Settings& settings();
+
+/// One line on standard error, "libiopkt-socket: ...", unless IOPKT_QUIET. Each `once` flag lets one line through per process.
+void say(std::atomic<bool>& once, std::string_view what, std::string_view detail = {});
+
+/// Before the process gives up rights that the control connection was made with (setuid, chroot): makes sure there is one.
+void connect_before_losing_rights();
+
+/// Moves a descriptor of this library out of the program's way (a high number, close-on-exec) and hides it. The new number.
+int hide_fd(int fd);
+
+}  // namespace iopkt::shim

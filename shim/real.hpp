@@ -1,0 +1,50 @@
+// The next definition of every function that this library replaces: what libc (or another preloaded library) would do.
+#pragma once
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <ifaddrs.h>
+#include <net/if.h>
+
+namespace iopkt::shim {
+
+// X(name): found with dlsym(RTLD_NEXT, name); its type is that of the declaration in libc's headers.
+#define IOPKT_REAL_FUNCTIONS(X)                                                                                \
+  X(socket) X(bind) X(listen) X(accept) X(accept4) X(connect) X(shutdown) X(getsockname) X(getpeername)        \
+  X(getsockopt) X(setsockopt) X(read) X(readv) X(preadv2) X(write) X(writev) X(pwritev2) X(send) X(sendto)     \
+  X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendfile) X(splice) X(close)             \
+  X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) X(fcntl) X(ioctl) X(epoll_ctl) X(fdopen) X(vdprintf)      \
+  X(sockatmark) X(getaddrinfo) X(getnameinfo) X(gethostbyname) X(gethostbyname2) X(gethostbyname_r)            \
+  X(gethostbyname2_r) X(gethostbyaddr) X(gethostbyaddr_r) X(getifaddrs) X(freeifaddrs) X(if_nametoindex)       \
+  X(if_indextoname) X(if_nameindex) X(if_freenameindex)
+
+struct Real {
+#define IOPKT_REAL_MEMBER(name) decltype(&::name) name = nullptr;
+  IOPKT_REAL_FUNCTIONS(IOPKT_REAL_MEMBER)
+#undef IOPKT_REAL_MEMBER
+};
+
+extern Real g_real;
+extern bool g_real_ready;
+/// Looks all of them up. Aborts with a message when libc lacks one (it cannot: all are glibc 2.34's).
+void find_real();
+
+/// The table; valid also before this library's constructor ran (another library's constructor may read or write).
+inline const Real& real() {
+  if (!g_real_ready) [[unlikely]] find_real();
+  return g_real;
+}
+
+}  // namespace iopkt::shim
+
+/// A definition that programs see. Everything else in this library is hidden.
+#define IOPKT_EXPORT extern "C" __attribute__((visibility("default")))

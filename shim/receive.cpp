@@ -1,0 +1,165 @@
+// Receiving.
+#include <errno.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "ipc/receive_ring.hpp"
+#include "shim/data.hpp"
+#include "shim/native.hpp"
+#include "shim/pieces.hpp"
+#include "shim/real.hpp"
+#include "shim/wait.hpp"
+
+namespace iopkt::shim {
+
+bool is_nonblocking(int fd) {
+  const int flags = native::fcntl(fd, F_GETFL);
+  return flags < 0 || (flags & O_NONBLOCK) != 0;
+}
+
+int take_socket_error(int fd, const Socket& s) {
+  const int error = ipc::take_error(*s.slot);
+  // The descriptor's own (ECONNRESET or nothing) is only its way to show POLLERR.
+  int shown = 0;
+  socklen_t length = sizeof shown;
+  if ((s.status() & ipc::Status::reset) != 0 || error != 0)
+    native::getsockopt(fd, SOL_SOCKET, SO_ERROR, &shown, &length);
+  return error;
+}
+
+namespace {
+
+constexpr std::uint32_t kStates = ipc::Status::connecting | ipc::Status::connected | ipc::Status::fin_received |
+                                  ipc::Status::shut_rd | ipc::Status::reset;
+
+/// What a reader does when the ring is empty. 0: look again; otherwise the errno to fail with.
+/// `gone` is set when the descriptor shows an end that the slot does not know of (yet).
+template <class Reader>
+int sleep_until_readable(int fd, Entry entry, const Socket& s, const Reader& reader, int flags, bool& gone) {
+  if (gone || !s.alive()) return s.datagram ? ENETDOWN : ECONNRESET;
+  if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd)) return EAGAIN;
+  const std::uint32_t status = s.status();
+  const auto nothing = [&] {
+    return reader.nothing_unread() && s.status() == status && s.slot->error.load(std::memory_order_relaxed) == 0;
+  };
+  if (spin(s, nothing)) return 0;
+  char token;
+  const ssize_t n = real().recv(fd, &token, 1, MSG_PEEK);
+  const int error = n < 0 ? errno : 0;
+  if (!unchanged(fd, entry)) return EBADF;
+  if (n > 0) return 0;
+  if (error == EINTR || error == EAGAIN) return error;
+  if (s.slot->error.load(std::memory_order_relaxed) == 0 && s.status() == status) gone = true;
+  return 0;
+}
+
+/// MSG_PEEK | MSG_WAITALL: there is a token already, so the descriptor is no place to sleep.
+int nap() {
+  const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
+  return nanosleep(&millisecond, nullptr) < 0 ? errno : 0;
+}
+
+ssize_t fail(int error) {
+  errno = error;
+  return -1;
+}
+
+/// How much a blocking call waits for.
+std::size_t receive_target(const Socket& s, std::size_t want, int flags) {
+  if ((flags & MSG_WAITALL) != 0) return want;
+  const std::size_t lowat = s.slot->rx_lowat.load(std::memory_order_relaxed);
+  return std::max<std::size_t>(1, std::min(lowat, want));
+}
+
+ipc::ReadOutcome look(ipc::ReceiveRingReader& reader, const Pieces& rest, std::size_t done, int flags) {
+  Pieces::Window window;
+  if ((flags & MSG_TRUNC) != 0 && (flags & MSG_PEEK) == 0) return reader.discard(rest.left());
+  const auto pieces = rest.window(window);
+  return (flags & MSG_PEEK) != 0 ? reader.peek(pieces, done) : reader.read(pieces);
+}
+
+}  // namespace
+
+ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, int flags) {
+  using Kind = ipc::ReadOutcome::Kind;
+  const Socket s = socket_of(entry);
+  if ((flags & MSG_OOB) != 0) return native::recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? 1 : 0, flags);
+  if ((flags & MSG_ERRQUEUE) != 0) return fail(EAGAIN);
+  if ((s.status() & kStates) == 0) return fail(ENOTCONN);
+
+  ipc::ProgramEnd end = s.end(fd);
+  ipc::ReceiveRingReader reader(*s.slot, s.arena, s.arena_size, end);
+  Pieces rest(to, count);
+  const std::size_t target = receive_target(s, rest.left(), flags);
+  std::size_t done = 0;
+  bool gone = false;
+  for (;;) {
+    // recv() of 0 bytes waits for something to come, and takes nothing.
+    const bool only_wait = rest.left() == 0 && done == 0;
+    ipc::ReadOutcome outcome{};
+    if (only_wait) {
+      outcome.kind = reader.nothing_unread() ? Kind::empty : Kind::data;
+      if (outcome.kind == Kind::empty && (s.status() & (ipc::Status::fin_received | ipc::Status::shut_rd)) != 0)
+        outcome.kind = Kind::eof;
+      if (outcome.kind == Kind::empty && (s.status() & ipc::Status::reset) != 0) outcome.kind = Kind::reset;
+    } else {
+      outcome = look(reader, rest, done, flags);
+    }
+    switch (outcome.kind) {
+      case Kind::data:
+        done += outcome.bytes;
+        rest.advance(outcome.bytes);
+        if (rest.left() == 0) return static_cast<ssize_t>(done);
+        if (outcome.bytes < rest.window_limit() && done >= target) return static_cast<ssize_t>(done);
+        continue;
+      case Kind::eof:
+        return static_cast<ssize_t>(done);
+      case Kind::reset: {
+        if (done > 0) return static_cast<ssize_t>(done);
+        const int error = take_socket_error(fd, s);
+        return error != 0 ? fail(error) : 0;
+      }
+      case Kind::stream:
+        return done > 0 ? static_cast<ssize_t>(done) : real().recv(fd, to->iov_base, to->iov_len, flags);
+      case Kind::empty:
+        break;
+    }
+    if (done >= target) return static_cast<ssize_t>(done);
+    if (done == 0) {
+      if (const int error = ipc::take_error(*s.slot); error != 0) return fail(error);
+    }
+    const bool peek_for_more = (flags & MSG_PEEK) != 0 && done > 0 && (flags & MSG_DONTWAIT) == 0 && !is_nonblocking(fd);
+    const int error = peek_for_more ? nap() : sleep_until_readable(fd, entry, s, reader, flags, gone);
+    if (error != 0) return done > 0 ? static_cast<ssize_t>(done) : fail(error);
+  }
+}
+
+ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count, int flags, Arrival& arrival) {
+  using Kind = ipc::ReadOutcome::Kind;
+  const Socket s = socket_of(entry);
+  if ((flags & MSG_OOB) != 0) return fail(EOPNOTSUPP);
+  if ((flags & MSG_ERRQUEUE) != 0) return fail(EAGAIN);
+  ipc::ProgramEnd end = s.end(fd);
+  ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);
+  bool gone = false;
+  for (;;) {
+    // An error that came in (ICMP) goes first, as in udp_recvmsg.
+    if (const int error = ipc::take_error(*s.slot); error != 0) return fail(error);
+    const ipc::ReadOutcome outcome = reader.read({to, count}, arrival.header, (flags & MSG_PEEK) == 0);
+    if (outcome.kind == Kind::data) {
+      const std::size_t whole = arrival.header.payload_len;
+      arrival.truncated = outcome.bytes < whole || (arrival.header.flags & ipc::RecordHeader::truncated) != 0;
+      return static_cast<ssize_t>((flags & MSG_TRUNC) != 0 ? whole : outcome.bytes);
+    }
+    if (outcome.kind == Kind::eof) return 0;
+    if (outcome.kind == Kind::reset) {
+      const int error = take_socket_error(fd, s);
+      return fail(error != 0 ? error : ENETDOWN);
+    }
+    if (outcome.kind == Kind::stream) return real().recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? to->iov_len : 0, flags);
+    if (const int error = sleep_until_readable(fd, entry, s, reader, flags, gone); error != 0) return fail(error);
+  }
+}
+
+}  // namespace iopkt::shim

@@ -1,0 +1,135 @@
+// Sending.
+#include <errno.h>
+#include <signal.h>
+#include <sys/time.h>
+
+#include "ipc/send_ring.hpp"
+#include "shim/data.hpp"
+#include "shim/native.hpp"
+#include "shim/pieces.hpp"
+#include "shim/real.hpp"
+#include "shim/wait.hpp"
+
+namespace iopkt::shim {
+
+ssize_t total_of(const iovec* pieces, std::size_t count) {
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (pieces[i].iov_len > static_cast<std::size_t>(SSIZE_MAX) - sum) return -1;
+    sum += pieces[i].iov_len;
+  }
+  return static_cast<ssize_t>(sum);
+}
+
+namespace {
+
+ssize_t fail(int error) {
+  errno = error;
+  return -1;
+}
+
+/// EPIPE, with the signal unless it was declined.
+ssize_t broken_pipe(int flags) {
+  if ((flags & MSG_NOSIGNAL) == 0) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGPIPE);
+  return fail(EPIPE);
+}
+
+/// SO_SNDTIMEO of the descriptor; -1: none.
+std::int64_t send_timeout_ns(int fd) {
+  timeval t{};
+  socklen_t length = sizeof t;
+  if (native::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, &length) != 0 || (t.tv_sec == 0 && t.tv_usec == 0)) return -1;
+  return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::int64_t>(t.tv_usec) * 1000;
+}
+
+}  // namespace
+
+int sleep_until_writable(int fd, Entry entry, const Socket& s) {
+  const auto stalled = [&] {
+    return ipc::SendWord{s.slot->tx_word.load(std::memory_order_acquire)}.stalled();
+  };
+  if (spin(s, stalled)) return 0;
+  ipc::ProgramEnd end = s.end(fd);
+  ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
+  int error = writer.sleep_for_room(s.life(), send_timeout_ns(fd));
+  if (error == ETIMEDOUT) error = EAGAIN;
+  if (!unchanged(fd, entry)) return EBADF;
+  return error;
+}
+
+ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags) {
+  using Kind = ipc::WriteOutcome::Kind;
+  const Socket s = socket_of(entry);
+  ipc::ProgramEnd end = s.end(fd);
+  ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
+  Pieces rest(from, count);
+  std::size_t done = 0;
+  const auto partial_or = [&](int error) { return done > 0 ? static_cast<ssize_t>(done) : fail(error); };
+  for (;;) {
+    Pieces::Window window;
+    const ipc::WriteOutcome outcome = writer.write(rest.window(window));
+    switch (outcome.kind) {
+      case Kind::data:
+        done += outcome.bytes;
+        rest.advance(outcome.bytes);
+        if (rest.left() == 0) return static_cast<ssize_t>(done);
+        continue;
+      case Kind::closed:
+        return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(flags);
+      case Kind::failed: {
+        if (done > 0) return static_cast<ssize_t>(done);
+        const int error = take_socket_error(fd, s);
+        return error == 0 || error == EPIPE ? broken_pipe(flags) : fail(error);
+      }
+      case Kind::stream:
+        return done > 0 ? static_cast<ssize_t>(done) : real().writev(fd, from, static_cast<int>(count));
+      case Kind::too_long:
+        return partial_or(EMSGSIZE);
+      case Kind::no_ring:
+        if ((s.status() & (ipc::Status::connecting | ipc::Status::connected)) == 0) return broken_pipe(flags);
+        break;
+      case Kind::full:
+        break;
+    }
+    if (!s.alive()) return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(flags);
+    if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd)) return partial_or(EAGAIN);
+    const int error = sleep_until_writable(fd, entry, s);
+    if (error == EPIPE) return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(flags);
+    if (error != 0) return partial_or(error);
+  }
+}
+
+ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,
+                      const ipc::RecordHeader& header) {
+  using Kind = ipc::WriteOutcome::Kind;
+  const Socket s = socket_of(entry);
+  ipc::ProgramEnd end = s.end(fd);
+  ipc::DatagramWriter writer(*s.slot, s.arena, s.arena_size, end);
+  for (;;) {
+    if (const int error = ipc::take_error(*s.slot); error != 0) return fail(error);
+    const ipc::WriteOutcome outcome = writer.write(header, {from, count});
+    switch (outcome.kind) {
+      case Kind::data:
+        return total_of(from, count);
+      case Kind::closed:
+        return broken_pipe(flags);
+      case Kind::failed: {
+        const int error = take_socket_error(fd, s);
+        return fail(error != 0 ? error : EPIPE);
+      }
+      case Kind::too_long:
+        return fail(EMSGSIZE);
+      case Kind::stream:
+        return real().writev(fd, from, static_cast<int>(count));
+      case Kind::no_ring:
+        // The stack has not seen HELLO yet: its answer brings the ring.
+      case Kind::full:
+        break;
+    }
+    if (!s.alive()) return fail(ENETDOWN);
+    if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd)) return fail(EAGAIN);
+    if (const int error = sleep_until_writable(fd, entry, s); error != 0) return fail(error == EPIPE ? ENETDOWN : error);
+  }
+}
+
+}  // namespace iopkt::shim
