@@ -69,6 +69,9 @@ struct OpenConfig {
   Options options;
 };
 
+/// RFC 7323 section 2.2: the least shift with which the largest buffer can be offered.
+std::uint8_t window_scale_for(const OpenConfig& config);
+
 /// Everything a connection is: plain values, comparable, to be exported and imported (a successor process, tests).
 /// Instants are of the same monotonic clock on both sides.
 struct ControlBlock {
@@ -85,8 +88,9 @@ struct ControlBlock {
   bool reset_has_ack{};
   bool probe_due{}, keepalive_due{};
   bool persisting{};              ///< The rexmt timer is the persist timer.
-  bool closed_pending{};          ///< event_closed was raised.
+  bool cork_flush{};              ///< What TCP_CORK holds goes out now.
   std::uint8_t persist_shift{};
+  std::uint8_t persist_probes{};  ///< Zero-window probes without any answer.
   std::uint8_t keep_probes{};     ///< Keepalive probes without an answer.
   std::uint16_t advertised_mss{536};
   std::uint16_t challenge_count{};     ///< In the 5 s from challenge_from.
@@ -148,7 +152,7 @@ class Connection {
   const Options& options() const { return b_.options; }
 
   /// Our FIN follows the data written so far.
-  void shutdown_write(Instant now);
+  void shutdown_write();
   /// The user is gone. With unread data, or when more comes: RST (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17).
   /// SO_LINGER with a time: call this and wait for event_send_shut, then abort(); with time 0: abort() at once.
   void close(Instant now);
@@ -191,50 +195,63 @@ class Connection {
   Counters<Counter>& count() const { return *context_->counters; }
 
   // input.cpp: RFC 9293 section 3.10.7, in its order.
-  SegmentResult input_syn_sent(const SegmentIn& seg, Instant now);
+  SegmentResult input_syn_sent(const SegmentIn& seg, Instant now, Copies& out);
   SegmentResult input_synchronized(const SegmentIn& seg, Instant now, Copies& out);
   SegmentResult input_time_wait(const SegmentIn& seg, Instant now);
-  void negotiate(const wire::TcpOptions& options);
+  void negotiate(const wire::TcpOptions& options, Instant now);
   std::optional<Drop> check_timestamp(const SegmentIn& seg, Instant now);
   std::optional<Drop> check_sequence(const SegmentIn& seg, Offset begin, Instant now);
-  std::optional<Drop> check_reset(const SegmentIn& seg, Offset begin, Instant now);
-  std::optional<Drop> check_ack(const SegmentIn& seg, Instant now);
-  void input_ack(const SegmentIn& seg, Offset begin, Instant now);
-  void input_acked(const SegmentIn& seg, std::uint32_t acked, Instant now);
+  std::optional<Drop> input_reset(Offset begin, Instant now);
+  std::optional<Drop> check_ack(const SegmentIn& seg, Offset ack, Instant now);
+  void update_ts_recent(const SegmentIn& seg, Offset begin, Instant now);
+  void challenge(Instant now);
+
+  // input_ack.cpp, input_data.cpp: the fifth check, and the sixth to eighth.
+  void input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now);
+  void update_window(const SegmentIn& seg, Offset begin, Offset ack);
+  void on_fin_acked(Instant now);
   void input_urgent(const SegmentIn& seg, Offset begin);
   std::optional<Drop> input_data(const SegmentIn& seg, Offset begin, Instant now, Copies& out);
   void input_fin(Instant now);
-  void schedule_ack(const SegmentIn& seg, const Receiver::Accepted& got, Instant now);
-  void update_window(const SegmentIn& seg, Offset begin, Offset ack);
-  void challenge(Instant now);
+  void schedule_ack(const SegmentIn& seg, const Receiver::Accepted& got, bool had_holes, Instant now);
 
   // output.cpp
   std::optional<SegmentOut> output_reset(Instant now);
   std::optional<SegmentOut> output_syn(Instant now);
-  std::optional<SegmentOut> output_retransmission(Instant now);
+  std::optional<SegmentOut> output_retransmission(Instant now, bool speculative);
   std::optional<SegmentOut> output_new(Instant now);
   std::optional<SegmentOut> output_probe(Instant now);
+  std::optional<SegmentOut> output_keepalive(Instant now);
   std::optional<SegmentOut> output_ack(Instant now);
-  SegmentOut segment(Offset begin, Offset end, Instant now, std::uint32_t mss);
-  SegmentOut header(Offset begin, Instant now);
-  void fill_options(wire::TcpOptions& options, Instant now) const;
-  std::uint32_t segment_payload_limit() const;
-  bool small_may_go(Offset begin, std::uint32_t length) const;
-  void on_ack_sent(const SegmentOut& out);
-  void on_data_sent(Instant now);
-  void arm_after_output(bool blocked_by_window, Instant now);
+  /// How much of [snd.nxt, ...) may go out now; 0: nothing. Sets what holds it back.
+  struct Permit {
+    std::uint32_t length{};
+    bool fin{}, by_window{};
+  };
+  Permit permit_new(std::uint32_t mss, Instant now);
+  bool small_may_go(Offset begin) const;
+  SegmentOut data_segment(Range range, std::uint32_t mss, Instant now);
+  SegmentOut header(SeqNum seq, std::uint8_t flags, Instant now);
+  std::uint32_t payload_per_segment() const;
+  void on_ack_sent();
+  void arm_persist(Instant now);
 
   // connection.cpp, timers.cpp
-  void enter(State next, Instant now);
+  void establish(Instant now);
+  void enter_time_wait(Instant now);
+  void stop_timers();
   void fail(Failure why, Instant now);
   void finish();
   void queue_reset(SeqNum seq, std::optional<SeqNum> ack);
+  void reset_peer();
   void arm_rexmt(Instant now);
   void arm_keepalive(Instant now);
   void on_rexmt_timer(Instant now);
   void on_persist_timer(Instant now);
   void on_keepalive_timer(Instant now);
   bool user_timeout_over(Instant now) const;
+  bool give_up(std::uint8_t tries, Instant now);
+  void set_path_mss(std::uint16_t path_mss);
   Duration current_rto() const;
 
   const Context* context_;

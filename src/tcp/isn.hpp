@@ -13,7 +13,7 @@ namespace iopkt::tcp {
 /// Two openings of the same pair of endpoints more than a few microseconds apart therefore have increasing numbers.
 wire::SeqNum initial_sequence_number(HashKey secret, const wire::Endpoint& local, const wire::Endpoint& remote, Instant now);
 
-/// Added to the millisecond clock in TSval. The same for every connection of a pair of endpoints, so that timestamps of
+/// Added to the millisecond clock in TSval. The same for every connection of a pair of addresses, so that timestamps of
 /// a later connection are above those of an earlier one (RFC 6191 relies on it), and unrelated between pairs.
 std::uint32_t timestamp_offset(HashKey secret, const wire::Endpoint& local, const wire::Endpoint& remote);
 

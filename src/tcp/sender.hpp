@@ -112,7 +112,8 @@ struct Sender {
   /// Rule 4, once per recovery.
   std::optional<Range> rescue_range(std::uint32_t mss) const;
   void on_retransmitted(Range r);
-  void on_sent_new(Range r, std::uint32_t mss, Instant now);
+  /// `small`: it ends in less than a full segment.
+  void on_sent_new(Range r, bool small, Instant now);
   void on_mss_change();
   void on_established(std::uint32_t initial_segments, Instant now);
 
@@ -121,6 +122,7 @@ struct Sender {
  private:
   void advance_una(Offset to);
   void update_loss_edge();
+  void reset_loss_edge();
   void enter_recovery(Instant now);
   bool sample_rtt(const Ack& a, Offset prior_una);
   void in_fast_recovery(const Ack& a, Offset acked, AckOutcome& out);

@@ -1,0 +1,98 @@
+// The fifth check of RFC 9293 section 3.10.7.4: what an acknowledgment does to the send half, the window and the state.
+#include <algorithm>
+
+#include "tcp/connection.hpp"
+
+namespace iopkt::tcp {
+
+/// SND.WND, SND.WL1, SND.WL2: only from segments that are not older than the last one used.
+void Connection::update_window(const SegmentIn& seg, Offset begin, Offset ack) {
+  Sender& snd = b_.snd;
+  if (ack < snd.una || !(snd.wl1 < begin || (snd.wl1 == begin && snd.wl2 <= ack))) return;
+  // RFC 7323 section 2.2: not scaled when SYN is set; such segments do not come here with text.
+  const std::uint32_t wnd = std::uint32_t{seg.window} << (seg.has(wire::syn) ? 0 : snd.scale);
+  snd.wl1 = begin;
+  snd.wl2 = ack;
+  if (wnd == snd.wnd) return;
+  const bool opened = wnd > snd.wnd;
+  snd.wnd = wnd;
+  snd.max_wnd = std::max(snd.max_wnd, wnd);
+  if (!opened || !b_.persisting) return;
+  // The window opened while probes went out: the byte of a probe that was not accepted goes again, with more.
+  b_.persisting = b_.probe_due = false;
+  b_.persist_shift = 0;
+  b_.rexmt_at = Instant::never();
+  if (snd.flight() <= 1) {
+    snd.nxt = snd.una;
+    snd.timed_end = 0;
+  } else {
+    snd.resend_all();
+  }
+}
+
+/// `ack` was checked by check_ack: at most SND.NXT, perhaps old.
+void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now) {
+  Sender& snd = b_.snd;
+  if (ack < snd.una) return;  // "If the ACK is a duplicate (SEG.ACK =< SND.UNA), it can be ignored."
+
+  bool sack_news = false;
+  if (snd.sack && seg.options.sack_count > 0) {
+    const auto sacks = snd.on_sack(seg.options, ack);
+    count().rx_sack_blocks += sacks.used;
+    count().rx_bad_sack_blocks += sacks.bad;
+    count().rx_dsack_blocks += sacks.dsack;
+    sack_news = sacks.new_bytes > 0;
+  }
+  Sender::Ack a{.ack = ack, .abc_limit = tun().abc_limit, .rto_min = ms(tun().rto_min_ms), .rto_max = ms(tun().rto_max_ms)};
+  a.now = now;
+  // RFC 5681 section 2. A segment with SYN had an unscaled window.
+  a.duplicate_form = seg.length() == 0 && ack == snd.una && snd.in_flight() && !b_.persisting &&
+                     (std::uint32_t{seg.window} << snd.scale) == snd.wnd;
+  if (b_.timestamps && seg.options.timestamps && seg.options.timestamps->echo != 0) {
+    // RFC 7323 section 4.1; an echo of the future, or of another age, says nothing.
+    const std::uint32_t elapsed = timestamp(now) - seg.options.timestamps->echo;
+    if (elapsed < tun().rto_max_ms) a.echoed = std::max<Duration>(ms(elapsed), 500us);
+  }
+  const bool fin_was_acked = snd.fin_acked();
+  const std::uint64_t acked_before = send_acked();
+  const Sender::AckOutcome got = snd.on_ack(a, sack_news);
+  count().rx_acked_bytes += send_acked() - acked_before;
+  if (got.duplicate) ++count().rx_duplicate_acks;
+  if (got.sampled) ++count().rtt_samples;
+  if (got.entered_recovery) ++(snd.sack ? count().recovery_sack : count().recovery_fast);
+  update_window(seg, begin, ack);
+
+  if (got.acked > 0) {
+    if (send_acked() > acked_before) b_.events |= event_writable;
+    b_.soft_error = Failure::none;
+    // RFC 6298 sections 5.2 and 5.3.
+    if (!snd.in_flight()) {
+      if (!b_.persisting) b_.rexmt_at = Instant::never();
+    } else if (got.restart_timer && !b_.persisting) {
+      arm_rexmt(now);
+    }
+    if (snd.fin_acked() && !fin_was_acked) on_fin_acked(now);
+  }
+}
+
+/// The state changes of the fifth check when our FIN is acknowledged.
+void Connection::on_fin_acked(Instant now) {
+  b_.events |= event_send_shut;
+  switch (b_.state) {
+    case State::fin_wait_1:
+      b_.state = State::fin_wait_2;
+      // Not in RFC 9293: nobody is left to read what may come, so this half does not wait for ever.
+      if (b_.orphan) b_.linger_at = now + ms(tun().finwait2_ms);
+      break;
+    case State::closing:
+      enter_time_wait(now);
+      break;
+    case State::last_ack:
+      finish();
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace iopkt::tcp

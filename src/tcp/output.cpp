@@ -1,0 +1,293 @@
+// What goes out next, and in which order: RST, SYN, retransmissions, new data and FIN, probes, acknowledgments.
+// RFC 9293 sections 3.7.4 (Nagle), 3.8.6.1 (probes), 3.8.6.2.1 (silly window); RFC 6675 section 5 (C); RFC 5681 section 4.1.
+#include <algorithm>
+
+#include "tcp/connection.hpp"
+
+namespace iopkt::tcp {
+
+namespace {
+constexpr Duration kCorkTime = 200ms;  // as Linux's TCP_CORK
+}  // namespace
+
+std::optional<SegmentOut> Connection::poll_output(Instant now) {
+  if (b_.reset_due) return output_reset(now);
+  switch (b_.state) {
+    case State::closed:
+      return std::nullopt;
+    case State::syn_sent:
+    case State::syn_received:
+      if (b_.syn_due) return output_syn(now);
+      b_.rcv.ack_now = b_.rcv.ack_now && b_.state == State::syn_received;
+      return b_.rcv.ack_now ? output_ack(now) : std::nullopt;
+    case State::time_wait:
+      return b_.rcv.ack_now ? output_ack(now) : std::nullopt;
+    default:
+      break;
+  }
+  if (b_.probe_due)
+    if (auto s = output_probe(now)) return s;
+  // RFC 6675 NextSeg(): what is lost, then new data, then what may be lost, then a rescue.
+  if (auto s = output_retransmission(now, false)) return s;
+  if (auto s = output_new(now)) return s;
+  if (auto s = output_retransmission(now, true)) return s;
+  b_.probe_due = false;
+  if (b_.keepalive_due) return output_keepalive(now);
+  if (b_.rcv.ack_now) return output_ack(now);
+  return std::nullopt;
+}
+
+// ---- parts of a segment -----------------------------------------------------------------------------------------------
+
+/// Payload of one full segment: Eff.snd.MSS of RFC 9293 section 3.7.1, less the options that every data segment has now.
+std::uint32_t Connection::payload_per_segment() const {
+  std::uint32_t options = b_.timestamps ? 12 : 0;
+  if (b_.snd.sack && !b_.rcv.beyond.empty()) {
+    const std::size_t blocks = std::min<std::size_t>(b_.rcv.beyond.size(), b_.timestamps ? 3 : 4);
+    options += 4 + 8 * static_cast<std::uint32_t>(blocks);
+  }
+  return b_.snd.mss() - options;
+}
+
+SegmentOut Connection::header(SeqNum seq, std::uint8_t flags, Instant now) {
+  SegmentOut out;
+  out.seq = seq;
+  out.flags = static_cast<std::uint8_t>(flags | wire::ack);
+  out.ack = b_.rcv.seq_of(b_.rcv.nxt);
+  out.window = b_.rcv.offer_window(b_.advertised_mss, false);
+  if (b_.timestamps) out.options.timestamps = {timestamp(now), b_.rcv.ts_recent};
+  if (b_.snd.sack && !b_.rcv.beyond.empty())
+    out.options.sack_count = b_.rcv.sack_blocks(out.options.sack, b_.timestamps ? 3 : 4);
+  ++count().tx_segments;
+  on_ack_sent();
+  return out;
+}
+
+void Connection::on_ack_sent() {
+  b_.rcv.ack_now = false;
+  b_.rcv.delack_at = Instant::never();
+  b_.rcv.unacked = 0;
+  b_.rcv.last_ack_sent = b_.rcv.nxt;
+}
+
+SegmentOut Connection::data_segment(Range range, std::uint32_t mss, Instant now) {
+  const Sender& snd = b_.snd;
+  const Offset data_end = std::min(range.end, snd.tail);
+  SegmentOut out = header(snd.seq_of(range.begin), 0, now);
+  if (data_end > range.begin) {
+    out.payload_position = static_cast<std::uint64_t>(range.begin - 1);
+    out.payload_len = static_cast<std::uint32_t>(data_end - range.begin);
+    if (out.payload_len > mss) out.gso_size = static_cast<std::uint16_t>(mss);
+    if (data_end == snd.tail) out.flags |= wire::psh;
+  }
+  if (range.end > snd.tail) out.flags |= wire::fin;
+  if (snd.up > range.begin) {
+    out.flags |= wire::urg;
+    out.urgent = static_cast<std::uint16_t>(std::min<Offset>(snd.up - range.begin, 65535));
+  }
+  return out;
+}
+
+// ---- controls ---------------------------------------------------------------------------------------------------------
+
+std::optional<SegmentOut> Connection::output_reset(Instant) {
+  SegmentOut out;
+  out.seq = b_.reset_seq;
+  out.flags = wire::rst;
+  if (b_.reset_has_ack) {
+    out.ack = b_.reset_ack;
+    out.flags |= wire::ack;
+  }
+  b_.reset_due = false;
+  ++count().tx_segments;
+  ++count().tx_resets;
+  return out;
+}
+
+/// <SEQ=ISS><CTL=SYN>, or <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>, with what we offer or have agreed to.
+std::optional<SegmentOut> Connection::output_syn(Instant now) {
+  Sender& snd = b_.snd;
+  const bool answer = b_.state == State::syn_received;
+  SegmentOut out;
+  out.seq = snd.iss;
+  out.flags = wire::syn;
+  out.window = b_.rcv.offer_window(b_.advertised_mss, true);
+  out.options.mss = b_.advertised_mss;
+  if (b_.window_scaling) out.options.window_scale = b_.rcv.scale;
+  out.options.sack_permitted = snd.sack;
+  if (b_.timestamps) out.options.timestamps = {timestamp(now), answer ? b_.rcv.ts_recent : 0};
+  if (answer) {
+    out.flags |= wire::ack;
+    out.ack = b_.rcv.seq_of(b_.rcv.nxt);
+    on_ack_sent();
+  }
+  b_.syn_due = false;
+  if (snd.nxt == 0) snd.on_sent_new({0, 1}, false, now);
+  else out.retransmission = true;
+  if (b_.rexmt_at.is_never()) arm_rexmt(now);
+  ++count().tx_segments;
+  ++count().tx_syns;
+  return out;
+}
+
+std::optional<SegmentOut> Connection::output_keepalive(Instant now) {
+  // RFC 9293 section 3.8.4: <SEQ=SND.NXT-1>, which the peer must answer, without text.
+  b_.keepalive_due = false;
+  ++count().tx_keepalives;
+  return header(b_.snd.seq_of(b_.snd.una - 1), 0, now);
+}
+
+std::optional<SegmentOut> Connection::output_ack(Instant now) {
+  // SND.NXT; below it when the peer has taken its window back, for it would not look at what is beyond.
+  const Offset at = std::min(b_.snd.max, std::max(b_.snd.window_edge(), b_.snd.una));
+  ++count().tx_pure_acks;
+  return header(b_.snd.seq_of(at), 0, now);
+}
+
+// ---- data -------------------------------------------------------------------------------------------------------------
+
+std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool speculative) {
+  Sender& snd = b_.snd;
+  if (snd.phase == Phase::open || !snd.in_flight()) return std::nullopt;
+  const std::uint32_t mss = payload_per_segment();
+  const std::int64_t room = snd.room();
+  // RFC 6675 section 5 (C): one segment for each SMSS of room; the first one of a recovery in any case.
+  if (!snd.head_due && room < std::int64_t{snd.mss()}) return std::nullopt;
+  auto hole = snd.next_hole(speculative);
+  bool rescue = false;
+  if (!hole && speculative) {
+    hole = snd.rescue_range(mss);
+    rescue = hole.has_value();
+  }
+  if (!hole) return std::nullopt;
+  // "It MUST NOT be beyond the window"; a closed one is left to the persist timer.
+  Range r{hole->begin, std::min(hole->end, std::max(snd.window_edge(), hole->begin))};
+  std::int64_t most = mss;
+  if (!snd.head_due && snd.up <= r.begin)
+    most = std::clamp<std::int64_t>(room, mss, std::max<std::int64_t>(tun().tso_bytes, mss)) / mss * mss;
+  r.end = std::min(r.end, r.begin + most);
+  if (r.begin >= r.end) return std::nullopt;
+  SegmentOut out = data_segment(r, mss, now);
+  out.retransmission = true;
+  if (rescue) {
+    snd.rescue = snd.recovery_point;
+    ++count().recovery_rescue;
+  } else {
+    snd.on_retransmitted(r);
+  }
+  snd.last_sent = now;
+  ++count().tx_retransmitted_segments;
+  count().tx_retransmitted_bytes += out.payload_len;
+  // RFC 6675 section 5 step 4.2 and RFC 6298 section 5.1.
+  if (b_.rexmt_at.is_never() || b_.persisting) arm_rexmt(now);
+  return out;
+}
+
+/// Nagle as amended by Minshall (one small segment in flight at a time), and TCP_CORK: may all that there is go now, the end
+/// of which fills no segment?
+bool Connection::small_may_go(Offset begin) const {
+  const Sender& snd = b_.snd;
+  if (snd.fin_queued || b_.cork_flush || snd.up > begin) return true;
+  if (b_.options.cork) return false;
+  if (b_.options.nodelay || tun().nagle == 0) return true;
+  return snd.una >= snd.small_end;
+}
+
+Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
+  Sender& snd = b_.snd;
+  const Offset begin = snd.nxt;
+  const Offset available = std::max<Offset>(snd.tail - begin, 0);
+  const bool fin = snd.fin_queued && begin <= snd.tail;
+  if (available == 0 && !fin) return {};
+  const Offset window = std::max<Offset>(snd.window_edge() - begin, 0);
+  Offset room = std::max<std::int64_t>(snd.room(), 0);
+  // RFC 6675 section 5 (C); outside of a recovery a small segment may fill cwnd up.
+  if (snd.phase != Phase::open && room < Offset{snd.mss()}) room = 0;
+  if (room < std::min(available, window)) snd.limited_end = snd.nxt;
+
+  Offset most = std::max<Offset>(tun().tso_bytes / mss * mss, mss);
+  if (snd.up > begin) most = mss;  // devices that cut do not know the urgent pointer
+  Permit p;
+  const Offset length = std::min({available, window, room, most});
+  p.length = static_cast<std::uint32_t>(length);
+  const bool all = length == available;
+  if (all) {
+    p.fin = fin && window > length && (length > 0 || room > 0);
+    const std::uint32_t rest = p.length % mss;
+    if (rest != 0 && !small_may_go(begin)) {
+      p.length -= rest;
+      if (b_.options.cork && b_.cork_at.is_never()) b_.cork_at = now + kCorkTime;
+    }
+    if (fin && !p.fin && p.length == 0) p.by_window = window <= length;
+    return p;
+  }
+  // Cut short by the window, cwnd or the bound of one large segment: whole segments only.
+  if (p.length >= mss) {
+    p.length -= p.length % mss;
+    return p;
+  }
+  // RFC 9293 section 3.8.6.2.1 (3): or half of the largest window seen. (4): or the timer has run out.
+  p.by_window = window <= room;
+  const bool enough = p.by_window && p.length > 0 && (p.length >= snd.max_wnd / 2 || b_.probe_due);
+  if (!enough) p.length = 0;
+  return p;
+}
+
+std::optional<SegmentOut> Connection::output_new(Instant now) {
+  Sender& snd = b_.snd;
+  if (snd.nxt >= snd.end()) return std::nullopt;
+  const std::uint32_t mss = payload_per_segment();
+  // RFC 5681 section 4.1: after an idle time, the ACK clock has stopped.
+  if (!snd.in_flight() && snd.phase == Phase::open && tun().slow_start_after_idle != 0 && !b_.persisting &&
+      now - snd.last_sent > current_rto()) {
+    const std::uint32_t before = snd.cc.cwnd;
+    snd.congestion->on_idle_restart(snd.cc, tun().init_win, now);
+    if (snd.cc.cwnd != before) ++count().idle_restarts;
+    snd.last_sent = now;
+  }
+  const Permit p = permit_new(mss, now);
+  if (p.length == 0 && !p.fin) {
+    // Nothing is in flight whose ACK could open the window: ask for it.
+    if (p.by_window && !snd.in_flight() && !b_.persisting) {
+      b_.persist_shift = 0;
+      arm_persist(now);
+    }
+    return std::nullopt;
+  }
+  const Range r{snd.nxt, snd.nxt + p.length + (p.fin ? 1 : 0)};
+  SegmentOut out = data_segment(r, mss, now);
+  count().tx_bytes += out.payload_len;
+  if (p.fin) ++count().tx_fins;
+  snd.on_sent_new(r, p.length % mss != 0, now);
+  if (b_.cork_flush && r.end >= snd.tail) b_.cork_flush = false;
+  if (snd.nxt >= snd.tail) b_.cork_at = Instant::never();
+  b_.probe_due = false;
+  if (b_.rexmt_at.is_never() || b_.persisting) {
+    b_.persist_shift = 0;
+    arm_rexmt(now);
+  }
+  return out;
+}
+
+/// RFC 9293 section 3.8.6.1: one byte of new data (or the FIN) into a closed window, again and again.
+std::optional<SegmentOut> Connection::output_probe(Instant now) {
+  Sender& snd = b_.snd;
+  if (snd.una >= snd.end()) {
+    b_.probe_due = false;
+    return std::nullopt;
+  }
+  if (snd.window_edge() > snd.una) return std::nullopt;  // open, if only a little: output_new() knows of the timer
+  b_.probe_due = false;
+  const Range r{snd.una, snd.una + 1};
+  SegmentOut out = data_segment(r, 1, now);
+  if (snd.nxt == snd.una) {
+    snd.on_sent_new(r, false, now);
+    snd.timed_end = 0;
+  } else {
+    out.retransmission = true;
+  }
+  ++count().tx_probes;
+  return out;
+}
+
+}  // namespace iopkt::tcp

@@ -1,0 +1,120 @@
+#include "tcp/receiver.hpp"
+
+#include <algorithm>
+
+namespace iopkt::tcp {
+
+bool Receiver::acceptable(Offset begin, std::uint32_t length) const {
+  const Offset end = begin + length;
+  if (length == 0) return adv > nxt ? begin >= nxt && begin < adv : begin == nxt;
+  // A closed window takes nothing of a segment with a length.
+  return adv > nxt && begin < adv && end > nxt;
+}
+
+Receiver::Accepted Receiver::accept(Offset begin, Offset end, bool has_fin, std::uint32_t max_ranges, Copies& out) {
+  Accepted got;
+  Offset b = std::max(begin, nxt);
+  Offset e = std::min(end, adv);
+  if (fin >= 0) e = std::min(e, fin);  // nothing comes after a FIN
+  if (end > adv) got.beyond_edge = static_cast<std::uint32_t>(end - std::max(adv, begin));
+  if (b < e) {
+    // What is new of [b, e): the gaps between the ranges that are there.
+    Offset at = b;
+    for (std::size_t i = beyond.first_above(b); at < e; ++i) {
+      const Offset gap_end = i < beyond.size() ? std::min(beyond[i].begin, e) : e;
+      if (gap_end > at) {
+        if (out.full()) {
+          e = at;
+          break;
+        }
+        out.push({static_cast<std::uint32_t>(at - begin), static_cast<std::uint64_t>(at - 1),
+                  static_cast<std::uint32_t>(gap_end - at)});
+        got.bytes += static_cast<std::uint32_t>(gap_end - at);
+      }
+      at = i < beyond.size() ? beyond[i].end : e;
+    }
+    if (b == nxt) {
+      got.in_order = true;
+      nxt = e;
+      if (!beyond.empty() && beyond[0].begin <= nxt) {
+        const std::size_t i = beyond.first_above(nxt);
+        if (i < beyond.size() && beyond[i].begin <= nxt) nxt = beyond[i].end;
+        beyond.remove_below(nxt);
+      }
+    } else if (beyond.add(b, e, max_ranges) < 0) {
+      out.clear();
+      got.bytes = 0;
+      got.limit = true;
+      return got;
+    } else {
+      remember(b);
+    }
+  }
+  const Offset received = static_cast<Offset>(end - begin);
+  got.duplicate = static_cast<std::uint32_t>(received - got.bytes - got.beyond_edge > 0 ? received - got.bytes - got.beyond_edge : 0);
+  // A FIN counts when the data before it fits into the window and nothing was received after it.
+  if (has_fin && fin < 0 && end >= nxt && end <= adv && (beyond.empty() || beyond.back().end <= end)) fin = end;
+  if (fin >= 0 && nxt == fin && !fin_received) {
+    nxt = fin + 1;
+    fin_received = true;
+    got.fin_reached = true;
+    got.in_order = true;
+  }
+  return got;
+}
+
+void Receiver::remember(Offset byte) {
+  // Move to the front; others of the same range go, so that four different ranges are remembered.
+  const std::size_t mine = beyond.first_above(byte);
+  std::array<Offset, 4> next{byte, 0, 0, 0};
+  std::size_t n = 1;
+  for (const Offset other : recent) {
+    if (n == next.size() || other == 0) break;
+    const std::size_t i = beyond.first_above(other);
+    if (i != mine && i < beyond.size() && beyond[i].begin <= other) next[n++] = other;
+  }
+  recent = next;
+}
+
+std::uint8_t Receiver::sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::uint8_t max) const {
+  std::uint8_t n = 0;
+  if (beyond.empty()) return n;
+  std::array<std::size_t, 4> used{};
+  for (const Offset byte : recent) {
+    if (n == max || byte == 0) break;
+    const std::size_t i = beyond.first_above(byte);
+    if (i == beyond.size() || beyond[i].begin > byte) continue;
+    if (std::find(used.begin(), used.begin() + n, i) != used.begin() + n) continue;
+    used[n] = i;
+    blocks[n++] = {seq_of(beyond[i].begin), seq_of(beyond[i].end)};
+  }
+  return n;
+}
+
+Offset Receiver::wanted_edge(std::uint32_t mss) const {
+  const Offset edge = read + capacity;
+  // RFC 9293 section 3.8.6.2.2: silly window avoidance of the receiver.
+  const Offset least = std::min<Offset>(capacity / 2, mss);
+  return edge - adv >= least ? std::max(edge, adv) : adv;
+}
+
+std::uint16_t Receiver::offer_window(std::uint32_t mss, bool in_syn) {
+  if (fin_received) return static_cast<std::uint16_t>(std::min<Offset>(std::max<Offset>(adv - nxt, 0) >> scale, 65535));
+  const Offset edge = wanted_edge(mss);
+  const std::uint8_t shift = in_syn ? 0 : scale;
+  const Offset field = std::min<Offset>(std::max<Offset>(edge - nxt, 0) >> shift, 65535);
+  adv = std::max(adv, nxt + (field << shift));
+  return static_cast<std::uint16_t>(field);
+}
+
+bool Receiver::on_read(Offset new_read, std::uint32_t mss) {
+  IOPKT_ASSERT(new_read >= read);
+  IOPKT_ASSERT(new_read <= data_end());
+  read = new_read;
+  if (fin_received) return false;
+  // An update of its own for a quarter of the buffer, or two segments when that is more; at the latest for half.
+  const Offset opened = read + capacity - adv;
+  return opened >= std::min<Offset>(std::max<Offset>(capacity / 4, 2 * Offset{mss}), std::max<Offset>(capacity / 2, 1));
+}
+
+}  // namespace iopkt::tcp
