@@ -76,6 +76,8 @@ class RingSource {
   virtual ~RingSource() = default;
   /// Rings for a connection of this listener. False: none to be had (the client's quota, memory): the connection is refused.
   virtual bool provide(Cookie listener, std::uint32_t send_bytes, std::uint32_t receive_bytes, Rings& out) = 0;
+  /// Rings that no socket came of: the cookie never appears in an event.
+  virtual void take_back(Cookie cookie) = 0;
 };
 
 }  // namespace iopkt::stack

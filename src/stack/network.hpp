@@ -18,10 +18,10 @@ namespace iopkt::stack {
 /// Settings that sysctl changes while the stack runs.
 struct Settings {
   tcp::Tunables tcp = tcp::default_tunables();
-  ipv4::Tunables ipv4 = ipv4::default_tunables();
-  icmp::Tunables icmp = icmp::default_tunables();
-  udp::Tunables udp = udp::default_tunables();
-  neigh::Tunables neigh = neigh::default_tunables();
+  ipv4::Ipv4Tunables ipv4 = initial_values<ipv4::Ipv4Tunables>();
+  icmp::IcmpTunables icmp = initial_values<icmp::IcmpTunables>();
+  udp::UdpTunables udp = initial_values<udp::UdpTunables>();
+  neigh::NeighbourTunables neigh = initial_values<neigh::NeighbourTunables>();
 };
 
 /// Immutable once published; control makes the next one from a copy. Interfaces and FIBs share their structure.

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/log.hpp"
 #include "packet/pool.hpp"
 #include "socket/port_table.hpp"
 #include "stack/config.hpp"

@@ -1,0 +1,298 @@
+// UDP and raw sockets: who gets a datagram, and how one is sent. RFC 768, RFC 1122 section 4.1; ip(7), raw(7), udp(7).
+#include <algorithm>
+
+#include "packet/segment.hpp"
+#include "raw/match.hpp"
+#include "socket/numbers.hpp"
+#include "stack/ways.hpp"
+#include "udp/input.hpp"
+#include "udp/output.hpp"
+#include "wire/udp.hpp"
+
+namespace iopkt::stack {
+
+using packet::Drop;
+using packet::PacketPtr;
+
+// ---- the directory of a port, on the shard that the port hashes to
+
+void register_port(ShardState& s, Socket& k) {
+  const PortMember member{.shard = s.number,
+                          .id = k.id,
+                          .local = k.local,
+                          .remote = k.remote,
+                          .interface_index = k.bound_interface,
+                          .fib = k.fib,
+                          .reuse_port = k.options.reuse_port != 0,
+                          .order = ++s.bind_order};
+  const std::uint32_t home = s.stack.shard_of_port(k.local.port);
+  if (home == s.number) s.udp_members[k.local.port.value].push_back(member);
+  else send_to(s, home, message::PortAdd{member});
+}
+
+void unregister_port(ShardState& s, Socket& k) {
+  if (!k.binding) return;
+  const std::uint32_t home = s.stack.shard_of_port(k.local.port);
+  if (home == s.number) return remove_member(s, s.number, k.id, k.local.port);
+  send_to(s, home, message::PortRemove{s.number, k.id, k.local.port});
+}
+
+void remove_member(ShardState& s, std::uint32_t shard, SocketId id, wire::Port port) {
+  const auto found = s.udp_members.find(port.value);
+  if (found == s.udp_members.end()) return;
+  std::erase_if(found->second, [&](const PortMember& m) { return m.shard == shard && m.id == id; });
+  if (found->second.empty()) s.udp_members.erase(found);
+}
+
+void register_raw(ShardState& s, Socket& k) {
+  const RawMember member{.shard = s.number,
+                         .id = k.id,
+                         .protocol = k.protocol,
+                         .local = k.local.address,
+                         .remote = k.remote.address,
+                         .interface_index = k.bound_interface};
+  add_raw(s, member);
+  send_to_all_others(s, [&] { return message::RawAdd{member}; });
+}
+
+void add_raw(ShardState& s, const RawMember& member) {
+  remove_raw(s, member.shard, member.id);
+  s.raw_members.push_back(member);
+}
+
+void remove_raw(ShardState& s, std::uint32_t shard, SocketId id) {
+  std::erase_if(s.raw_members, [&](const RawMember& m) { return m.shard == shard && m.id == id; });
+}
+
+// ---- in
+
+void deliver(ShardState& s, std::uint32_t shard, Datagram&& datagram) {
+  if (shard != s.number) {
+    if (!datagram.payload->own()) return s.drop(Drop::no_buffer);
+    return send_to(s, shard, message::Deliver{std::move(datagram)});
+  }
+  Socket* k = s.find(datagram.id);
+  if (k == nullptr || k->client_gone || k->shut_read) return s.drop(Drop::udp_no_socket);
+  datagram.cookie = k->cookie;
+  s.datagrams.push_back(std::move(datagram));
+}
+
+namespace {
+
+/// -1: not for this socket; otherwise how closely it fits.
+int score(const PortMember& m, const udp::UdpIn& in, const Arrival& at) {
+  int points = 0;
+  if (m.interface_index != 0) {
+    if (m.interface_index != at.in->index) return -1;
+    points += 1;
+  }
+  if (!m.local.address.is_unspecified()) {
+    if (m.local.address != in.dst.address) return -1;
+    points += 2;
+  }
+  if (m.remote.port.value != 0) {
+    if (m.remote != in.src) return -1;
+    points += 4;
+  }
+  return points;
+}
+
+Datagram make_datagram(const Arrival& at, SocketId id, const wire::Endpoint& source, PacketPtr payload) {
+  Datagram d;
+  d.id = id;
+  d.source = source;
+  d.destination = at.ip.dst;
+  d.interface_index = at.in->index;
+  d.ttl = at.ip.ttl;
+  d.tos = at.ip.tos;
+  d.broadcast = at.broadcast;
+  d.multicast = at.multicast;
+  d.time_ns = (payload->flags & IOPKT_TIME_VALID) != 0 ? payload->time_ns : 0;
+  d.payload = std::move(payload);
+  return d;
+}
+
+void copy_to(ShardState& s, const Arrival& at, const PortMember& m, const udp::UdpIn& in, const packet::Packet& payload) {
+  PacketPtr copy = payload.clone(s.cache);
+  if (!copy) return s.drop(Drop::no_buffer);
+  deliver(s, m.shard, make_datagram(at, m.id, in.src, std::move(copy)));
+}
+
+}  // namespace
+
+void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
+  const auto in = udp::input(at.ip.src, at.ip.dst, *packet, s.settings.udp, s.counters.udp);
+  if (!in) return s.drop(in.error());
+  const auto found = s.udp_members.find(in->dst.port.value);
+  const bool to_many = at.broadcast || at.multicast;
+  std::vector<const PortMember*> best;
+  int best_score = -1;
+  if (found != s.udp_members.end()) {
+    for (const PortMember& m : found->second) {
+      const int points = score(m, *in, at);
+      if (points < 0) continue;
+      if (points > best_score && !to_many) best.clear();
+      if (points >= best_score || to_many) best.push_back(&m);
+      best_score = std::max(best_score, points);
+    }
+  }
+  if (best.empty()) {
+    s.drop(to_many ? Drop::ip_broadcast_refused : Drop::udp_no_socket);
+    return send_port_unreachable(s, at, *packet);
+  }
+  packet->trim_front(wire::UdpView::kHeaderLen);
+  const bool shared = best.size() > 1 && std::all_of(best.begin(), best.end(), [](const PortMember* m) { return m->reuse_port; });
+  const PortMember* last = best.back();
+  if (to_many || (shared && s.stack.config().reuseport_unicast)) {
+    for (const PortMember* m : best)
+      if (m != last) copy_to(s, at, *m, *in, *packet);
+  } else if (shared) {
+    last = best[flow_hash(s.key(), in->src, in->dst) / 2 % best.size()];
+  } else {
+    last = *std::max_element(best.begin(), best.end(), [](const auto* a, const auto* b) { return a->order < b->order; });
+  }
+  ++s.counters.udp.rx_datagrams;
+  s.counters.udp.rx_bytes += packet->size();
+  deliver(s, last->shard, make_datagram(at, last->id, in->src, std::move(packet)));
+}
+
+bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
+  bool taken = false;
+  for (const RawMember& m : s.raw_members) {
+    const raw::Bound bound{.protocol = m.protocol,
+                           .local = m.local.is_unspecified() ? std::nullopt : std::optional{m.local},
+                           .remote = m.remote.is_unspecified() ? std::nullopt : std::optional{m.remote},
+                           .interface_index = m.interface_index};
+    if (!raw::matches(bound, at.ip.protocol, at.ip.src, at.ip.dst, at.in->index)) continue;
+    taken = true;
+    PacketPtr copy = packet.clone(s.cache);
+    if (!copy) {
+      s.drop(Drop::no_buffer);
+      continue;
+    }
+    deliver(s, m.shard, make_datagram(at, m.id, {at.ip.src, {}}, std::move(copy)));
+  }
+  return taken;
+}
+
+void on_port_error(ShardState& s, const message::PortError& error) {
+  const auto found = s.udp_members.find(error.local.port.value);
+  if (found == s.udp_members.end()) return s.drop(Drop::icmp_no_flow);
+  for (const PortMember& m : found->second) {
+    if (m.remote.port.value == 0 || m.remote != error.remote || !error.hard) continue;
+    if (m.shard == s.number) on_soft_error(s, m.id, error.error);
+    else send_to(s, m.shard, message::SoftError{m.id, error.error});
+  }
+}
+
+void on_soft_error(ShardState& s, SocketId id, Errno error) {
+  if (Socket* k = s.find(id); k != nullptr && !k->client_gone) raise(s, *k, event::soft_error, error);
+}
+
+// ---- out
+
+namespace {
+
+socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const DatagramRequest& request, wire::Endpoint to) {
+  Outgoing how;
+  if (to.address.is_unspecified()) to.address = wire::Ipv4Address::loopback();
+  how.destination = to.address;
+  how.fib = k.fib;
+  how.interface_index = request.interface_index != 0 ? request.interface_index : k.bound_interface;
+  if (to.address.is_multicast() && how.interface_index == 0) how.interface_index = k.options.multicast_interface;
+  how.dont_route = request.dont_route || k.options.dont_route != 0;
+  how.tos = request.tos.value_or(static_cast<std::uint8_t>(k.options.tos));
+  how.ttl = request.ttl.value_or(
+      static_cast<std::uint8_t>(to.address.is_multicast() ? k.options.multicast_ttl : k.options.ttl));
+  how.txq = static_cast<std::uint16_t>(k.options.txq_priority);
+  how.dont_fragment = k.options.mtu_discover == 2 || k.options.mtu_discover == 3;  // IP_PMTUDISC_DO, _PROBE
+  if (to.address.is_v4() && k.options.broadcast == 0 && s.network->interfaces.is_any_broadcast(to.address.v4()))
+    return unexpected(Errno::acces);
+  how.source = request.source.value_or(k.local.address);
+  if (how.source.is_multicast() || (how.source.is_v4() && s.network->interfaces.is_any_broadcast(how.source.v4())))
+    how.source = {};
+  if (how.source.is_unspecified()) {
+    const auto source = choose_source(s, how.destination, how.fib, how.interface_index);
+    if (!source) return unexpected(source.error());
+    how.source = *source;
+  }
+  return how;
+}
+
+}  // namespace
+
+Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
+  const bool connected = k.remote.port.value != 0;
+  if (!request.destination && !connected) return Errno::destaddrreq;
+  const wire::Endpoint to = request.destination.value_or(k.remote);
+  if (to.port.value == 0) return Errno::inval;
+  const std::size_t length = first.size() + second.size();
+  if (length > udp::kMaxPayloadV4) return Errno::msgsize;
+  auto how = outgoing(s, k, request, to);
+  if (!how) return how.error();
+  how->protocol = wire::IpProtocol::udp;
+  PacketPtr packet = packet::allocate_header(s.cache);
+  if (!packet || !packet->append_borrowed(first) || !packet->append_borrowed(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
+  const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
+  if (!path) return path.error();
+  constexpr std::uint32_t kHeaders = 20 + wire::UdpView::kHeaderLen;
+  const bool cut = request.segment_size != 0 && length > request.segment_size;
+  if (cut && request.segment_size + kHeaders > path->mtu) return Errno::msgsize;
+  // What will be fragmented has its checksum done here: no device sees the datagram whole.
+  const bool whole = length + kHeaders <= path->mtu || cut;
+  const auto checksum = k.options.no_check != 0 && !cut ? udp::Checksum::none
+                        : whole                         ? udp::Checksum::later
+                                                        : udp::Checksum::now;
+  const wire::Endpoint source{how->source, k.local.port};
+  const wire::Endpoint destination{how->destination, to.port};
+  if (const auto added = udp::add_header(*packet, source, destination, checksum, s.counters.udp, cut ? request.segment_size : 0); !added)
+    return s.drop(added.error()), added.error() == Drop::ip_too_big ? Errno::msgsize : Errno::nobufs;
+  if (cut && path->local) {
+    // To ourselves: each datagram by itself, as a wire would bring them.
+    return tx_local_segments(s, std::move(packet), *how);
+  }
+  return tx_ip(s, std::move(packet), *how);
+}
+
+Errno tx_local_segments(ShardState& s, PacketPtr packet, const Outgoing& how) {
+  wire::Ipv4Header header{.tos = how.tos,
+                          .df = how.dont_fragment,
+                          .ttl = how.ttl != 0 ? how.ttl : static_cast<std::uint8_t>(s.settings.ipv4.ttl),
+                          .protocol = how.protocol,
+                          .src = how.source.v4(),
+                          .dst = how.destination.v4()};
+  if (const auto added = ipv4::add_header(*packet, header, s.identifiers, s.counters.ipv4); !added)
+    return s.drop(added.error()), Errno::nobufs;
+  packet::Burst pieces;
+  if (const auto done = packet::segment(packet, 0, pieces); !done) return s.drop(done.error()), Errno::nobufs;
+  const auto path = find_path(s, how.destination, how.fib, 0, false);
+  if (!path) return path.error();
+  for (PacketPtr& one : pieces) static_cast<void>(tx_packet(s, std::move(one), *path));
+  return Errno::ok;
+}
+
+Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
+  const bool connected = !k.remote.address.is_unspecified();
+  if (!request.destination && !connected) return Errno::destaddrreq;
+  const wire::Endpoint to = request.destination.value_or(k.remote);
+  if (first.size() + second.size() > 65535) return Errno::msgsize;
+  auto how = outgoing(s, k, request, to);
+  if (!how) return how.error();
+  how->protocol = static_cast<wire::IpProtocol>(k.protocol);
+  PacketPtr packet = packet::allocate_header(s.cache);
+  if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
+  if (k.options.header_included == 0) return tx_ip(s, std::move(packet), *how);
+  const auto header = raw::complete_header(*packet, how->source.v4(), s.identifiers, s.counters.ipv4);
+  if (!header) {
+    switch (header.error()) {
+      case raw::HeaderError::too_big: return Errno::msgsize;
+      case raw::HeaderError::no_buffer: return Errno::nobufs;
+      default: return Errno::inval;
+    }
+  }
+  const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
+  if (!path) return path.error();
+  return tx_packet(s, std::move(packet), *path);
+}
+
+}  // namespace iopkt::stack

@@ -1,0 +1,152 @@
+// What programs and operators ask about sockets: getsockopt(2), TCP_INFO, netstat's table.
+#include <cstring>
+
+#include "socket/numbers.hpp"
+#include "stack/ways.hpp"
+
+namespace iopkt::stack {
+namespace {
+
+namespace num = socket::num;
+
+/// Linux's struct tcp_info as far as it is filled here (linux/tcp.h); later fields are zero.
+struct TcpInfo {
+  std::uint8_t state{}, ca_state{}, retransmits{}, probes{}, backoff{}, options{}, scales{}, flags{};
+  std::uint32_t rto{}, ato{}, snd_mss{}, rcv_mss{};
+  std::uint32_t unacked{}, sacked{}, lost{}, retrans{}, fackets{};
+  std::uint32_t last_data_sent{}, last_ack_sent{}, last_data_recv{}, last_ack_recv{};
+  std::uint32_t pmtu{}, rcv_ssthresh{}, rtt{}, rttvar{}, snd_ssthresh{}, snd_cwnd{}, advmss{}, reordering{};
+  std::uint32_t rcv_rtt{}, rcv_space{}, total_retrans{};
+  std::uint64_t pacing_rate{}, max_pacing_rate{}, bytes_acked{}, bytes_received{};
+  std::uint32_t segs_out{}, segs_in{}, notsent_bytes{}, min_rtt{};
+};
+static_assert(sizeof(TcpInfo) == 152);
+
+std::uint8_t linux_state(tcp::State state) {
+  switch (state) {
+    case tcp::State::established: return 1;
+    case tcp::State::syn_sent: return 2;
+    case tcp::State::syn_received: return 3;
+    case tcp::State::fin_wait_1: return 4;
+    case tcp::State::fin_wait_2: return 5;
+    case tcp::State::time_wait: return 6;
+    case tcp::State::closed: return 7;
+    case tcp::State::close_wait: return 8;
+    case tcp::State::last_ack: return 9;
+    case tcp::State::closing: return 11;
+  }
+  return 7;
+}
+constexpr std::uint8_t kLinuxListen = 10, kLinuxClose = 7;
+
+std::uint32_t microseconds(Duration d) { return static_cast<std::uint32_t>(d.count() / 1000); }
+std::uint32_t segments(std::uint32_t bytes, std::uint32_t mss) { return mss == 0 ? 0 : (bytes + mss - 1) / mss; }
+
+TcpInfo tcp_info(const ShardState& s, const Socket& k) {
+  TcpInfo t;
+  t.state = k.state == SocketState::listening ? kLinuxListen : kLinuxClose;
+  if (k.state == SocketState::listening) {
+    t.unacked = k.listener->waiting;
+    t.sacked = k.listener->backlog;
+  }
+  if (!k.tcp) return t;
+  const tcp::ConnectionInfo i = k.tcp->info();
+  t.state = linux_state(i.state);
+  t.retransmits = i.retries;
+  t.probes = i.keep_probes;
+  t.backoff = i.backoff;
+  t.options = static_cast<std::uint8_t>((i.timestamps ? 1 : 0) | (i.sack ? 2 : 0) | (i.window_scaling ? 4 : 0));
+  t.scales = static_cast<std::uint8_t>((i.snd_scale & 15) | (i.rcv_scale & 15) << 4);
+  t.rto = microseconds(i.rto);
+  t.ato = s.settings.tcp.delack_ms * 1000;
+  t.snd_mss = i.snd_mss;
+  t.rcv_mss = i.rcv_mss;
+  t.unacked = segments(i.flight, i.snd_mss);
+  t.sacked = segments(i.sacked, i.snd_mss);
+  t.last_data_sent = static_cast<std::uint32_t>((s.now - i.last_sent).count() / 1'000'000);
+  t.last_data_recv = static_cast<std::uint32_t>((s.now - i.last_received).count() / 1'000'000);
+  t.pmtu = i.path_mss + 40;
+  t.rtt = microseconds(i.srtt);
+  t.rttvar = microseconds(i.rttvar);
+  t.snd_ssthresh = segments(i.ssthresh, i.snd_mss);
+  t.snd_cwnd = segments(i.cwnd, i.snd_mss);
+  t.advmss = i.advertised_mss;
+  t.reordering = 3;
+  t.rcv_space = i.rcv_wnd;
+  t.bytes_acked = i.bytes_acked;
+  t.bytes_received = i.bytes_received;
+  t.notsent_bytes = static_cast<std::uint32_t>(i.sent_unsent);
+  t.min_rtt = microseconds(i.min_rtt);
+  return t;
+}
+
+std::string bytes_of(const void* data, std::size_t size, std::size_t room) {
+  return {static_cast<const char*>(data), std::min(size, room)};
+}
+
+}  // namespace
+
+socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, std::size_t room) const {
+  const ShardState& s = *state_;
+  const Socket* k = s.find(id);
+  if (k == nullptr) return unexpected(Errno::badf);
+  if (k->kind == socket::SocketKind::tcp && level == num::kSolTcp) {
+    if (name == num::tcp_info) {
+      const TcpInfo info = tcp_info(s, *k);
+      return bytes_of(&info, sizeof info, room);
+    }
+    if (name == num::tcp_maxseg) {
+      const std::int32_t mss = k->tcp ? static_cast<std::int32_t>(k->tcp->info().snd_mss)
+                                      : k->options.max_segment != 0 ? k->options.max_segment : 536;
+      return bytes_of(&mss, sizeof mss, room);
+    }
+    if (name == num::tcp_congestion) {
+      constexpr char kName[16] = "reno";
+      return bytes_of(kName, sizeof kName, room);
+    }
+  }
+  socket::SocketFacts facts{.kind = k->kind};
+  facts.type = k->kind == socket::SocketKind::tcp ? num::kStream : k->kind == socket::SocketKind::udp ? num::kDgram : num::kRaw;
+  facts.protocol = k->protocol;
+  facts.accepting = k->state == SocketState::listening;
+  facts.cookie = static_cast<std::uint64_t>(s.number) << 32 | k->id.value;
+  if (!k->remote.address.is_unspecified())
+    if (const auto path = find_path(s, k->remote.address, k->fib, k->bound_interface, false))
+      facts.mtu = static_cast<std::int32_t>(path->mtu);
+  if (level == num::kSolIp && name == num::ip_ttl && k->options.ttl == 0) {
+    const auto ttl = static_cast<std::int32_t>(s.settings.ipv4.ttl);
+    return bytes_of(&ttl, sizeof ttl, room);
+  }
+  return socket::get_option(k->options, facts, level, name, room);
+}
+
+void Shard::list_sockets(std::vector<SocketSummary>& out) const {
+  const ShardState& s = *state_;
+  for (const auto& k : s.slab) {
+    if (!k) continue;
+    SocketSummary line{.protocol = k->kind == socket::SocketKind::tcp ? "tcp" : k->kind == socket::SocketKind::udp ? "udp" : "ip",
+                       .local = k->local,
+                       .remote = k->remote,
+                       .shard = s.number,
+                       .id = k->id.value,
+                       .user = k->user,
+                       .cookie = k->cookie};
+    if (k->kind == socket::SocketKind::tcp) {
+      line.receive_queue = k->receive.unread();
+      line.send_queue = k->send.tail - k->send.head;
+      line.state = k->state == SocketState::listening ? "LISTEN" : k->tcp ? std::string(tcp::name_of(k->tcp->state())) : "CLOSED";
+      if (k->state == SocketState::listening) line.receive_queue = k->listener->waiting, line.send_queue = k->listener->backlog;
+    }
+    out.push_back(std::move(line));
+  }
+  s.flows.for_each([&](const FlowKey& flow, Timed* entry) {
+    if (entry->kind == Timed::Kind::connection) return;
+    out.push_back({.protocol = "tcp",
+                   .local = flow.local,
+                   .remote = flow.remote,
+                   .state = entry->kind == Timed::Kind::half_open ? "SYN_RECEIVED" : "TIME_WAIT",
+                   .shard = s.number});
+  });
+}
+
+}  // namespace iopkt::stack

@@ -1,0 +1,139 @@
+// What one shard tells another. Packets may be lost when a queue is full (counted); everything else is kept until there
+// is room, in order.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <variant>
+
+#include "neigh/neighbours.hpp"
+#include "packet/packet.hpp"
+#include "socket/port_table.hpp"
+#include "stack/events.hpp"
+#include "stack/flow.hpp"
+#include "stack/network.hpp"
+#include "tcp/connection.hpp"
+
+namespace iopkt::stack {
+
+/// A listening socket as all shards see it. What changes after listen() is atomic.
+struct Listener {
+  Cookie cookie = 0;
+  std::uint32_t shard = 0;  ///< where the socket itself lives
+  SocketId id;
+  wire::Endpoint local;
+  std::uint8_t fib = 0;
+  std::uint32_t user = 0;
+  bool privileged = false;
+  socket::BindingPtr binding;
+  socket::SocketOptions options;  ///< what children inherit
+  std::atomic<std::uint32_t> backlog{0};
+  std::atomic<std::uint32_t> waiting{0};  ///< established, not accepted yet
+  std::atomic<bool> closed{false};
+};
+using ListenerPtr = std::shared_ptr<Listener>;
+
+/// A datagram socket as the shard of its port sees it.
+struct PortMember {
+  std::uint32_t shard = 0;
+  SocketId id;
+  wire::Endpoint local;
+  wire::Endpoint remote;  ///< connected when its port is not 0
+  std::uint32_t interface_index = 0;  ///< SO_BINDTODEVICE
+  std::uint8_t fib = 0;
+  bool reuse_port = false;
+  std::uint64_t order = 0;  ///< of binding: later ones win among equals, as on the host
+};
+
+struct RawMember {
+  std::uint32_t shard = 0;
+  SocketId id;
+  std::uint8_t protocol = 0;
+  wire::IpAddress local, remote;  ///< unspecified: any
+  std::uint32_t interface_index = 0;
+};
+
+namespace message {
+/// A packet that begins with its IP header, for the owner of its flow.
+struct Input {
+  std::uint32_t interface_index;
+  packet::PacketPtr packet;
+};
+/// ARP belongs to shard 0.
+struct Arp {
+  std::uint32_t interface_index;
+  packet::PacketPtr packet;
+};
+/// A datagram for a socket of the receiving shard, looked up by the shard of its port.
+struct Deliver {
+  Datagram datagram;
+};
+struct NewNetwork {
+  NetworkPtr network;
+};
+/// Something about the neighbour cache: to the master what a replica wants, to replicas what the master did.
+struct ResolveNeighbour {
+  std::uint32_t from;
+  neigh::Key key;
+  bool used_only;  ///< a stale entry was used; it need not be resolved
+};
+struct NeighbourAction {
+  neigh::Action action;
+};
+struct ListenAdd {
+  ListenerPtr listener;
+};
+struct ListenRemove {
+  ListenerPtr listener;
+};
+struct PortAdd {
+  PortMember member;
+};
+struct PortRemove {
+  std::uint32_t shard;
+  SocketId id;
+  wire::Port port;
+};
+struct RawAdd {
+  RawMember member;
+};
+struct RawRemove {
+  std::uint32_t shard;
+  SocketId id;
+};
+/// A connection that does not live where its hash says (its program chose both ports).
+struct FlowAdd {
+  FlowKey key;
+  std::uint32_t owner;
+};
+struct FlowRemove {
+  FlowKey key;
+};
+/// An ICMP error about a datagram that a socket of the receiving shard sent.
+struct SoftError {
+  SocketId id;
+  Errno error;
+};
+/// An ICMP error about a TCP segment, for the shard of its flow. mtu: 0, or the path's.
+struct FlowError {
+  FlowKey flow;
+  tcp::Failure failure;
+  wire::SeqNum sequence;
+  std::uint16_t mtu;
+};
+/// The same about a datagram, for the shard of its local port.
+struct PortError {
+  wire::Endpoint local, remote;
+  Errno error;
+  bool hard;  ///< a socket that is not asked to hear of errors hears of this one when it is connected
+};
+}  // namespace message
+
+using Message = std::variant<std::monostate, message::Input, message::Arp, message::Deliver, message::NewNetwork,
+                             message::ResolveNeighbour, message::NeighbourAction, message::ListenAdd,
+                             message::ListenRemove, message::PortAdd, message::PortRemove, message::RawAdd,
+                             message::RawRemove, message::FlowAdd, message::FlowRemove, message::SoftError,
+                             message::FlowError, message::PortError>;
+
+}  // namespace iopkt::stack

@@ -1,0 +1,410 @@
+// What clients ask of sockets: the requests' way in. Every answer is an errno that the host's calls would give.
+#include <algorithm>
+
+#include "socket/numbers.hpp"
+#include "stack/ways.hpp"
+#include "tcp/isn.hpp"
+
+namespace iopkt::stack {
+namespace {
+
+using socket::SocketKind;
+namespace num = socket::num;
+
+constexpr std::uint16_t kFirstUnprivilegedPort = 1024;
+
+bool is_local_or_any(const ShardState& s, const wire::IpAddress& address) {
+  if (address.is_unspecified() || address.is_multicast()) return true;
+  if (s.network->interfaces.find_local(address) != nullptr) return true;
+  return address.is_v4() && s.network->interfaces.is_any_broadcast(address.v4());
+}
+
+socket::PortTable& ports_of(ShardState& s, const Socket& k) {
+  return k.kind == SocketKind::tcp ? s.stack.tcp_ports() : s.stack.udp_ports();
+}
+
+/// Claims a port for a socket that has none. `suits` narrows the choice among ephemeral ports.
+Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const std::function<bool(wire::Port)>& suits) {
+  const socket::BindRequest claim{.address = local.address,
+                                  .port = local.port,
+                                  .user = k.user,
+                                  .reuse_address = k.options.reuse_address != 0,
+                                  .reuse_port = k.options.reuse_port != 0,
+                                  .fib = k.fib};
+  auto binding = ports_of(s, k).bind(claim, s.random, suits);
+  if (!binding) return binding.error();
+  k.binding = std::move(*binding);
+  k.local = {local.address, k.binding->port()};
+  k.state = SocketState::bound;
+  return Errno::ok;
+}
+
+Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
+  wire::Endpoint to = remote;
+  if (to.address.is_unspecified()) to.address = wire::Ipv4Address::loopback();
+  const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
+  if (!path) return path.error();
+  if (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4()) && k.options.broadcast == 0)
+    return Errno::acces;
+  if (k.local.address.is_unspecified()) {
+    const auto source = choose_source(s, to.address, k.fib, k.bound_interface);
+    if (!source) return source.error();
+    k.local.address = *source;
+  }
+  if (k.kind == SocketKind::udp) {
+    unregister_port(s, k);
+    if (!k.binding) {
+      const auto suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
+      const Errno claimed = claim_port(s, k, k.local, suits);
+      if (claimed != Errno::ok) return claimed == Errno::addrinuse ? Errno::again : claimed;
+    }
+  }
+  k.remote = to;
+  k.state = SocketState::open;
+  if (k.kind == SocketKind::udp) register_port(s, k);
+  else register_raw(s, k);
+  return Errno::ok;
+}
+
+Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
+  if (k.state == SocketState::listening) return Errno::isconn;
+  if (k.state == SocketState::open) return k.tcp && k.tcp->state() == tcp::State::syn_sent ? Errno::already : Errno::isconn;
+  if (k.state == SocketState::failed) return Errno::inval;
+  wire::Endpoint to = remote;
+  if (to.address.is_unspecified()) to.address = wire::Ipv4Address::loopback();
+  if (to.address.is_multicast() || (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4())))
+    return Errno::netunreach;
+  if (to.port.value == 0) return Errno::addrnotavail;
+  const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
+  if (!path) return path.error();
+  wire::Endpoint local = k.local;
+  if (local.address.is_unspecified()) {
+    const auto source = choose_source(s, to.address, k.fib, k.bound_interface);
+    if (!source) return source.error();
+    local.address = *source;
+  }
+  if (!k.binding) {
+    // A port for which the flow hashes to this shard and is not in use.
+    const auto suits = [&](wire::Port port) {
+      const FlowKey flow{{local.address, port}, to};
+      return s.stack.shard_of_flow(flow_hash(s.key(), flow.local, flow.remote)) == s.number && !s.flows.contains(flow);
+    };
+    const Errno claimed = claim_port(s, k, local, suits);
+    if (claimed != Errno::ok) return claimed == Errno::addrinuse ? Errno::addrnotavail : claimed;
+  }
+  local.port = k.binding->port();
+  const FlowKey flow{local, to};
+  const std::uint32_t hash = flow_hash(s.key(), flow.local, flow.remote);
+  const auto entry = s.flows.try_emplace(flow, &k);
+  if (entry.value == nullptr) return Errno::nobufs;
+  if (!entry.is_new) {
+    auto* old = *entry.value;
+    if (old->kind != Timed::Kind::time_wait) return Errno::addrnotavail;
+    // An own TIME-WAIT may be reused: the ISN grows and timestamps keep old segments out (RFC 6191).
+    delete static_cast<TimeWaitEntry*>(old);
+    *entry.value = &k;
+  }
+  k.local = local;
+  k.remote = to;
+  k.flow = flow;
+  k.flow_hash = hash;
+  k.state = SocketState::open;
+  if (const std::uint32_t home = s.stack.shard_of_flow(hash); home != s.number) {
+    k.foreign_flow_shard = home;
+    send_to(s, home, message::FlowAdd{flow, s.number});
+  }
+  const tcp::OpenConfig config = open_config(s, flow, k.fib, k.options, k.receive.memory.size);
+  const wire::SeqNum iss = tcp::initial_sequence_number(s.key(), flow.local, flow.remote, s.now);
+  k.tcp = std::make_unique<tcp::Connection>(tcp::Connection::open_active(s.tcp_context, config, iss, s.now));
+  k.tcp->set_send_tail(k.send.tail);
+  if (k.shut_write) k.tcp->shutdown_write();
+  mark_dirty(s, k);
+  return Errno::inprogress;
+}
+
+}  // namespace
+
+socket::Result<SocketId> Shard::open(const OpenRequest& request) {
+  ShardState& s = *state_;
+  SocketKind kind{};
+  int protocol = request.protocol;
+  switch (request.type) {
+    case num::kStream:
+      if (protocol != 0 && protocol != static_cast<int>(wire::IpProtocol::tcp)) return unexpected(Errno::protonosupport);
+      kind = SocketKind::tcp, protocol = static_cast<int>(wire::IpProtocol::tcp);
+      break;
+    case num::kDgram:
+      // ICMP "ping" sockets are the host's speciality: refused as on a host whose ping_group_range is empty.
+      if (protocol == static_cast<int>(wire::IpProtocol::icmp)) return unexpected(Errno::acces);
+      if (protocol != 0 && protocol != static_cast<int>(wire::IpProtocol::udp)) return unexpected(Errno::protonosupport);
+      kind = SocketKind::udp, protocol = static_cast<int>(wire::IpProtocol::udp);
+      break;
+    case num::kRaw:
+      if (!request.privileged) return unexpected(Errno::perm);
+      if (protocol <= 0 || protocol > 255) return unexpected(protocol == 0 ? Errno::protonosupport : Errno::inval);
+      kind = SocketKind::raw;
+      break;
+    default:
+      return unexpected(Errno::socktnosupport);
+  }
+  Socket* k = make_socket(s);
+  if (k == nullptr) return unexpected(Errno::nfile);
+  k->cookie = request.cookie;
+  k->kind = kind;
+  k->protocol = static_cast<std::uint8_t>(protocol);
+  k->user = request.user;
+  k->fib = request.fib;
+  k->options.fib = request.fib;
+  k->privileged = request.privileged;
+  k->send.memory = request.send;
+  k->receive.memory = request.receive;
+  k->options.send_buffer = static_cast<std::int32_t>(request.send.size);
+  k->options.receive_buffer = static_cast<std::int32_t>(request.receive.size);
+  if (kind == SocketKind::raw) {
+    k->options.header_included = protocol == 255;
+    register_raw(s, *k);
+  }
+  return k->id;
+}
+
+Errno Shard::set_rings(SocketId id, socket::RingMemory send, socket::RingMemory receive) {
+  Socket* k = state_->find(id);
+  if (k == nullptr) return Errno::badf;
+  if (k->tcp) return Errno::isconn;
+  k->send.memory = send;
+  k->receive.memory = receive;
+  k->options.send_buffer = static_cast<std::int32_t>(send.size);
+  k->options.receive_buffer = static_cast<std::int32_t>(receive.size);
+  return Errno::ok;
+}
+
+Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  if (k->binding || k->state != SocketState::fresh) return Errno::inval;
+  if (!is_local_or_any(s, local.address) && k->options.free_bind == 0) return Errno::addrnotavail;
+  if (k->kind == SocketKind::tcp && local.address.is_multicast()) return Errno::addrnotavail;
+  if (k->kind == SocketKind::raw) {
+    k->local.address = local.address;
+    register_raw(s, *k);
+    return Errno::ok;
+  }
+  if (local.port.value != 0 && local.port.value < kFirstUnprivilegedPort && !k->privileged) return Errno::acces;
+  const bool chosen = local.port.value != 0;
+  std::function<bool(wire::Port)> suits;
+  if (k->kind == SocketKind::udp) suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
+  const Errno claimed = claim_port(s, *k, local, suits);
+  if (claimed != Errno::ok) return claimed;
+  k->reuse_bound = chosen;
+  if (k->kind == SocketKind::udp) register_port(s, *k);
+  return Errno::ok;
+}
+
+Errno Shard::connect(SocketId id, const wire::Endpoint& remote) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote) : connect_datagram(s, *k, remote);
+}
+
+Errno Shard::disconnect(SocketId id) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  if (k->kind == SocketKind::tcp) {
+    if (k->tcp) abort_tcp(s, *k, tcp::Failure::aborted);
+    return Errno::ok;
+  }
+  if (k->kind == SocketKind::udp) unregister_port(s, *k);
+  k->remote = {};
+  if (!k->reuse_bound) {
+    k->binding.reset();
+    k->local = {};
+    k->state = SocketState::fresh;
+    return Errno::ok;
+  }
+  // The host keeps a port that the program chose, and gives the address back that bind() asked for.
+  k->local.address = k->binding->claim().address;
+  k->state = SocketState::bound;
+  if (k->kind == SocketKind::udp) register_port(s, *k);
+  return Errno::ok;
+}
+
+Errno Shard::listen(SocketId id, std::uint32_t backlog) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  if (k->kind != SocketKind::tcp) return Errno::opnotsupp;
+  backlog = std::min(backlog, s.stack.config().somaxconn);
+  if (k->state == SocketState::listening) {
+    k->listener->backlog = backlog;
+    return Errno::ok;
+  }
+  if (k->state != SocketState::fresh && k->state != SocketState::bound) return Errno::inval;
+  if (!k->binding)
+    if (const Errno claimed = claim_port(s, *k, k->local, {}); claimed != Errno::ok) return claimed;
+  if (const Errno taken = s.stack.tcp_ports().start_listening(*k->binding); taken != Errno::ok) return taken;
+  auto listener = std::make_shared<Listener>();
+  listener->cookie = k->cookie;
+  listener->shard = s.number;
+  listener->id = k->id;
+  listener->local = k->local;
+  listener->fib = k->fib;
+  listener->user = k->user;
+  listener->privileged = k->privileged;
+  listener->binding = k->binding;
+  listener->options = k->options;
+  listener->backlog = backlog;
+  k->listener = listener;
+  k->state = SocketState::listening;
+  s.listeners[k->local.port.value].push_back(listener);
+  send_to_all_others(s, [&] { return message::ListenAdd{listener}; });
+  return Errno::ok;
+}
+
+Errno Shard::shutdown(SocketId id, int how) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  if (how < num::kShutRead || how > num::kShutBoth) return Errno::inval;
+  if (k->kind == SocketKind::tcp && k->state == SocketState::listening) {
+    // The host ends listening on SHUT_RD.
+    if (how == num::kShutWrite) return Errno::ok;
+    stop_listening(s, *k);
+    return Errno::ok;
+  }
+  if (k->kind == SocketKind::tcp && !k->tcp) return Errno::notconn;
+  if (k->kind != SocketKind::tcp && k->remote.port.value == 0 && k->remote.address.is_unspecified()) return Errno::notconn;
+  if (how != num::kShutWrite) k->shut_read = true;
+  if (how != num::kShutRead && !k->shut_write) {
+    k->shut_write = true;
+    if (k->tcp) {
+      k->tcp->shutdown_write();
+      mark_dirty(s, *k);
+    }
+  }
+  return Errno::ok;
+}
+
+void stop_listening(ShardState& s, Socket& k) {
+  k.listener->closed = true;
+  s.stack.tcp_ports().stop_listening(*k.binding);
+  std::erase(s.listeners[k.local.port.value], k.listener);
+  if (s.listeners[k.local.port.value].empty()) s.listeners.erase(k.local.port.value);
+  send_to_all_others(s, [&] { return message::ListenRemove{k.listener}; });
+  drop_waiting_children(s, k.listener);
+  k.listener.reset();
+  k.state = SocketState::bound;
+}
+
+void Shard::close(SocketId id) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr || k->client_gone) return;
+  k->client_gone = true;
+  if (k->kind != SocketKind::tcp) {
+    if (k->kind == SocketKind::udp) unregister_port(s, *k);
+    return destroy_socket(s, *k);
+  }
+  if (k->state == SocketState::listening) stop_listening(s, *k);
+  if (!k->tcp) return destroy_socket(s, *k);
+  if (k->options.linger_on != 0 && k->options.linger_seconds == 0) k->tcp->abort(s.now);
+  else k->tcp->close(s.now);
+  if (k->options.linger_on == 0) k->linger_until = Instant::never();
+  mark_dirty(s, *k);
+}
+
+void Shard::accepted(SocketId child) {
+  Socket* k = state_->find(child);
+  if (k == nullptr || !k->accept_waiting) return;
+  k->accept_waiting = false;
+  --k->listener->waiting;
+  k->listener.reset();
+}
+
+bool Shard::progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive_head) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr || k->kind != SocketKind::tcp) return true;
+  if (!k->send.move_tail(send_tail) || !k->receive.move_head(receive_head)) {
+    s.drop(packet::Drop::socket_broken);
+    if (k->tcp) abort_tcp(s, *k, tcp::Failure::aborted);
+    return false;
+  }
+  if (k->tcp) {
+    k->tcp->set_send_tail(send_tail);
+    k->tcp->set_receive_read(receive_head);
+    mark_dirty(s, *k);
+  }
+  return true;
+}
+
+Errno Shard::send(SocketId id, const DatagramRequest& request, Bytes first, Bytes second) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  if (k->shut_write) return Errno::pipe;
+  if (k->kind == SocketKind::udp && !k->binding) {
+    const auto suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
+    const Errno claimed = claim_port(s, *k, k->local, suits);
+    if (claimed != Errno::ok) return claimed == Errno::addrinuse ? Errno::again : claimed;
+    register_port(s, *k);
+  }
+  if (k->kind == SocketKind::udp) return send_udp(s, *k, request, first, second);
+  if (k->kind == SocketKind::raw) return send_raw(s, *k, request, first, second);
+  return Errno::opnotsupp;
+}
+
+Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool privileged) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  const Errno result = socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled);
+  if (result != Errno::ok) return result;
+  k->fib = static_cast<std::uint8_t>(k->options.fib);
+  if (level == num::kSolSocket && name == num::so_bindtodevice) {
+    const iface::Interface* device = k->options.bind_device.empty() ? nullptr : s.network->interfaces.by_name(k->options.bind_device);
+    if (device == nullptr && !k->options.bind_device.empty()) {
+      k->options.bind_device.clear();
+      return Errno::nodev;
+    }
+    k->bound_interface = device == nullptr ? 0 : device->index;
+    if (k->kind == SocketKind::udp && k->binding) unregister_port(s, *k), register_port(s, *k);
+    if (k->kind == SocketKind::raw) register_raw(s, *k);
+  }
+  if (level == num::kSolSocket && (name == num::so_reuseaddr || name == num::so_reuseport) && k->binding)
+    ports_of(s, *k).update(*k->binding, k->options.reuse_address != 0, k->options.reuse_port != 0);
+  if (k->tcp) {
+    k->tcp->set_options(tcp_options(k->options), s.now);
+    mark_dirty(s, *k);
+  }
+  return Errno::ok;
+}
+
+wire::Endpoint Shard::local_endpoint(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? wire::Endpoint{} : k->local;
+}
+
+wire::Endpoint Shard::remote_endpoint(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? wire::Endpoint{} : k->remote;
+}
+
+std::uint64_t Shard::receive_tail(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? 0 : k->receive.tail;
+}
+
+std::uint64_t Shard::send_head(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? 0 : k->send.head;
+}
+
+std::optional<std::uint64_t> Shard::urgent_mark(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr || !k->tcp ? std::nullopt : k->tcp->urgent_mark();
+}
+
+}  // namespace iopkt::stack

@@ -1,0 +1,243 @@
+// A shard's turn, its sockets' slab and its events.
+#include "stack/shard.hpp"
+
+#include <algorithm>
+
+#include "stack/ways.hpp"
+
+namespace iopkt::stack {
+
+namespace {
+constexpr std::uint32_t kPlaceBits = 20;  // of a SocketId; the rest is the generation
+constexpr std::uint32_t kPlaceMask = (1u << kPlaceBits) - 1;
+constexpr std::uint32_t kGenerations = 1u << (32 - kPlaceBits);
+
+HashKey derived(HashKey key, std::uint64_t purpose) { return {mix(key.k0 ^ purpose, key.k1 | 1), mix(key.k1 ^ purpose, key.k0 | 1)}; }
+}  // namespace
+
+ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rings)
+    : stack(owner),
+      number(shard_number),
+      ring_source(rings),
+      cache(owner.pools()),
+      network(owner.network()),
+      random(owner.config().seed + shard_number),
+      wheel(Instant{}),
+      settings(owner.network()->settings),
+      tcp_context{&settings.tcp, &counters.tcp},
+      flows(FlowKeyHash{owner.config().key}, owner.config().sockets_max),
+      foreign_flows(FlowKeyHash{owner.config().key}, owner.config().sockets_max),
+      replica(derived(owner.config().key, 3)),
+      pending(settings.neigh, derived(owner.config().key, 3)),
+      reassembly(settings.ipv4, counters.ipv4, derived(owner.config().key, 1)),
+      identifiers(derived(owner.config().key, 2), owner.config().ipid_reserved, shard_number, owner.config().shards),
+      icmp_limit(settings.icmp) {
+  if (number == 0) neighbours = std::make_unique<neigh::Neighbours>(settings.neigh, derived(owner.config().key, 3));
+  outbox.resize(owner.config().shards);
+  overflow.resize(owner.config().shards);
+  inbox.resize(owner.config().shards, nullptr);
+  for (std::uint32_t other = 0; other < owner.config().shards; ++other)
+    if (other != number) outbox[other] = std::make_unique<SpscQueue<Message>>(kShardQueue);
+}
+
+ShardState::~ShardState() {
+  flows.for_each([](const FlowKey&, Timed* entry) {
+    if (entry->kind == Timed::Kind::half_open) delete static_cast<HalfOpenEntry*>(entry);
+    if (entry->kind == Timed::Kind::time_wait) delete static_cast<TimeWaitEntry*>(entry);
+  });
+}
+
+Socket* ShardState::find(SocketId id) {
+  const std::uint32_t place = id.value & kPlaceMask;
+  if (place >= slab.size() || slab[place] == nullptr || slab[place]->id != id) return nullptr;
+  return slab[place].get();
+}
+
+Socket* make_socket(ShardState& s) {
+  if (s.free_places.empty()) {
+    if (s.slab.size() >= std::min(s.stack.config().sockets_max, kPlaceMask)) return nullptr;
+    s.free_places.push_back(static_cast<std::uint32_t>(s.slab.size()));
+    s.slab.emplace_back();
+    s.generations.push_back(1);
+  }
+  const std::uint32_t place = s.free_places.back();
+  s.free_places.pop_back();
+  std::uint32_t& generation = s.generations[place];
+  s.slab[place] = std::make_unique<Socket>(SocketId{generation << kPlaceBits | place});
+  generation = generation + 1 < kGenerations ? generation + 1 : 1;
+  return s.slab[place].get();
+}
+
+void destroy_socket(ShardState& s, Socket& k) {
+  if (k.kind == socket::SocketKind::raw) {
+    remove_raw(s, s.number, k.id);
+    send_to_all_others(s, [&] { return message::RawRemove{s.number, k.id}; });
+  }
+  s.wheel.cancel(k);
+  remove_flow(s, k);
+  s.events.push_back({k.id, k.cookie, event::released, Errno::ok});
+  const std::uint32_t place = k.id.value & kPlaceMask;
+  s.slab[place].reset();
+  s.free_places.push_back(place);
+}
+
+void raise(ShardState& s, Socket& k, std::uint32_t what, Errno error) {
+  if (k.client_gone) return;
+  k.pending_events |= what;
+  if (error != Errno::ok) k.pending_error = error;
+  if (k.event_queued) return;
+  k.event_queued = true;
+  s.event_order.push_back(k.id);
+}
+
+void adopt_network(ShardState& s, NetworkPtr network) {
+  s.network = std::move(network);
+  s.settings = s.network->settings;
+}
+
+// ---- the turn
+
+Shard::Shard(Stack& stack, std::uint32_t number, RingSource& rings)
+    : state_(std::make_unique<ShardState>(stack, number, rings)) {}
+Shard::~Shard() = default;
+
+std::uint32_t Shard::number() const { return state_->number; }
+packet::Cache& Shard::cache() { return state_->cache; }
+
+void Shard::begin(Instant now) {
+  if (now > state_->now) state_->now = now;
+  ++state_->counters.way.turns;
+}
+
+bool Shard::poll_inbox() { return stack::poll_inbox(*state_); }
+
+void Shard::run_timers() {
+  ShardState& s = *state_;
+  s.wheel.advance(s.now, [&](TimerNode& node) { on_timer(s, static_cast<Timed&>(node)); });
+  if (s.neighbours && s.neighbours->next_deadline() <= s.now) {
+    neigh::Actions actions;
+    s.neighbours->run(s.now, actions);
+    apply_neighbour_actions(s, actions);
+  }
+  if (s.reassembly.next_deadline() <= s.now) {
+    std::vector<ipv4::Reassembly::Expired> expired;
+    s.reassembly.run(s.now, expired);
+    for (auto& one : expired) on_reassembly_expired(s, one.first, one.packets);
+  }
+}
+
+void Shard::finish() {
+  ShardState& s = *state_;
+  std::uint32_t budget = kLoopBudget;
+  while (pump_dirty(s) || (!s.looped.empty() && budget > 0)) {
+    while (!s.looped.empty() && budget > 0) {
+      packet::PacketPtr packet = std::move(s.looped.front());
+      s.looped.pop_front();
+      --budget;
+      ++s.counters.way.looped;
+      rx_looped(s, std::move(packet));
+    }
+  }
+  // What is left waits for the next turn and must not refer to clients' memory any longer.
+  std::erase_if(s.looped, [&](packet::PacketPtr& packet) {
+    if (packet->own()) return false;
+    s.drop(packet::Drop::no_buffer);
+    return true;
+  });
+  // Events go out once everything that they announce is in place.
+  std::vector<SocketEvent> ordered;
+  ordered.reserve(s.event_order.size() + s.events.size());
+  for (const SocketId id : s.event_order) {
+    Socket* k = s.find(id);
+    if (k == nullptr) continue;
+    ordered.push_back({id, k->cookie, std::exchange(k->pending_events, 0), std::exchange(k->pending_error, Errno::ok)});
+    k->event_queued = false;
+  }
+  s.event_order.clear();
+  s.events.insert(s.events.begin(), ordered.begin(), ordered.end());
+}
+
+void rx_looped(ShardState& s, packet::PacketPtr packet) {
+  const std::uint32_t interface_index = packet->rx_interface;
+  auto& counters = s.counters.interfaces[interface_index];
+  ++counters.rx_packets;
+  counters.rx_bytes += packet->size();
+  const std::uint32_t owner = owner_of(s, *packet);
+  if (owner == s.number) return rx_ip(s, interface_index, std::move(packet));
+  send_to(s, owner, message::Input{interface_index, std::move(packet)});
+}
+
+std::span<const std::uint32_t> Shard::transmit_pending() const { return state_->transmit_order; }
+
+packet::Burst Shard::take_transmit(std::uint32_t interface_index) {
+  ShardState& s = *state_;
+  if (interface_index >= s.transmit.size()) return {};
+  auto& queue = s.transmit[interface_index];
+  if (queue.listed) std::erase(s.transmit_order, interface_index);
+  queue.listed = false;
+  return std::exchange(queue.burst, {});
+}
+
+void Shard::untransmitted(std::uint32_t interface_index, packet::Burst&& rest) {
+  ShardState& s = *state_;
+  if (rest.empty()) return;
+  auto& queue = s.transmit[interface_index];
+  auto& counters = s.counters.interfaces[interface_index];
+  packet::Burst kept;
+  kept.reserve(rest.size() + queue.burst.size());
+  for (packet::PacketPtr& packet : rest) {
+    if (kept.size() >= kTransmitQueueMax || !packet->own()) {
+      ++counters.tx_dropped;
+      s.drop(packet::Drop::no_buffer);
+      continue;
+    }
+    ++s.counters.way.transmit_requeued;
+    kept.push_back(std::move(packet));
+  }
+  rest.clear();
+  std::move(queue.burst.begin(), queue.burst.end(), std::back_inserter(kept));
+  queue.burst = std::move(kept);
+  if (!queue.listed && !queue.burst.empty()) {
+    queue.listed = true;
+    s.transmit_order.push_back(interface_index);
+  }
+}
+
+std::vector<SocketEvent> Shard::take_events() { return std::exchange(state_->events, {}); }
+std::vector<AcceptEvent> Shard::take_accepts() { return std::exchange(state_->accepts, {}); }
+std::vector<Datagram> Shard::take_datagrams() { return std::exchange(state_->datagrams, {}); }
+std::uint64_t Shard::take_wakeups() { return std::exchange(state_->wakeups, 0); }
+
+Instant Shard::next_deadline() const {
+  Instant at = std::min(state_->wheel.next_deadline(), state_->reassembly.next_deadline());
+  if (state_->neighbours) at = std::min(at, state_->neighbours->next_deadline());
+  return at;
+}
+
+bool Shard::has_work() const {
+  const ShardState& s = *state_;
+  if (!s.dirty.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
+  if (std::any_of(s.overflow.begin(), s.overflow.end(), [](const auto& q) { return !q.empty(); })) return true;
+  return std::any_of(s.inbox.begin(), s.inbox.end(), [](const auto* q) { return q != nullptr && !q->empty(); });
+}
+
+std::size_t Shard::socket_count() const { return state_->slab.size() - state_->free_places.size(); }
+void Shard::count_drop(packet::Drop reason) { state_->drop(reason); }
+const ShardCounters& Shard::counters() const { return state_->counters; }
+
+std::uint64_t Shard::publication() const {
+  std::uint64_t sum = 0;
+  const ShardState& s = *state_;
+  for (std::size_t i = 0; i < s.outbox.size(); ++i)
+    if (s.outbox[i]) sum += s.outbox[i]->pushed() + s.overflow[i].size();
+  return sum;
+}
+
+bool Shard::published(std::uint64_t publication) const {
+  std::uint64_t sum = 0;
+  for (const auto& queue : state_->outbox)
+    if (queue) sum += queue->popped();
+  return sum >= publication;
+}
+
+}  // namespace iopkt::stack

@@ -1,0 +1,161 @@
+// What a shard holds. Only the files of this folder see it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/hash_map.hpp"
+#include "base/random.hpp"
+#include "base/timer_wheel.hpp"
+#include "filter/hooks.hpp"
+#include "icmp/error.hpp"
+#include "ipv4/output.hpp"
+#include "ipv4/reassembly.hpp"
+#include "neigh/pending.hpp"
+#include "socket/options.hpp"
+#include "stack/counters.hpp"
+#include "stack/message.hpp"
+#include "stack/shard.hpp"
+#include "stack/spsc.hpp"
+#include "stack/stack.hpp"
+#include "tcp/connection.hpp"
+#include "tcp/listen.hpp"
+
+namespace iopkt::stack {
+
+struct Timed : TimerNode {
+  enum class Kind : std::uint8_t { connection, half_open, time_wait };
+  explicit Timed(Kind k) : kind(k) {}
+  Kind kind;
+};
+
+enum class SocketState : std::uint8_t { fresh, bound, listening, open, failed };
+
+/// A socket of any kind. Owned by the slab of its shard.
+struct Socket : Timed {
+  explicit Socket(SocketId number) : Timed(Kind::connection), id(number) {}
+
+  SocketId id;
+  Cookie cookie = 0;
+  socket::SocketKind kind = socket::SocketKind::tcp;
+  SocketState state = SocketState::fresh;
+  std::uint8_t protocol = 0;
+  std::uint8_t fib = 0;
+  bool privileged = false;
+  bool client_gone = false;     ///< close() was called: no more events but `released`
+  bool dirty = false;           ///< in the list of connections that may have output
+  bool event_queued = false;
+  bool shut_read = false, shut_write = false;
+  bool accept_waiting = false;  ///< a child that its listener's program has not taken yet
+  bool reuse_bound = false;     ///< the program chose the port itself
+  std::uint32_t user = 0;
+  std::uint32_t pending_events = 0;
+  Errno pending_error = Errno::ok;
+  std::uint32_t bound_interface = 0;
+  wire::Endpoint local, remote;
+  socket::SocketOptions options;
+  socket::BindingPtr binding;
+  ListenerPtr listener;              ///< its own when listening; its parent's while accept_waiting
+  socket::SendRing send;
+  socket::ReceiveRing receive;
+  std::unique_ptr<tcp::Connection> tcp;
+  std::optional<FlowKey> flow;       ///< entry in the flow table
+  std::uint32_t flow_hash = 0;
+  std::uint32_t foreign_flow_shard = UINT32_MAX;  ///< where an exception for our flow was registered
+  std::uint32_t mss_route_mtu = 0;
+  Instant linger_until = Instant::never();
+};
+
+struct HalfOpenEntry : Timed {
+  HalfOpenEntry() : Timed(Kind::half_open) {}
+  FlowKey flow;
+  std::uint32_t flow_hash = 0;
+  std::uint32_t interface_index = 0;
+  tcp::HalfOpen half;
+  ListenerPtr listener;
+};
+
+struct TimeWaitEntry : Timed {
+  TimeWaitEntry() : Timed(Kind::time_wait) {}
+  FlowKey flow;
+  std::uint32_t flow_hash = 0;
+  tcp::TimeWait wait;
+  socket::BindingPtr binding;
+  std::uint32_t foreign_flow_shard = UINT32_MAX;
+};
+
+struct ShardState {
+  ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rings);
+  ~ShardState();
+
+  Stack& stack;
+  const std::uint32_t number;
+  RingSource& ring_source;
+  packet::Cache cache;
+  NetworkPtr network;
+  Instant now{};
+  Random random;
+  ShardCounters counters;
+  TimerWheel wheel;
+  filter::FilterChain filters;
+  Settings settings;  ///< a copy of network->settings: the layers keep references to it
+  tcp::Context tcp_context;
+
+  // ---- sockets
+  std::vector<std::unique_ptr<Socket>> slab;      // by place; null: free
+  std::vector<std::uint32_t> generations;         // of the place's next use, 1..
+  std::vector<std::uint32_t> free_places;
+  FlatMap<FlowKey, Timed*, FlowKeyHash> flows;     // connections, half-open ones, TIME-WAIT
+  FlatMap<FlowKey, std::uint32_t, FlowKeyHash> foreign_flows;
+  std::size_t half_open_count = 0;
+  std::unordered_map<std::uint16_t, std::vector<ListenerPtr>> listeners;
+  std::unordered_map<std::uint16_t, std::vector<PortMember>> udp_members;  // of ports that hash to this shard
+  std::vector<RawMember> raw_members;              // shard 0
+  std::vector<SocketId> dirty;                     // may have output
+  std::vector<SocketId> event_order;
+  std::vector<SocketEvent> events;
+  std::vector<AcceptEvent> accepts;
+  std::vector<Datagram> datagrams;
+  std::uint64_t bind_order = 0;
+  std::uint64_t raw_protocols[4] = {};             // shard 0 tells all which protocols have raw sockets
+
+  // ---- packets
+  std::unique_ptr<neigh::Neighbours> neighbours;   // shard 0 only
+  neigh::NeighbourReplica replica;
+  neigh::PendingPackets pending;
+  ipv4::Reassembly reassembly;
+  ipv4::IdSource identifiers;
+  icmp::RateLimit icmp_limit;
+  std::deque<packet::PacketPtr> looped;            // to ourselves; each begins with its IP header
+  struct TransmitQueue {
+    packet::Burst burst;
+    bool listed = false;
+  };
+  std::vector<TransmitQueue> transmit;             // by interface index
+  std::vector<std::uint32_t> transmit_order;
+
+  // ---- other shards: one queue to each, and what found no room
+  std::vector<std::unique_ptr<SpscQueue<Message>>> outbox;
+  std::vector<std::deque<Message>> overflow;
+  std::vector<SpscQueue<Message>*> inbox;
+  std::uint64_t wakeups = 0;
+  std::uint64_t sent_to_others = 0;
+
+  const iface::Interface* interface(std::uint32_t index) const { return network->interfaces.by_index(index); }
+  Socket* find(SocketId id);
+  const Socket* find(SocketId id) const { return const_cast<ShardState*>(this)->find(id); }
+  HashKey key() const { return stack.config().key; }
+  void drop(packet::Drop reason) { counters.drops.count(reason); }
+};
+
+inline constexpr std::uint32_t kLoopbackIndex = 1;        ///< lo0 exists from the start
+inline constexpr std::size_t kShardQueue = 1024;          ///< messages between two shards; more packets are dropped
+inline constexpr std::size_t kTransmitQueueMax = 2048;    ///< packets that wait for one device
+inline constexpr std::uint32_t kLoopBudget = 8192;        ///< loopback packets in one turn
+
+}  // namespace iopkt::stack

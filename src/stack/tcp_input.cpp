@@ -1,0 +1,292 @@
+// A TCP segment's way in: checksum, the flow's entry, and what a connection, a half-open one, a TIME-WAIT entry or a
+// listener makes of it. RFC 9293 section 3.10.7.
+#include <algorithm>
+
+#include "stack/ways.hpp"
+#include "tcp/closed.hpp"
+#include "tcp/isn.hpp"
+#include "wire/checksum.hpp"
+#include "wire/tcp.hpp"
+
+namespace iopkt::stack {
+
+using packet::Drop;
+using packet::PacketPtr;
+
+namespace {
+
+struct Segment {
+  FlowKey flow;
+  std::uint32_t hash;
+  tcp::SegmentIn in;
+  std::uint32_t header_len;
+  PacketPtr& packet;  ///< begins with the TCP header
+  const Arrival& at;
+};
+
+bool checksum_ok(const Arrival& at, const packet::Packet& packet) {
+  if (packet.looped || (packet.flags & (IOPKT_CSUM_VALID | IOPKT_CSUM_NEEDED)) != 0) return true;
+  const std::uint32_t pseudo = wire::pseudo_header_sum(at.ip.src, at.ip.dst, wire::IpProtocol::tcp, packet.size());
+  return wire::finish(pseudo + packet.sum(0, packet.size())) == 0;
+}
+
+void to_connection(ShardState& s, Socket& k, Segment& seg) {
+  tcp::Copies copies;
+  const tcp::SegmentResult result = k.tcp->on_segment(seg.in, s.now, copies);
+  for (const tcp::Copy& copy : copies) {
+    const auto to = k.receive.memory.at(copy.to_position, copy.length);
+    const auto first = static_cast<std::uint32_t>(to.first.size());
+    seg.packet->copy_out(seg.header_len + copy.from, to.first);
+    if (!to.second.empty()) seg.packet->copy_out(seg.header_len + copy.from + first, to.second);
+  }
+  if (result.drop) s.drop(*result.drop);
+  mark_dirty(s, k);
+}
+
+void reset_unknown(ShardState& s, const Segment& seg) {
+  s.drop(Drop::tcp_no_socket);
+  if (const auto answer = tcp::on_segment_in_closed(seg.in)) {
+    ++s.counters.tcp.closed_resets;
+    send_segment(s, seg.flow, *answer, nullptr, nullptr, 0);
+  }
+}
+
+ListenerPtr find_listener(const ShardState& s, const Segment& seg) {
+  const auto found = s.listeners.find(seg.flow.local.port.value);
+  if (found == s.listeners.end()) return nullptr;
+  std::vector<const ListenerPtr*> best;
+  int best_score = -1;
+  for (const ListenerPtr& one : found->second) {
+    if (one->closed) continue;
+    const bool exact = one->local.address == seg.flow.local.address;
+    if (!exact && !one->local.address.is_unspecified()) continue;
+    const int score = exact ? 1 : 0;
+    if (score > best_score) best.clear(), best_score = score;
+    if (score == best_score) best.push_back(&one);
+  }
+  // SO_REUSEPORT: the flow chooses, so that a retransmitted SYN finds the same one.
+  return best.empty() ? nullptr : *best[seg.hash / 2 % best.size()];
+}
+
+void forget_half_open(ShardState& s, HalfOpenEntry* entry) {
+  s.flows.erase(entry->flow);
+  --s.half_open_count;
+  delete entry;
+}
+
+void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
+  const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, listener->options,
+                                             static_cast<std::uint32_t>(listener->options.receive_buffer));
+  wire::SeqNum iss = tcp::initial_sequence_number(s.key(), seg.flow.local, seg.flow.remote, s.now);
+  if (iss_floor && iss < *iss_floor) iss = *iss_floor;
+  const tcp::ListenOutcome outcome = tcp::on_segment_in_listen(s.tcp_context, config, seg.in, iss, s.now);
+  using Kind = tcp::ListenOutcome::Kind;
+  if (outcome.kind == Kind::ignore) return s.drop(outcome.drop);
+  if (outcome.kind == Kind::reset) return send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, listener->fib);
+  // A full queue of established connections takes no new ones: the peer's SYN is sent again later.
+  if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow);
+  if (s.half_open_count >= s.stack.config().half_open_max) return s.drop(Drop::tcp_syn_overflow);
+  auto entry = std::make_unique<HalfOpenEntry>();
+  entry->flow = seg.flow;
+  entry->flow_hash = seg.hash;
+  entry->interface_index = seg.at.in->index;
+  entry->half = outcome.child;
+  entry->listener = listener;
+  const auto place = s.flows.try_emplace(seg.flow, static_cast<Timed*>(entry.get()));
+  if (place.value == nullptr || !place.is_new) return s.drop(Drop::tcp_syn_overflow);
+  ++s.half_open_count;
+  s.wheel.schedule(*entry, entry->half.deadline);
+  send_segment(s, seg.flow, outcome.answer, nullptr, &listener->options, listener->fib);
+  static_cast<void>(entry.release());
+}
+
+/// The last ACK of the handshake came: a socket for the program that listens. Null: no room, the ACK is forgotten.
+Socket* complete(ShardState& s, HalfOpenEntry& entry) {
+  const ListenerPtr& listener = entry.listener;
+  if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow), nullptr;
+  Rings rings;
+  if (!s.ring_source.provide(listener->cookie, static_cast<std::uint32_t>(listener->options.send_buffer),
+                             static_cast<std::uint32_t>(listener->options.receive_buffer), rings))
+    return s.drop(Drop::tcp_listen_overflow), nullptr;
+  Socket* k = make_socket(s);
+  if (k == nullptr) {
+    s.ring_source.take_back(rings.cookie);
+    return s.drop(Drop::tcp_listen_overflow), nullptr;
+  }
+  k->cookie = rings.cookie;
+  k->kind = socket::SocketKind::tcp;
+  k->protocol = static_cast<std::uint8_t>(wire::IpProtocol::tcp);
+  k->state = SocketState::open;
+  k->fib = listener->fib;
+  k->user = listener->user;
+  k->privileged = listener->privileged;
+  k->options = listener->options;
+  k->options.send_buffer = static_cast<std::int32_t>(rings.send.size);
+  k->options.receive_buffer = static_cast<std::int32_t>(rings.receive.size);
+  k->binding = listener->binding;
+  k->listener = listener;
+  k->accept_waiting = true;
+  ++listener->waiting;
+  k->local = entry.flow.local;
+  k->remote = entry.flow.remote;
+  k->flow = entry.flow;
+  k->flow_hash = entry.flow_hash;
+  k->send.memory = rings.send;
+  k->receive.memory = rings.receive;
+  const tcp::OpenConfig config = open_config(s, entry.flow, k->fib, k->options, rings.receive.size);
+  k->tcp = std::make_unique<tcp::Connection>(tcp::Connection::from_half_open(s.tcp_context, entry.half, config, s.now));
+  *s.flows.find(entry.flow) = k;
+  --s.half_open_count;
+  s.accepts.push_back({listener->cookie, k->id, k->cookie, k->local, k->remote});
+  delete &entry;
+  return k;
+}
+
+void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
+  if (entry->listener->closed) {
+    forget_half_open(s, entry);
+    return reset_unknown(s, seg);
+  }
+  const tcp::HalfOpenOutcome outcome = tcp::on_segment(s.tcp_context, entry->half, seg.in, s.now);
+  if (outcome.drop) s.drop(*outcome.drop);
+  switch (outcome.kind) {
+    case tcp::HalfOpenOutcome::Kind::ignore: s.wheel.schedule(*entry, entry->half.deadline); return;
+    case tcp::HalfOpenOutcome::Kind::answer:
+      s.wheel.schedule(*entry, entry->half.deadline);
+      return send_segment(s, entry->flow, outcome.answer, nullptr, &entry->listener->options, entry->listener->fib);
+    case tcp::HalfOpenOutcome::Kind::give_up: return forget_half_open(s, entry);
+    case tcp::HalfOpenOutcome::Kind::complete:
+      if (Socket* k = complete(s, *entry)) to_connection(s, *k, seg);
+      return;
+  }
+}
+
+void forget_time_wait(ShardState& s, TimeWaitEntry* entry) {
+  s.flows.erase(entry->flow);
+  if (entry->foreign_flow_shard != UINT32_MAX) send_to(s, entry->foreign_flow_shard, message::FlowRemove{entry->flow});
+  delete entry;
+}
+
+void to_time_wait(ShardState& s, TimeWaitEntry* entry, Segment& seg) {
+  const tcp::TimeWaitOutcome outcome = tcp::on_segment(entry->wait, seg.in, s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
+  switch (outcome.kind) {
+    case tcp::TimeWaitOutcome::Kind::ignore: s.drop(Drop::tcp_time_wait); break;
+    case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, entry->flow, outcome.answer, nullptr, nullptr, 0); break;
+    case tcp::TimeWaitOutcome::Kind::reopen:
+      if (const ListenerPtr listener = find_listener(s, seg)) {
+        const wire::SeqNum floor = tcp::next_iss(entry->wait);
+        ++s.counters.tcp.time_wait_reopened;
+        forget_time_wait(s, entry);
+        return to_listener(s, listener, seg, floor);
+      }
+      s.drop(Drop::tcp_no_socket);
+      break;
+  }
+  s.wheel.schedule(*entry, entry->wait.until);
+}
+
+void to_entry(ShardState& s, Timed* entry, Segment& seg) {
+  switch (entry->kind) {
+    case Timed::Kind::connection: return to_connection(s, static_cast<Socket&>(*entry), seg);
+    case Timed::Kind::half_open: return to_half_open(s, static_cast<HalfOpenEntry*>(entry), seg);
+    case Timed::Kind::time_wait: return to_time_wait(s, static_cast<TimeWaitEntry*>(entry), seg);
+  }
+}
+
+}  // namespace
+
+void rx_tcp(ShardState& s, const Arrival& at, PacketPtr packet) {
+  if (!packet->pull_up(std::min<std::uint32_t>(packet->size(), 60))) return s.drop(Drop::no_buffer);
+  const auto view = wire::TcpView::parse(packet->head());
+  if (!view) return s.drop(Drop::tcp_truncated);
+  if (!checksum_ok(at, *packet)) return s.drop(Drop::tcp_bad_checksum);
+  const wire::TcpHeader header = view->header();
+  if (at.ip.src.is_unspecified() || at.ip.src.is_multicast()) return s.drop(Drop::tcp_bad_address);
+  ++s.counters.tcp.rx_segments;
+  const auto header_len = static_cast<std::uint32_t>(view->header_len());
+  const FlowKey flow{{at.ip.dst, header.dst}, {at.ip.src, header.src}};
+  Segment seg{.flow = flow,
+              .hash = flow_hash(s.key(), flow.local, flow.remote),
+              .in = {.seq = header.seq,
+                     .ack = header.ack,
+                     .flags = header.flags,
+                     .window = header.window,
+                     .urgent = header.urgent,
+                     .options = header.options,
+                     .payload_len = packet->size() - header_len,
+                     .ce = at.ip.ecn() == 3},
+              .header_len = header_len,
+              .packet = packet,
+              .at = at};
+  if (Timed** entry = s.flows.find(flow)) return to_entry(s, *entry, seg);
+  if (const std::uint32_t* owner = s.foreign_flows.find(flow)) {
+    const MutableBytes room = packet->prepend(static_cast<std::uint32_t>(wire::encoded_len(at.ip)));
+    if (room.empty()) return s.drop(Drop::no_buffer);
+    wire::encode(at.ip, room);
+    packet->network_len = 0;
+    return send_to(s, *owner, message::Input{at.in->index, std::move(packet)});
+  }
+  if (const ListenerPtr listener = find_listener(s, seg)) return to_listener(s, listener, seg);
+  reset_unknown(s, seg);
+}
+
+void on_flow_error(ShardState& s, const message::FlowError& error) {
+  Timed** entry = s.flows.find(error.flow);
+  if (entry == nullptr) {
+    if (const std::uint32_t* owner = s.foreign_flows.find(error.flow)) return send_to(s, *owner, Message{error});
+    return s.drop(Drop::icmp_no_flow);
+  }
+  if ((*entry)->kind != Timed::Kind::connection) return;
+  auto& k = static_cast<Socket&>(**entry);
+  if (error.mtu != 0) {
+    if (k.options.mtu_discover != 0 && error.mtu > 40)
+      k.tcp->on_mtu_change(static_cast<std::uint16_t>(error.mtu - 40), error.sequence, s.now);
+  } else {
+    k.tcp->on_icmp_error(error.failure, error.sequence, s.now);
+  }
+  mark_dirty(s, k);
+}
+
+void on_timer(ShardState& s, Timed& timed) {
+  switch (timed.kind) {
+    case Timed::Kind::connection: {
+      auto& k = static_cast<Socket&>(timed);
+      if (!k.tcp) return;
+      k.tcp->on_timer(s.now);
+      return mark_dirty(s, k);
+    }
+    case Timed::Kind::half_open: {
+      auto* entry = static_cast<HalfOpenEntry*>(&timed);
+      if (entry->listener->closed) return forget_half_open(s, entry);
+      const tcp::HalfOpenOutcome outcome = tcp::on_timer(s.tcp_context, entry->half, s.now);
+      if (outcome.kind == tcp::HalfOpenOutcome::Kind::give_up) return forget_half_open(s, entry);
+      if (outcome.kind == tcp::HalfOpenOutcome::Kind::answer)
+        send_segment(s, entry->flow, outcome.answer, nullptr, &entry->listener->options, entry->listener->fib);
+      s.wheel.schedule(*entry, entry->half.deadline);
+      return;
+    }
+    case Timed::Kind::time_wait: return forget_time_wait(s, static_cast<TimeWaitEntry*>(&timed));
+  }
+}
+
+void drop_waiting_children(ShardState& s, const ListenerPtr& listener) {
+  std::vector<HalfOpenEntry*> half_open;
+  std::vector<Socket*> waiting;
+  s.flows.for_each([&](const FlowKey&, Timed* entry) {
+    if (entry->kind == Timed::Kind::half_open && static_cast<HalfOpenEntry*>(entry)->listener == listener)
+      half_open.push_back(static_cast<HalfOpenEntry*>(entry));
+    if (entry->kind == Timed::Kind::connection && static_cast<Socket*>(entry)->accept_waiting &&
+        static_cast<Socket*>(entry)->listener == listener)
+      waiting.push_back(static_cast<Socket*>(entry));
+  });
+  for (HalfOpenEntry* entry : half_open) forget_half_open(s, entry);
+  for (Socket* k : waiting) {
+    k->accept_waiting = false;
+    --listener->waiting;
+    k->listener.reset();
+    k->client_gone = true;
+    abort_tcp(s, *k, tcp::Failure::aborted);
+  }
+}
+
+}  // namespace iopkt::stack

@@ -1,0 +1,199 @@
+// A TCP segment's way out, and what a connection's progress means for its socket.
+#include <algorithm>
+
+#include "stack/ways.hpp"
+#include "tcp/isn.hpp"
+#include "wire/checksum.hpp"
+#include "wire/tcp.hpp"
+
+namespace iopkt::stack {
+
+using packet::Drop;
+using packet::PacketPtr;
+
+namespace {
+constexpr std::uint32_t kIpAndTcp = 40;
+constexpr std::uint16_t kDefaultMss = 536;  // RFC 9293 section 3.7.1
+constexpr std::uint8_t kChecksumOffset = 16;
+}  // namespace
+
+tcp::Options tcp_options(const socket::SocketOptions& o) {
+  return {.nodelay = o.no_delay != 0,
+          .cork = o.cork != 0,
+          .quickack = false,
+          .keepalive = o.keepalive != 0,
+          .keep_count = static_cast<std::uint8_t>(o.keep_count),
+          .keep_idle_ms = static_cast<std::uint32_t>(o.keep_idle) * 1000,
+          .keep_interval_ms = static_cast<std::uint32_t>(o.keep_interval) * 1000,
+          .user_timeout_ms = static_cast<std::uint32_t>(o.user_timeout_ms),
+          .maxseg = static_cast<std::uint16_t>(o.max_segment)};
+}
+
+tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
+                            std::uint32_t receive_bytes) {
+  const auto path = find_path(s, flow.remote.address, fib, 0, false);
+  const std::uint32_t mtu = path ? path->mtu : kDefaultMss + kIpAndTcp;
+  const std::uint32_t own = path ? path->out->mtu : mtu;
+  tcp::OpenConfig config;
+  config.advertised_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(own - kIpAndTcp, 65495));
+  config.path_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(mtu - kIpAndTcp, 65495));
+  config.default_peer_mss = static_cast<std::uint16_t>(s.settings.tcp.mssdflt);
+  config.receive_capacity = receive_bytes;
+  config.receive_capacity_max = std::max(receive_bytes, s.settings.tcp.recvspace_max);
+  config.timestamp_offset = tcp::timestamp_offset(s.key(), flow.local, flow.remote);
+  config.window_scaling = s.settings.tcp.rfc1323 != 0;
+  config.options = tcp_options(options);
+  return config;
+}
+
+void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& segment, const socket::SendRing* ring,
+                  const socket::SocketOptions* options, std::uint8_t fib) {
+  PacketPtr packet = packet::allocate_header(s.cache);
+  if (!packet) return s.drop(Drop::no_buffer);
+  if (segment.payload_len != 0) {
+    const auto spans = ring->memory.at(segment.payload_position, segment.payload_len);
+    if (!packet->append_borrowed(spans.first) || !packet->append_borrowed(spans.second)) return s.drop(Drop::no_buffer);
+  }
+  const wire::TcpHeader header{.src = flow.local.port,
+                               .dst = flow.remote.port,
+                               .seq = segment.seq,
+                               .ack = segment.ack,
+                               .flags = segment.flags,
+                               .window = segment.window,
+                               .urgent = segment.urgent,
+                               .options = segment.options};
+  const auto header_len = static_cast<std::uint32_t>(wire::encoded_len(header));
+  const MutableBytes room = packet->prepend(header_len);
+  if (room.empty()) return s.drop(Drop::no_buffer);
+  wire::encode(header, room);
+  // The pseudo-header's part is in the field; the rest is the device's, or done at the last moment.
+  const std::uint32_t pseudo =
+      wire::pseudo_header_sum(flow.local.address, flow.remote.address, wire::IpProtocol::tcp, packet->size());
+  store_be16(room, kChecksumOffset, static_cast<std::uint16_t>(wire::fold(pseudo)));
+  packet->flags |= IOPKT_CSUM_NEEDED;
+  packet->csum_start = 0;
+  packet->csum_offset = kChecksumOffset;
+  if (segment.gso_size != 0) {
+    packet->flags |= IOPKT_GSO_TCP4;
+    packet->gso_size = segment.gso_size;
+    packet->header_len = static_cast<std::uint16_t>(header_len);
+  }
+  Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
+  how.fib = fib;
+  how.dont_fragment = options == nullptr || options->mtu_discover != 0;
+  if (options != nullptr) {
+    how.ttl = static_cast<std::uint8_t>(options->ttl);
+    how.tos = static_cast<std::uint8_t>(options->tos);
+    how.txq = static_cast<std::uint16_t>(options->txq_priority);
+    how.dont_route = options->dont_route != 0;
+  }
+  static_cast<void>(tx_ip(s, std::move(packet), how));
+}
+
+void mark_dirty(ShardState& s, Socket& k) {
+  if (k.dirty) return;
+  k.dirty = true;
+  s.dirty.push_back(k.id);
+}
+
+void remove_flow(ShardState& s, Socket& k) {
+  if (!k.flow) return;
+  s.flows.erase(*k.flow);
+  if (k.foreign_flow_shard != UINT32_MAX) send_to(s, k.foreign_flow_shard, message::FlowRemove{*k.flow});
+  k.foreign_flow_shard = UINT32_MAX;
+  k.flow.reset();
+}
+
+namespace {
+
+/// TIME-WAIT needs neither buffers nor a socket: its compact form takes the connection's place in the table.
+void leave_time_wait(ShardState& s, Socket& k) {
+  auto entry = std::make_unique<TimeWaitEntry>();
+  entry->flow = *k.flow;
+  entry->flow_hash = k.flow_hash;
+  entry->wait = k.tcp->time_wait();
+  entry->binding = k.binding;
+  entry->foreign_flow_shard = k.foreign_flow_shard;
+  s.wheel.schedule(*entry, entry->wait.until);
+  *s.flows.find(*k.flow) = entry.release();
+  k.foreign_flow_shard = UINT32_MAX;
+  k.flow.reset();
+}
+
+void end_connection(ShardState& s, Socket& k) {
+  s.wheel.cancel(k);
+  remove_flow(s, k);
+  k.tcp.reset();
+  k.state = SocketState::failed;
+  if (k.client_gone) return destroy_socket(s, k);
+}
+
+void pump(ShardState& s, Socket& k) {
+  if (!k.tcp) return;
+  while (const auto segment = k.tcp->poll_output(s.now))
+    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &k.options, k.fib);
+  const tcp::Events events = k.tcp->take_events();
+  std::uint32_t what = 0;
+  if ((events & tcp::event_readable) != 0 || k.receive.tail != k.tcp->receive_tail()) {
+    k.receive.tail = k.tcp->receive_tail();
+    what |= event::readable;
+  }
+  if (k.send.head != k.tcp->send_acked()) {
+    k.send.head = std::min(k.tcp->send_acked(), k.send.tail);
+    what |= event::writable;
+  }
+  if ((events & tcp::event_connected) != 0) what |= event::connected;
+  if ((events & tcp::event_peer_fin) != 0) what |= event::peer_fin;
+  if ((events & tcp::event_urgent) != 0) what |= event::urgent;
+  if ((events & tcp::event_send_shut) != 0) what |= event::send_done;
+  Errno error = Errno::ok;
+  if ((events & tcp::event_failed) != 0) {
+    what |= event::failed;
+    error = errno_of(k.tcp->failure());
+  }
+  if (what != 0) raise(s, k, what, error);
+  if ((events & tcp::event_time_wait) != 0) {
+    if (k.flow) leave_time_wait(s, k);
+    return end_connection(s, k);
+  }
+  if (k.tcp->state() == tcp::State::closed) return end_connection(s, k);
+  s.wheel.schedule(k, k.tcp->next_deadline());
+}
+
+}  // namespace
+
+bool pump_dirty(ShardState& s) {
+  if (s.dirty.empty()) return false;
+  std::vector<SocketId> batch;
+  batch.swap(s.dirty);
+  for (const SocketId id : batch) {
+    Socket* k = s.find(id);
+    if (k == nullptr) continue;
+    k->dirty = false;
+    pump(s, *k);
+  }
+  return true;
+}
+
+void abort_tcp(ShardState& s, Socket& k, tcp::Failure why) {
+  if (!k.tcp) return;
+  k.tcp->abort(s.now, why);
+  mark_dirty(s, k);
+}
+
+Errno errno_of(tcp::Failure failure) {
+  switch (failure) {
+    case tcp::Failure::none: return Errno::ok;
+    case tcp::Failure::reset: return Errno::connreset;
+    case tcp::Failure::refused: return Errno::connrefused;
+    case tcp::Failure::timed_out: return Errno::timedout;
+    case tcp::Failure::host_unreachable: return Errno::hostunreach;
+    case tcp::Failure::network_unreachable: return Errno::netunreach;
+    case tcp::Failure::protocol_unreachable: return Errno::noprotoopt;
+    case tcp::Failure::admin_prohibited: return Errno::hostunreach;
+    case tcp::Failure::aborted: return Errno::connaborted;
+  }
+  return Errno::connreset;
+}
+
+}  // namespace iopkt::stack

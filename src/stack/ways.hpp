@@ -1,0 +1,122 @@
+// The steps of a packet's and a request's way inside one shard, in the order in which the files of this folder hold them.
+#pragma once
+
+#include "icmp/input.hpp"
+#include "ipv4/input.hpp"
+#include "stack/state.hpp"
+#include "wire/icmp.hpp"
+
+namespace iopkt::stack {
+
+// ---- rx.cpp: a frame's way in
+void rx_frame(ShardState& s, const iface::Interface& in, packet::PacketPtr frame);
+/// A packet that begins with its IP header, on the shard that owns its flow.
+void rx_ip(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet);
+/// Where a packet that begins with its IP header belongs; a malformed one stays here and dies here.
+std::uint32_t owner_of(const ShardState& s, const packet::Packet& packet);
+void rx_arp(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet);
+
+void rx_reassembled(ShardState& s, std::uint32_t interface_index, wire::Ipv4Header header, packet::PacketPtr payload);
+void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about);
+void on_reassembly_expired(ShardState& s, const std::optional<wire::Ipv4Header>& first, packet::Burst& packets);
+
+/// What a transport needs to know about the IP packet that carried its segment.
+struct Arrival {
+  const iface::Interface* in;
+  wire::Ipv4Header ip;
+  bool broadcast = false, multicast = false;
+};
+
+/// ICMP port unreachable, if one may be sent; `payload` begins with the transport header.
+void send_port_unreachable(ShardState& s, const Arrival& at, const packet::Packet& payload);
+
+// ---- tcp_input.cpp, tcp_output.cpp: connections, listeners, half-open and TIME-WAIT entries
+void rx_tcp(ShardState& s, const Arrival& at, packet::PacketPtr segment);
+/// Makes the output of every connection that something happened to. True: there was some.
+bool pump_dirty(ShardState& s);
+void mark_dirty(ShardState& s, Socket& k);
+void on_timer(ShardState& s, Timed& timed);
+/// The connection's table entry, RST to the peer and events, when a request ends it.
+void abort_tcp(ShardState& s, Socket& k, tcp::Failure why);
+void on_flow_error(ShardState& s, const message::FlowError& error);
+/// One segment without a connection (RST, SYN-ACK, TIME-WAIT's ACK).
+void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& segment, const socket::SendRing* ring,
+                  const socket::SocketOptions* options, std::uint8_t fib);
+tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
+                            std::uint32_t receive_bytes);
+tcp::Options tcp_options(const socket::SocketOptions& options);
+/// Connections that nobody accepted die with their listener (RFC 9293 section 3.10.4 for LISTEN).
+void drop_waiting_children(ShardState& s, const ListenerPtr& listener);
+/// Forgets the connection's place in the tables; a TIME-WAIT entry may take it.
+void remove_flow(ShardState& s, Socket& k);
+
+// ---- datagrams.cpp: UDP and raw sockets
+void rx_udp(ShardState& s, const Arrival& at, packet::PacketPtr datagram);
+/// Copies for raw sockets. True: at least one took it.
+bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& with_ip_header);
+Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
+Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
+void on_port_error(ShardState& s, const message::PortError& error);
+void deliver(ShardState& s, std::uint32_t shard, Datagram&& datagram);
+void on_soft_error(ShardState& s, SocketId id, Errno error);
+void register_port(ShardState& s, Socket& k);
+void unregister_port(ShardState& s, Socket& k);
+void remove_member(ShardState& s, std::uint32_t shard, SocketId id, wire::Port port);
+void register_raw(ShardState& s, Socket& k);
+void add_raw(ShardState& s, const RawMember& member);
+void remove_raw(ShardState& s, std::uint32_t shard, SocketId id);
+
+// ---- tx.cpp: a packet's way out
+struct Outgoing {
+  wire::IpAddress source, destination;
+  wire::IpProtocol protocol{};
+  std::uint8_t ttl = 0;  ///< 0: net.inet.ip.ttl
+  std::uint8_t tos = 0;
+  bool dont_fragment = false;
+  bool dont_route = false;
+  bool broadcast_allowed = true;
+  std::uint8_t fib = 0;
+  std::uint32_t interface_index = 0;  ///< 0: by route
+  std::uint16_t txq = 0;
+};
+struct Path {
+  const iface::Interface* out = nullptr;
+  wire::IpAddress next_hop;
+  std::uint32_t mtu = 0;
+  bool local = false;  ///< the destination is one of our own addresses
+};
+/// Where a packet to `destination` goes. Errors: netunreach, hostunreach, netdown.
+socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
+                               std::uint32_t interface_index, bool dont_route);
+socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
+                                              std::uint32_t interface_index);
+/// Puts the IP header in front and sends; a packet larger than the MTU is fragmented, or answers msgsize.
+Errno tx_ip(ShardState& s, packet::PacketPtr payload, const Outgoing& how);
+/// Datagrams of one UDP_SEGMENT call that stay inside this stack.
+Errno tx_local_segments(ShardState& s, packet::PacketPtr packet, const Outgoing& how);
+/// A packet that begins with its IP header.
+Errno tx_packet(ShardState& s, packet::PacketPtr packet, const Path& path);
+void tx_link(ShardState& s, const iface::Interface& out, packet::PacketPtr packet, const wire::MacAddress& to,
+             wire::EtherType type);
+void enqueue_frame(ShardState& s, const iface::Interface& out, packet::PacketPtr frame);
+void apply_neighbour_actions(ShardState& s, const neigh::Actions& actions);
+void apply_neighbour_action(ShardState& s, const neigh::Action& action);
+void on_unresolved(ShardState& s, const packet::Packet& packet);
+
+// ---- inbox.cpp: other shards
+void send_to(ShardState& s, std::uint32_t shard, Message&& message);
+void send_to_all_others(ShardState& s, const std::function<Message()>& make);
+bool poll_inbox(ShardState& s);
+
+// ---- requests.cpp
+void stop_listening(ShardState& s, Socket& k);
+
+// ---- shard.cpp
+void adopt_network(ShardState& s, NetworkPtr network);
+void rx_looped(ShardState& s, packet::PacketPtr packet);
+Socket* make_socket(ShardState& s);
+void destroy_socket(ShardState& s, Socket& k);
+void raise(ShardState& s, Socket& k, std::uint32_t what, Errno error = Errno::ok);
+Errno errno_of(tcp::Failure failure);
+
+}  // namespace iopkt::stack
