@@ -1,0 +1,188 @@
+#include "control/interfaces.hpp"
+
+#include <algorithm>
+
+namespace iopkt::control {
+namespace {
+
+namespace rflag = route::flag;
+
+Errno errno_of(route::FibError error) {
+  switch (error) {
+    case route::FibError::exists: return Errno::exist;
+    case route::FibError::not_found: return Errno::esrch;
+    case route::FibError::ambiguous: return Errno::inval;
+  }
+  return Errno::inval;
+}
+
+route::Route connected_route(const iface::Interface& interface, const iface::InterfaceAddress& address) {
+  route::Route r;
+  r.prefix = address.peer ? wire::IpPrefix::host(*address.peer) : address.network();
+  r.interface_index = interface.index;
+  r.flags = rflag::up | rflag::cloning | (r.prefix.is_host() ? rflag::host : 0u);
+  r.source = address.address;
+  return r;
+}
+
+/// Every FIB knows the networks that are directly connected.
+void add_connected(Network& network, const iface::Interface& interface, const iface::InterfaceAddress& address) {
+  if (interface.is_loopback()) return;
+  const route::Route r = connected_route(interface, address);
+  for (route::Fib& fib : network.fibs)
+    if (auto next = fib.with(r)) fib = std::move(*next);
+}
+
+void remove_connected(Network& network, const iface::Interface& interface, const iface::InterfaceAddress& address) {
+  if (interface.is_loopback()) return;
+  const route::Route r = connected_route(interface, address);
+  for (route::Fib& fib : network.fibs)
+    if (auto next = fib.without({.prefix = r.prefix, .gateway = {}, .interface_index = interface.index})) fib = std::move(*next);
+  // Another address of the same network keeps the route alive.
+  for (const iface::InterfaceAddress& other : interface.addresses)
+    if (!(other == address) && connected_route(interface, other).prefix == r.prefix) return add_connected(network, interface, other);
+}
+
+Expected<route::Route, Errno> make_route(const Network& network, const RouteRequest& request) {
+  route::Route r{.prefix = request.prefix, .gateway = request.gateway, .flags = request.flags | rflag::up | rflag::static_route,
+                 .mtu = request.mtu, .source = request.source};
+  if (request.prefix.is_host()) r.flags |= rflag::host;
+  if (request.gateway) {
+    r.flags |= rflag::gateway;
+    const iface::Interface* out = request.interface_index ? network.interfaces.by_index(*request.interface_index)
+                                                          : network.interfaces.find_connected(*request.gateway);
+    if (out == nullptr && network.interfaces.find_local(*request.gateway) != nullptr)
+      out = network.interfaces.find_local(*request.gateway);
+    if (out == nullptr) return unexpected(Errno::netunreach);
+    r.interface_index = out->index;
+    return r;
+  }
+  if (request.interface_index) {
+    if (network.interfaces.by_index(*request.interface_index) == nullptr) return unexpected(Errno::nxio);
+    r.interface_index = *request.interface_index;
+    return r;
+  }
+  if ((request.flags & (rflag::reject | rflag::blackhole)) == 0) return unexpected(Errno::inval);
+  r.interface_index = network.interfaces.all().front()->index;
+  return r;
+}
+
+bool is_host_address(const wire::IpAddress& address) {
+  if (address.is_unspecified() || address.is_multicast()) return false;
+  return !address.is_v4() || !address.v4().is_limited_broadcast();
+}
+
+}  // namespace
+
+std::uint32_t next_index(const Network& network) {
+  std::uint32_t highest = 0;
+  for (const auto& one : network.interfaces.all()) highest = std::max(highest, one->index);
+  return highest + 1;
+}
+
+Errno add_interface(Network& network, iface::Interface interface) {
+  if (network.interfaces.by_name(interface.name) != nullptr) return Errno::exist;
+  network.interfaces = network.interfaces.with(std::move(interface));
+  return Errno::ok;
+}
+
+Errno remove_interface(Network& network, std::uint32_t index) {
+  if (network.interfaces.by_index(index) == nullptr) return Errno::nxio;
+  for (route::Fib& fib : network.fibs) fib = fib.without_interface(index);
+  network.interfaces = network.interfaces.without(index);
+  return Errno::ok;
+}
+
+Errno change_interface(Network& network, const iface::Interface& changed) {
+  const iface::Interface* old = network.interfaces.by_index(changed.index);
+  if (old == nullptr || old->name != changed.name) return Errno::nxio;
+  if (changed.mtu < changed.mtu_min || changed.mtu > changed.mtu_max) return Errno::inval;
+  network.interfaces = network.interfaces.with(changed);
+  return Errno::ok;
+}
+
+Errno add_address(Network& network, std::uint32_t index, const AddressRequest& request) {
+  const iface::Interface* old = network.interfaces.by_index(index);
+  if (old == nullptr) return Errno::nxio;
+  if (!is_host_address(request.address)) return Errno::inval;
+  iface::Interface changed = *old;
+  if (!request.alias) {
+    if (const iface::InterfaceAddress* primary = changed.primary(request.address.family())) {
+      const iface::InterfaceAddress gone = *primary;
+      remove_connected(network, changed, gone);
+      std::erase(changed.addresses, gone);
+    }
+  }
+  std::erase_if(changed.addresses, [&](const iface::InterfaceAddress& a) {
+    if (a.address != request.address) return false;
+    remove_connected(network, changed, a);
+    return true;
+  });
+  iface::InterfaceAddress address{.address = request.address};
+  address.prefix_length = request.prefix_length.value_or(
+      request.address.is_v4() ? request.address.v4().class_prefix_length() : std::uint8_t{64});
+  if (address.prefix_length > request.address.bit_length()) return Errno::inval;
+  address.peer = request.peer;
+  if (request.address.is_v4() && changed.is(iface::flag::broadcast) && address.prefix_length <= 30)
+    address.broadcast = request.broadcast.value_or(wire::Ipv4Prefix{request.address.v4(), address.prefix_length}.broadcast());
+  const bool first = changed.addresses.empty();
+  changed.addresses.insert(request.alias ? changed.addresses.end() : changed.addresses.begin(), address);
+  if (first) changed.flags |= iface::flag::up;
+  network.interfaces = network.interfaces.with(changed);
+  add_connected(network, *network.interfaces.by_index(index), address);
+  return Errno::ok;
+}
+
+Errno remove_address(Network& network, std::uint32_t index, const std::optional<wire::IpAddress>& address) {
+  const iface::Interface* old = network.interfaces.by_index(index);
+  if (old == nullptr) return Errno::nxio;
+  iface::Interface changed = *old;
+  const auto found = std::find_if(changed.addresses.begin(), changed.addresses.end(), [&](const iface::InterfaceAddress& a) {
+    return address ? a.address == *address : a.address.is_v4();
+  });
+  if (found == changed.addresses.end()) return Errno::addrnotavail;
+  const iface::InterfaceAddress gone = *found;
+  remove_connected(network, changed, gone);
+  changed.addresses.erase(found);
+  network.interfaces = network.interfaces.with(std::move(changed));
+  return Errno::ok;
+}
+
+Errno add_route(Network& network, const RouteRequest& request) {
+  const auto r = make_route(network, request);
+  if (!r) return r.error();
+  auto next = network.fibs[request.fib].with(*r);
+  if (!next) return errno_of(next.error());
+  network.fibs[request.fib] = std::move(*next);
+  return Errno::ok;
+}
+
+Errno remove_route(Network& network, const RouteRequest& request) {
+  auto next = network.fibs[request.fib].without(
+      {.prefix = request.prefix, .gateway = request.gateway, .interface_index = request.interface_index});
+  if (!next) return errno_of(next.error());
+  network.fibs[request.fib] = std::move(*next);
+  return Errno::ok;
+}
+
+Errno change_route(Network& network, const RouteRequest& request) {
+  const auto r = make_route(network, request);
+  if (!r) return r.error();
+  auto next = network.fibs[request.fib].changed({.prefix = request.prefix, .gateway = {}, .interface_index = {}}, *r);
+  if (!next) return errno_of(next.error());
+  network.fibs[request.fib] = std::move(*next);
+  return Errno::ok;
+}
+
+std::size_t flush_routes(Network& network, std::uint8_t fib) {
+  std::vector<route::Route> gone;
+  network.fibs[fib].for_each([&](const route::Route& r) {
+    if (r.gateway) gone.push_back(r);
+  });
+  for (const route::Route& r : gone)
+    if (auto next = network.fibs[fib].without({.prefix = r.prefix, .gateway = r.gateway, .interface_index = r.interface_index}))
+      network.fibs[fib] = std::move(*next);
+  return gone.size();
+}
+
+}  // namespace iopkt::control
