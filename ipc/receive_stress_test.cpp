@@ -1,0 +1,158 @@
+// The token protocol under several readers: threads and processes, level and edge triggered, preempted and killed.
+#include "ipc/test_rig.hpp"
+
+namespace iopkt::ipc::test {
+namespace {
+
+struct Setup {
+  int readers;
+  bool processes, edge, preempt, kill;
+};
+
+/// Reads as a program does: waits for readiness, reads until there is nothing (edge) or a while (level).
+void read_until_end(const Rig& rig, int id, const Setup& setup) {
+  TestEnd io{rig, static_cast<std::uint64_t>(id) + 1, {setup.preempt, setup.kill, Step::won_token}};
+  ReceiveRingReader reader{*rig.slot, rig.arena(), rig.arena_size(), io};
+  Random random{static_cast<std::uint64_t>(id) * 77 + 5};
+  const int ep = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event interest{.events = EPOLLIN | (setup.edge ? EPOLLET : 0u), .data = {}};
+  epoll_ctl(ep, EPOLL_CTL_ADD, rig.program(), &interest);
+  if (setup.edge) reader.set_edge();
+  rig.shared->ready.fetch_add(1);
+  std::uint64_t sum = 0;
+  unsigned char buffer[512];
+  for (bool end = false; !end;) {
+    epoll_event event;
+    if (epoll_wait(ep, &event, 1, -1) <= 0) continue;
+    rig.shared->events.fetch_add(1);
+    for (bool first = true;; first = false) {
+      const iovec piece{buffer, 1 + random.below(sizeof buffer)};
+      const ReadOutcome got = reader.read({&piece, 1});
+      if (got.kind != ReadOutcome::Kind::data) {
+        if (got.kind == ReadOutcome::Kind::empty && first) rig.shared->spurious.fetch_add(1);
+        end = got.kind == ReadOutcome::Kind::eof;
+        break;
+      }
+      for (std::size_t i = 0; i < got.bytes; ++i) sum += buffer[i];
+      rig.shared->operations.fetch_add(1);
+      if (!setup.edge && random.below(3) == 0) break;
+    }
+  }
+  close(ep);
+  rig.shared->sum.fetch_add(sum);
+}
+
+/// The stack: publishes bursts; serves kicks; answers what it published.
+class Publisher {
+ public:
+  explicit Publisher(Rig& rig) : rig_(rig) {}
+
+  /// False: readers made no progress for too long, a wake-up was lost.
+  bool one_burst() {
+    const std::size_t n = 1 + random_.below(200);
+    if (!eventually([&] {
+          serve();
+          return rig_.producer.free_space() >= n;
+        })) {
+      return false;
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint8_t value = static_cast<std::uint8_t>(random_.next());
+      racy_put((rig_.producer.tail() + i) & (rig_.producer.size() - 1), value);
+      sum += value;
+    }
+    rig_.producer.publish((rig_.producer.tail() + n) & kPositionMask);
+    ++bursts;
+    if (random_.below(2) == 0) serve();
+    if (random_.below(8) == 0) sched_yield();
+    return true;
+  }
+  void serve() {
+    rig_.serve_kicks();
+    if (rig_.producer.wants_flush()) rig_.producer.flush(rig_.end);
+  }
+  /// At rest: everything read, the state none, nobody removing, no byte queued.
+  bool comes_to_rest() {
+    return eventually([&] {
+      serve();
+      const ReceiveWord w = rig_.word();
+      return rig_.producer.unread() == 0 && w.state() == TokenState::none && !w.removing() &&
+             !rig_.end.token_queued() && !rig_.producer.wants_flush();
+    });
+  }
+  std::uint64_t sum = 0, bursts = 0;
+
+ private:
+  void racy_put(std::size_t at, std::uint8_t value) {
+    __atomic_store_n(reinterpret_cast<unsigned char*>(rig_.producer.base()) + at, value, __ATOMIC_RELAXED);
+  }
+  Rig& rig_;
+  Random random_{99};
+};
+
+void run(const Setup& setup, int type) {
+  SCOPED_TRACE(testing::Message() << setup.readers << (setup.processes ? " processes" : " threads")
+                                  << (setup.edge ? " edge" : " level") << (setup.preempt ? " preempted" : "")
+                                  << (setup.kill ? " killed" : "") << " type " << type);
+  Rig rig{type};
+  rig.shared->kills_left = setup.kill ? setup.readers - 1 : 0;
+  Crew crew{setup.readers, setup.processes, [&](int id) { read_until_end(rig, id, setup); }};
+  ASSERT_TRUE(eventually([&] { return rig.shared->ready >= static_cast<unsigned>(setup.readers); }));
+  Publisher publisher{rig};
+  const auto end = now() + stress_time();
+  bool alive = true;
+  while (alive && now() < end) {
+    for (int i = 0; i < 200 && alive; ++i) alive = publisher.one_burst();
+    // A killed reader leaves R to whoever looks next; without a level-triggered look nobody may.
+    if (alive && !setup.kill) {
+      alive = publisher.comes_to_rest();
+      EXPECT_TRUE(alive) << "not at rest: state " << static_cast<int>(rig.word().state()) << " R "
+                         << rig.word().removing() << " unread " << rig.producer.unread() << " tokens "
+                         << rig.tokens_queued();
+    }
+  }
+  EXPECT_TRUE(alive) << "lost wake-up: state " << static_cast<int>(rig.word().state()) << " unread "
+                     << rig.producer.unread() << " tokens " << rig.tokens_queued();
+  if (setup.kill) {
+    EXPECT_TRUE(publisher.comes_to_rest()) << "state " << static_cast<int>(rig.word().state()) << " R "
+                                           << rig.word().removing() << " tokens " << rig.tokens_queued();
+  }
+  rig.slot->status.fetch_or(Status::fin_received);
+  rig.end.show_fin();
+  EXPECT_TRUE(crew.join());
+  EXPECT_FALSE(rig.producer.broken());
+  if (!setup.kill) {
+    EXPECT_EQ(rig.shared->sum, publisher.sum);
+    if (setup.readers == 1 && !setup.edge) {
+      EXPECT_EQ(rig.shared->spurious, 0u);
+    }
+  }
+  if (std::getenv("IOPKT_STRESS_VERBOSE") != nullptr) {  // NOLINT(concurrency-mt-unsafe)
+    const auto& c = rig.producer.counts();
+    printf("%d %s %s%s%s: bursts %lu reads %lu events %lu spurious %lu tokens %lu renewed %lu repaired %lu forced %lu\n",
+           setup.readers, setup.processes ? "proc" : "thr", setup.edge ? "ET" : "LT", setup.preempt ? " preempt" : "",
+           setup.kill ? " kill" : "", publisher.bursts, rig.shared->operations.load(), rig.shared->events.load(),
+           rig.shared->spurious.load(), c.tokens, c.renewed, c.repaired, c.forced_stores);
+  }
+}
+
+TEST(ReceiveStress, ThreadsAndProcessesLevelAndEdge) {
+  for (const bool processes : {false, true}) {
+    for (const int readers : {1, 2, 4}) {
+      for (const bool edge : {false, true}) {
+        for (const bool preempt : {false, true}) run({readers, processes, edge, preempt, false}, SOCK_STREAM);
+      }
+    }
+  }
+}
+
+TEST(ReceiveStress, SequencedPackets) {
+  for (const bool edge : {false, true}) run({2, true, edge, true, false}, SOCK_SEQPACKET);
+}
+
+TEST(ReceiveStress, ReadersKilledBetweenWinningATokenAndTakingIt) {
+  for (const int readers : {2, 4}) run({readers, true, false, true, true}, SOCK_STREAM);
+}
+
+}  // namespace
+}  // namespace iopkt::ipc::test
