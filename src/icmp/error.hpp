@@ -42,7 +42,7 @@ class RateLimit {
   const IcmpTunables& tunables_;
   Instant last_{};
   bool started_ = false;
-  std::uint64_t millitokens_ = 0;
+  std::uint64_t tokens_ = 0;  // in billionths
 };
 
 }  // namespace iopkt::icmp

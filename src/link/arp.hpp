@@ -37,7 +37,7 @@ struct ArpIn {
 
 /// Reads the packet behind the Ethernet header.
 /// Errors: arp_malformed (also: interface without ARP, an operation other than request and reply);
-///         arp_bad_sender (group, zero or our own MAC; group or broadcast IP; IP not on a network of this interface);
+///         arp_bad_sender (group, zero or our own MAC; an IP that no host can have);
 ///         arp_not_for_us (nothing to learn and nothing to answer); no_buffer (an answer was due).
 Expected<ArpIn, packet::Drop> arp_input(const ArpContext& context, packet::Packet& packet);
 

@@ -59,7 +59,7 @@ struct Action {
   enum class Kind : std::uint8_t {
     solicit,   ///< Send a request: to `mac` alone when it is not zero, otherwise to all.
     resolved,  ///< `mac` is (now) the address: send what waits.
-    stale,     ///< `mac` still holds, but whoever uses it tells the master: used().
+    stale,     ///< The same (send what waits), but whoever uses it tells the master: used().
     failed,    ///< No answer: what waits dies (Drop::arp_unresolved); further lookups say unreachable.
     forgotten  ///< The entry is gone. What waits dies as well.
   };
@@ -84,9 +84,9 @@ struct Lookup {
 
 /// How a mapping was learned.
 enum class Heard : std::uint8_t {
-  reply,        ///< An answer addressed to us.
-  request,      ///< The sender of a request for one of our addresses.
-  announcement  ///< Anything else: updates what is known, adds nothing (RFC 826).
+  reply,        ///< An answer addressed to us: confirms what was asked, adds nothing.
+  request,      ///< The sender of a request for one of our addresses: adds an entry (RFC 826).
+  announcement  ///< Anything else: updates what is known, adds nothing.
 };
 enum class Learned : std::uint8_t { created, confirmed, unchanged, changed, unknown, refused_permanent, refused_full };
 

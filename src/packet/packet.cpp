@@ -7,6 +7,12 @@
 
 namespace iopkt::packet {
 namespace {
+/// With these, csum_start and header_len have a meaning.
+constexpr std::uint32_t kGso = IOPKT_GSO_TCP4 | IOPKT_GSO_TCP6 | IOPKT_GSO_UDP;
+constexpr std::uint32_t kFrontRelative = IOPKT_CSUM_NEEDED | kGso;
+/// What is shorter is copied by absorb(): a piece of its own costs a cluster and a place in the table.
+constexpr std::uint32_t kAbsorbCopyBelow = 256;
+
 iopkt_piece make_piece(std::byte* data, std::uint32_t length, std::uint32_t capacity) {
   return {reinterpret_cast<std::uint8_t*>(data), length, capacity};
 }
@@ -69,8 +75,9 @@ std::uint32_t Packet::tailroom() const {
   return borrowed_at(last) ? 0 : piece[last].capacity - piece[last].len;
 }
 
-bool Packet::reserve_piece() {
-  if (piece_count < piece_capacity) return true;
+bool Packet::reserve_piece() { return piece_count < piece_capacity || grow_table(); }
+
+bool Packet::grow_table() {
   if (piece != inline_pieces_) return false;
   // More pieces than the mbuf holds: the table itself moves into a cluster.
   auto* table = static_cast<iopkt_piece*>(cache_->take(Kind::cluster));
@@ -119,10 +126,24 @@ MutableBytes Packet::prepend(std::uint32_t n) {
   piece[0].len += n;
   piece[0].capacity += n;
   len += n;
+  if ((flags & kFrontRelative) != 0) {
+    csum_start = static_cast<std::uint16_t>(csum_start + n);
+    header_len = static_cast<std::uint16_t>(header_len + n);
+  }
   return {bytes_of(piece[0]), n};
 }
 
 void Packet::trim_front(std::uint32_t n) {
+  remove_front(n);
+  if ((flags & kFrontRelative) != 0) {
+    if ((flags & IOPKT_CSUM_NEEDED) != 0 && n > csum_start)
+      flags = (flags & ~std::uint32_t{IOPKT_CSUM_NEEDED}) | IOPKT_CSUM_VALID;
+    csum_start = static_cast<std::uint16_t>(csum_start - std::min<std::uint32_t>(n, csum_start));
+    header_len = static_cast<std::uint16_t>(header_len - std::min<std::uint32_t>(n, header_len));
+  }
+}
+
+void Packet::remove_front(std::uint32_t n) {
   IOPKT_ASSERT(n <= len);
   len -= n;
   std::size_t gone = 0;
@@ -207,38 +228,46 @@ bool Packet::append_borrowed(Bytes bytes) {
 
 bool Packet::own() {
   if (borrowed_count_ == 0) return true;
-  IOPKT_ASSERT(borrowed_from_ + borrowed_count_ == piece_count);
   PacketPtr copy = allocate_header(*cache_);
   if (!copy) return false;
-  std::uint32_t bytes = 0;
-  for (std::size_t i = borrowed_from_; i < piece_count; ++i) {
+  const std::size_t from = borrowed_from_, behind = from + borrowed_count_;
+  for (std::size_t i = from; i < behind; ++i)
     if (!copy->append(piece_bytes(i))) return false;
-    bytes += piece[i].len;
-  }
-  const std::uint16_t keep = borrowed_from_;
-  if (keep + copy->piece_count > piece_capacity) {
-    piece_count = keep;
-    const bool fits = [&] {
-      for (std::uint16_t i = piece_count; i < piece_capacity; ++i) piece[i] = {};
-      piece_count = piece_capacity;
-      const bool grown = reserve_piece();
-      piece_count = keep;
-      return grown && keep + copy->piece_count <= piece_capacity;
-    }();
-    if (!fits) {
-      // The packet keeps its header only: the caller drops it.
-      len -= bytes;
-      borrowed_count_ = 0;
-      return false;
-    }
-  }
-  piece_count = keep;
-  borrowed_count_ = 0;
-  std::copy_n(copy->piece, copy->piece_count, piece + piece_count);
-  piece_count = static_cast<std::uint16_t>(piece_count + copy->piece_count);
+  const std::size_t fresh = copy->piece_count, tail = piece_count - behind;
+  if (from + fresh + tail > piece_capacity && !grow_table()) return false;
+  if (from + fresh + tail > piece_capacity) return false;
+  if (fresh < borrowed_count_)
+    std::copy(piece + behind, piece + piece_count, piece + from + fresh);
+  else
+    std::copy_backward(piece + behind, piece + piece_count, piece + from + fresh + tail);
+  std::copy_n(copy->piece, fresh, piece + from);
+  piece_count = static_cast<std::uint16_t>(from + fresh + tail);
+  borrowed_from_ = borrowed_count_ = 0;
   copy->piece_count = 0;
   copy->len = 0;
   return true;
+}
+
+bool Packet::absorb(PacketPtr other) {
+  if (!other->own()) return false;
+  const std::uint32_t before = len;
+  if (piece_count + other->piece_count > piece_capacity) (void)grow_table();
+  bool done = true;
+  for (std::size_t i = 0; i < other->piece_count; ++i) {
+    const iopkt_piece p = other->piece[i];
+    const bool copies = other->is_inline(p) || p.len < kAbsorbCopyBelow || !done || !reserve_piece();
+    if (!copies) {
+      piece[piece_count++] = p;
+      len += p.len;
+      continue;
+    }
+    done = done && append(other->piece_bytes(i));
+    other->drop_piece(i);
+  }
+  other->piece_count = 0;
+  other->len = 0;
+  if (!done) trim_back(len - before);
+  return done;
 }
 
 bool Packet::pull_up(std::uint32_t n) {
@@ -249,7 +278,7 @@ bool Packet::pull_up(std::uint32_t n) {
   const std::uint32_t room = cache_->cluster_bytes();
   const std::uint32_t headroom_bytes = room - n >= kReceiveHeadroom ? kReceiveHeadroom : 0;
   copy_out(0, {cluster + headroom_bytes, n});
-  trim_front(n);
+  remove_front(n);
   if (len == 0) {
     for (std::size_t i = 0; i < piece_count; ++i) drop_piece(i);
     piece_count = 0;
@@ -363,7 +392,10 @@ bool Packet::accept_received() {
   }
   for (std::uint16_t i = used; i < piece_count; ++i) drop_piece(i);
   piece_count = used;
-  return bytes == len && len > 0 && len <= kMaxPacketBytes;
+  if (bytes != len || len == 0 || len > kMaxPacketBytes) return false;
+  const bool needs = (flags & IOPKT_CSUM_NEEDED) != 0;
+  if (needs && std::uint32_t{csum_start} + csum_offset + 2 > len) return false;
+  return (flags & kGso) == 0 || gso_size != 0;
 }
 
 const Tag* Packet::find_tag(TagType type) const {

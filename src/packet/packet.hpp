@@ -7,6 +7,11 @@
 //   - borrowed memory, usually a client's send ring: valid only until the shard's current iteration ends. Whoever keeps a
 //     packet longer calls own() first.
 // Borrowed pieces are always neighbours: [borrowed_from, borrowed_from + borrowed_count).
+//
+// Offload metadata follows the packet's front: csum_start and header_len always count from the byte that is the first one
+// now. prepend() and trim_front() keep them so; whoever writes a transport header in front of its payload says csum_start 0.
+// When the transport header itself is trimmed off, IOPKT_CSUM_NEEDED turns into IOPKT_CSUM_VALID: nobody is left who
+// could fill the field in, and the sender on this machine vouches for the bytes.
 #pragma once
 
 #include <cstddef>
@@ -60,6 +65,9 @@ class Packet : public iopkt_frame {
   [[nodiscard]] bool append(Bytes bytes);
   /// Refers to memory of somebody else; see the head of this file. False: too many pieces, or not at the end.
   [[nodiscard]] bool append_borrowed(Bytes bytes);
+  /// Moves the bytes of `other` behind the last piece; copies only what is small or lies in its header room. Its metadata is
+  /// lost. False: no memory; this packet is as before, `other` is gone.
+  [[nodiscard]] bool absorb(PacketPtr other);
   /// Zeroes behind the last piece.
   [[nodiscard]] bool append_zeroes(std::uint32_t n);
   void copy_out(std::uint32_t offset, MutableBytes to) const;  ///< offset + to.size() <= size()
@@ -75,7 +83,8 @@ class Packet : public iopkt_frame {
   /// A new packet with a deep copy of [offset, offset+length) and no offload metadata.
   PacketPtr copy_range(Cache& cache, std::uint32_t offset, std::uint32_t length) const;
 
-  /// After a driver filled pieces: drops unused ones, checks the sum. False: the driver broke its contract.
+  /// After a driver filled pieces: drops unused ones, checks the sum and the offload metadata (a checksum field inside of
+  /// the frame; GSO only with a size). False: the driver broke its contract.
   [[nodiscard]] bool accept_received();
 
   const Tag* find_tag(TagType type) const;
@@ -110,6 +119,8 @@ class Packet : public iopkt_frame {
   std::uint32_t headroom() const;
   std::uint32_t tailroom() const;
   bool reserve_piece();
+  bool grow_table();
+  void remove_front(std::uint32_t n);
   bool insert_front(std::byte* data, std::uint32_t n, std::uint32_t capacity);
   bool push_cluster(std::uint32_t headroom_bytes);
   void drop_piece(std::size_t i);

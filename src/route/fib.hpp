@@ -132,7 +132,7 @@ class Fib {
  private:
   struct RouteList;
   struct Node {
-    mutable std::uint32_t references;  // by std::atomic_ref
+    std::uint32_t references;  // by std::atomic_ref
     std::uint8_t length;
     IpAddress address;
     Node* child[2];
@@ -146,13 +146,12 @@ class Fib {
   static Node* make(const IpPrefix& prefix, Node* zero, Node* one, RouteList* routes);
   static Node* share(Node* node);
   static void release(Node* node);
-  static RouteList* make_list(std::span<const Route> routes, const Route* more);
   static RouteList* share(RouteList* list);
   static void release(RouteList* list);
   static Node* put(Node* node, const IpPrefix& prefix, RouteList* routes);
   static Node* prune(Node* node, std::uint32_t interface_index, std::size_t& removed);
   static Node* join(const IpPrefix& prefix, Node* zero, Node* one, RouteList* routes);
-  Fib replaced(const IpPrefix& prefix, std::span<const Route> routes, std::size_t old_count) const;
+  Fib replaced(const IpPrefix& prefix, std::vector<Route> routes, std::size_t old_count) const;
   Node* root_of(const IpAddress& a) const { return roots_[a.is_v4() ? 0 : 1]; }
 
   template <class Function>

@@ -1,0 +1,36 @@
+#include "ipv4/forward.hpp"
+
+#include <algorithm>
+
+#include "ipv4/options.hpp"
+
+namespace iopkt::ipv4 {
+
+Expected<void, Refused> forward(packet::Packet& packet, wire::Ipv4Header& header, wire::Ipv4Address outgoing,
+                                std::uint32_t ms_of_day) {
+  // RFC 1812 5.3.1: a packet whose time to live would become 0 is not passed on.
+  if (header.ttl <= 1)
+    return unexpected(
+        Refused{Drop::ip_ttl_exceeded, wire::IcmpHeader::time_exceeded(wire::IcmpTimeExceeded::in_transit)});
+  const std::size_t header_len = wire::encoded_len(header);
+  const MutableBytes bytes = packet.mutable_head().first(header_len);
+  wire::decrement_ttl(bytes);
+  --header.ttl;
+  if (header.options.empty()) return {};
+
+  const MutableBytes options = bytes.subspan(wire::Ipv4View::kMinHeaderLen);
+  if (const auto done = stamp_options(options, outgoing, ms_of_day); !done)
+    return unexpected(Refused{Drop::ip_bad_option,
+                              wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer,
+                                                                  done.error().pointer)});
+  wire::store_ipv4_checksum(bytes);
+  std::copy(options.begin(), options.end(), header.options.bytes.begin());
+  return {};
+}
+
+bool should_redirect(const iface::Interface& in, const iface::Interface& out, const wire::Ipv4Header& header,
+                     wire::Ipv4Address next_hop) {
+  return in.index == out.index && in.connected(header.src) != nullptr && in.connected(next_hop) != nullptr;
+}
+
+}  // namespace iopkt::ipv4

@@ -1,0 +1,190 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "packet/segment.hpp"
+#include "wire/checksum.hpp"
+#include "wire/ethernet.hpp"
+#include "wire/ipv4.hpp"
+#include "wire/tcp.hpp"
+
+namespace iopkt::packet {
+namespace {
+
+constexpr std::size_t kIpLen = wire::Ipv4View::kMinHeaderLen;
+/// Flows of one burst that stay open at a time; a burst rarely holds more.
+constexpr std::size_t kFlows = 8;
+
+/// One TCP segment of a burst: where things lie in its frame, from `network_offset` on.
+struct Segment {
+  Packet* packet;
+  Bytes ip;             // IP and TCP header
+  std::uint32_t total_len, header_len, payload;
+  std::uint8_t flags;
+  std::uint32_t seq;
+};
+
+/// What later segments are compared with; its packet stands at `index` of the burst.
+struct Flow {
+  std::size_t index;
+  Segment head;
+  std::uint32_t next_seq, total_len;
+  std::uint32_t timestamp, echo;  // of the last segment taken
+  std::uint16_t window;
+  std::uint8_t flags;
+  bool open, merged;
+};
+
+std::uint32_t ipv4_tcp_pseudo(Bytes ip, std::uint32_t len) {
+  return wire::pseudo_header_sum(wire::load_ipv4(ip, 12), wire::load_ipv4(ip, 16), wire::IpProtocol::tcp, len);
+}
+
+bool has_ipv4(const Packet& packet, std::uint32_t offset) {
+  if (offset != wire::EthernetView::kHeaderLen) return offset == 0;
+  return load_be16(packet.head(), 12) == static_cast<std::uint16_t>(wire::EtherType::ipv4);
+}
+
+/// False: not a TCP/IPv4 segment that could be judged here.
+bool read(Packet& packet, std::uint32_t offset, Segment& s) {
+  const auto want = std::min<std::uint32_t>(packet.size(), offset + kIpLen + wire::TcpView::kMaxHeaderLen);
+  if (want < offset + kIpLen + wire::TcpView::kMinHeaderLen || !packet.pull_up(want)) return false;
+  if (!has_ipv4(packet, offset)) return false;
+  const Bytes ip = packet.head().subspan(offset);
+  if (load_u8(ip, 0) != 0x45 || (load_be16(ip, 6) & 0x3fff) != 0 || load_u8(ip, 9) != 6) return false;
+  s.packet = &packet;
+  s.total_len = load_be16(ip, 2);
+  const std::uint32_t tcp_len = static_cast<std::uint32_t>(load_u8(ip, kIpLen + 12) >> 4) * 4;
+  s.header_len = static_cast<std::uint32_t>(kIpLen) + tcp_len;
+  if (tcp_len < wire::TcpView::kMinHeaderLen || s.header_len > s.total_len || s.total_len > packet.size() - offset)
+    return false;
+  s.ip = ip.first(s.header_len);
+  s.payload = s.total_len - s.header_len;
+  s.flags = load_u8(ip, kIpLen + 13);
+  s.seq = load_be32(ip, kIpLen + 4);
+  return true;
+}
+
+bool same_flow(const Segment& a, const Segment& b) {
+  return std::memcmp(a.ip.data() + 12, b.ip.data() + 12, 12) == 0;  // addresses and ports
+}
+
+/// Headers and payload are as the sender made them. A good answer is kept: nobody has to add it up again.
+bool is_intact(const Segment& s, std::uint32_t offset) {
+  if (wire::finish(wire::sum(s.ip.first(kIpLen))) != 0) return false;
+  if ((s.packet->flags & (IOPKT_CSUM_VALID | IOPKT_CSUM_NEEDED)) != 0) return true;
+  const std::uint32_t len = s.total_len - static_cast<std::uint32_t>(kIpLen);
+  const std::uint32_t sum = ipv4_tcp_pseudo(s.ip, len) + s.packet->sum(offset + static_cast<std::uint32_t>(kIpLen), len);
+  if (wire::finish(wire::fold(sum)) != 0) return false;
+  s.packet->flags |= IOPKT_CSUM_VALID;
+  return true;
+}
+
+/// The customary layout, which is also the only one in which timestamps may differ: NOP, NOP, timestamps.
+bool has_only_timestamps(const Segment& s) {
+  return s.header_len == kIpLen + 32 && load_be32(s.ip, kIpLen + 20) == 0x0101080a;
+}
+
+bool continues(const Flow& flow, const Segment& s, std::uint32_t offset) {
+  const Segment& head = flow.head;
+  if (s.seq != flow.next_seq || s.header_len != head.header_len || s.payload > head.payload) return false;
+  if (flow.total_len + s.payload > wire::Ipv4View::kMaxPacketLen) return false;
+  const Bytes a = head.ip, b = s.ip;
+  // TOS; flags and offset; TTL; acknowledgment.
+  if (load_u8(a, 1) != load_u8(b, 1) || load_be16(a, 6) != load_be16(b, 6) || load_u8(a, 8) != load_u8(b, 8)) return false;
+  if (load_be32(a, kIpLen + 8) != load_be32(b, kIpLen + 8)) return false;
+  if (std::memcmp(head.packet->head().data(), s.packet->head().data(), std::min(offset, 14u)) != 0) return false;
+  if (has_only_timestamps(head) && has_only_timestamps(s)) {
+    const auto later = [&](std::size_t at, std::uint32_t than) {
+      return static_cast<std::int32_t>(load_be32(b, kIpLen + at) - than) >= 0;
+    };
+    return later(24, flow.timestamp) && later(28, flow.echo);
+  }
+  return std::memcmp(a.data() + kIpLen + 20, b.data() + kIpLen + 20, s.header_len - kIpLen - 20) == 0;
+}
+
+void remember(Flow& flow, const Segment& s) {
+  flow.next_seq = s.seq + s.payload;
+  flow.window = load_be16(s.ip, kIpLen + 14);
+  flow.flags |= s.flags;
+  if (has_only_timestamps(s)) flow.timestamp = load_be32(s.ip, kIpLen + 24), flow.echo = load_be32(s.ip, kIpLen + 28);
+}
+
+Flow open_flow(std::size_t index, const Segment& s) {
+  Flow flow{.index = index, .head = s, .next_seq = 0, .total_len = s.total_len, .timestamp = 0, .echo = 0, .window = 0,
+            .flags = 0, .open = true, .merged = false};
+  remember(flow, s);
+  return flow;
+}
+
+/// Writes the headers of what a flow has become.
+void finish(const Flow& flow, std::uint32_t offset) {
+  if (!flow.merged) return;
+  Packet& packet = *flow.head.packet;
+  const MutableBytes ip = packet.mutable_head().subspan(offset);
+  store_be16(ip, 2, static_cast<std::uint16_t>(flow.total_len));
+  wire::store_ipv4_checksum(ip.first(kIpLen));
+  store_u8(ip, kIpLen + 13, flow.flags);
+  store_be16(ip, kIpLen + 14, flow.window);
+  const std::uint32_t tcp_len = flow.total_len - static_cast<std::uint32_t>(kIpLen);
+  store_be16(ip, kIpLen + wire::TcpView::kChecksumOffset, static_cast<std::uint16_t>(ipv4_tcp_pseudo(ip, tcp_len)));
+  packet.flags = (packet.flags & ~std::uint32_t{IOPKT_CSUM_VALID}) | IOPKT_GSO_TCP4 | IOPKT_CSUM_NEEDED;
+  packet.csum_start = static_cast<std::uint16_t>(offset + kIpLen);
+  packet.csum_offset = wire::TcpView::kChecksumOffset;
+  packet.gso_size = static_cast<std::uint16_t>(flow.head.payload);
+  packet.header_len = static_cast<std::uint16_t>(offset + flow.head.header_len);
+}
+
+/// Hangs the payload of a segment behind its flow. False: it is lost.
+bool take(Flow& flow, const Segment& s, PacketPtr packet, std::uint32_t offset) {
+  Packet& head = *flow.head.packet;
+  head.trim_back(head.size() - offset - flow.total_len);  // link padding
+  packet->trim_back(packet->size() - offset - s.total_len);
+  const Segment kept = s;
+  remember(flow, kept);
+  packet->trim_front(offset + s.header_len);
+  if (!head.absorb(std::move(packet))) {
+    flow.open = false;
+    return false;
+  }
+  flow.total_len += kept.payload;
+  flow.merged = true;
+  // A shorter one ends the row of equal ones, and a push says that the sender has no more.
+  flow.open = kept.payload == flow.head.payload && (kept.flags & wire::psh) == 0;
+  return true;
+}
+
+}  // namespace
+
+Coalesced coalesce(Burst& burst, std::uint32_t network_offset) {
+  Coalesced result{};
+  if (burst.size() < 2) return result;
+  std::array<Flow, kFlows> flows{};
+  std::size_t used = 0, victim = 0;
+  for (std::size_t i = 0; i < burst.size(); ++i) {
+    Segment s{};
+    if ((burst[i]->flags & kGsoFlags) != 0 || !read(*burst[i], network_offset, s)) continue;
+    Flow* flow = std::find_if(flows.begin(), flows.begin() + used,
+                              [&](const Flow& f) { return f.open && same_flow(f.head, s); });
+    const bool known = flow != flows.begin() + used;
+    const bool plain = s.payload > 0 && (s.flags & ~wire::psh) == wire::ack;
+    if (known && plain && continues(*flow, s, network_offset) && is_intact(s, network_offset) &&
+        (flow->merged || is_intact(flow->head, network_offset))) {
+      ++(take(*flow, s, std::move(burst[i]), network_offset) ? result.taken : result.lost);
+      continue;
+    }
+    if (known) flow->open = false;
+    if (!plain || (s.flags & wire::psh) != 0) continue;
+    if (!known && used == kFlows) {
+      flow = &flows[victim++ % kFlows];
+    } else if (!known) {
+      flow = &flows[used++];
+    }
+    finish(*flow, network_offset);
+    *flow = open_flow(i, s);
+  }
+  for (std::size_t i = 0; i < used; ++i) finish(flows[i], network_offset);
+  std::erase_if(burst, [](const PacketPtr& packet) { return !packet; });
+  return result;
+}
+
+}  // namespace iopkt::packet
