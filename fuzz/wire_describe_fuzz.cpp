@@ -1,4 +1,5 @@
-// The one-line description of any bytes is one printable line of bounded length; addresses in text survive a round trip.
+// The one-line description of any bytes is one printable line of bounded length; addresses in text survive a
+// round trip.
 #include <string>
 #include <string_view>
 
@@ -20,7 +21,8 @@ void check_text(std::string_view text) {
   if (const auto a = MacAddress::parse(text)) IOPKT_ASSERT(MacAddress::parse(a->to_string()) == a);
   if (const auto a = Ipv4Prefix::parse(text)) IOPKT_ASSERT(Ipv4Prefix::parse(a->to_string()) == a);
   if (const auto a = Ipv4Address::parse_strict(text)) IOPKT_ASSERT(Ipv4Address::parse_bsd(text) == a);
-  if (const auto a = Ipv4Address::parse_bsd(text)) IOPKT_ASSERT(Ipv4Address::parse_strict(a->to_string()) == a);
+  if (const auto a = Ipv4Address::parse_bsd(text))
+    IOPKT_ASSERT(Ipv4Address::parse_strict(a->to_string()) == a);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// IPv4 headers and their options: what was read is written back as it was, but for the reserved flag and the checksum.
+// IPv4 headers and their options: what was read is written back as it was, but for the reserved flag and the
+// checksum.
 #include <algorithm>
 #include <vector>
 
@@ -30,7 +31,8 @@ void walk_options(Bytes options) {
       if (const auto next = route->next_slot_offset()) (void)load_be32((*option)->bytes, *next);
     }
     if (const auto stamps = Ipv4TimestampOption::parse(**option)) {
-      if (const auto next = stamps->next_entry_offset()) (void)(*option)->bytes.subspan(*next, stamps->entry_len());
+      if (const auto next = stamps->next_entry_offset())
+        (void)(*option)->bytes.subspan(*next, stamps->entry_len());
     }
     (void)router_alert_value(**option);
   }

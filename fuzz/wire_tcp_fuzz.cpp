@@ -21,7 +21,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto reread = TcpView::parse(again);
   IOPKT_ASSERT(reread.has_value());
   const TcpHeader written = reread->header();
-  // Unpadded options may fill a header so that with their NOPs a SACK block has no room; nothing else may get lost.
+  // Unpadded options may fill a header so that with their NOPs a SACK block has no room; nothing else may get
+  // lost.
   IOPKT_ASSERT(written.options.sack_count <= h.options.sack_count);
   for (std::size_t i = written.options.sack_count; i < h.options.sack.size(); ++i) h.options.sack[i] = {};
   h.options.sack_count = written.options.sack_count;

@@ -33,7 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!view) return 0;
   const UdpHeader h = view->header();
   IOPKT_ASSERT(h.payload_len == view->payload().size());
-  IOPKT_ASSERT(view->datagram().size() == h.payload_len + UdpView::kHeaderLen && view->datagram().size() <= size);
+  IOPKT_ASSERT(view->datagram().size() == h.payload_len + UdpView::kHeaderLen &&
+               view->datagram().size() <= size);
   std::vector<std::byte> again(UdpView::kHeaderLen);
   encode(h, again);
   store_be16(again, UdpView::kChecksumOffset, view->checksum());

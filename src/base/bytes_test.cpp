@@ -24,9 +24,10 @@ TEST(Bytes, StoresWriteTheirBytesAndNoOther) {
   store_be16(bytes, 3, 0x2122);
   store_be32(bytes, 6, 0x31323334);
   store_be64(bytes, 11, 0x4142434445464748);
-  constexpr std::array<int, 20> kExpected{0,    0x11, 0,    0x21, 0x22, 0,    0x31, 0x32, 0x33, 0x34,
-                                          0,    0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0};
-  for (std::size_t i = 0; i < memory.size(); ++i) EXPECT_EQ(std::to_integer<int>(memory[i]), kExpected[i]) << i;
+  constexpr std::array<int, 20> kExpected{0, 0x11, 0,    0x21, 0x22, 0,    0x31, 0x32, 0x33, 0x34,
+                                          0, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0};
+  for (std::size_t i = 0; i < memory.size(); ++i)
+    EXPECT_EQ(std::to_integer<int>(memory[i]), kExpected[i]) << i;
 }
 
 using BytesDeathTest = ::testing::Test;

@@ -1,5 +1,6 @@
-// FlatMap: a hash table in one piece of memory, for keys that strangers choose (give it a keyed hash) and with a bound.
-// Linear probing; erasing closes the gap (Knuth, vol. 3, 6.4, algorithm R), so there are no tombstones and no decay.
+// FlatMap: a hash table in one piece of memory, for keys that strangers choose (give it a keyed hash) and
+// with a bound. Linear probing; erasing closes the gap (Knuth, vol. 3, 6.4, algorithm R), so there are no
+// tombstones and no decay.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +18,8 @@
 
 namespace iopkt {
 
-/// The hash for keys that are nothing but their bytes: nobody who does not know the key can make them collide.
+/// The hash for keys that are nothing but their bytes: nobody who does not know the key can make them
+/// collide.
 struct SipHash {
   HashKey key;
   template <class T>
@@ -37,7 +39,8 @@ class FlatMap {
   static constexpr std::size_t kMostElements = std::size_t{1} << 30;
 
   /// `max_size`: so many elements at most, 1..kMostElements. No memory before the first insertion.
-  explicit FlatMap(Hash hash, std::size_t max_size = kMostElements) : hash_(std::move(hash)), max_size_(max_size) {
+  explicit FlatMap(Hash hash, std::size_t max_size = kMostElements)
+      : hash_(std::move(hash)), max_size_(max_size) {
     static_assert(std::is_nothrow_move_constructible_v<Key> && std::is_nothrow_move_constructible_v<Value>);
     IOPKT_ASSERT(max_size > 0 && max_size <= kMostElements);
   }
@@ -98,7 +101,8 @@ class FlatMap {
     return true;
   }
 
-  /// Calls visit(const Key&, Value&) for each element, in no order that means anything. It must not change the map.
+  /// Calls visit(const Key&, Value&) for each element, in no order that means anything. It must not change
+  /// the map.
   template <class F>
   void for_each(F visit) {
     for (std::size_t at = 0; at < capacity_; ++at)
@@ -155,7 +159,8 @@ class FlatMap {
   static constexpr std::size_t kFirstCapacity = 16;
   static constexpr std::uint32_t kUsed = 0x80000000u;
 
-  /// Up to three quarters full, so a search looks at 2.5 slots on average, at 8.5 when there is nothing to find.
+  /// Up to three quarters full, so a search looks at 2.5 slots on average, at 8.5 when there is nothing to
+  /// find.
   static constexpr std::size_t most_in(std::size_t capacity) { return capacity / 4 * 3; }
   static void release(Slot* slots, std::size_t capacity) {
     if (slots != nullptr) std::allocator<Slot>{}.deallocate(slots, capacity);

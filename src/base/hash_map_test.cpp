@@ -17,7 +17,8 @@ struct BadHash {
 };
 
 template <class Hash>
-void compare_with_the_standard_map(Hash hash, std::uint64_t seed, std::size_t key_count, std::size_t max_size) {
+void compare_with_the_standard_map(Hash hash, std::uint64_t seed, std::size_t key_count,
+                                   std::size_t max_size) {
   Random random{seed};
   FlatMap<std::uint32_t, std::string, Hash> map{hash, max_size};
   std::unordered_map<std::uint32_t, std::string> model;
@@ -126,7 +127,8 @@ TEST(FlatMap, OwnsWhatItHolds) {
 
 TEST(FlatMap, TakesKeysAndValuesThatOnlyMove) {
   FlatMap<std::uint32_t, std::unique_ptr<int>, SipHash> map{SipHash{{3, 4}}};
-  for (std::uint32_t key = 0; key < 100; ++key) map.try_emplace(key, std::make_unique<int>(static_cast<int>(key)));
+  for (std::uint32_t key = 0; key < 100; ++key)
+    map.try_emplace(key, std::make_unique<int>(static_cast<int>(key)));
   for (std::uint32_t key = 0; key < 100; ++key) EXPECT_EQ(**map.find(key), static_cast<int>(key));
 }
 

@@ -9,9 +9,9 @@ namespace iopkt {
 namespace {
 
 TEST(SipHash, AnswersTheReferenceVectors) {
-  // vectors_sip64 of the authors' reference implementation (github.com/veorq/SipHash): key 00 01 … 0f, input 00 01 …
-  // of length 0 to 15. Length 15 is the worked example in appendix A of Aumasson, Bernstein: "SipHash: a fast
-  // short-input PRF" (2012).
+  // vectors_sip64 of the authors' reference implementation (github.com/veorq/SipHash): key 00 01 … 0f, input
+  // 00 01 … of length 0 to 15. Length 15 is the worked example in appendix A of Aumasson, Bernstein:
+  // "SipHash: a fast short-input PRF" (2012).
   constexpr std::array<std::uint64_t, 16> kExpected{
       0x726fdb47dd0e0e31, 0x74f839c593dc67fd, 0x0d6c8009d9a94f5a, 0x85676696d7fb7e2d,
       0xcf2794e0277187b7, 0x18765564cd99a68d, 0xcbc9466e58fee3ce, 0xab0200f58b01d137,
@@ -48,8 +48,8 @@ TEST(Random, SameSeedSameNumbers) {
 }
 
 TEST(Random, FollowsThePublishedAlgorithms) {
-  // kSecond is the second number of Vigna's splitmix64.c with the seed 0, so the second word of the state; the first
-  // answer of xoshiro256** is rotl(s[1] * 5, 7) * 9.
+  // kSecond is the second number of Vigna's splitmix64.c with the seed 0, so the second word of the state;
+  // the first answer of xoshiro256** is rotl(s[1] * 5, 7) * 9.
   constexpr std::uint64_t kSecond = 0x6e789e6aa1b965f4;
   const std::uint64_t product = kSecond * 5;
   EXPECT_EQ(Random{0}.next(), ((product << 7) | (product >> 57)) * 9);

@@ -48,7 +48,8 @@ std::uint64_t TimerWheel::tick_at_or_before(Instant now) const {
 }
 
 Instant TimerWheel::time_of(std::uint64_t tick) const {
-  const std::uint64_t room = static_cast<std::uint64_t>(INT64_MAX - 1) - static_cast<std::uint64_t>(start_.ns);
+  const std::uint64_t room =
+      static_cast<std::uint64_t>(INT64_MAX - 1) - static_cast<std::uint64_t>(start_.ns);
   if (tick > room / tick_ns_) return Instant{INT64_MAX - 1};  // rounding up reached over the end of time
   return Instant{static_cast<std::int64_t>(static_cast<std::uint64_t>(start_.ns) + tick * tick_ns_)};
 }

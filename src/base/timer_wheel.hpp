@@ -1,10 +1,10 @@
 // A hierarchical timing wheel: any number of timers, each scheduled, moved and cancelled in constant time.
 // Varghese, Lauck: "Hashed and hierarchical timing wheels" (1987), scheme 7.
 //
-// Level L has 64 slots of 64^L ticks each. A timer lies at the level of the highest 6-bit digit in which its tick differs
-// from the wheel's own, so all timers of level L come before all of level L+1, and a slot before the wheel's digit is
-// empty. When the wheel enters a slot of a higher level, that slot's timers move down, in their order. Eleven digits
-// hold every 64-bit tick: nothing is out of range.
+// Level L has 64 slots of 64^L ticks each. A timer lies at the level of the highest 6-bit digit in which its
+// tick differs from the wheel's own, so all timers of level L come before all of level L+1, and a slot before
+// the wheel's digit is empty. When the wheel enters a slot of a higher level, that slot's timers move down,
+// in their order. Eleven digits hold every 64-bit tick: nothing is out of range.
 #pragma once
 
 #include <array>
@@ -18,7 +18,8 @@ namespace iopkt {
 
 class TimerWheel;
 
-/// What is scheduled: a member or base of its user, who finds himself from it. Idle when made; its end cancels it.
+/// What is scheduled: a member or base of its user, who finds himself from it. Idle when made; its end
+/// cancels it.
 class TimerNode {
  public:
   TimerNode() = default;
@@ -50,18 +51,18 @@ class TimerWheel {
   /// Nodes that are still scheduled become idle.
   ~TimerWheel();
 
-  /// Fires `node` in the first advance() to `at` or later: never before `at`, less than a tick after it. A time that has
-  /// come already: in the next advance(). Instant::never(): the node becomes idle. A scheduled node is moved; within the
-  /// same tick it keeps its place. @cost O(1)
+  /// Fires `node` in the first advance() to `at` or later: never before `at`, less than a tick after it. A
+  /// time that has come already: in the next advance(). Instant::never(): the node becomes idle. A scheduled
+  /// node is moved; within the same tick it keeps its place. @cost O(1)
   void schedule(TimerNode& node, Instant at);
   /// Nothing if it is idle. Only of this wheel's nodes. @cost O(1)
   void cancel(TimerNode& node);
 
-  /// Moves to `now` and calls `on_expired(TimerNode&)` for each node whose time has come; answers how many. Earlier
-  /// ticks first, of one tick those that were scheduled first. The node is idle when it is called with, and may be
-  /// destroyed. The call may schedule and cancel any node, also ones that are due in the same advance; what it schedules
-  /// for a time up to `now` waits for the next advance, so that every advance ends. It must not call advance().
-  /// A `now` before an earlier one only fires what is due already.
+  /// Moves to `now` and calls `on_expired(TimerNode&)` for each node whose time has come; answers how many.
+  /// Earlier ticks first, of one tick those that were scheduled first. The node is idle when it is called
+  /// with, and may be destroyed. The call may schedule and cancel any node, also ones that are due in the
+  /// same advance; what it schedules for a time up to `now` waits for the next advance, so that every advance
+  /// ends. It must not call advance(). A `now` before an earlier one only fires what is due already.
   template <class F>
   std::size_t advance(Instant now, F on_expired) {
     IOPKT_ASSERT(is_empty(firing_) && "advance() is not called from inside itself");
@@ -76,9 +77,9 @@ class TimerWheel {
     return fired;
   }
 
-  /// When to advance next: not after the first node's firing time; never() without nodes. Often before it: when many
-  /// nodes are far away, there are up to ten earlier calls in which they only come closer. An advance() to this
-  /// time always makes progress: a node fires, or this answer gets later. @cost O(1)
+  /// When to advance next: not after the first node's firing time; never() without nodes. Often before it:
+  /// when many nodes are far away, there are up to ten earlier calls in which they only come closer. An
+  /// advance() to this time always makes progress: a node fires, or this answer gets later. @cost O(1)
   Instant next_deadline() const;
 
   /// Nodes that are scheduled. @cost O(1)
@@ -89,7 +90,8 @@ class TimerWheel {
   static constexpr std::size_t kSlots = std::size_t{1} << kBits;
   static constexpr std::size_t kLevels = (64 + kBits - 1) / kBits;
   static constexpr std::uint16_t kNoSlot = 0xffff;
-  /// So many nodes of a higher level's slot next_deadline() looks at, to spare an almost idle stack the earlier calls.
+  /// So many nodes of a higher level's slot next_deadline() looks at, to spare an almost idle stack the
+  /// earlier calls.
   static constexpr int kLookedAt = 8;
 
   static bool is_empty(const TimerNode& head) { return head.next_ == &head; }
@@ -109,12 +111,13 @@ class TimerWheel {
 
   Instant start_;
   std::uint64_t tick_ns_;
-  std::uint64_t elapsed_ = 0;  ///< The tick that the wheel stands at: all before and itself have been collected.
+  std::uint64_t elapsed_ =
+      0;  ///< The tick that the wheel stands at: all before and itself have been collected.
   std::size_t size_ = 0;
   std::array<std::uint64_t, kLevels> occupied_{};  ///< A bit per slot that has nodes.
   std::array<TimerNode, kLevels * kSlots> slots_;  ///< List heads.
-  TimerNode due_;                                  ///< Scheduled for a time that had come: for the next advance().
-  TimerNode firing_;                               ///< What the advance() under way has still to call.
+  TimerNode due_;     ///< Scheduled for a time that had come: for the next advance().
+  TimerNode firing_;  ///< What the advance() under way has still to call.
 };
 
 inline void TimerNode::cancel() {

@@ -28,8 +28,8 @@ std::vector<int> fired_until(TimerWheel& wheel, Instant now) {
 }
 
 TEST(TimerWheel, NeverFiresEarlyAndAtMostATickLate) {
-  const Duration delays[] = {1ns,    999'999ns, 1ms,     1'000'001ns, 63ms,   64ms,      65ms,        4095ms,
-                             4096ms, 4097ms,    262143s, 262144ms,    7200s,  240h,      24h * 365,   24h * 36500};
+  const Duration delays[] = {1ns,    999'999ns, 1ms,     1'000'001ns, 63ms,  64ms, 65ms,      4095ms,
+                             4096ms, 4097ms,    262143s, 262144ms,    7200s, 240h, 24h * 365, 24h * 36500};
   for (const Duration delay : delays) {
     SCOPED_TRACE(delay.count());
     TimerWheel wheel{kStart};
@@ -105,7 +105,7 @@ TEST(TimerWheel, TheCallMayChangeOtherTimersOfTheSameAdvance) {
       wheel.cancel(second);
       gone.reset();                          // a destroyed node is cancelled
       wheel.schedule(third, kStart + 20ms);  // moved out of this advance
-      wheel.schedule(first, kStart);         // itself, for the past: in the next advance, or this would not end
+      wheel.schedule(first, kStart);  // itself, for the past: in the next advance, or this would not end
       EXPECT_LE(wheel.next_deadline(), kStart + 10ms) << "the fourth is still to fire";
     }
   };
@@ -144,7 +144,9 @@ class Model {
  public:
   void schedule(int id, Instant at) {
     const std::int64_t tick = tick_after(at);
-    if (const auto old = timers_.find(id); old != timers_.end() && old->second.tick == tick && tick > now_tick_) return;
+    if (const auto old = timers_.find(id);
+        old != timers_.end() && old->second.tick == tick && tick > now_tick_)
+      return;
     timers_[id] = {tick <= now_tick_ ? -1 : tick, tick, ++sequence_};
   }
   void cancel(int id) { timers_.erase(id); }
@@ -206,7 +208,8 @@ TEST(TimerWheel, BehavesAsTheModelUnderRandomCalls) {
         model.cancel(timer.id);
       } else {
         const bool to_deadline = what < 9 && !wheel.next_deadline().is_never();
-        now = to_deadline ? std::max(now, wheel.next_deadline()) : now + std::max(Duration{0}, random_delay(random));
+        now = to_deadline ? std::max(now, wheel.next_deadline())
+                          : now + std::max(Duration{0}, random_delay(random));
         ASSERT_EQ(fired_until(wheel, now), model.advance(now)) << "step " << step;
       }
       ASSERT_EQ(wheel.size(), model.size());

@@ -28,7 +28,8 @@ std::optional<std::uint32_t> parse_number(std::string_view text, std::uint32_t b
   return static_cast<std::uint32_t>(value);
 }
 
-/// Cuts `text` before the next `separator` and returns what stood before it; the rest, or nothing, stays in `text`.
+/// Cuts `text` before the next `separator` and returns what stood before it; the rest, or nothing, stays in
+/// `text`.
 std::optional<std::string_view> next_part(std::optional<std::string_view>& text, char separator) {
   if (!text) return std::nullopt;
   const std::string_view all = *text;
@@ -43,7 +44,8 @@ std::optional<std::string_view> next_part(std::optional<std::string_view>& text,
 
 /// A number as in C: 0x… hexadecimal, 0… octal, else decimal.
 std::optional<std::uint32_t> parse_c_number(std::string_view text, std::uint32_t max) {
-  if (text.size() > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) return parse_number(text.substr(2), 16, max);
+  if (text.size() > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+    return parse_number(text.substr(2), 16, max);
   if (text.size() > 1 && text[0] == '0') return parse_number(text.substr(1), 8, max);
   return parse_number(text, 10, max);
 }
@@ -61,8 +63,10 @@ std::uint32_t group_of(const Ipv6Address& a, std::size_t i) {
   return std::uint32_t{a.bytes[2 * i]} << 8 | a.bytes[2 * i + 1];
 }
 
-/// Appends the groups of `text` (no "::" in it) to the `count` that `groups` has; a dotted quad may end it if `quad`.
-bool parse_groups(std::string_view text, bool quad, std::array<std::uint16_t, 8>& groups, std::size_t& count) {
+/// Appends the groups of `text` (no "::" in it) to the `count` that `groups` has; a dotted quad may end it if
+/// `quad`.
+bool parse_groups(std::string_view text, bool quad, std::array<std::uint16_t, 8>& groups,
+                  std::size_t& count) {
   if (text.empty()) return true;
   std::optional<std::string_view> rest = text;
   while (const auto part = next_part(rest, ':')) {

@@ -1,5 +1,6 @@
-// Addresses as plain values: MAC, IPv4, IPv6, either family, port, endpoint, prefix; and the numbers that name protocols.
-// RFC 791 and 1122 (IPv4 classes and special addresses), RFC 4291 (IPv6), RFC 5952 (IPv6 text), IEEE 802 (MAC).
+// Addresses as plain values: MAC, IPv4, IPv6, either family, port, endpoint, prefix; and the numbers that
+// name protocols. RFC 791 and 1122 (IPv4 classes and special addresses), RFC 4291 (IPv6), RFC 5952 (IPv6
+// text), IEEE 802 (MAC).
 #pragma once
 
 #include <array>
@@ -16,7 +17,8 @@
 
 namespace iopkt::wire {
 
-/// What follows an Ethernet header. Values below 0x0600 are IEEE 802.3 lengths. Other values than the named occur.
+/// What follows an Ethernet header. Values below 0x0600 are IEEE 802.3 lengths. Other values than the named
+/// occur.
 enum class EtherType : std::uint16_t {
   ipv4 = 0x0800,
   arp = 0x0806,
@@ -91,9 +93,9 @@ struct Ipv4Address {
   static constexpr Ipv4Address broadcast() { return Ipv4Address{0xffffffffu}; }
 
   constexpr bool is_unspecified() const { return value == 0; }
-  constexpr bool is_loopback() const { return value >> 24 == 127; }            ///< 127/8
-  constexpr bool is_multicast() const { return value >> 28 == 0xe; }           ///< 224/4
-  constexpr bool is_link_local() const { return value >> 16 == 0xa9fe; }       ///< 169.254/16
+  constexpr bool is_loopback() const { return value >> 24 == 127; }       ///< 127/8
+  constexpr bool is_multicast() const { return value >> 28 == 0xe; }      ///< 224/4
+  constexpr bool is_link_local() const { return value >> 16 == 0xa9fe; }  ///< 169.254/16
   constexpr bool is_limited_broadcast() const { return value == 0xffffffffu; }
   constexpr bool is_reserved() const { return value >> 28 == 0xf && !is_limited_broadcast(); }  ///< class E
   /// 224.0.0/24: never forwarded.
@@ -107,8 +109,8 @@ struct Ipv4Address {
 
   /// Four decimal numbers 0..255 without leading zeros, as inet_pton(3).
   static std::optional<Ipv4Address> parse_strict(std::string_view text);
-  /// inet_aton(3): one to four numbers in C notation (0x: hexadecimal, 0: octal), the last fills the bytes that are left.
-  /// "10.184" is 10.0.0.184. Nothing may follow.
+  /// inet_aton(3): one to four numbers in C notation (0x: hexadecimal, 0: octal), the last fills the bytes
+  /// that are left. "10.184" is 10.0.0.184. Nothing may follow.
   static std::optional<Ipv4Address> parse_bsd(std::string_view text);
   std::string to_string() const;
 
@@ -144,7 +146,8 @@ struct Ipv6Address {
 
 enum class IpFamily : std::uint32_t { v4 = 4, v6 = 6 };
 
-/// An address of either family. Without padding, so that equal values are equal bytes. IPv4 sorts before IPv6.
+/// An address of either family. Without padding, so that equal values are equal bytes. IPv4 sorts before
+/// IPv6.
 class IpAddress {
  public:
   /// 0.0.0.0
@@ -168,7 +171,8 @@ class IpAddress {
   constexpr Ipv6Address v6() const {
     IOPKT_ASSERT(is_v6());
     Ipv6Address a;
-    for (std::size_t i = 0; i < 16; ++i) a.bytes[i] = static_cast<std::uint8_t>(words_[i / 4] >> (24 - i % 4 * 8));
+    for (std::size_t i = 0; i < 16; ++i)
+      a.bytes[i] = static_cast<std::uint8_t>(words_[i / 4] >> (24 - i % 4 * 8));
     return a;
   }
   /// 32 or 128.

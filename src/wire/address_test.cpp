@@ -11,14 +11,16 @@ namespace {
 
 TEST(MacAddress, ParsesWhatPeopleAndQnxWrite) {
   const MacAddress mac{{0x00, 0x1a, 0xb2, 0x03, 0xff, 0x05}};
-  for (const char* text : {"001ab203ff05", "001AB203FF05", "00:1a:b2:03:ff:05", "0:1a:b2:3:ff:5", "00-1A-B2-03-FF-05"}) {
+  for (const char* text :
+       {"001ab203ff05", "001AB203FF05", "00:1a:b2:03:ff:05", "0:1a:b2:3:ff:5", "00-1A-B2-03-FF-05"}) {
     SCOPED_TRACE(text);
     ASSERT_TRUE(MacAddress::parse(text));
     EXPECT_EQ(*MacAddress::parse(text), mac);
   }
-  for (const char* text : {"", "0", "001ab203ff0", "001ab203ff055", "00:1a:b2:03:ff", "00:1a:b2:03:ff:05:06", "00:1a-b2:03:ff:05",
-                           "00:1a:b2:03:ff:", ":1a:b2:03:ff:05", "001:a:b2:03:ff:05", "00:1g:b2:03:ff:05", "001ab203ff0g",
-                           " 001ab203ff05", "00 1a b2 03 ff 05", "+01ab203ff05", "0x1ab203ff05"}) {
+  for (const char* text :
+       {"", "0", "001ab203ff0", "001ab203ff055", "00:1a:b2:03:ff", "00:1a:b2:03:ff:05:06",
+        "00:1a-b2:03:ff:05", "00:1a:b2:03:ff:", ":1a:b2:03:ff:05", "001:a:b2:03:ff:05", "00:1g:b2:03:ff:05",
+        "001ab203ff0g", " 001ab203ff05", "00 1a b2 03 ff 05", "+01ab203ff05", "0x1ab203ff05"}) {
     EXPECT_FALSE(MacAddress::parse(text)) << text;
   }
   EXPECT_EQ(mac.to_string(), "00:1a:b2:03:ff:05");
@@ -40,15 +42,20 @@ TEST(Ipv4Address, StrictTakesDottedQuadsOnly) {
   const struct {
     const char* text;
     std::uint32_t value;
-  } good[] = {{"0.0.0.0", 0}, {"10.0.0.1", 0x0a000001}, {"255.255.255.255", 0xffffffff}, {"192.168.1.20", 0xc0a80114}};
+  } good[] = {{"0.0.0.0", 0},
+              {"10.0.0.1", 0x0a000001},
+              {"255.255.255.255", 0xffffffff},
+              {"192.168.1.20", 0xc0a80114}};
   for (const auto& row : good) {
     ASSERT_TRUE(Ipv4Address::parse_strict(row.text)) << row.text;
     EXPECT_EQ(Ipv4Address::parse_strict(row.text)->value, row.value);
     EXPECT_EQ(Ipv4Address{row.value}.to_string(), row.text);
   }
-  for (const char* text : {"", ".", "1", "1.2", "1.2.3", "1.2.3.", "1.2.3.4.", "1.2.3.4.5", "1..3.4", ".1.2.3.4", "256.0.0.1", "1.2.3.256",
-                           "01.2.3.4", "1.2.3.04", "1.2.3.0x4", "1.2.3.4 ", " 1.2.3.4", "1.2.3.-4", "1.2.3.+4", "a.b.c.d",
-                           "1.2.3.4444444444", "00.0.0.0"}) {
+  for (const char* text :
+       {"",          ".",        "1",        "1.2",       "1.2.3",     "1.2.3.",   "1.2.3.4.",
+        "1.2.3.4.5", "1..3.4",   ".1.2.3.4", "256.0.0.1", "1.2.3.256", "01.2.3.4", "1.2.3.04",
+        "1.2.3.0x4", "1.2.3.4 ", " 1.2.3.4", "1.2.3.-4",  "1.2.3.+4",  "a.b.c.d",  "1.2.3.4444444444",
+        "00.0.0.0"}) {
     EXPECT_FALSE(Ipv4Address::parse_strict(text)) << text;
   }
 }
@@ -57,17 +64,26 @@ TEST(Ipv4Address, BsdFormsFillUpFromTheLastPart) {
   const struct {
     const char* text;
     std::uint32_t value;
-  } good[] = {{"10.184", 0x0a0000b8},      {"127.1", 0x7f000001},         {"10.1.2", 0x0a010002},
-              {"10.1.65535", 0x0a01ffff},  {"1", 1},                      {"4294967295", 0xffffffff},
-              {"0x7f000001", 0x7f000001},  {"0x7f.1", 0x7f000001},        {"0177.0.0.01", 0x7f000001},
-              {"1.2.3.4", 0x01020304},     {"10.16777215", 0x0affffff},   {"0", 0},
+  } good[] = {{"10.184", 0x0a0000b8},
+              {"127.1", 0x7f000001},
+              {"10.1.2", 0x0a010002},
+              {"10.1.65535", 0x0a01ffff},
+              {"1", 1},
+              {"4294967295", 0xffffffff},
+              {"0x7f000001", 0x7f000001},
+              {"0x7f.1", 0x7f000001},
+              {"0177.0.0.01", 0x7f000001},
+              {"1.2.3.4", 0x01020304},
+              {"10.16777215", 0x0affffff},
+              {"0", 0},
               {"0XaA.0Xbb.0xCC.0", 0xaabbcc00}};
   for (const auto& row : good) {
     ASSERT_TRUE(Ipv4Address::parse_bsd(row.text)) << row.text;
     EXPECT_EQ(Ipv4Address::parse_bsd(row.text)->value, row.value) << row.text;
   }
-  for (const char* text : {"", ".", "10.", "256.1", "10.16777216", "10.1.65536", "1.2.3.256", "4294967296", "08", "0x", "0xg", "1.2.3.4.5",
-                           "1..2", "-1", " 1", "1 ", "99999999999999999999", "1.2.3.4.", "0x1ffffffff"}) {
+  for (const char* text :
+       {"", ".", "10.", "256.1", "10.16777216", "10.1.65536", "1.2.3.256", "4294967296", "08", "0x", "0xg",
+        "1.2.3.4.5", "1..2", "-1", " 1", "1 ", "99999999999999999999", "1.2.3.4.", "0x1ffffffff"}) {
     EXPECT_FALSE(Ipv4Address::parse_bsd(text)) << text;
   }
 }
@@ -78,12 +94,18 @@ TEST(Ipv4Address, KnowsItsKind) {
     bool unspecified, loopback, multicast, link_local, limited_broadcast;
     int class_length;
   } rows[] = {
-      {"0.0.0.0", true, false, false, false, false, 8},        {"127.255.255.255", false, true, false, false, false, 8},
-      {"128.0.0.1", false, false, false, false, false, 16},    {"169.254.0.0", false, false, false, true, false, 16},
-      {"169.255.0.0", false, false, false, false, false, 16},  {"191.255.0.1", false, false, false, false, false, 16},
-      {"192.0.0.1", false, false, false, false, false, 24},    {"223.255.255.255", false, false, false, false, false, 24},
-      {"224.0.0.0", false, false, true, false, false, 24},     {"239.255.255.255", false, false, true, false, false, 24},
-      {"240.0.0.0", false, false, false, false, false, 24},    {"255.255.255.255", false, false, false, false, true, 24},
+      {"0.0.0.0", true, false, false, false, false, 8},
+      {"127.255.255.255", false, true, false, false, false, 8},
+      {"128.0.0.1", false, false, false, false, false, 16},
+      {"169.254.0.0", false, false, false, true, false, 16},
+      {"169.255.0.0", false, false, false, false, false, 16},
+      {"191.255.0.1", false, false, false, false, false, 16},
+      {"192.0.0.1", false, false, false, false, false, 24},
+      {"223.255.255.255", false, false, false, false, false, 24},
+      {"224.0.0.0", false, false, true, false, false, 24},
+      {"239.255.255.255", false, false, true, false, false, 24},
+      {"240.0.0.0", false, false, false, false, false, 24},
+      {"255.255.255.255", false, false, false, false, true, 24},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.text);
@@ -132,9 +154,28 @@ TEST(Ipv6Address, ReadsEveryFormAndWritesTheCanonicalOne) {
     EXPECT_EQ(a->to_string(), row.out);
     EXPECT_EQ(Ipv6Address::parse(row.out), a);
   }
-  for (const char* text : {"", ":", ":::", "1", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::", "::1:", ":1::", "g::", "::1.2.3",
-                           "1.2.3.4", "::1.2.3.4:5", "1:2:3:4:5:6:7:1.2.3.4", "1:2:3:4:5:6:7:8::", "::%1", "::1/64", " ::", "1.2.3.4::",
-                           "::01.2.3.4", "1:2:3:4::5:6:7:8"}) {
+  for (const char* text : {"",
+                           ":",
+                           ":::",
+                           "1",
+                           "1:2:3:4:5:6:7",
+                           "1:2:3:4:5:6:7:8:9",
+                           "1::2::3",
+                           "12345::",
+                           "::1:",
+                           ":1::",
+                           "g::",
+                           "::1.2.3",
+                           "1.2.3.4",
+                           "::1.2.3.4:5",
+                           "1:2:3:4:5:6:7:1.2.3.4",
+                           "1:2:3:4:5:6:7:8::",
+                           "::%1",
+                           "::1/64",
+                           " ::",
+                           "1.2.3.4::",
+                           "::01.2.3.4",
+                           "1:2:3:4::5:6:7:8"}) {
     EXPECT_FALSE(Ipv6Address::parse(text)) << text;
   }
 }
@@ -208,7 +249,8 @@ TEST(Ipv4Prefix, IsReadAndWritten) {
   EXPECT_EQ(prefix->broadcast(), (Ipv4Address{10, 1, 2, 255}));
   EXPECT_EQ(prefix->to_string(), "10.1.2.3/24");
   EXPECT_EQ(Ipv4Prefix::parse("10.1.2.3")->length, 32);
-  for (const char* text : {"", "/", "10.1.2.3/", "10.1.2.3/33", "10.1.2.3/-1", "10.1.2.3/2a", "10.1.2/24", "10.1.2.3/24/", "/24"})
+  for (const char* text : {"", "/", "10.1.2.3/", "10.1.2.3/33", "10.1.2.3/-1", "10.1.2.3/2a", "10.1.2/24",
+                           "10.1.2.3/24/", "/24"})
     EXPECT_FALSE(Ipv4Prefix::parse(text)) << text;
 }
 

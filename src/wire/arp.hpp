@@ -34,10 +34,12 @@ class ArpView {
   static constexpr std::size_t kLen = 28;
 
   /// Takes an Ethernet payload; what follows the packet is padding.
-  /// Errors: truncated (below 28 bytes); bad_hardware (not Ethernet with 6 bytes); bad_protocol (not IPv4 with 4).
+  /// Errors: truncated (below 28 bytes); bad_hardware (not Ethernet with 6 bytes); bad_protocol (not IPv4
+  /// with 4).
   static Expected<ArpView, ParseError> parse(Bytes bytes) {
     if (bytes.size() < kLen) return unexpected(ParseError::truncated);
-    if (load_be16(bytes, 0) != kHardwareEthernet || load_u8(bytes, 4) != 6) return unexpected(ParseError::bad_hardware);
+    if (load_be16(bytes, 0) != kHardwareEthernet || load_u8(bytes, 4) != 6)
+      return unexpected(ParseError::bad_hardware);
     if (load_be16(bytes, 2) != static_cast<std::uint16_t>(EtherType::ipv4) || load_u8(bytes, 5) != 4)
       return unexpected(ParseError::bad_protocol);
     return ArpView{bytes.first(kLen)};

@@ -3,8 +3,9 @@
 namespace iopkt::wire {
 namespace {
 
-// RFC 1071 section 2: the sum may be taken in the machine's own byte order and in wider words, and be swapped at the end.
-// Here 32-bit halves are added into 64-bit lanes, which no message can make overflow: no carry ever has to be kept.
+// RFC 1071 section 2: the sum may be taken in the machine's own byte order and in wider words, and be swapped
+// at the end. Here 32-bit halves are added into 64-bit lanes, which no message can make overflow: no carry
+// ever has to be kept.
 
 constexpr std::uint64_t kLow = 0xffffffffu;
 
@@ -14,9 +15,11 @@ using Vector32 = std::uint64_t __attribute__((vector_size(32)));
 /// Below this, starting the vectors costs more than they save.
 constexpr std::size_t kVectorsFrom = 96;
 
-/// Adds (and with `kCopy` copies) whole blocks of two vectors from the front; moves `from`, `to` and `size` behind them.
+/// Adds (and with `kCopy` copies) whole blocks of two vectors from the front; moves `from`, `to` and `size`
+/// behind them.
 template <class Vector, bool kCopy>
-[[gnu::always_inline]] inline std::uint64_t add_blocks(const std::byte*& from, std::byte*& to, std::size_t& size) {
+[[gnu::always_inline]] inline std::uint64_t add_blocks(const std::byte*& from, std::byte*& to,
+                                                       std::size_t& size) {
   Vector low0{}, low1{}, high0{}, high1{};
   for (; size >= 2 * sizeof(Vector); size -= 2 * sizeof(Vector), from += 2 * sizeof(Vector)) {
     Vector v0, v1;
@@ -40,7 +43,8 @@ template <class Vector, bool kCopy>
 
 #ifdef __x86_64__
 template <bool kCopy>
-[[gnu::target("avx2")]] std::uint64_t add_blocks_avx2(const std::byte*& from, std::byte*& to, std::size_t& size) {
+[[gnu::target("avx2")]] std::uint64_t add_blocks_avx2(const std::byte*& from, std::byte*& to,
+                                                      std::size_t& size) {
   return add_blocks<Vector32, kCopy>(from, to, size);
 }
 #endif
@@ -97,7 +101,8 @@ std::uint32_t copy_and_sum(MutableBytes to, Bytes from, std::uint32_t initial) {
   return fold(fold(initial) + accumulate<true>(from.data(), to.data(), from.size()));
 }
 
-std::uint32_t pseudo_header_sum(const IpAddress& src, const IpAddress& dst, IpProtocol protocol, std::uint32_t length) {
+std::uint32_t pseudo_header_sum(const IpAddress& src, const IpAddress& dst, IpProtocol protocol,
+                                std::uint32_t length) {
   IOPKT_ASSERT(src.family() == dst.family());
   std::uint64_t acc = std::uint64_t{static_cast<std::uint8_t>(protocol)} + (length >> 16) + (length & 0xffff);
   for (const std::uint32_t word : src.words()) acc += (word >> 16) + (word & 0xffff);

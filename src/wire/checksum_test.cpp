@@ -25,7 +25,8 @@ TEST(Checksum, TheExampleOfRfc1071Section3) {
 }
 
 TEST(Checksum, TheExampleOfRfc1624Section4) {
-  EXPECT_EQ(updated_checksum16(0xdd2f, 0x5555, 0x3285), 0x0000) << "equation 2 of RFC 1141 would answer 0xffff";
+  EXPECT_EQ(updated_checksum16(0xdd2f, 0x5555, 0x3285), 0x0000)
+      << "equation 2 of RFC 1141 would answer 0xffff";
 }
 
 TEST(Checksum, EqualsThePlainSumAtEveryLengthAndAlignment) {
@@ -84,7 +85,9 @@ TEST(Checksum, AnUpdateEqualsComputingAgain) {
   Random random{4};
   for (int round = 0; round < 10'000; ++round) {
     auto message = test::random_bytes(random, 20);
-    if (round % 10 == 0) std::fill(message.begin(), message.end(), std::byte{static_cast<std::uint8_t>(round % 20 == 0 ? 0 : 0xff)});
+    if (round % 10 == 0)
+      std::fill(message.begin(), message.end(),
+                std::byte{static_cast<std::uint8_t>(round % 20 == 0 ? 0 : 0xff)});
     message[19] = std::byte{1};  // never all zero: a real message is not
     const std::uint16_t before = finish(sum(message));
     const std::size_t at = random.below(4) * 4;
@@ -98,9 +101,13 @@ TEST(Checksum, AnUpdateEqualsComputingAgain) {
 TEST(Checksum, PseudoHeadersOfBothFamilies) {
   // Written out by hand as RFC 9293 section 3.1 and RFC 8200 section 8.1 draw them.
   const auto v4 = from_hex("c0a80001 c0a800c7 00 11 005f");
-  EXPECT_EQ(pseudo_header_sum(Ipv4Address{192, 168, 0, 1}, Ipv4Address{192, 168, 0, 199}, IpProtocol::udp, 0x5f), sum(v4));
-  const auto v6 = from_hex("20010db8000000000000000000000001 fe800000000000000000000000000002 00012345 000000 06");
-  EXPECT_EQ(pseudo_header_sum(*Ipv6Address::parse("2001:db8::1"), *Ipv6Address::parse("fe80::2"), IpProtocol::tcp, 0x12345),
+  EXPECT_EQ(
+      pseudo_header_sum(Ipv4Address{192, 168, 0, 1}, Ipv4Address{192, 168, 0, 199}, IpProtocol::udp, 0x5f),
+      sum(v4));
+  const auto v6 =
+      from_hex("20010db8000000000000000000000001 fe800000000000000000000000000002 00012345 000000 06");
+  EXPECT_EQ(pseudo_header_sum(*Ipv6Address::parse("2001:db8::1"), *Ipv6Address::parse("fe80::2"),
+                              IpProtocol::tcp, 0x12345),
             sum(v6));
 }
 

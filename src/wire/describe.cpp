@@ -100,9 +100,12 @@ void Line::payload_of_ethernet(EtherType type, Bytes payload, int depth) {
     return;
   }
   switch (type) {
-    case EtherType::arp: return arp(payload);
-    case EtherType::ipv4: return say("ipv4"), ipv4(payload, depth, true);
-    case EtherType::ipv6: return say("ipv6"), ipv6(payload, depth, true);
+    case EtherType::arp:
+      return arp(payload);
+    case EtherType::ipv4:
+      return say("ipv4"), ipv4(payload, depth, true);
+    case EtherType::ipv6:
+      return say("ipv6"), ipv6(payload, depth, true);
     case EtherType::vlan:
     case EtherType::qinq: {
       const auto view = VlanView::parse(payload);
@@ -112,7 +115,8 @@ void Line::payload_of_ethernet(EtherType type, Bytes payload, int depth) {
       if (view->tag().priority != 0) say_value("priority", view->tag().priority);
       return payload_of_ethernet(view->tag().type, view->payload(), depth + 1);
     }
-    default: break;
+    default:
+      break;
   }
   say("type " + hex(static_cast<std::uint32_t>(type), 4));
   say_value("len", payload.size());
@@ -126,11 +130,13 @@ void Line::arp(Bytes bytes) {
   switch (p.operation) {
     case ArpOperation::request:
       if (p.is_probe()) return say("probe " + p.target_ip.to_string());
-      if (p.is_announcement()) return say("announce " + p.sender_ip.to_string() + " is-at " + p.sender_mac.to_string());
+      if (p.is_announcement())
+        return say("announce " + p.sender_ip.to_string() + " is-at " + p.sender_mac.to_string());
       return say("who-has " + p.target_ip.to_string() + " tell " + p.sender_ip.to_string());
     case ArpOperation::reply:
       return say("reply " + p.sender_ip.to_string() + " is-at " + p.sender_mac.to_string());
-    default: return say_value("operation", static_cast<std::uint16_t>(p.operation));
+    default:
+      return say_value("operation", static_cast<std::uint16_t>(p.operation));
   }
 }
 
@@ -178,13 +184,27 @@ void Line::ipv4_options(Bytes options) {
       break;
     }
     switch ((*option)->type) {
-      case Ipv4OptionType::no_operation: list += "nop"; break;
-      case Ipv4OptionType::record_route: list += "record-route"; break;
-      case Ipv4OptionType::timestamp: list += "timestamp"; break;
-      case Ipv4OptionType::loose_source_route: list += "loose-source-route"; break;
-      case Ipv4OptionType::strict_source_route: list += "strict-source-route"; break;
-      case Ipv4OptionType::router_alert: list += "router-alert"; break;
-      default: list += std::to_string(static_cast<int>((*option)->type)); break;
+      case Ipv4OptionType::no_operation:
+        list += "nop";
+        break;
+      case Ipv4OptionType::record_route:
+        list += "record-route";
+        break;
+      case Ipv4OptionType::timestamp:
+        list += "timestamp";
+        break;
+      case Ipv4OptionType::loose_source_route:
+        list += "loose-source-route";
+        break;
+      case Ipv4OptionType::strict_source_route:
+        list += "strict-source-route";
+        break;
+      case Ipv4OptionType::router_alert:
+        list += "router-alert";
+        break;
+      default:
+        list += std::to_string(static_cast<int>((*option)->type));
+        break;
     }
   }
   say("options <" + list + ">");
@@ -255,7 +275,8 @@ std::optional<ParseError> Line::tcp(const Carrier& carrier, Bytes bytes) {
   constexpr struct {
     TcpFlag flag;
     char letter;
-  } kLetters[] = {{syn, 'S'}, {fin, 'F'}, {rst, 'R'}, {psh, 'P'}, {wire::ack, '.'}, {urg, 'U'}, {ece, 'E'}, {cwr, 'W'}};
+  } kLetters[] = {{syn, 'S'},       {fin, 'F'}, {rst, 'R'}, {psh, 'P'},
+                  {wire::ack, '.'}, {urg, 'U'}, {ece, 'E'}, {cwr, 'W'}};
   for (const auto& [flag, letter] : kLetters)
     if ((h.flags & flag) != 0) flags += letter;
   say(flags + "]");
@@ -277,7 +298,8 @@ void Line::tcp_options(const TcpOptions& o) {
   };
   if (o.mss) add("mss " + std::to_string(*o.mss));
   if (o.sack_permitted) add("sackok");
-  if (o.timestamps) add("ts " + std::to_string(o.timestamps->value) + " " + std::to_string(o.timestamps->echo));
+  if (o.timestamps)
+    add("ts " + std::to_string(o.timestamps->value) + " " + std::to_string(o.timestamps->echo));
   if (o.window_scale) add("ws " + std::to_string(*o.window_scale));
   for (std::size_t i = 0; i < o.sack_count; ++i)
     add("sack " + std::to_string(o.sack[i].left.value) + "-" + std::to_string(o.sack[i].right.value));
@@ -310,11 +332,22 @@ void Line::icmp(const Carrier& carrier, Bytes bytes, int depth) {
 }
 
 std::string unreachable_text(const IcmpHeader& h) {
-  constexpr std::string_view kCodes[] = {
-      "network",         "host",          "protocol",           "port",
-      "fragmentation-needed", "source-route-failed", "network-unknown", "host-unknown",
-      "host-isolated",   "network-prohibited", "host-prohibited", "network-for-tos",
-      "host-for-tos",    "administratively-prohibited", "host-precedence-violation", "precedence-cutoff"};
+  constexpr std::string_view kCodes[] = {"network",
+                                         "host",
+                                         "protocol",
+                                         "port",
+                                         "fragmentation-needed",
+                                         "source-route-failed",
+                                         "network-unknown",
+                                         "host-unknown",
+                                         "host-isolated",
+                                         "network-prohibited",
+                                         "host-prohibited",
+                                         "network-for-tos",
+                                         "host-for-tos",
+                                         "administratively-prohibited",
+                                         "host-precedence-violation",
+                                         "precedence-cutoff"};
   std::string text = "unreachable ";
   text += h.code < std::size(kCodes) ? std::string{kCodes[h.code]} : "code " + std::to_string(h.code);
   if (h.code == static_cast<std::uint8_t>(IcmpUnreachable::fragmentation_needed))
@@ -325,19 +358,38 @@ std::string unreachable_text(const IcmpHeader& h) {
 void Line::icmp_kind(const IcmpView& view) {
   const IcmpHeader h = view.header();
   switch (h.type) {
-    case IcmpType::destination_unreachable: return say(unreachable_text(h));
-    case IcmpType::source_quench: return say("source-quench");
-    case IcmpType::redirect: return say("redirect to " + h.gateway().to_string());
-    case IcmpType::time_exceeded: return say(h.code == 0 ? "time-exceeded" : "time-exceeded reassembly");
-    case IcmpType::parameter_problem: return say("parameter-problem at " + std::to_string(h.pointer()));
-    case IcmpType::router_advertisement: return say("router-advertisement");
-    case IcmpType::router_solicitation: return say("router-solicitation");
-    case IcmpType::echo_request: say("echo-request"); break;
-    case IcmpType::echo_reply: say("echo-reply"); break;
-    case IcmpType::timestamp: say("timestamp"); break;
-    case IcmpType::timestamp_reply: say("timestamp-reply"); break;
-    case IcmpType::address_mask_request: say("address-mask-request"); break;
-    case IcmpType::address_mask_reply: say("address-mask-reply"); break;
+    case IcmpType::destination_unreachable:
+      return say(unreachable_text(h));
+    case IcmpType::source_quench:
+      return say("source-quench");
+    case IcmpType::redirect:
+      return say("redirect to " + h.gateway().to_string());
+    case IcmpType::time_exceeded:
+      return say(h.code == 0 ? "time-exceeded" : "time-exceeded reassembly");
+    case IcmpType::parameter_problem:
+      return say("parameter-problem at " + std::to_string(h.pointer()));
+    case IcmpType::router_advertisement:
+      return say("router-advertisement");
+    case IcmpType::router_solicitation:
+      return say("router-solicitation");
+    case IcmpType::echo_request:
+      say("echo-request");
+      break;
+    case IcmpType::echo_reply:
+      say("echo-reply");
+      break;
+    case IcmpType::timestamp:
+      say("timestamp");
+      break;
+    case IcmpType::timestamp_reply:
+      say("timestamp-reply");
+      break;
+    case IcmpType::address_mask_request:
+      say("address-mask-request");
+      break;
+    case IcmpType::address_mask_reply:
+      say("address-mask-reply");
+      break;
     default:
       say_value("type", static_cast<std::uint8_t>(h.type));
       return say_value("code", h.code);
@@ -350,29 +402,52 @@ void Line::icmp_kind(const IcmpView& view) {
 
 std::string_view name(IpProtocol protocol) {
   switch (protocol) {
-    case IpProtocol::hop_by_hop: return "hop-by-hop";
-    case IpProtocol::icmp: return "icmp";
-    case IpProtocol::igmp: return "igmp";
-    case IpProtocol::ipv4: return "ipv4";
-    case IpProtocol::tcp: return "tcp";
-    case IpProtocol::udp: return "udp";
-    case IpProtocol::ipv6: return "ipv6";
-    case IpProtocol::routing: return "routing";
-    case IpProtocol::fragment: return "fragment";
-    case IpProtocol::rsvp: return "rsvp";
-    case IpProtocol::gre: return "gre";
-    case IpProtocol::esp: return "esp";
-    case IpProtocol::ah: return "ah";
-    case IpProtocol::icmpv6: return "icmpv6";
-    case IpProtocol::no_next_header: return "no-next-header";
-    case IpProtocol::destination_options: return "destination-options";
-    case IpProtocol::ospf: return "ospf";
-    case IpProtocol::etherip: return "etherip";
-    case IpProtocol::pim: return "pim";
-    case IpProtocol::carp: return "carp";
-    case IpProtocol::sctp: return "sctp";
-    case IpProtocol::udplite: return "udplite";
-    case IpProtocol::pfsync: return "pfsync";
+    case IpProtocol::hop_by_hop:
+      return "hop-by-hop";
+    case IpProtocol::icmp:
+      return "icmp";
+    case IpProtocol::igmp:
+      return "igmp";
+    case IpProtocol::ipv4:
+      return "ipv4";
+    case IpProtocol::tcp:
+      return "tcp";
+    case IpProtocol::udp:
+      return "udp";
+    case IpProtocol::ipv6:
+      return "ipv6";
+    case IpProtocol::routing:
+      return "routing";
+    case IpProtocol::fragment:
+      return "fragment";
+    case IpProtocol::rsvp:
+      return "rsvp";
+    case IpProtocol::gre:
+      return "gre";
+    case IpProtocol::esp:
+      return "esp";
+    case IpProtocol::ah:
+      return "ah";
+    case IpProtocol::icmpv6:
+      return "icmpv6";
+    case IpProtocol::no_next_header:
+      return "no-next-header";
+    case IpProtocol::destination_options:
+      return "destination-options";
+    case IpProtocol::ospf:
+      return "ospf";
+    case IpProtocol::etherip:
+      return "etherip";
+    case IpProtocol::pim:
+      return "pim";
+    case IpProtocol::carp:
+      return "carp";
+    case IpProtocol::sctp:
+      return "sctp";
+    case IpProtocol::udplite:
+      return "udplite";
+    case IpProtocol::pfsync:
+      return "pfsync";
   }
   return {};
 }

@@ -12,7 +12,8 @@ namespace {
 using test::from_hex;
 
 constexpr const char* kSyn =
-    "45 00 00 30 0f 41 40 00 80 06 91 eb 91 fe a0 ed 41 d0 e4 df 0d 2c 00 50 38 af fe 13 00 00 00 00 70 02 22 38 c3 0c "
+    "45 00 00 30 0f 41 40 00 80 06 91 eb 91 fe a0 ed 41 d0 e4 df 0d 2c 00 50 38 af fe 13 00 00 00 00 70 02 "
+    "22 38 c3 0c "
     "00 00 02 04 05 b4 01 01 04 02";
 
 TEST(Describe, SaysOneLineOfEachKind) {
@@ -29,9 +30,11 @@ TEST(Describe, SaysOneLineOfEachKind) {
        "02:00:00:00:00:01 > 02:00:00:00:00:02 arp probe 10.0.0.2"},
       {ethernet + "0806 0001 0800", "02:00:00:00:00:01 > 02:00:00:00:00:02 arp truncated len=4"},
       {ethernet + "0800 " + kSyn,
-       "02:00:00:00:00:01 > 02:00:00:00:00:02 ipv4 145.254.160.237:3372 > 65.208.228.223:80 tcp [S] seq=951057939 "
+       "02:00:00:00:00:01 > 02:00:00:00:00:02 ipv4 145.254.160.237:3372 > 65.208.228.223:80 tcp [S] "
+       "seq=951057939 "
        "win=8760 len=0 <mss 1460,sackok> ttl=128 df"},
-      {ethernet + "8100 a005 88cc 0102", "02:00:00:00:00:01 > 02:00:00:00:00:02 vlan 5 priority=5 type 0x88cc len=2"},
+      {ethernet + "8100 a005 88cc 0102",
+       "02:00:00:00:00:01 > 02:00:00:00:00:02 vlan 5 priority=5 type 0x88cc len=2"},
       {ethernet + "0026 4242", "02:00:00:00:00:01 > 02:00:00:00:00:02 llc len=38"},
       {"0200", "ethernet truncated len=2"},
   };
@@ -72,7 +75,8 @@ TEST(Describe, SaysWhatLiesInsideIp) {
             "10.0.0.1:7 > 10.0.0.2:9 udp udp-len=256 len=8 fragment id=5 offset=0+ ttl=64");
   fragment.mf = false;
   fragment.fragment_offset = 1480;
-  EXPECT_EQ(describe_ip(packet_of(fragment, datagram)), "10.0.0.1 > 10.0.0.2 udp len=12 fragment id=5 offset=1480 ttl=64");
+  EXPECT_EQ(describe_ip(packet_of(fragment, datagram)),
+            "10.0.0.1 > 10.0.0.2 udp len=12 fragment id=5 offset=1480 ttl=64");
 
   EXPECT_EQ(describe_ip(packet_of(udp, from_hex("0007 0009 0004 0000"))),
             "10.0.0.1:7 > 10.0.0.2:9 udp udp-len=4 bad_length len=8 ttl=64");
@@ -92,14 +96,16 @@ TEST(Describe, SaysWhatLiesInsideIp) {
 
   Ipv4Header with_options{.protocol = static_cast<IpProtocol>(200), .options = {}};
   with_options.options.len = 8;
-  with_options.options.bytes = {std::byte{148}, std::byte{4}, std::byte{0}, std::byte{0}, std::byte{1}, std::byte{7}, std::byte{99}};
+  with_options.options.bytes = {std::byte{148}, std::byte{4}, std::byte{0}, std::byte{0},
+                                std::byte{1},   std::byte{7}, std::byte{99}};
   EXPECT_EQ(describe_ip(packet_of(with_options, {})),
             "10.0.0.1 > 10.0.0.2 protocol 200 len=0 ttl=64 options <router-alert,nop,bad_length>");
 }
 
 TEST(Describe, SaysIpv6) {
   const auto packet = from_hex(
-      "60000000 000c 11 40 20010db8000000000000000000000001 fe800000000000000000000000000002 0007 0009 000c 0000 01020304");
+      "60000000 000c 11 40 20010db8000000000000000000000001 fe800000000000000000000000000002 0007 0009 000c "
+      "0000 01020304");
   EXPECT_EQ(describe_ip(packet), "[2001:db8::1]:7 > [fe80::2]:9 udp len=4 hops=64");
   EXPECT_EQ(describe_ip(Bytes{packet}.first(39)), "ip-header truncated len=39");
 }
@@ -123,7 +129,8 @@ TEST(Describe, IsOneLineOfPrintableTextForAnyBytes) {
 }
 
 TEST(Describe, TunnelsInTunnelsEnd) {
-  std::vector<std::byte> packet = packet_of({.protocol = IpProtocol::udp, .options = {}}, from_hex("0007 0009 0008 0000"));
+  std::vector<std::byte> packet =
+      packet_of({.protocol = IpProtocol::udp, .options = {}}, from_hex("0007 0009 0008 0000"));
   for (int i = 0; i < 100; ++i) packet = packet_of({.protocol = IpProtocol::ipv4, .options = {}}, packet);
   EXPECT_LT(describe_ip(packet).size(), 400u);
 }

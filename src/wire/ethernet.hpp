@@ -51,10 +51,10 @@ inline std::size_t encode(const EthernetHeader& h, MutableBytes out) {
 
 /// An IEEE 802.1Q tag: what stands between a type field that says vlan or qinq and the payload.
 struct VlanTag {
-  std::uint8_t priority{};   ///< PCP, 0..7
-  bool drop_eligible{};      ///< DEI
-  std::uint16_t vlan_id{};   ///< 0..4095; 0: priority only, 4095: reserved
-  EtherType type{};          ///< Of the payload
+  std::uint8_t priority{};  ///< PCP, 0..7
+  bool drop_eligible{};     ///< DEI
+  std::uint16_t vlan_id{};  ///< 0..4095; 0: priority only, 4095: reserved
+  EtherType type{};         ///< Of the payload
   /// The first 16 bits.
   constexpr std::uint16_t tci() const {
     return static_cast<std::uint16_t>(priority << 13 | (drop_eligible ? 0x1000 : 0) | (vlan_id & 0xfff));
@@ -77,7 +77,9 @@ class VlanView {
     if (bytes.size() < kTagLen) return unexpected(ParseError::truncated);
     return VlanView{bytes};
   }
-  VlanTag tag() const { return VlanTag::of_tci(load_be16(bytes_, 0), static_cast<EtherType>(load_be16(bytes_, 2))); }
+  VlanTag tag() const {
+    return VlanTag::of_tci(load_be16(bytes_, 0), static_cast<EtherType>(load_be16(bytes_, 2)));
+  }
   Bytes payload() const { return bytes_.subspan(kTagLen); }
 
  private:

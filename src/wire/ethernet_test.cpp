@@ -105,7 +105,8 @@ TEST(Arp, ProbesAndAnnouncementsOfRfc5227) {
   const Ipv4Address a{10, 0, 0, 1};
   EXPECT_TRUE((ArpPacket{.operation = ArpOperation::request, .target_ip = a}.is_probe()));
   EXPECT_FALSE((ArpPacket{.operation = ArpOperation::reply, .target_ip = a}.is_probe()));
-  EXPECT_TRUE((ArpPacket{.operation = ArpOperation::request, .sender_ip = a, .target_ip = a}.is_announcement()));
+  EXPECT_TRUE(
+      (ArpPacket{.operation = ArpOperation::request, .sender_ip = a, .target_ip = a}.is_announcement()));
   EXPECT_FALSE((ArpPacket{.operation = ArpOperation::request}.is_announcement()));
 }
 

@@ -7,10 +7,12 @@ namespace iopkt::wire {
 bool IcmpView::checksum_ok() const { return finish(sum(bytes_)) == 0; }
 
 Expected<IcmpTimestamps, ParseError> IcmpView::timestamps() const {
-  if (type() != IcmpType::timestamp && type() != IcmpType::timestamp_reply) return unexpected(ParseError::bad_type);
+  if (type() != IcmpType::timestamp && type() != IcmpType::timestamp_reply)
+    return unexpected(ParseError::bad_type);
   const Bytes body = payload();
   if (body.size() < kTimestampsLen) return unexpected(ParseError::truncated);
-  return IcmpTimestamps{.originate = load_be32(body, 0), .receive = load_be32(body, 4), .transmit = load_be32(body, 8)};
+  return IcmpTimestamps{
+      .originate = load_be32(body, 0), .receive = load_be32(body, 4), .transmit = load_be32(body, 8)};
 }
 
 Expected<Ipv4Address, ParseError> IcmpView::address_mask() const {

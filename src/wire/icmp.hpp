@@ -1,5 +1,5 @@
-// Internet Control Message Protocol for IPv4: RFC 792, RFC 950 (address mask), RFC 1122 3.2.2 (codes), RFC 1191 (next-hop
-// MTU), RFC 1812 (codes 13..15), RFC 4884 (extended messages are read as plain ones).
+// Internet Control Message Protocol for IPv4: RFC 792, RFC 950 (address mask), RFC 1122 3.2.2 (codes), RFC
+// 1191 (next-hop MTU), RFC 1812 (codes 13..15), RFC 4884 (extended messages are read as plain ones).
 #pragma once
 
 #include <cstddef>
@@ -73,7 +73,8 @@ struct IcmpHeader {
   /// Answers to an IP packet, whose beginning is the payload. Nobody answers these (RFC 1122 section 3.2.2).
   constexpr bool is_error() const {
     return type == IcmpType::destination_unreachable || type == IcmpType::source_quench ||
-           type == IcmpType::redirect || type == IcmpType::time_exceeded || type == IcmpType::parameter_problem;
+           type == IcmpType::redirect || type == IcmpType::time_exceeded ||
+           type == IcmpType::parameter_problem;
   }
 
   static constexpr IcmpHeader echo(IcmpType type, std::uint16_t identifier, std::uint16_t sequence) {
@@ -81,7 +82,9 @@ struct IcmpHeader {
   }
   /// next_hop_mtu: only with fragmentation_needed.
   static constexpr IcmpHeader unreachable(IcmpUnreachable code, std::uint16_t next_hop_mtu = 0) {
-    return {.type = IcmpType::destination_unreachable, .code = static_cast<std::uint8_t>(code), .rest = next_hop_mtu};
+    return {.type = IcmpType::destination_unreachable,
+            .code = static_cast<std::uint8_t>(code),
+            .rest = next_hop_mtu};
   }
   static constexpr IcmpHeader time_exceeded(IcmpTimeExceeded code) {
     return {.type = IcmpType::time_exceeded, .code = static_cast<std::uint8_t>(code), .rest = 0};

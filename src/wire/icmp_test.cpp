@@ -26,12 +26,14 @@ TEST(Icmp, ReadsAndWritesAKnownEcho) {
 
 TEST(Icmp, FieldsLieWhereTheirRfcsDrawThem) {
   const auto rest_of = [](const char* hex) { return IcmpView::parse(from_hex(hex))->header(); };
-  EXPECT_EQ(rest_of("03 04 0000 0000 05aa").next_hop_mtu(), 0x5aa);              // RFC 1191 section 4
+  EXPECT_EQ(rest_of("03 04 0000 0000 05aa").next_hop_mtu(), 0x5aa);                 // RFC 1191 section 4
   EXPECT_EQ(rest_of("05 01 0000 0a000001").gateway(), (Ipv4Address{10, 0, 0, 1}));  // RFC 792
-  EXPECT_EQ(rest_of("0c 00 0000 14 000000").pointer(), 0x14);                    // RFC 792
-  EXPECT_EQ(IcmpHeader::unreachable(IcmpUnreachable::fragmentation_needed, 0x5aa), rest_of("03 04 0000 0000 05aa"));
+  EXPECT_EQ(rest_of("0c 00 0000 14 000000").pointer(), 0x14);                       // RFC 792
+  EXPECT_EQ(IcmpHeader::unreachable(IcmpUnreachable::fragmentation_needed, 0x5aa),
+            rest_of("03 04 0000 0000 05aa"));
   EXPECT_EQ(IcmpHeader::redirect(IcmpRedirect::host, {10, 0, 0, 1}), rest_of("05 01 0000 0a000001"));
-  EXPECT_EQ(IcmpHeader::parameter_problem(IcmpParameterProblem::at_pointer, 20), rest_of("0c 00 0000 14 000000"));
+  EXPECT_EQ(IcmpHeader::parameter_problem(IcmpParameterProblem::at_pointer, 20),
+            rest_of("0c 00 0000 14 000000"));
   EXPECT_EQ(IcmpHeader::time_exceeded(IcmpTimeExceeded::reassembly), rest_of("0b 01 0000 00000000"));
 }
 

@@ -80,7 +80,9 @@ class Ipv4View {
   bool df() const { return (load_u8(bytes_, At::fragment) & 0x40) != 0; }
   bool mf() const { return (load_u8(bytes_, At::fragment) & 0x20) != 0; }
   /// In bytes: 0..65528.
-  std::uint16_t fragment_offset() const { return static_cast<std::uint16_t>(load_be16(bytes_, At::fragment) << 3); }
+  std::uint16_t fragment_offset() const {
+    return static_cast<std::uint16_t>(load_be16(bytes_, At::fragment) << 3);
+  }
   bool is_fragment() const { return (load_be16(bytes_, At::fragment) & 0x3fff) != 0; }
   std::uint8_t ttl() const { return load_u8(bytes_, At::ttl); }
   IpProtocol protocol() const { return static_cast<IpProtocol>(load_u8(bytes_, At::protocol)); }
@@ -98,8 +100,8 @@ class Ipv4View {
   Bytes packet() const { return bytes_; }
 
   struct At {
-    static constexpr std::size_t tos = 1, total_len = 2, id = 4, fragment = 6, ttl = 8, protocol = 9, src = 12,
-                                 dst = 16;
+    static constexpr std::size_t tos = 1, total_len = 2, id = 4, fragment = 6, ttl = 8, protocol = 9,
+                                 src = 12, dst = 16;
   };
 
  private:
@@ -113,7 +115,8 @@ constexpr std::size_t encoded_len(const Ipv4Header& h) {
   return Ipv4View::kMinHeaderLen + (std::size_t{h.options.len} + 3) / 4 * 4;
 }
 
-/// Writes `h` with its header checksum to the front of `out`, encoded_len(h) bytes or more; answers that length.
+/// Writes `h` with its header checksum to the front of `out`, encoded_len(h) bytes or more; answers that
+/// length.
 std::size_t encode(const Ipv4Header& h, MutableBytes out);
 
 /// Computes the checksum of the header in `header`, exactly the header's bytes, and stores it.

@@ -43,7 +43,9 @@ Expected<Ipv4RouteOption, ParseError> Ipv4RouteOption::parse(const Ipv4Option& o
   return Ipv4RouteOption{option.bytes};
 }
 
-std::optional<std::size_t> Ipv4RouteOption::next_slot_offset() const { return slot_at(pointer(), 4, bytes_.size()); }
+std::optional<std::size_t> Ipv4RouteOption::next_slot_offset() const {
+  return slot_at(pointer(), 4, bytes_.size());
+}
 
 Expected<Ipv4TimestampOption, ParseError> Ipv4TimestampOption::parse(const Ipv4Option& option) {
   if (option.type != Ipv4OptionType::timestamp) return unexpected(ParseError::bad_type);

@@ -1,5 +1,5 @@
-// IPv4 options as views over the header's option bytes: RFC 791 section 3.1 (end, no-op, source routes, record route,
-// timestamp), RFC 1122 3.2.1.8, RFC 2113 (router alert).
+// IPv4 options as views over the header's option bytes: RFC 791 section 3.1 (end, no-op, source routes,
+// record route, timestamp), RFC 1122 3.2.1.8, RFC 2113 (router alert).
 #pragma once
 
 #include <cstddef>
@@ -42,8 +42,8 @@ class Ipv4OptionReader {
   explicit Ipv4OptionReader(Bytes options) : options_(options) {}
 
   /// The next option; nullopt at the end.
-  /// Errors: bad_length (a length of 0 or 1, or one that reaches over the end; error_offset() says where). The walk is
-  /// over after it.
+  /// Errors: bad_length (a length of 0 or 1, or one that reaches over the end; error_offset() says where).
+  /// The walk is over after it.
   Expected<std::optional<Ipv4Option>, ParseError> next();
   /// After an error: offset of the option in question from the start of the option bytes.
   std::size_t error_offset() const { return error_offset_; }
@@ -66,8 +66,8 @@ class Ipv4RouteOption {
   std::size_t size() const { return (bytes_.size() - kListOffset) / 4; }
   /// Slot i < size().
   Ipv4Address address(std::size_t i) const { return load_ipv4(bytes_, kListOffset + 4 * i); }
-  /// Offset, from the type byte, of the next slot to read or write; nullopt when the pointer is behind the list (a
-  /// route that is completed, a record that is full) or leaves less than four bytes of it.
+  /// Offset, from the type byte, of the next slot to read or write; nullopt when the pointer is behind the
+  /// list (a route that is completed, a record that is full) or leaves less than four bytes of it.
   std::optional<std::size_t> next_slot_offset() const;
   /// The pointer as sent: 1-based offset.
   std::uint8_t pointer() const { return load_u8(bytes_, 2); }

@@ -12,7 +12,8 @@ namespace {
 using test::from_hex;
 
 TEST(Ipv4, ReadsAndWritesAKnownHeader) {
-  // The worked example of the article "Internet checksum" in the English Wikipedia: a UDP packet of 115 bytes.
+  // The worked example of the article "Internet checksum" in the English Wikipedia: a UDP packet of 115
+  // bytes.
   auto packet = from_hex("4500 0073 0000 4000 4011 b861 c0a8 0001 c0a8 00c7");
   const auto header_bytes = packet;
   packet.resize(115 + 6);  // and an Ethernet frame's padding
@@ -44,10 +45,13 @@ TEST(Ipv4, RefusesByName) {
       {"19 bytes", "4500 0014 0000 4000 4011 0000 c0a8 0001 c0a8 00", ParseError::truncated},
       {"version 6", "6500 0014 0000 4000 4011 0000 c0a8 0001 c0a8 0002", ParseError::bad_version},
       {"header of 16 bytes", "4400 0014 0000 4000 4011 0000 c0a8 0001 c0a8 0002", ParseError::bad_length},
-      {"header over the total length", "4600 0014 0000 4000 4011 0000 c0a8 0001 c0a8 0002 0000 0000", ParseError::bad_length},
+      {"header over the total length", "4600 0014 0000 4000 4011 0000 c0a8 0001 c0a8 0002 0000 0000",
+       ParseError::bad_length},
       {"header over the bytes", "4600 0018 0000 4000 4011 0000 c0a8 0001 c0a8 0002", ParseError::truncated},
-      {"total length over the bytes", "4500 0015 0000 4000 4011 0000 c0a8 0001 c0a8 0002", ParseError::truncated},
-      {"total length below the header", "4500 0013 0000 4000 4011 0000 c0a8 0001 c0a8 0002", ParseError::bad_length},
+      {"total length over the bytes", "4500 0015 0000 4000 4011 0000 c0a8 0001 c0a8 0002",
+       ParseError::truncated},
+      {"total length below the header", "4500 0013 0000 4000 4011 0000 c0a8 0001 c0a8 0002",
+       ParseError::bad_length},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.says);
@@ -210,7 +214,8 @@ TEST(Ipv4Options, RoutesGiveTheirSlots) {
   const auto two = from_hex("83 0b 08 0a000001 0a000002");
   EXPECT_EQ(Ipv4RouteOption::parse(only_option(two))->address(1), (Ipv4Address{10, 0, 0, 2}));
   EXPECT_EQ(Ipv4RouteOption::parse(only_option(from_hex("07 02"))).error(), ParseError::bad_length);
-  EXPECT_EQ(Ipv4RouteOption::parse(only_option(from_hex("07 07 03 00000000"))).error(), ParseError::bad_pointer);
+  EXPECT_EQ(Ipv4RouteOption::parse(only_option(from_hex("07 07 03 00000000"))).error(),
+            ParseError::bad_pointer);
   EXPECT_EQ(Ipv4RouteOption::parse(only_option(from_hex("94 04 0000"))).error(), ParseError::bad_type);
 }
 
@@ -239,7 +244,8 @@ TEST(Ipv4Options, TimestampsGiveTheEntryToFill) {
     EXPECT_EQ(option->next_entry_offset(), row.next);
   }
   EXPECT_EQ(Ipv4TimestampOption::parse(only_option(from_hex("44 03 05"))).error(), ParseError::bad_length);
-  EXPECT_EQ(Ipv4TimestampOption::parse(only_option(from_hex("44 04 04 00"))).error(), ParseError::bad_pointer);
+  EXPECT_EQ(Ipv4TimestampOption::parse(only_option(from_hex("44 04 04 00"))).error(),
+            ParseError::bad_pointer);
   EXPECT_EQ(Ipv4TimestampOption::parse(only_option(from_hex("07 04 05 00"))).error(), ParseError::bad_type);
 }
 

@@ -18,13 +18,20 @@ enum class ParseError : std::uint8_t {
 
 constexpr std::string_view name(ParseError error) {
   switch (error) {
-    case ParseError::truncated: return "truncated";
-    case ParseError::bad_length: return "bad_length";
-    case ParseError::bad_version: return "bad_version";
-    case ParseError::bad_hardware: return "bad_hardware";
-    case ParseError::bad_protocol: return "bad_protocol";
-    case ParseError::bad_type: return "bad_type";
-    case ParseError::bad_pointer: return "bad_pointer";
+    case ParseError::truncated:
+      return "truncated";
+    case ParseError::bad_length:
+      return "bad_length";
+    case ParseError::bad_version:
+      return "bad_version";
+    case ParseError::bad_hardware:
+      return "bad_hardware";
+    case ParseError::bad_protocol:
+      return "bad_protocol";
+    case ParseError::bad_type:
+      return "bad_type";
+    case ParseError::bad_pointer:
+      return "bad_pointer";
   }
   return "unknown";
 }

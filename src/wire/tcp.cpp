@@ -5,9 +5,18 @@
 namespace iopkt::wire {
 namespace {
 
-enum Kind : std::uint8_t { end = 0, nop = 1, mss = 2, window_scale = 3, sack_permitted = 4, sack = 5, timestamps = 8 };
+enum Kind : std::uint8_t {
+  end = 0,
+  nop = 1,
+  mss = 2,
+  window_scale = 3,
+  sack_permitted = 4,
+  sack = 5,
+  timestamps = 8
+};
 
-/// One option by its kind; `bytes` is the whole option, 2 bytes or more. Another length than the kind's: skipped.
+/// One option by its kind; `bytes` is the whole option, 2 bytes or more. Another length than the kind's:
+/// skipped.
 void read_option(Bytes bytes, TcpOptions& out) {
   switch (load_u8(bytes, 0)) {
     case Kind::mss:
@@ -32,7 +41,8 @@ void read_option(Bytes bytes, TcpOptions& out) {
         out.sack[i] = {SeqNum{load_be32(bytes, 2 + 8 * i)}, SeqNum{load_be32(bytes, 6 + 8 * i)}};
       break;
     }
-    default: break;
+    default:
+      break;
   }
 }
 

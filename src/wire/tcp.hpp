@@ -1,5 +1,5 @@
-// Transmission Control Protocol segments: RFC 9293 (header, options), RFC 7323 (window scale, timestamps), RFC 2018 (SACK).
-// No state, no I/O, no allocation.
+// Transmission Control Protocol segments: RFC 9293 (header, options), RFC 7323 (window scale, timestamps),
+// RFC 2018 (SACK). No state, no I/O, no allocation.
 #pragma once
 
 #include <array>
@@ -14,15 +14,18 @@
 
 namespace iopkt::wire {
 
-/// A sequence number. Arithmetic is modulo 2^32 (RFC 9293 section 3.4); the order only means something between numbers
-/// less than 2^31 apart and is not transitive: never sort by it, never use it as a key of an ordered container.
+/// A sequence number. Arithmetic is modulo 2^32 (RFC 9293 section 3.4); the order only means something
+/// between numbers less than 2^31 apart and is not transitive: never sort by it, never use it as a key of an
+/// ordered container.
 struct SeqNum {
   std::uint32_t value{};
 
   friend constexpr SeqNum operator+(SeqNum a, std::uint32_t n) { return {a.value + n}; }
   friend constexpr SeqNum operator-(SeqNum a, std::uint32_t n) { return {a.value - n}; }
   /// How far `a` is after `b`; negative when it is before.
-  friend constexpr std::int32_t operator-(SeqNum a, SeqNum b) { return static_cast<std::int32_t>(a.value - b.value); }
+  friend constexpr std::int32_t operator-(SeqNum a, SeqNum b) {
+    return static_cast<std::int32_t>(a.value - b.value);
+  }
   constexpr SeqNum& operator+=(std::uint32_t n) { return value += n, *this; }
   constexpr SeqNum& operator-=(std::uint32_t n) { return value -= n, *this; }
   friend constexpr bool operator==(SeqNum, SeqNum) = default;
@@ -47,7 +50,7 @@ struct TcpTimestamps {
 
 struct TcpOptions {
   std::optional<std::uint16_t> mss;
-  std::optional<std::uint8_t> window_scale;  ///< As sent, 0..255; RFC 7323 section 2.3 uses more than 14 as 14.
+  std::optional<std::uint8_t> window_scale;  ///< As sent: RFC 7323 section 2.3 takes more than 14 as 14.
   bool sack_permitted{};
   std::optional<TcpTimestamps> timestamps;
   std::array<SackBlock, 4> sack{};  ///< The first sack_count count, the others are zero.
@@ -72,8 +75,8 @@ class TcpView {
   static constexpr std::size_t kMaxHeaderLen = 60;
 
   /// Takes the whole of `bytes` as one segment.
-  /// Errors: truncated (shorter than 20 bytes, or than the data offset says); bad_length (data offset below 5).
-  /// What options hold is never an error (RFC 9293 section 3.1, MUST-7).
+  /// Errors: truncated (shorter than 20 bytes, or than the data offset says); bad_length (data offset below
+  /// 5). What options hold is never an error (RFC 9293 section 3.1, MUST-7).
   static Expected<TcpView, ParseError> parse(Bytes bytes) {
     if (bytes.size() < kMinHeaderLen) return unexpected(ParseError::truncated);
     const std::size_t len = std::size_t{load_u8(bytes, At::data_offset)} / 16 * 4;
@@ -82,9 +85,10 @@ class TcpView {
     return TcpView{bytes, len};
   }
 
-  /// Decodes options too. Reading them stops at the end-of-list option and at the first length that is 0, 1 or reaches
-  /// over the header's end; what was read before counts. An option with another length than its kind has is skipped, as
-  /// are unknown kinds. Of an option that occurs twice, the last counts. A fifth SACK block does not fit into a header.
+  /// Decodes options too. Reading them stops at the end-of-list option and at the first length that is 0, 1
+  /// or reaches over the header's end; what was read before counts. An option with another length than its
+  /// kind has is skipped, as are unknown kinds. Of an option that occurs twice, the last counts. A fifth SACK
+  /// block does not fit into a header.
   TcpHeader header() const;
 
   Port src() const { return Port{load_be16(bytes_, At::src)}; }
@@ -105,8 +109,8 @@ class TcpView {
 
  private:
   struct At {
-    static constexpr std::size_t src = 0, dst = 2, seq = 4, ack = 8, data_offset = 12, flags = 13, window = 14,
-                                 checksum = kChecksumOffset, urgent = 18;
+    static constexpr std::size_t src = 0, dst = 2, seq = 4, ack = 8, data_offset = 12, flags = 13,
+                                 window = 14, checksum = kChecksumOffset, urgent = 18;
   };
   TcpView(Bytes bytes, std::size_t header_len) : bytes_(bytes), header_len_(header_len) {}
   friend std::size_t encode(const TcpHeader& h, MutableBytes out);
@@ -114,13 +118,13 @@ class TcpView {
   std::size_t header_len_;
 };
 
-/// Length of the header that encode() writes: 20..60, a multiple of 4. SACK blocks that do not fit beside the other
-/// options (the fourth beside timestamps) are left out.
+/// Length of the header that encode() writes: 20..60, a multiple of 4. SACK blocks that do not fit beside the
+/// other options (the fourth beside timestamps) are left out.
 std::size_t encoded_len(const TcpHeader& h);
 
-/// Writes `h` with a zero checksum to the front of `out`, which holds at least encoded_len(h) bytes; answers that length.
-/// Options come in the customary order with NOPs so that each lies aligned: MSS, SACK-permitted, timestamps, window
-/// scale, SACK.
+/// Writes `h` with a zero checksum to the front of `out`, which holds at least encoded_len(h) bytes; answers
+/// that length. Options come in the customary order with NOPs so that each lies aligned: MSS, SACK-permitted,
+/// timestamps, window scale, SACK.
 std::size_t encode(const TcpHeader& h, MutableBytes out);
 
 }  // namespace iopkt::wire

@@ -43,7 +43,8 @@ TEST(SeqNum, ComparesModulo2To32) {
 TEST(TcpView, ReadsTheSynOfACapture) {
   // First packet of "http.cap" of the Wireshark sample captures, from its IPv4 header on.
   const auto packet = from_hex(
-      "45 00 00 30 0f 41 40 00 80 06 91 eb 91 fe a0 ed 41 d0 e4 df 0d 2c 00 50 38 af fe 13 00 00 00 00 70 02 22 38 c3 0c "
+      "45 00 00 30 0f 41 40 00 80 06 91 eb 91 fe a0 ed 41 d0 e4 df 0d 2c 00 50 38 af fe 13 00 00 00 00 70 02 "
+      "22 38 c3 0c "
       "00 00 02 04 05 b4 01 01 04 02");
   ASSERT_EQ(finish(sum(Bytes{packet}.first(20))), 0);
   const auto segment = Bytes{packet}.subspan(20);
@@ -58,7 +59,9 @@ TEST(TcpView, ReadsTheSynOfACapture) {
                                        .options = {.mss = 1460, .sack_permitted = true}}));
   EXPECT_EQ(view->header_len(), 28u);
   EXPECT_TRUE(view->payload().empty());
-  EXPECT_EQ(finish(sum(segment, pseudo_header_sum(load_ipv4(packet, 12), load_ipv4(packet, 16), IpProtocol::tcp, 28))), 0);
+  EXPECT_EQ(finish(sum(segment,
+                       pseudo_header_sum(load_ipv4(packet, 12), load_ipv4(packet, 16), IpProtocol::tcp, 28))),
+            0);
 }
 
 TEST(TcpView, RefusesHeadersThatDoNotFit) {
@@ -91,7 +94,8 @@ TEST(TcpOptions, AreReadUntilTheyEndOrBreak) {
     const char* hex;
     TcpOptions options;
   } rows[] = {
-      {"all of a SYN", "02 04 05b4 04 02 08 0a 00000001 00000002 01 03 03 07",
+      {"all of a SYN",
+       "02 04 05b4 04 02 08 0a 00000001 00000002 01 03 03 07",
        {.mss = 1460, .window_scale = 7, .sack_permitted = true, .timestamps = TcpTimestamps{1, 2}}},
       {"end of list hides what follows", "00 04 0200 02 04 05b4", none},
       {"length 0 ends the reading", "02 04 05b4 03 00 04 02", mss},
@@ -106,14 +110,17 @@ TEST(TcpOptions, AreReadUntilTheyEndOrBreak) {
       {"a window scale above 14 is given as sent", "01 03 03 0f", {.window_scale = 15}},
       {"a SACK option without blocks is none", "05 02 01 01", none},
       {"half a SACK block spoils the option", "05 06 00000001 01 01", none},
-      {"two SACK blocks", "01 01 05 12 00000001 00000002 fffffff0 00000003",
+      {"two SACK blocks",
+       "01 01 05 12 00000001 00000002 fffffff0 00000003",
        {.sack = {SackBlock{{1}, {2}}, SackBlock{{0xfffffff0}, {3}}}, .sack_count = 2}},
-      {"the last of two SACK options counts whole", "05 12 00000001 00000002 00000003 00000004 05 0a 00000005 00000006",
+      {"the last of two SACK options counts whole",
+       "05 12 00000001 00000002 00000003 00000004 05 0a 00000005 00000006",
        {.sack = {SackBlock{{5}, {6}}}, .sack_count = 1}},
       {"the last MSS counts", "02 04 0200 02 04 05b4", mss},
       {"four SACK blocks fill the header",
        "01 01 05 22 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008 01 01 01 01",
-       {.sack = {SackBlock{{1}, {2}}, SackBlock{{3}, {4}}, SackBlock{{5}, {6}}, SackBlock{{7}, {8}}}, .sack_count = 4}},
+       {.sack = {SackBlock{{1}, {2}}, SackBlock{{3}, {4}}, SackBlock{{5}, {6}}, SackBlock{{7}, {8}}},
+        .sack_count = 4}},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.says);
@@ -122,12 +129,13 @@ TEST(TcpOptions, AreReadUntilTheyEndOrBreak) {
 }
 
 TEST(TcpEncode, PutsTheOptionsOfASynInTheCustomaryOrder) {
-  const TcpHeader h{.src = Port{1},
-                    .dst = Port{2},
-                    .seq = SeqNum{3},
-                    .flags = syn,
-                    .window = 65535,
-                    .options = {.mss = 1460, .window_scale = 7, .sack_permitted = true, .timestamps = TcpTimestamps{1, 0}}};
+  const TcpHeader h{
+      .src = Port{1},
+      .dst = Port{2},
+      .seq = SeqNum{3},
+      .flags = syn,
+      .window = 65535,
+      .options = {.mss = 1460, .window_scale = 7, .sack_permitted = true, .timestamps = TcpTimestamps{1, 0}}};
   ASSERT_EQ(encoded_len(h), 40u);
   std::vector<std::byte> out(40, std::byte{0xee});
   EXPECT_EQ(encode(h, out), 40u);
@@ -162,7 +170,9 @@ TcpHeader random_header(Random& random) {
   if (random.chance(0.5)) o.timestamps = TcpTimestamps{test::random_u32(random), test::random_u32(random)};
   // So many that they fit beside the others.
   const std::size_t used = (o.mss ? 4 : 0) + (o.window_scale ? 4 : 0) +
-                           (o.timestamps ? 12 : o.sack_permitted ? 4 : 0);
+                           (o.timestamps       ? 12
+                            : o.sack_permitted ? 4
+                                               : 0);
   o.sack_count = static_cast<std::uint8_t>(random.below(std::min<std::size_t>(4, (40 - used - 4) / 8) + 1));
   for (std::size_t i = 0; i < o.sack_count; ++i)
     o.sack[i] = {SeqNum{test::random_u32(random)}, SeqNum{test::random_u32(random)}};

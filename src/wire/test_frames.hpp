@@ -1,4 +1,5 @@
-// For the tests of wire/: bytes from hexadecimal text, random values, and every way to damage a good frame a little.
+// For the tests of wire/: bytes from hexadecimal text, random values, and every way to damage a good frame a
+// little.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +30,8 @@ inline std::vector<std::byte> from_hex(std::string_view text) {
   return bytes;
 }
 
-/// Calls `parse` with every prefix of `good` and with `good` after every change of one byte, each in memory of exactly
-/// its own length, so that a sanitizer sees a step outside.
+/// Calls `parse` with every prefix of `good` and with `good` after every change of one byte, each in memory
+/// of exactly its own length, so that a sanitizer sees a step outside.
 template <class F>
 void for_each_damage(Bytes good, F parse) {
   for (std::size_t length = 0; length <= good.size(); ++length) {

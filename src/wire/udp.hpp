@@ -18,7 +18,8 @@ struct UdpHeader {
   friend constexpr bool operator==(const UdpHeader&, const UdpHeader&) = default;
 };
 
-/// Shape. Owns nothing and must not outlive its bytes. Once parse() has accepted them, no accessor can reach outside.
+/// Shape. Owns nothing and must not outlive its bytes. Once parse() has accepted them, no accessor can reach
+/// outside.
 class UdpView {
  public:
   static constexpr std::size_t kHeaderLen = 8;
@@ -36,7 +37,8 @@ class UdpView {
     return UdpView{bytes.first(len)};
   }
   UdpHeader header() const {
-    return {.src = src(), .dst = dst(), .payload_len = static_cast<std::uint16_t>(bytes_.size() - kHeaderLen)};
+    return {
+        .src = src(), .dst = dst(), .payload_len = static_cast<std::uint16_t>(bytes_.size() - kHeaderLen)};
   }
   Port src() const { return Port{load_be16(bytes_, At::src)}; }
   Port dst() const { return Port{load_be16(bytes_, At::dst)}; }
@@ -55,7 +57,8 @@ class UdpView {
   Bytes bytes_;
 };
 
-/// Writes `h` with a zero checksum to the front of `out`, 8 bytes or more; answers 8. payload_len is 0..65527.
+/// Writes `h` with a zero checksum to the front of `out`, 8 bytes or more; answers 8. payload_len is
+/// 0..65527.
 inline std::size_t encode(const UdpHeader& h, MutableBytes out) {
   IOPKT_ASSERT(h.payload_len <= UdpView::kMaxPayloadLen);
   store_be16(out, UdpView::At::src, h.src.value);
@@ -66,6 +69,8 @@ inline std::size_t encode(const UdpHeader& h, MutableBytes out) {
 }
 
 /// The field's value for a finished partial sum: 0, which would mean "none", is sent as 0xffff (RFC 768).
-constexpr std::uint16_t udp_checksum_field(std::uint16_t finished) { return finished == 0 ? 0xffff : finished; }
+constexpr std::uint16_t udp_checksum_field(std::uint16_t finished) {
+  return finished == 0 ? 0xffff : finished;
+}
 
 }  // namespace iopkt::wire

@@ -17,7 +17,8 @@ TEST(Udp, ReadsAKnownDatagram) {
   ASSERT_TRUE(view);
   EXPECT_EQ(view->header(), (UdpHeader{.src = Port{48896}, .dst = Port{53}, .payload_len = 4}));
   EXPECT_EQ(view->checksum(), 0x124d);
-  const auto pseudo = pseudo_header_sum(Ipv4Address{192, 168, 1, 1}, Ipv4Address{192, 168, 1, 2}, IpProtocol::udp, 12);
+  const auto pseudo =
+      pseudo_header_sum(Ipv4Address{192, 168, 1, 1}, Ipv4Address{192, 168, 1, 2}, IpProtocol::udp, 12);
   EXPECT_EQ(finish(sum(view->datagram(), pseudo)), 0);
 
   std::vector<std::byte> out = datagram;
