@@ -25,6 +25,8 @@ void Connection::update_window(const SegmentIn& seg, Offset begin, Offset ack) {
   if (snd.flight() <= 1) {
     snd.nxt = snd.una;
     snd.timed_end = 0;
+    snd.phase = Phase::open;
+    snd.head_due = false;
   } else {
     snd.resend_all();
   }
