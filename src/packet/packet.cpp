@@ -84,7 +84,7 @@ bool Packet::grow_table() {
   if (table == nullptr) return false;
   std::copy_n(inline_pieces_, piece_count, table);
   piece = table;
-  piece_capacity = static_cast<std::uint16_t>(std::min<std::uint32_t>(cache_->cluster_bytes() / sizeof(iopkt_piece), 4096));
+  piece_capacity = static_cast<std::uint16_t>(std::min<std::size_t>(cache_->cluster_bytes() / sizeof(iopkt_piece), 4096));
   return true;
 }
 
@@ -156,7 +156,7 @@ void Packet::remove_front(std::uint32_t n) {
     piece_count = static_cast<std::uint16_t>(piece_count - gone);
     if (borrowed_count_ != 0) {
       const std::size_t before = std::min<std::size_t>(gone, borrowed_from_);
-      borrowed_count_ = static_cast<std::uint16_t>(borrowed_count_ - (gone - before));
+      borrowed_count_ = static_cast<std::uint16_t>(borrowed_count_ - std::min<std::size_t>(gone - before, borrowed_count_));
       borrowed_from_ = static_cast<std::uint16_t>(borrowed_from_ - before);
     }
   }
@@ -272,7 +272,7 @@ bool Packet::absorb(PacketPtr other) {
 
 bool Packet::pull_up(std::uint32_t n) {
   if (piece_count > 0 && piece[0].len >= n) return true;
-  if (n > len || n > cache_->cluster_bytes()) return false;
+  if (n > len || n > cache_->cluster_bytes() || !reserve_piece()) return false;
   auto* cluster = static_cast<std::byte*>(cache_->take(Kind::cluster));
   if (cluster == nullptr) return false;
   const std::uint32_t room = cache_->cluster_bytes();
@@ -284,10 +284,8 @@ bool Packet::pull_up(std::uint32_t n) {
     piece_count = 0;
     borrowed_count_ = 0;
   }
-  if (!insert_front(cluster + headroom_bytes, n, len == 0 ? room - headroom_bytes : n)) {
-    cache_->give(Kind::cluster, cluster);
-    return false;
-  }
+  const bool inserted = insert_front(cluster + headroom_bytes, n, len == 0 ? room - headroom_bytes : n);
+  IOPKT_ASSERT(inserted && "a place was reserved");
   len += n;
   return true;
 }
