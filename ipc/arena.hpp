@@ -26,7 +26,7 @@ int make_control(std::uint64_t client_id, std::uint32_t shards, std::uint32_t sp
 /// Daemon: makes the status file. Its descriptor goes to every client; only this mapping can write.
 int make_status(std::uint32_t shards, Mapping& out);
 /// Daemon: binds StatusPage::alive[shard] to the calling thread's life, by the thread's robust list (which it must not use
-/// otherwise). `node` is private memory that lives as long as the thread. False: errno is set.
+/// otherwise: no robust mutexes). `node` is private memory that outlives the thread, so never on its stack. False: errno is set.
 struct AliveNode {
   void* words[4];
 };
