@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "crash.hpp"
 #include "run_on_stack.hpp"
 
 namespace iopkt::daemon {
@@ -98,9 +99,21 @@ std::vector<std::string> known_drivers(const std::vector<std::string>& path) {
   return names;
 }
 
+namespace {
+
+/// After a fault of ours: best effort to leave the host as it was.
+void stop_after_crash(void* argument) {
+  const auto& interface = *static_cast<const AttachedInterface*>(argument);
+  interface.ops.stop(interface.info.device);
+  interface.ops.detach(interface.info.device);
+}
+
+}  // namespace
+
 Plugins::Plugins(DriverHost& host, PluginSettings settings) : host_(host), settings_(std::move(settings)) {}
 
 Plugins::~Plugins() {
+  for (AttachedInterface* interface : interfaces()) remove_crash_hook(stop_after_crash, interface);
   // Last come, first gone: a later driver may stand on an earlier one's host interface.
   while (!drivers_.empty()) drivers_.pop_back();
 }
@@ -143,7 +156,10 @@ Expected<std::vector<AttachedInterface*>, PluginFault> Plugins::open(std::unique
     return unexpected(fault(PluginFault::Kind::failed, -rc, driver->record_.name, reason));
   }
   std::vector<AttachedInterface*> attached;
-  for (const auto& interface : driver->interfaces_) attached.push_back(interface.get());
+  for (const auto& interface : driver->interfaces_) {
+    attached.push_back(interface.get());
+    add_crash_hook(stop_after_crash, interface.get());
+  }
   drivers_.push_back(std::move(driver));
   return attached;
 }
@@ -158,6 +174,7 @@ void Plugins::destroy(AttachedInterface& interface) {
   Driver& driver = *interface.driver;
   const auto at = std::ranges::find(driver.interfaces_, &interface, &std::unique_ptr<AttachedInterface>::get);
   IOPKT_ASSERT(at != driver.interfaces_.end());
+  remove_crash_hook(stop_after_crash, &interface);
   interface.ops.detach(interface.info.device);
   driver.interfaces_.erase(at);
   if (driver.interfaces_.empty())

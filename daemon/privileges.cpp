@@ -1,0 +1,62 @@
+// What the process asks of the system for itself.
+#include "privileges.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace iopkt::daemon {
+
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlim_t before = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+}
+
+std::uint32_t usable_cpus() {
+  // The mask must have room for all CPUs of the machine; EINVAL: it has not.
+  for (int cpus = 1024; cpus <= 1 << 20; cpus *= 2) {
+    cpu_set_t* set = CPU_ALLOC(cpus);
+    if (!set) return 1;
+    const int rc = ::sched_getaffinity(0, CPU_ALLOC_SIZE(cpus), set);
+    const int count = rc == 0 ? CPU_COUNT_S(CPU_ALLOC_SIZE(cpus), set) : 0;
+    CPU_FREE(set);
+    if (rc == 0) return static_cast<std::uint32_t>(std::max(count, 1));
+    if (errno != EINVAL) return 1;
+  }
+  return 1;
+}
+
+void name_thread(const char* name) {
+  char text[16];
+  std::strncpy(text, name, sizeof text - 1);
+  text[sizeof text - 1] = '\0';
+  ::pthread_setname_np(::pthread_self(), text);
+}
+
+bool take_priority(LogSink& log, std::uint32_t priority, const char* option) {
+  sched_param parameters{};
+  parameters.sched_priority = static_cast<int>(std::clamp<std::uint32_t>(priority, 1, 99));
+  // Of the calling thread. What drivers or we start with fork shall not be real-time.
+  if (::sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameters) == 0) return true;
+  log.write(LogLevel::warning, std::string{"option "} + option + ": priority " + std::to_string(priority) + ": " +
+                                   std::strerror(errno) + "; the default scheduler is used");
+  return false;
+}
+
+Expected<void, StartFault> check_random_source() {
+  std::uint8_t byte = 0;
+  if (::getrandom(&byte, 1, GRND_NONBLOCK) == 1) return {};
+  return unexpected(StartFault{StartFault::kFailed, errno == EAGAIN
+                                                        ? "the system's random source is not seeded yet"
+                                                        : std::string{"getrandom: "} + std::strerror(errno)});
+}
+
+}  // namespace iopkt::daemon

@@ -1,0 +1,29 @@
+// What the process asks of the system for itself: descriptors, priorities, thread names, a seeded random source.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/expected.hpp"
+#include "base/log.hpp"
+#include "start_fault.hpp"
+
+namespace iopkt::daemon {
+
+/// Raises the soft limit of open descriptors to the hard one. Answers the limit that holds.
+std::uint64_t raise_descriptor_limit();
+
+/// CPUs that this process may run on, at least 1.
+std::uint32_t usable_cpus();
+
+/// Names the calling thread, at most 15 bytes, as thread listings show it.
+void name_thread(const char* name);
+
+/// Gives the calling thread SCHED_RR with `priority` (1..99). Where that is not permitted it keeps the default scheduler,
+/// and one line is logged that names `option`. True: it has the priority. A child of fork starts with the default.
+bool take_priority(LogSink& log, std::uint32_t priority, const char* option);
+
+/// Fails, with status 1, while the kernel's random source is not seeded.
+Expected<void, StartFault> check_random_source();
+
+}  // namespace iopkt::daemon
