@@ -264,7 +264,7 @@ Errno tx_local_segments(ShardState& s, PacketPtr packet, const Outgoing& how) {
   if (const auto added = ipv4::add_header(*packet, header, s.identifiers, s.counters.ipv4); !added)
     return s.drop(added.error()), Errno::nobufs;
   packet::Burst pieces;
-  if (const auto done = packet::segment(packet, 0, pieces); !done) return s.drop(done.error()), Errno::nobufs;
+  if (const auto done = packet::segment(*packet, 0, pieces); !done) return s.drop(done.error()), Errno::nobufs;
   const auto path = find_path(s, how.destination, how.fib, 0, false);
   if (!path) return path.error();
   for (PacketPtr& one : pieces) static_cast<void>(tx_packet(s, std::move(one), *path));

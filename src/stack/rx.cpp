@@ -24,7 +24,10 @@ void Shard::receive(std::uint32_t interface_index, packet::Burst&& burst) {
   auto& counters = s.counters.interfaces[interface_index];
   for (const PacketPtr& frame : burst) counters.rx_bytes += frame->size();
   counters.rx_packets += burst.size();
-  if (burst.size() > 1) packet::coalesce(burst, in->link_header_len());
+  if (burst.size() > 1) {
+    const packet::Coalesced merged = packet::coalesce(burst, in->link_header_len());
+    for (std::size_t i = 0; i < merged.lost; ++i) s.drop(Drop::no_buffer);
+  }
   for (PacketPtr& frame : burst) rx_frame(s, *in, std::move(frame));
   burst.clear();
 }

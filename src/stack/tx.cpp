@@ -230,7 +230,7 @@ void enqueue_frame(ShardState& s, const iface::Interface& out, PacketPtr frame) 
   const bool cut = ((frame->flags & (IOPKT_GSO_TCP4)) != 0 && !out.can(IOPKT_CAP_TSO4)) ||
                    ((frame->flags & IOPKT_GSO_UDP) != 0 && !out.can(IOPKT_CAP_USO));
   if (cut) {
-    if (const auto done = packet::segment(frame, out.link_header_len(), queue.burst); !done) s.drop(done.error());
+    if (const auto done = packet::segment(*frame, out.link_header_len(), queue.burst); !done) s.drop(done.error());
   } else {
     if ((frame->flags & IOPKT_CSUM_NEEDED) != 0 && !out.can(IOPKT_CAP_CSUM_TX)) packet::complete_checksum(*frame);
     queue.burst.push_back(std::move(frame));

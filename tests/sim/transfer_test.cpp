@@ -1,0 +1,145 @@
+// Streams over bad wires between whole stacks: what is sent arrives, nothing leaks, equal seeds give equal traces.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/support/sim_net.hpp"
+
+namespace iopkt::sim {
+namespace {
+
+using wire::Endpoint;
+using wire::Ipv4Address;
+using wire::Port;
+
+Endpoint at(const Host& host, std::uint16_t port) { return {host.address(), Port{port}}; }
+
+struct Outcome {
+  std::uint64_t trace;
+  bool intact;
+};
+
+/// Both directions at once between two hosts, each side a stream of its own.
+void exchange(std::uint64_t seed, std::uint32_t shards, const Impairment& bad, std::size_t bytes, std::uint64_t* trace) {
+  SCOPED_TRACE("seed " + std::to_string(seed) + ", shards " + std::to_string(shards));
+  SimNet net{seed};
+  Host& client = net.host("10.0.0.1/24", {.shards = shards});
+  Host& server = net.host("10.0.0.2/24", {.shards = shards});
+  net.wire({&client, &server}, bad);
+  const auto up = net.random_bytes(bytes), down = net.random_bytes(bytes);
+  Host::Stream* accepted = nullptr;
+  server.listen(Port{7}, [&](Host::Stream& s) {
+    accepted = &s;
+    s.to_send = down;
+    s.shutdown_after_send = true;
+  });
+  Host::Stream& stream = client.connect(at(server, 7));
+  stream.to_send = up;
+  stream.shutdown_after_send = true;
+  ASSERT_TRUE(net.run_until([&] { return stream.peer_fin && accepted != nullptr && accepted->peer_fin; }, 600s)) << net.trace();
+  EXPECT_EQ(accepted->received, up);
+  EXPECT_EQ(stream.received, down);
+  stream.close();
+  accepted->close();
+  ASSERT_TRUE(net.run_until([&] { return stream.released && accepted->released; }, 300s)) << net.trace();
+  net.run_for(200s);  // TIME-WAIT, what the wire still holds
+  EXPECT_EQ(client.packets_held() + server.packets_held(), 0u) << net.trace();
+  EXPECT_EQ(client.sockets(), 0u);
+  EXPECT_EQ(server.sockets(), 1u);  // the listener
+  if (trace != nullptr) *trace = net.trace_hash();
+}
+
+TEST(SimTransfer, ArrivesOverAGoodWire) {
+  for (const std::uint32_t shards : {1u, 2u}) exchange(1, shards, {}, 300'000, nullptr);
+}
+
+TEST(SimTransfer, SameSeedSameTrace) {
+  const Impairment bad{.delay = 20ms, .loss = 0.05, .duplicate = 0.01, .reorder = 0.02, .corrupt = 0.01};
+  for (const std::uint32_t shards : {1u, 2u}) {
+    std::uint64_t first = 0, second = 0, other = 0;
+    exchange(7, shards, bad, 30'000, &first);
+    exchange(7, shards, bad, 30'000, &second);
+    exchange(8, shards, bad, 30'000, &other);
+    EXPECT_EQ(first, second);
+    EXPECT_NE(first, other);
+  }
+}
+
+TEST(SimTransfer, SurvivesABadWire) {
+  // IOPKT_SIM_SEEDS: how many; the long run is scripts/soak.
+  const char* wanted = std::getenv("IOPKT_SIM_SEEDS");
+  const std::uint64_t seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 100;
+  for (std::uint64_t seed = 1; seed <= seeds && !testing::Test::HasFailure(); ++seed) {
+    Random vary{seed};
+    const Impairment bad{.delay = Duration{static_cast<std::int64_t>(vary.below(50'000'000)) + 100'000},
+                         .loss = static_cast<double>(vary.below(10)) / 100,
+                         .duplicate = static_cast<double>(vary.below(3)) / 100,
+                         .reorder = static_cast<double>(vary.below(10)) / 100,
+                         .corrupt = static_cast<double>(vary.below(3)) / 100,
+                         .rate_bps = vary.chance(0.5) ? 10'000'000 : 0ull};
+    exchange(seed, 1 + static_cast<std::uint32_t>(seed % 2), bad, 1 + vary.below(60'000), nullptr);
+  }
+}
+
+TEST(SimConnect, RefusedByAClosedPort) {
+  SimNet net{3};
+  Host& client = net.host("10.0.0.1/24");
+  Host& server = net.host("10.0.0.2/24");
+  net.wire({&client, &server}, {});
+  Host::Stream& stream = client.connect(at(server, 9));
+  ASSERT_TRUE(net.run_until([&] { return stream.failed; }, 10s)) << net.trace();
+  EXPECT_EQ(stream.error, socket::Errno::connrefused);
+}
+
+TEST(SimConnect, UnreachableNeighbour) {
+  SimNet net{3};
+  Host& client = net.host("10.0.0.1/24");
+  net.wire({&client}, {});
+  Host::Stream& stream = client.connect({Ipv4Address{10, 0, 0, 77}, Port{9}});
+  ASSERT_TRUE(net.run_until([&] { return stream.failed; }, 60s)) << net.trace();
+  EXPECT_EQ(stream.error, socket::Errno::hostunreach);
+}
+
+TEST(SimLoopback, StreamToOneself) {
+  for (const std::uint32_t shards : {1u, 2u}) {
+    SimNet net{5};
+    Host& host = net.host("10.0.0.1/24", {.shards = shards});
+    Host::Stream* accepted = nullptr;
+    const auto data = net.random_bytes(500'000);
+    host.listen(Port{80}, [&](Host::Stream& s) { accepted = &s; });
+    Host::Stream& stream = host.connect({Ipv4Address::loopback(), Port{80}}, shards - 1);
+    stream.to_send = data;
+    stream.close_after_send = true;
+    ASSERT_TRUE(net.run_until([&] { return accepted != nullptr && accepted->peer_fin; }, 10s)) << net.trace();
+    EXPECT_EQ(accepted->received, data);
+    EXPECT_EQ(host.drops(), 0u);
+  }
+}
+
+TEST(SimUdp, DatagramsFindTheirSocketsOnEveryShard) {
+  for (const std::uint32_t shards : {1u, 2u, 3u}) {
+    SimNet net{5};
+    Host& a = net.host("10.0.0.1/24", {.shards = shards});
+    Host& b = net.host("10.0.0.2/24", {.shards = shards});
+    net.wire({&a, &b}, {});
+    Host::UdpSocket& from = a.udp({Ipv4Address::any(), Port{1000}});
+    std::vector<Host::UdpSocket*> to;
+    for (std::uint16_t port = 2000; port < 2010; ++port) to.push_back(&b.udp({Ipv4Address::any(), Port{port}}, port % shards));
+    // The neighbour first: only so many packets wait for one.
+    static_cast<void>(a.send(from, at(b, 2999), {}));
+    net.run_for(1s);
+    EXPECT_EQ(b.drops(packet::Drop::udp_no_socket), 1u);
+    const auto payload = net.random_bytes(4000);  // three fragments
+    for (std::uint16_t port = 2000; port < 2010; ++port) EXPECT_EQ(a.send(from, at(b, port), payload), socket::Errno::ok);
+    net.run_for(1s);
+    for (Host::UdpSocket* socket : to) {
+      ASSERT_EQ(socket->received.size(), 1u) << net.trace();
+      EXPECT_EQ(socket->received[0].first, at(a, 1000));
+      EXPECT_EQ(socket->received[0].second, payload);
+    }
+    EXPECT_EQ(a.packets_held() + b.packets_held(), 0u);
+  }
+}
+
+}  // namespace
+}  // namespace iopkt::sim

@@ -1,0 +1,172 @@
+// Whole stacks in one thread and in virtual time: hosts on a bad wire. Time moves only when nothing is left to do, every
+// fault comes from the seed, and the same seed gives the same trace.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.hpp"
+#include "base/random.hpp"
+#include "base/time.hpp"
+#include "stack/counters.hpp"
+#include "stack/stack.hpp"
+
+namespace iopkt::sim {
+
+using Frame = std::vector<std::byte>;
+
+/// What a wire does to frames; probabilities 0..1.
+struct Impairment {
+  Duration delay = 1ms;
+  double loss = 0, duplicate = 0, reorder = 0, corrupt = 0;
+  std::uint64_t rate_bps = 0;  ///< 0: no limit
+  std::size_t queue = 1000;    ///< frames that wait for the rate, the rest is lost
+};
+
+class SimNet;
+
+/// One stack with N shards and one interface "en0" per wire.
+class Host final : public LogSink {
+ public:
+  struct Stream;  // a TCP socket's program side
+  struct Options {
+    std::uint32_t shards = 1;
+    std::uint32_t mtu = 1500;
+    std::uint32_t capabilities = 0;  ///< IOPKT_CAP_*: offloads of the interface; the wire then carries large frames
+    std::uint32_t ring = 65536;
+    std::function<void(stack::StackConfig&)> adjust;
+  };
+
+  Host(SimNet& net, std::string name, const std::string& prefix, const Options& options);
+  ~Host() override;
+
+  // ---- a program, in short
+  /// Connects from a socket of `shard`; the result is owned by the host.
+  Stream& connect(const wire::Endpoint& to, std::uint32_t shard = 0);
+  /// Listens; `on_accept` is called for each connection.
+  stack::SocketId listen(wire::Port port, std::function<void(Stream&)> on_accept, std::uint32_t backlog = 16,
+                         std::uint32_t shard = 0);
+  struct UdpSocket {
+    stack::SocketId id;
+    std::uint32_t shard;
+    std::vector<std::pair<wire::Endpoint, std::vector<std::byte>>> received;
+    std::vector<socket::Errno> errors;
+  };
+  UdpSocket& udp(const wire::Endpoint& local, std::uint32_t shard = 0);
+  socket::Errno send(UdpSocket& from, const wire::Endpoint& to, Bytes payload, std::uint16_t segment = 0);
+
+  wire::Ipv4Address address() const { return address_; }
+  stack::Stack& stack() { return *stack_; }
+  stack::Shard& shard(std::uint32_t n) { return stack_->shard(n); }
+  const std::string& name() const { return name_; }
+  std::uint64_t drops(packet::Drop reason) const;
+  std::uint64_t drops() const;
+  tcp::Counters<std::uint64_t> tcp_counters() const;
+  /// Packets that somebody holds; 0 at rest.
+  std::uint64_t packets_held() const;
+  std::size_t sockets() const;
+  /// Gives a frame to the interface, as the wire does.
+  void receive(const Frame& frame);
+
+ private:
+  friend class SimNet;
+  class Memory;
+  void write(LogLevel level, std::string_view line) override;
+  bool turn(Instant now);
+  void handle(std::uint32_t shard, const stack::SocketEvent& event);
+  void transmit(std::uint32_t shard);
+  Instant next_deadline() const;
+
+  SimNet& net_;
+  std::string name_;
+  wire::Ipv4Address address_;
+  std::uint32_t interface_index_ = 0;
+  Options options_;
+  packet::HeapPages pages_;
+  std::vector<std::unique_ptr<Memory>> memory_;  // a RingSource per shard
+  std::unique_ptr<stack::Stack> stack_;
+  std::map<stack::Cookie, std::unique_ptr<Stream>> streams_;
+  std::map<stack::Cookie, std::function<void(Stream&)>> listeners_;
+  std::map<std::uint64_t, std::unique_ptr<UdpSocket>> udp_;  // by shard << 32 | id
+  stack::Cookie next_cookie_ = 1;
+  std::vector<std::pair<std::uint32_t, Frame>> arrived_;
+  std::uint32_t next_queue_ = 0;
+};
+
+/// The program's side of a stream socket: two rings and what was heard.
+struct Host::Stream {
+  Host* host = nullptr;
+  std::uint32_t shard = 0;
+  stack::SocketId id;
+  stack::Cookie cookie = 0;
+  std::vector<std::byte> send_memory, receive_memory;
+  std::uint64_t send_tail = 0, send_head = 0, receive_head = 0, receive_tail = 0;
+  bool connected = false, peer_fin = false, failed = false, released = false, closed = false;
+  socket::Errno error = socket::Errno::ok;
+
+  std::vector<std::byte> received;       ///< everything read so far
+  std::vector<std::byte> to_send;        ///< written as room comes
+  std::size_t written = 0;
+  bool close_after_send = false;         ///< close() once all is written
+  bool shutdown_after_send = false;      ///< shutdown(SHUT_WR) then
+  bool read_on = true;                   ///< false: leave received bytes in the ring
+  std::size_t read_most = SIZE_MAX;      ///< bytes taken in one go
+
+  /// Moves bytes between the vectors and the rings. True: something moved.
+  bool pump();
+  void close();
+  void shutdown(int how);
+};
+
+class SimNet {
+ public:
+  explicit SimNet(std::uint64_t seed) : seed_(seed), random_(seed) {}
+  Host& host(const std::string& prefix, const Host::Options& options);
+  Host& host(const std::string& prefix) { return host(prefix, Host::Options{}); }
+  /// All hosts hear all frames of the hosts on this wire.
+  void wire(std::vector<Host*> hosts, const Impairment& impairment);
+
+  Instant now() const { return now_; }
+  std::uint64_t seed() const { return seed_; }
+  Random& random() { return random_; }
+  std::vector<std::byte> random_bytes(std::size_t count);
+  /// Runs until `done` or `limit` has passed; answers done().
+  bool run_until(const std::function<bool()>& done, Duration limit);
+  void run_for(Duration time);
+  /// A hash over every frame and its time: equal seeds, equal traces.
+  std::uint64_t trace_hash() const { return trace_hash_; }
+  /// The last frames in words.
+  std::string trace() const;
+  /// Sees each frame as it enters the wire; false: it is lost.
+  std::function<bool(const Host& from, Frame&)> tap;
+
+ private:
+  friend class Host;
+  struct Wire {
+    std::vector<Host*> hosts;
+    Impairment impairment;
+    std::map<const Host*, Instant> busy_until;
+  };
+  struct Flight {
+    Host* to;
+    Frame frame;
+  };
+  void send(Host& from, Frame frame);
+  void fly(const Wire& wire, Host& to, const Frame& frame, Instant at);
+  bool settle();
+
+  std::uint64_t seed_;
+  Random random_;
+  Instant now_{};
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::vector<Wire> wires_;
+  std::multimap<Instant, Flight> flights_;
+  std::vector<std::string> trace_;
+  std::uint64_t trace_hash_ = 0;
+};
+
+}  // namespace iopkt::sim
