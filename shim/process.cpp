@@ -255,6 +255,24 @@ int hide_fd(int fd) {
   return fd;
 }
 
+bool move_hidden(int fd) {
+  const NoSignals no_signals;
+  lock();
+  const int moved = native::fcntl(fd, F_DUPFD_CLOEXEC, fd + 1);
+  if (moved >= 0) {
+    set_entry(moved, Entry::make(0, 0, Entry::kHidden));
+    if (g_channel.fd() == fd) g_channel.moved_to(moved);
+    // A thread that reads the old number at this moment rings a descriptor that is still the same: it is closed last.
+    for (Link& link : g_links)
+      for (std::uint32_t i = 0; i < link.shard_count; ++i)
+        if (link.event_fds[i] == fd) link.event_fds[i] = moved;
+    set_entry(fd, {});
+    native::close(fd);
+  }
+  unlock();
+  return moved >= 0;
+}
+
 namespace {
 
 bool names(const char* list, std::string_view word) {

@@ -179,5 +179,7 @@ void connect_before_losing_rights();
 
 /// Moves a descriptor of this library out of the program's way (a high number, close-on-exec) and hides it. The new number.
 int hide_fd(int fd);
+/// The program wants the number of a hidden descriptor: moves it elsewhere. False: no number is free.
+bool move_hidden(int fd);
 
 }  // namespace iopkt::shim

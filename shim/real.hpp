@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <grp.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 
@@ -23,7 +24,9 @@ namespace iopkt::shim {
   X(getsockopt) X(setsockopt) X(read) X(readv) X(preadv2) X(write) X(writev) X(pwritev2) X(send) X(sendto)     \
   X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendfile) X(splice) X(close)             \
   X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) X(fcntl) X(ioctl) X(epoll_ctl) X(fdopen) X(vdprintf)      \
-  X(sockatmark) X(getaddrinfo) X(getnameinfo) X(gethostbyname) X(gethostbyname2) X(gethostbyname_r)            \
+  X(sockatmark) X(fileno) X(fileno_unlocked) X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid)      \
+  X(setregid) X(setresuid) X(setresgid) X(setgroups) X(initgroups) X(chroot)                                  \
+  X(getaddrinfo) X(getnameinfo) X(gethostbyname) X(gethostbyname2) X(gethostbyname_r)            \
   X(gethostbyname2_r) X(gethostbyaddr) X(gethostbyaddr_r) X(getifaddrs) X(freeifaddrs) X(if_nametoindex)       \
   X(if_indextoname) X(if_nameindex) X(if_freenameindex)
 

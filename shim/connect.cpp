@@ -1,0 +1,166 @@
+// connect(2), blocking and not, and again after a failure.
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+
+#include "shim/data.hpp"
+#include "shim/epoll.hpp"
+#include "shim/native.hpp"
+#include "shim/sockets.hpp"
+
+namespace iopkt::shim {
+
+namespace {
+
+using Status = ipc::Status;
+
+int fail(int error) {
+  errno = error;
+  return -1;
+}
+
+int ask_to_connect(const Socket& s, const sockaddr* address, socklen_t length) {
+  return request_about<ipc::MessageId::connect>(s, {.slot = s.name, .flags = 0, .reserved = 0},
+                                                {reinterpret_cast<const std::byte*>(address), length});
+}
+
+/// The outcome of a connect that has started; blocks unless the descriptor does not. 0 or an errno.
+int outcome(int fd, Entry entry, const Socket& s) {
+  std::atomic<std::uint64_t>& hints = client_word(s, ClientWord::hints);
+  for (;;) {
+    const std::uint32_t status = s.status();
+    if ((status & Status::reset) != 0 || (status & (Status::connecting | Status::connected)) == 0) {
+      hints.fetch_and(~Hint::connect_unconfirmed);
+      hints.fetch_or(Hint::connect_refused);
+      const int error = take_socket_error(fd, s);
+      return error != 0 ? error : ECONNABORTED;
+    }
+    if ((status & Status::connected) != 0) {
+      hints.fetch_and(~Hint::connect_unconfirmed);
+      return 0;
+    }
+    if (!s.alive()) return ENETDOWN;
+    if (is_nonblocking(fd)) return EINPROGRESS;
+    const int error = sleep_until_writable(fd, entry, s);
+    if (error == EAGAIN) return EINPROGRESS;  // SO_SNDTIMEO is over
+    if (error == EPIPE) return ENETDOWN;
+    if (error != 0) return error;
+    if ((s.status() & Status::connecting) != 0) sched_yield();
+  }
+}
+
+int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t length) {
+  Socket s = socket_of(entry);
+  std::atomic<std::uint64_t>& hints = client_word(s, ClientWord::hints);
+  const std::uint32_t status = s.status();
+  const bool unconfirmed = (hints.load() & Hint::connect_unconfirmed) != 0;
+  if ((status & Status::listening) != 0) return EISCONN;
+  if (unconfirmed) {
+    const int result = outcome(fd, entry, s);
+    return result == EINPROGRESS && is_nonblocking(fd) ? EALREADY : result;
+  }
+  if ((status & Status::reset) != 0) {
+    if ((hints.load() & Hint::connect_refused) == 0) return EISCONN;  // it was connected, and has ended
+    if (const int error = revive(fd, entry); error != 0) return error;
+    s = socket_of(entry);
+  } else if ((status & (Status::connected)) != 0) {
+    return EISCONN;
+  }
+  if (const int error = attach(fd, s); error != 0) return error;
+  client_word(s, ClientWord::hints).fetch_or(Hint::connect_unconfirmed);
+  const int error = ask_to_connect(s, address, length);
+  if (error != 0 && error != EINPROGRESS) {
+    client_word(s, ClientWord::hints).fetch_and(~Hint::connect_unconfirmed);
+    return error;
+  }
+  return outcome(fd, entry, s);
+}
+
+void copy_option(int from, int to, int name) {
+  timeval value{};
+  socklen_t length = sizeof value;
+  if (native::getsockopt(from, SOL_SOCKET, name, &value, &length) == 0 && (value.tv_sec != 0 || value.tv_usec != 0))
+    native::setsockopt(to, SOL_SOCKET, name, &value, length);
+}
+
+struct OptionName {
+  int level, name;
+};
+/// What a program sets before it connects, and expects to still be set when it tries again.
+constexpr OptionName kCarried[] = {
+    {SOL_SOCKET, SO_REUSEADDR}, {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},  {SOL_SOCKET, SO_OOBINLINE},
+    {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE}, {IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT},
+    {IPPROTO_IP, IP_TOS},       {IPPROTO_IP, IP_TTL},
+};
+
+void carry_options(const Socket& from, const Socket& to) {
+  for (const OptionName& o : kCarried) {
+    int value = 0;
+    std::size_t length = 0;
+    const ipc::OptionRequest get{.slot = from.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0};
+    const std::span<std::byte> room{reinterpret_cast<std::byte*>(&value), sizeof value};
+    if (request_about<ipc::MessageId::getsockopt>(from, get, {}, room, &length) != 0 || value == 0) continue;
+    request_about<ipc::MessageId::setsockopt>(
+        to, {.slot = to.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0},
+        {reinterpret_cast<const std::byte*>(&value), sizeof value});
+  }
+}
+
+}  // namespace
+
+int revive(int fd, Entry& entry) {
+  const Socket old = socket_of(entry);
+  const int flags = native::fcntl(fd, F_GETFL);
+  const int fd_flags = native::fcntl(fd, F_GETFD);
+  const int fresh = open_socket(old.slot->domain.load(), old.slot->type.load() | SOCK_CLOEXEC |
+                                    (flags > 0 && (flags & O_NONBLOCK) != 0 ? SOCK_NONBLOCK : 0),
+                                static_cast<int>(old.slot->protocol.load()));
+  if (fresh < 0) return errno;
+  const Entry born = entry_of(fresh);
+  carry_options(old, socket_of(born));
+  copy_option(fd, fresh, SO_RCVTIMEO);
+  copy_option(fd, fresh, SO_SNDTIMEO);
+  // Every number of this process that means the old socket gets the new one.
+  const int end = g_table_end.load(std::memory_order_acquire);
+  int error = 0;
+  for (int other = 0; other < end; ++other) {
+    const Entry was = entry_of(other);
+    if (!was.same_socket(entry)) continue;
+    const int other_flags = other == fd ? fd_flags : native::fcntl(other, F_GETFD);
+    if (native::dup3(fresh, other, (other_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0) < 0) {
+      if (other == fd) error = errno;
+      continue;
+    }
+    add_holder(other, born);
+    drop_holder(was);
+    restore_epoll(other);
+  }
+  clear_entry(fresh, born);
+  native::close(fresh);
+  drop_holder(born);
+  entry = entry_of(fd);
+  return error;
+}
+
+int connect_socket(int fd, Entry entry, const sockaddr* address, socklen_t length) {
+  if (address == nullptr) return fail(EFAULT);
+  if (length < sizeof(sa_family_t) || length > sizeof(sockaddr_storage)) return fail(EINVAL);
+  const Socket s = socket_of(entry);
+  int error = 0;
+  if (s.datagram) {
+    error = ask_to_connect(s, address, length);
+  } else if (address->sa_family == AF_UNSPEC) {
+    // Back to the beginning, whatever it was.
+    error = revive(fd, entry);
+  } else if (length < sizeof(sockaddr_in)) {
+    error = EINVAL;
+  } else if (address->sa_family != AF_INET) {
+    error = EAFNOSUPPORT;
+  } else {
+    error = connect_stream(fd, entry, address, length);
+  }
+  return error != 0 ? fail(error) : 0;
+}
+
+}  // namespace iopkt::shim

@@ -1,0 +1,165 @@
+// Socket options.
+#include "shim/options.hpp"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include <algorithm>
+
+#include "ipc/receive_ring.hpp"
+#include "shim/data.hpp"
+#include "shim/native.hpp"
+#include "shim/sockets.hpp"
+
+namespace iopkt::shim {
+
+namespace {
+
+int fail(int error) {
+  errno = error;
+  return -1;
+}
+
+int give(const void* from, std::size_t size, void* value, socklen_t* length) {
+  const std::size_t n = std::min<std::size_t>(*length, size);
+  if (n > 0) memcpy(value, from, n);
+  *length = static_cast<socklen_t>(n);
+  return 0;
+}
+int give_int(int number, void* value, socklen_t* length) { return give(&number, sizeof number, value, length); }
+
+/// Options that the kernel keeps for the descriptor itself: they work on it as they do on any socket.
+bool is_native(int level, int name) {
+  if (level != SOL_SOCKET) return false;
+  switch (name) {
+    case SO_RCVTIMEO:
+    case SO_SNDTIMEO:
+#if SO_RCVTIMEO != 66
+    case 66:  // SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW
+    case 67:
+#endif
+    case SO_COOKIE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Answers the options that need nobody else. False: ask the stack.
+bool get_locally(int fd, const Socket& s, int name, void* value, socklen_t* length, int& result) {
+  const ipc::Slot& slot = *s.slot;
+  switch (name) {
+    case SO_TYPE:
+      result = give_int(slot.type.load(std::memory_order_relaxed), value, length);
+      return true;
+    case SO_DOMAIN:
+      result = give_int(slot.domain.load(std::memory_order_relaxed), value, length);
+      return true;
+    case SO_ERROR:
+      result = give_int(take_socket_error(fd, s), value, length);
+      return true;
+    case SO_ACCEPTCONN:
+      result = give_int((s.status() & ipc::Status::listening) != 0 ? 1 : 0, value, length);
+      return true;
+    case SO_RCVLOWAT:
+      result = give_int(static_cast<int>(std::max(1u, slot.rx_lowat.load(std::memory_order_relaxed))), value, length);
+      return true;
+    case SO_SNDLOWAT:
+      result = give_int(1, value, length);
+      return true;
+    default:
+      return false;
+  }
+}
+
+void remember(const Socket& s, std::uint64_t hint, bool on) {
+  std::atomic<std::uint64_t>& hints = client_word(s, ClientWord::hints);
+  if (on) {
+    hints.fetch_or(hint);
+  } else {
+    hints.fetch_and(~hint);
+  }
+}
+
+/// What this library has to know about an option that the stack has taken.
+void note_option(const Socket& s, int level, int name, const void* value, socklen_t length) {
+  int number = 0;
+  memcpy(&number, value, std::min<std::size_t>(length, sizeof number));
+  if (level == SOL_SOCKET && name == SO_TIMESTAMP) remember(s, Hint::timestamp, number != 0);
+  if (level == SOL_SOCKET && name == SO_TIMESTAMPNS) remember(s, Hint::timestampns, number != 0);
+  if (level == IPPROTO_UDP && name == UDP_GRO) remember(s, Hint::want_gro, number != 0);
+  if (level == SOL_SOCKET && name == SO_LINGER && length >= sizeof(linger)) {
+    struct linger l;
+    memcpy(&l, value, sizeof l);
+    std::atomic<std::uint64_t>& hints = client_word(s, ClientWord::hints);
+    std::uint64_t before = hints.load(), after = 0;
+    do {
+      after = (before & 0xffffffffu & ~Hint::linger);
+      if (l.l_onoff != 0) after |= Hint::linger | static_cast<std::uint64_t>(static_cast<std::uint32_t>(l.l_linger)) << 32;
+    } while (!hints.compare_exchange_weak(before, after));
+  }
+}
+
+int set_receive_lowat(int fd, const Socket& s, const void* value, socklen_t length) {
+  if (length < sizeof(int)) return fail(EINVAL);
+  int number = 0;
+  memcpy(&number, value, sizeof number);
+  if (number < 0) number = INT_MAX;
+  s.slot->rx_lowat.store(static_cast<std::uint32_t>(std::max(1, number)), std::memory_order_release);
+  if (!s.datagram) {
+    ipc::ProgramEnd end = s.end(fd);
+    ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).lowat_changed();
+  }
+  return 0;
+}
+
+}  // namespace
+
+int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t* length) {
+  if (length == nullptr) return fail(EFAULT);
+  if (static_cast<int>(*length) < 0) return fail(EINVAL);
+  if (value == nullptr && *length > 0) return fail(EFAULT);
+  if (is_native(level, name)) return native::getsockopt(fd, level, name, value, length);
+  const Socket s = socket_of(entry);
+  int result = 0;
+  if (level == SOL_SOCKET && get_locally(fd, s, name, value, length, result)) return result;
+
+  std::byte room[4096];
+  std::size_t got = 0;
+  // Some options read what they are given first (IP_MSFILTER, TCP_ZEROCOPY_RECEIVE).
+  const std::size_t given = std::min<std::size_t>(*length, sizeof room);
+  const ipc::OptionRequest request{.slot = s.name,
+                                   .level = level,
+                                   .name = name,
+                                   .capacity = static_cast<std::uint32_t>(given),
+                                   .reserved = 0};
+  const std::span<const std::byte> blob{static_cast<const std::byte*>(value), given};
+  const int error = request_about<ipc::MessageId::getsockopt>(s, request, blob, room, &got);
+  if (error != 0) return fail(error);
+  return give(room, std::min(got, sizeof room), value, length);
+}
+
+int set_option(int fd, Entry entry, int level, int name, const void* value, socklen_t length) {
+  if (static_cast<int>(length) < 0) return fail(EINVAL);
+  if (value == nullptr && length > 0) return fail(EFAULT);
+  if (is_native(level, name)) return native::setsockopt(fd, level, name, value, length);
+  const Socket s = socket_of(entry);
+  if (level == SOL_SOCKET && name == SO_RCVLOWAT) return set_receive_lowat(fd, s, value, length);
+  // Never changeable, as in the kernel.
+  if (level == SOL_SOCKET && (name == SO_TYPE || name == SO_DOMAIN || name == SO_PROTOCOL || name == SO_ERROR ||
+                              name == SO_ACCEPTCONN || name == SO_SNDLOWAT)) {
+    return fail(ENOPROTOOPT);
+  }
+  const ipc::OptionRequest request{.slot = s.name, .level = level, .name = name, .capacity = length, .reserved = 0};
+  const int error = request_about<ipc::MessageId::setsockopt>(
+      s, request, {static_cast<const std::byte*>(value), std::min<std::size_t>(length, 65536)});
+  if (error != 0) return fail(error);
+  note_option(s, level, name, value, length);
+  return 0;
+}
+
+}  // namespace iopkt::shim
