@@ -61,6 +61,7 @@ Host::Host(SimNet& net, std::string name, const std::string& prefix, const Optio
   IOPKT_ASSERT(control::add_interface(network, en) == socket::Errno::ok);
   IOPKT_ASSERT(control::add_address(network, en.index, {.address = address_, .prefix_length = own->length}) == socket::Errno::ok);
   stack_->publish(std::move(network));
+  for (std::uint32_t n = 0; n < config.shards; ++n) static_cast<void>(stack_->shard(n).poll_inbox());
 }
 
 Host::~Host() = default;
@@ -318,7 +319,9 @@ void SimNet::send(Host& from, Frame frame) {
 void SimNet::fly(const Wire& wire, Host& to, const Frame& frame, Instant at) {
   const Impairment& bad = wire.impairment;
   Frame copy = frame;
-  if (random_.chance(bad.corrupt)) copy[random_.below(copy.size())] ^= static_cast<std::byte>(1u << random_.below(8));
+  // ARP has no checksum of its own: a broken one would teach a wrong neighbour, which is no fault of the stack.
+  const bool checked = copy.size() > 14 && copy[12] == std::byte{0x08} && copy[13] == std::byte{0x00};
+  if (checked && random_.chance(bad.corrupt)) copy[random_.below(copy.size())] ^= static_cast<std::byte>(1u << random_.below(8));
   Instant arrives = at + bad.delay;
   if (random_.chance(bad.reorder)) arrives += Duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(bad.delay.count()) * 3 + 1))};
   flights_.emplace(arrives, Flight{&to, std::move(copy)});
