@@ -25,7 +25,8 @@ namespace {
 struct Candidate {
   int fd;
   std::uint64_t cookie;
-  bool connected;  ///< the stack holds the other end
+  std::uint64_t slot;  ///< kNoSlot: not a socket of this client
+  bool attached;       ///< the stack holds the other end
   bool datagram;
 };
 constexpr std::size_t kBatch = 64;
@@ -62,12 +63,12 @@ bool examine(int fd, Candidate& out) {
   socklen_t length = sizeof out.cookie;
   if (native::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &out.cookie, &length) != 0) return false;
   out.fd = fd;
-  out.connected = has_peer;
+  out.attached = has_peer;
   out.datagram = type == SOCK_SEQPACKET;
   return true;
 }
 
-/// Asks the stack which of the candidates are its own; the others get fd -1.
+/// Asks the stack which of the candidates are sockets of this process's client.
 bool look_up(std::span<Candidate> candidates) {
   ipc::LookupEntry asked[kBatch], answered[kBatch];
   for (std::size_t i = 0; i < candidates.size(); ++i) asked[i] = {candidates[i].cookie, 0};
@@ -79,28 +80,29 @@ bool look_up(std::span<Candidate> candidates) {
   const int error = request.call<ipc::MessageId::lookup>({}, empty, std::as_bytes(std::span{asked, candidates.size()}),
                                                          std::as_writable_bytes(std::span{answered}), &got);
   if (error != 0 || got != bytes) return false;
-  for (std::size_t i = 0; i < candidates.size(); ++i)
-    if (answered[i].slot == ipc::kNoSlot) candidates[i].fd = -1;
+  for (std::size_t i = 0; i < candidates.size(); ++i) candidates[i].slot = answered[i].slot;
   return true;
 }
 
-/// Proves possession and takes the socket in. A failure leaves the descriptor as it is: of no use, but unharmed.
+/// Takes the socket in. One of another client is only given to who proves possession, by a unit that arrives at the stack's end.
+/// A failure leaves the descriptor as it is: of no use, but unharmed.
 void adopt(const Candidate& c) {
   Entry entry;
-  {
-    Request request;
-    if (request.error() != 0) return;
+  Request request;
+  if (request.error() != 0 || c.fd >= kTableSize) return;
+  if (c.slot != ipc::kNoSlot) {
+    if (request.entry_from({.slot = c.slot, .nonce = 0, .incarnation = 0, .reserved = 0}, c.datagram, entry) != 0) return;
+  } else {
+    if (!c.attached) return;
     ipc::AttachBeginAnswer begun{};
     if (request.call<ipc::MessageId::attach_begin>({.cookie = c.cookie}, begun) != 0) return;
-    if (c.connected) {
-      const ipc::Unit unit = ipc::Unit::attach(begun.nonce);
-      if (native::send(c.fd, &unit, sizeof unit, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof unit) return;
-    }
+    const ipc::Unit unit = ipc::Unit::attach(begun.nonce);
+    if (native::send(c.fd, &unit, sizeof unit, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof unit) return;
     ipc::SlotAnswer answer{};
     if (request.call<ipc::MessageId::attach_finish>({.nonce = begun.nonce}, answer) != 0) return;
     if (request.entry_from(answer, c.datagram, entry) != 0) return;
   }
-  if (c.fd < kTableSize) add_holder(c.fd, entry);
+  add_holder(c.fd, entry);
 }
 
 class Batch {
@@ -111,8 +113,7 @@ class Batch {
   }
   void flush() {
     if (count_ > 0 && look_up({list_, count_})) {
-      for (std::size_t i = 0; i < count_; ++i)
-        if (list_[i].fd >= 0) adopt(list_[i]);
+      for (std::size_t i = 0; i < count_; ++i) adopt(list_[i]);
     }
     count_ = 0;
   }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "ipc/nodes.hpp"
+#include "shim/exec.hpp"
 #include "shim/fork.hpp"
 #include "shim/native.hpp"
 
@@ -65,6 +66,7 @@ bool new_link(const client::Channel::Greeting& greeting) {
   for (std::uint32_t i = 0; i < link.shard_count; ++i) link.event_fds[i] = hide_fd(greeting.fds[2 + i]);
   native::close(greeting.fds[0]);
   native::close(greeting.fds[1]);
+  remember_client(link.client_id, link.secret);
   ++g_link_count;
   g_link.store(&link, std::memory_order_release);
   return true;
@@ -92,10 +94,21 @@ bool join_parent() {
   return false;
 }
 
+/// The first connection of a program that another one has exec'ed: it belongs to the same client, if the stack still knows it.
+int open_as_heir_or_new(client::Channel::Greeting& greeting) {
+  unsigned client = 0;
+  unsigned long secret = 0;
+  if (g_link_count == 0 && client_to_join(client, secret)) {
+    const client::Identity heir{.parent_client = client, .parent_secret = secret};
+    if (g_channel.open(settings().prefix, heir, greeting) == 0) return 0;
+  }
+  return g_channel.open(settings().prefix, {}, greeting);
+}
+
 int open_channel() {
   if (join_parent()) return adopt_channel_fd();
   client::Channel::Greeting greeting;
-  int error = g_channel.open(settings().prefix, {}, greeting);
+  int error = open_as_heir_or_new(greeting);
   if (error == 0 && !new_link(greeting)) {
     error = ENFILE;
     close_all(greeting);

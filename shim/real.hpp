@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -25,10 +26,10 @@ namespace iopkt::shim {
   X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendfile) X(splice) X(close)             \
   X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) X(fcntl) X(ioctl) X(epoll_ctl) X(fdopen) X(vdprintf)      \
   X(sockatmark) X(fileno) X(fileno_unlocked) X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid)      \
-  X(setregid) X(setresuid) X(setresgid) X(setgroups) X(initgroups) X(chroot)                                  \
+  X(setregid) X(setresuid) X(setresgid) X(setgroups) X(initgroups) X(chroot) X(execve)                                  \
   X(getaddrinfo) X(getnameinfo) X(gethostbyname) X(gethostbyname2) X(gethostbyname_r)            \
   X(gethostbyname2_r) X(gethostbyaddr) X(gethostbyaddr_r) X(getifaddrs) X(freeifaddrs) X(if_nametoindex)       \
-  X(if_indextoname) X(if_nameindex) X(if_freenameindex)
+  X(if_indextoname) X(if_nameindex) X(if_freenameindex) X(execvpe) X(fexecve) X(posix_spawn) X(posix_spawnp)
 
 struct Real {
 #define IOPKT_REAL_MEMBER(name) decltype(&::name) name = nullptr;
