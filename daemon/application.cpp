@@ -64,6 +64,31 @@ class EndSignals {
   Fd fd_;
 };
 
+/// For what is loaded only to be asked about its options.
+class NoHost final : public DriverHost {
+  iopkt_frame* alloc(std::uint32_t) override { return nullptr; }
+  void release(iopkt_frame*) override {}
+  void link_state(AttachedInterface&) override {}
+  void log(LogLevel, std::string_view) override {}
+  bool name_taken(std::string_view) override { return false; }
+};
+
+/// --help; with -d also that driver's own options. The exit status.
+int print_help(const Options& options) {
+  print(help_text(options.variant));
+  NoHost host;
+  Plugins plugins{host, {.path = driver_path(), .load_stack = std::size_t{1} << 20, .rx_queues = 1}};
+  for (const DriverRequest& request : options.drivers) {
+    const auto driver = plugins.prepare({request.driver, {}});
+    if (!driver) {
+      std::fprintf(stderr, "%s: %s\n", std::string{program_name(options.variant)}.c_str(), driver.error().line.c_str());
+      return StartFault::kBadCommand;
+    }
+    print(driver_options_help((*driver)->record()));
+  }
+  return 0;
+}
+
 class Application {
  public:
   Application(Options options, EngineFactory make_engine) : options_(std::move(options)), make_engine_(make_engine) {}
@@ -176,13 +201,14 @@ int run(Variant variant, int argc, const char* const* argv, EngineFactory make_e
     std::fprintf(stderr, "%s: %s\n", std::string{program_name(variant)}.c_str(), options.error().c_str());
     return StartFault::kBadCommand;
   }
+  int status = 0;
   switch (options->action) {
-    case Action::show_help: print(help_text(variant)); break;
+    case Action::show_help: status = print_help(*options); break;
     case Action::show_manual: print(manual_page(variant)); break;
     case Action::show_version: print(std::string{program_name(variant)} + " " IOPKT_VERSION "\n"); break;
     case Action::run: return Application{std::move(*options), make_engine}.run();
   }
-  return std::fflush(stdout) == 0 ? 0 : 1;
+  return std::fflush(stdout) == 0 ? status : StartFault::kFailed;
 }
 
 }  // namespace iopkt::daemon

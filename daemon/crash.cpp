@@ -133,6 +133,11 @@ void install_crash_handler() {
   for (const int signal : kSignals) ::sigaction(signal, &action, nullptr);
 }
 
+bool is_crashing() {
+  const pid_t failed = g_failed_thread.load(std::memory_order_relaxed);
+  return failed != 0 && failed == ::gettid();
+}
+
 void give_crash_stack() {
   thread_local const CrashStack stack;
   static_cast<void>(stack);

@@ -17,6 +17,9 @@ inline constexpr unsigned kCrashHookSeconds = 3;
 /// at the instruction that failed. Also give_crash_stack() for the calling thread.
 void install_crash_handler();
 
+/// Whether the calling thread is the one whose fault is being handled: it must take no lock that it may hold already.
+bool is_crashing();
+
 /// Lets the handler work when the calling thread has run out of its own stack. Once per thread; kept until it ends.
 void give_crash_stack();
 

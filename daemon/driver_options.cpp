@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "manual.hpp"
 #include "option_row.hpp"
 #include "option_tables.hpp"
 
@@ -202,18 +203,10 @@ Expected<DriverOptions, std::string> parse_driver_options(const iopkt_driver& dr
 }
 
 std::string driver_options_help(const iopkt_driver& driver) {
-  std::string out;
-  const auto add = [&out](const OptionRow& row) {
-    out.append("  ").append(row.name);
-    if (row.argument == Argument::optional_number) out.append("[=").append(row.value_name).append("]");
-    if (row.argument == Argument::number || row.argument == Argument::text) out.append("=").append(row.value_name);
-    out.append("  ").append(row.help);
-    if (row.argument != Argument::text) out.append(" Allowed: ").append(allowed_text(row)).append(".");
-    if (const std::string initial = default_text(row); !initial.empty()) out.append(" Default: ").append(initial).append(".");
-    out += '\n';
-  };
-  for (std::uint32_t i = 0; i < driver.option_count; ++i) add(as_row(driver.options[i]));
-  for (const OptionRow& row : generic_driver_options()) add(row);
+  std::string out = "\nOptions of driver " + std::string{driver.name};
+  if (driver.help) out.append(": ").append(driver.help);
+  out += '\n';
+  for (std::uint32_t i = 0; i < driver.option_count; ++i) help_row(out, as_row(driver.options[i]));
   return out;
 }
 

@@ -29,7 +29,7 @@ std::string table_fault(const iopkt_driver& driver);
 /// The error is one line: option, value, what is allowed; for an unknown option, all that are known.
 Expected<DriverOptions, std::string> parse_driver_options(const iopkt_driver& driver, std::string_view list);
 
-/// "  mtu=size   ..." for each option of the driver, its own first.
+/// The section of --help for a driver's own options. The table must be sound.
 std::string driver_options_help(const iopkt_driver& driver);
 
 }  // namespace iopkt::daemon

@@ -11,6 +11,8 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "crash.hpp"
+
 #if IOPKT_HAVE_SYSTEMD
 #include <spdlog/sinks/systemd_sink.h>
 #endif
@@ -88,7 +90,14 @@ void put(spdlog::logger& logger, LogLevel level, std::string_view line) {
 
 }  // namespace
 
-void Log::write(LogLevel level, std::string_view line) { put(*sinks_->all, level, line); }
+void Log::write(LogLevel level, std::string_view line) {
+  if (!is_crashing()) return put(*sinks_->all, level, line);
+  // The fault may have come while this thread was inside a sink, with its lock.
+  char text[512];
+  const std::size_t size = line.copy(text, sizeof text - 1);
+  text[size] = '\n';
+  if (::write(STDERR_FILENO, text, size + 1) < 0) return;
+}
 
 void Log::write_system(LogLevel level, std::string_view line) {
   if (sinks_->system_only) put(*sinks_->system_only, level, line);

@@ -1,4 +1,6 @@
 // --help and the manual page, both from the option tables. man(7) macros.
+#include "manual.hpp"
+
 #include <string>
 
 #include <iopkt/version.h>
@@ -59,12 +61,6 @@ std::string bounds(const OptionRow& row) {
   if (has_default) text += (text.empty() ? "Default: " : " Default: ") + initial + ".";
   if (row.built == Built::later) text += text.empty() ? "Not built yet." : " Not built yet.";
   return text;
-}
-
-void help_row(std::string& out, const OptionRow& row) {
-  out += "  " + synopsis(row) + "\n";
-  wrap(out, row.help, kHelpIndent);
-  if (const std::string text = bounds(row); !text.empty()) wrap(out, text, kHelpIndent);
 }
 
 // ---- man(7) ----
@@ -181,6 +177,12 @@ io\-pkt\-v4\-hc \-d tap name=wan,mac=001122334455 \-p tcpip pagesize=8192,mclbyt
 
 }  // namespace
 
+void help_row(std::string& out, const OptionRow& row) {
+  out += "  " + synopsis(row) + "\n";
+  wrap(out, row.help, kHelpIndent);
+  if (const std::string text = bounds(row); !text.empty()) wrap(out, text, kHelpIndent);
+}
+
 std::string help_text(Variant variant) {
   std::string out{"Usage: "};
   out += std::string{program_name(variant)} + "\n";
@@ -197,7 +199,7 @@ std::string help_text(Variant variant) {
   }
   out += "\nOptions of -p tcpip:\n";
   for (const TcpipOption& option : tcpip_options()) help_row(out, option.row);
-  out += "\nOptions of every driver:\n";
+  out += "\nOptions of every driver (-d driver --help shows a driver's own):\n";
   for (const OptionRow& row : generic_driver_options()) help_row(out, row);
   return out;
 }

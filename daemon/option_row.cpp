@@ -66,10 +66,4 @@ Expected<CheckedNumber, std::string> check_number(const OptionRow& row, std::str
   return checked;
 }
 
-const OptionRow* find_row(std::span<const OptionRow* const> rows, std::string_view name) {
-  for (const OptionRow* row : rows)
-    if (row->name == name || row->also[0] == name || row->also[1] == name) return row;
-  return nullptr;
-}
-
 }  // namespace iopkt::daemon

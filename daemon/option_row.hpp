@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -65,8 +64,5 @@ struct CheckedNumber {
 
 /// Checks and adjusts one number. The error is the reason without name and value: "below the minimum; allowed: ...".
 Expected<CheckedNumber, std::string> check_number(const OptionRow& row, std::string_view word);
-
-/// The row called `name`, or null.
-const OptionRow* find_row(std::span<const OptionRow* const> rows, std::string_view name);
 
 }  // namespace iopkt::daemon

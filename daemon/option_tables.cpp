@@ -121,7 +121,7 @@ constexpr std::array kCommandOptions{
                            "NOTIFY_SOCKET implies this option."},
                   {},
                   &Options::foreground},
-    CommandOption{{.name = "--help", .also = {"-h"}, .help = "Print every option with its range and default."}},
+    CommandOption{{.name = "--help", .also = {"-h"}, .help = "Print every option with its range and default. Behind -d driver also the driver's own."}},
     CommandOption{{.name = "--man", .help = "Print the manual page in man(7) format."}},
     CommandOption{{.name = "--version", .help = "Print the version."}},
 };

@@ -181,13 +181,13 @@ class Evaluator {
   Evaluator(Variant variant, Words words) : options_(default_options(variant)), words_(std::move(words)) {}
 
   Expected<Options, std::string> evaluate() {
+    options_.drivers = std::move(words_.drivers);
     for (const TypedCommand& typed : words_.commands)
       if (asks_for_text(typed)) return std::move(options_);
     for (const TypedCommand& typed : words_.commands)
       if (Fault fault = command(typed)) return unexpected(std::move(*fault));
     for (const TypedTcpip& typed : words_.tcpip)
       if (Fault fault = tcpip(typed)) return unexpected(std::move(*fault));
-    options_.drivers = std::move(words_.drivers);
     if (Fault fault = together()) return unexpected(std::move(*fault));
     if (Fault fault = not_built()) return unexpected(std::move(*fault));
     return std::move(options_);
