@@ -1,4 +1,5 @@
-// A tunable is a row: name, unit, help, member, initial value and range. Parser, sysctl, manual page and tests read it.
+// A tunable is a row: name, unit, help, member, initial value and range. Parser, sysctl, manual page and
+// tests read it.
 #pragma once
 
 #include <array>
@@ -15,11 +16,12 @@ struct Tunable {
   std::string_view name;  ///< sysctl name, e.g. net.inet.ip.ttl
   std::string_view unit;  ///< "" for a plain number, "flag" for 0 or 1
   std::string_view help;  ///< One sentence.
-  std::uint32_t Struct::*member;
+  std::uint32_t Struct::* member;
   std::uint32_t initial, min, max;
 };
 
-/// The struct with every member at its row's initial value: the only place where a default is written is the row.
+/// The struct with every member at its row's initial value: the only place where a default is written is the
+/// row.
 template <class Struct>
 constexpr Struct initial_values() {
   Struct values{};
@@ -27,7 +29,8 @@ constexpr Struct initial_values() {
   return values;
 }
 
-/// For a static_assert beside each table: sorted by name, a help for each, initial values in range, a row each.
+/// For a static_assert beside each table: sorted by name, a help for each, initial values in range, a row
+/// each.
 template <class Struct>
 constexpr bool tunables_are_sound() {
   constexpr auto rows = Struct::table();

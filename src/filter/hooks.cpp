@@ -12,13 +12,15 @@ void FilterChain::remove(Hook hook, Filter filter, void* context) {
   std::erase(filters_[static_cast<std::size_t>(hook)], Entry{filter, context});
 }
 
-Expected<void, Drop> FilterChain::run(Hook hook, const iface::Interface& interface, packet::Packet& packet) const {
+Expected<void, Drop> FilterChain::run(Hook hook, const iface::Interface& interface,
+                                      packet::Packet& packet) const {
   for (const Entry& entry : filters_[static_cast<std::size_t>(hook)])
     if (auto verdict = entry.filter(entry.context, hook, interface, packet); !verdict) return verdict;
   return {};
 }
 
-Expected<EgressPass, Drop> FilterChain::egress(const iface::Interface& interface, packet::Packet& packet) const {
+Expected<EgressPass, Drop> FilterChain::egress(const iface::Interface& interface,
+                                               packet::Packet& packet) const {
   if (auto verdict = run(Hook::out, interface, packet); !verdict) return unexpected(verdict.error());
   return EgressPass{};
 }

@@ -1,4 +1,5 @@
-// Where packet filters hook into a packet's way, and the proof that each packet which leaves has passed there.
+// Where packet filters hook into a packet's way, and the proof that each packet which leaves has passed
+// there.
 #pragma once
 
 #include <array>
@@ -29,7 +30,8 @@ class EgressPass {
   friend class FilterChain;
 };
 
-/// A filter: passes the packet (perhaps changed in place) or names its end. `context` is the one it was added with.
+/// A filter: passes the packet (perhaps changed in place) or names its end. `context` is the one it was added
+/// with.
 using Filter = Expected<void, Drop> (*)(void* context, Hook hook, const iface::Interface& interface,
                                         packet::Packet& packet);
 

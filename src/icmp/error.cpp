@@ -34,13 +34,16 @@ bool may_send_error(const wire::Ipv4Header& header, const packet::Packet& payloa
     case wire::IcmpType::timestamp:
     case wire::IcmpType::timestamp_reply:
     case wire::IcmpType::address_mask_request:
-    case wire::IcmpType::address_mask_reply: return true;
-    default: return false;
+    case wire::IcmpType::address_mask_reply:
+      return true;
+    default:
+      return false;
   }
 }
 
-packet::PacketPtr build_error(packet::Cache& cache, const wire::IcmpHeader& message, const wire::Ipv4Header& header,
-                              const packet::Packet& payload, IcmpCounters<Counter>& counters) {
+packet::PacketPtr build_error(packet::Cache& cache, const wire::IcmpHeader& message,
+                              const wire::Ipv4Header& header, const packet::Packet& payload,
+                              IcmpCounters<Counter>& counters) {
   const auto quoted_header = static_cast<std::uint32_t>(wire::encoded_len(header));
   const std::uint32_t front = static_cast<std::uint32_t>(wire::IcmpView::kHeaderLen) + quoted_header;
   const std::uint32_t room = kMaxErrorLen - static_cast<std::uint32_t>(wire::Ipv4View::kMinHeaderLen) - front;
@@ -58,15 +61,18 @@ packet::PacketPtr build_error(packet::Cache& cache, const wire::IcmpHeader& mess
 }
 
 bool RateLimit::allow(Instant now) {
-  constexpr std::uint64_t kToken = 1'000'000'000;  // what one token costs; `rate` of these come in a nanosecond
+  constexpr std::uint64_t kToken =
+      1'000'000'000;  // what one token costs; `rate` of these come in a nanosecond
   const std::uint64_t full = std::uint64_t{tunables_.error_burst} * kToken;
   if (tunables_.error_rate == 0) return false;
   if (!started_) {
     started_ = true;
     tokens_ = full;
   } else {
-    constexpr std::int64_t kLongest = 1'000'000'000'000;  // 1000 s fills any bucket, and the product stays in range
-    const auto passed = static_cast<std::uint64_t>(std::clamp<std::int64_t>((now - last_).count(), 0, kLongest));
+    constexpr std::int64_t kLongest =
+        1'000'000'000'000;  // 1000 s fills any bucket, and the product stays in range
+    const auto passed =
+        static_cast<std::uint64_t>(std::clamp<std::int64_t>((now - last_).count(), 0, kLongest));
     tokens_ = std::min(full, tokens_ + passed * tunables_.error_rate);
   }
   last_ = now;

@@ -14,7 +14,8 @@ using wire::IcmpView;
 using wire::Ipv4Address;
 
 /// RFC 1191 section 7: MTUs that links have.
-constexpr std::array<std::uint32_t, 11> kPlateaus{65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68};
+constexpr std::array<std::uint32_t, 11> kPlateaus{65535, 32000, 17914, 8166, 4352, 2002,
+                                                  1492,  1006,  508,   296,  68};
 constexpr std::uint32_t kMinMtu = 68;
 
 std::uint32_t mtu_of(const IcmpHeader& message, std::uint32_t inner_total_len) {
@@ -125,7 +126,8 @@ Expected<Quoted, Drop> quoted(const IcmpHeader& message, const wire::Ipv4Header&
   q.about.reporter = header.src;
   q.about.local.address = inner->src();
   q.about.remote.address = inner->dst();
-  const bool has_ports = inner->protocol() == wire::IpProtocol::tcp || inner->protocol() == wire::IpProtocol::udp;
+  const bool has_ports =
+      inner->protocol() == wire::IpProtocol::tcp || inner->protocol() == wire::IpProtocol::udp;
   if (!has_ports) return q;
   if (transport.size() < 8) return unexpected(Drop::icmp_no_flow);
   q.about.local.port = {load_be16(transport, 0)};
@@ -134,14 +136,15 @@ Expected<Quoted, Drop> quoted(const IcmpHeader& message, const wire::Ipv4Header&
   return q;
 }
 
-Expected<IcmpIn, Drop> error(const InputContext& context, const IcmpHeader& message, const wire::Ipv4Header& header,
-                             packet::Packet& packet) {
+Expected<IcmpIn, Drop> error(const InputContext& context, const IcmpHeader& message,
+                             const wire::Ipv4Header& header, packet::Packet& packet) {
   // RFC 6633: source quench is ignored.
   if (message.type == IcmpType::source_quench) return unexpected(Drop::icmp_ignored);
   const bool redirects = message.type == IcmpType::redirect;
   if (redirects && context.tunables.drop_redirect != 0) return unexpected(Drop::icmp_ignored);
   constexpr std::uint32_t kQuoteLen = wire::Ipv4View::kMaxHeaderLen + 8;
-  const auto want = std::min<std::uint32_t>(packet.size(), static_cast<std::uint32_t>(IcmpView::kHeaderLen) + kQuoteLen);
+  const auto want =
+      std::min<std::uint32_t>(packet.size(), static_cast<std::uint32_t>(IcmpView::kHeaderLen) + kQuoteLen);
   if (!packet.pull_up(want)) return unexpected(Drop::no_buffer);
   auto inner = quoted(message, header, packet.head().subspan(IcmpView::kHeaderLen));
   if (!inner) return unexpected(inner.error());
@@ -150,7 +153,8 @@ Expected<IcmpIn, Drop> error(const InputContext& context, const IcmpHeader& mess
     // RFC 1122 3.2.2.2: on the link that it came from, and not ourselves.
     if (context.in.connected(gateway) == nullptr || context.in.find(gateway) != nullptr)
       return unexpected(Drop::icmp_ignored);
-    return Redirected{.from = header.src, .gateway = gateway, .destination = inner->about.remote.address.v4()};
+    return Redirected{
+        .from = header.src, .gateway = gateway, .destination = inner->about.remote.address.v4()};
   }
   const bool too_big = message.type == IcmpType::destination_unreachable &&
                        message.code == static_cast<std::uint8_t>(wire::IcmpUnreachable::fragmentation_needed);
@@ -172,15 +176,20 @@ Expected<IcmpIn, Drop> input(const InputContext& context, const wire::Ipv4Header
 
   if (message.is_error()) return error(context, message, header, *packet);
   switch (message.type) {
-    case IcmpType::echo_request: return echo(context, header, cast, packet);
-    case IcmpType::timestamp: return timestamp(context, header, cast, packet);
-    case IcmpType::address_mask_request: return address_mask(context, header, cast, packet);
+    case IcmpType::echo_request:
+      return echo(context, header, cast, packet);
+    case IcmpType::timestamp:
+      return timestamp(context, header, cast, packet);
+    case IcmpType::address_mask_request:
+      return address_mask(context, header, cast, packet);
     case IcmpType::echo_reply:
     case IcmpType::timestamp_reply:
     case IcmpType::address_mask_reply:
     case IcmpType::router_advertisement:
-    case IcmpType::router_solicitation: return RawOnly{};
-    default: return unexpected(Drop::icmp_ignored);
+    case IcmpType::router_solicitation:
+      return RawOnly{};
+    default:
+      return unexpected(Drop::icmp_ignored);
   }
 }
 

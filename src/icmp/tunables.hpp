@@ -17,15 +17,16 @@ struct IcmpTunables {
     return std::array{
         R{"net.inet.icmp.bmcastecho", "flag", "Answer echo requests to broadcast and multicast addresses.",
           &T::bmcastecho, 0, 0, 1},
-        R{"net.inet.icmp.drop_redirect", "flag", "Ignore redirects (RFC 1812 5.2.7.2; RFC 6274 4.2).", &T::drop_redirect,
-          1, 0, 1},
+        R{"net.inet.icmp.drop_redirect", "flag", "Ignore redirects (RFC 1812 5.2.7.2; RFC 6274 4.2).",
+          &T::drop_redirect, 1, 0, 1},
         // A port scan draws that many at once before the rate holds.
-        R{"net.inet.icmp.errburst", "messages", "Errors that may be sent at once after a silence.", &T::error_burst, 50,
-          1, 65536},
-        R{"net.inet.icmp.errppslimit", "messages/s", "Most errors sent per second and shard (RFC 1812 4.3.2.8); 0: none.",
-          &T::error_rate, 100, 0, 1000000},
-        R{"net.inet.icmp.maskrepl", "flag", "Answer address mask requests (RFC 6918 deprecates them).", &T::mask_reply, 0,
-          0, 1},
+        R{"net.inet.icmp.errburst", "messages", "Errors that may be sent at once after a silence.",
+          &T::error_burst, 50, 1, 65536},
+        R{"net.inet.icmp.errppslimit", "messages/s",
+          "Most errors sent per second and shard (RFC 1812 4.3.2.8); 0: none.", &T::error_rate, 100, 0,
+          1000000},
+        R{"net.inet.icmp.maskrepl", "flag", "Answer address mask requests (RFC 6918 deprecates them).",
+          &T::mask_reply, 0, 0, 1},
         R{"net.inet.icmp.tstamprepl", "flag", "Answer timestamp requests.", &T::timestamp_reply, 0, 0, 1},
     };
   }

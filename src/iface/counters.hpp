@@ -19,7 +19,8 @@ struct InterfaceCounters {
     return std::array{
         CounterSpec<S, Cell>{"if.rx.broadcasts", "packets", "Received link broadcasts.", &S::rx_broadcasts},
         CounterSpec<S, Cell>{"if.rx.bytes", "bytes", "Received, with link headers.", &S::rx_bytes},
-        CounterSpec<S, Cell>{"if.rx.dropped", "packets", "Received and dropped before a protocol.", &S::rx_dropped},
+        CounterSpec<S, Cell>{"if.rx.dropped", "packets", "Received and dropped before a protocol.",
+                             &S::rx_dropped},
         CounterSpec<S, Cell>{"if.rx.errors", "packets", "Malformed on arrival.", &S::rx_errors},
         CounterSpec<S, Cell>{"if.rx.multicasts", "packets", "Received link multicasts.", &S::rx_multicasts},
         CounterSpec<S, Cell>{"if.rx.packets", "packets", "Received.", &S::rx_packets},

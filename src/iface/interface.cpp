@@ -36,7 +36,8 @@ const InterfaceAddress* Interface::connected(const IpAddress& address) const {
 }
 
 InterfaceTable::InterfaceTable(std::vector<Pointer> interfaces) : interfaces_(std::move(interfaces)) {
-  std::sort(interfaces_.begin(), interfaces_.end(), [](const Pointer& a, const Pointer& b) { return a->index < b->index; });
+  std::sort(interfaces_.begin(), interfaces_.end(),
+            [](const Pointer& a, const Pointer& b) { return a->index < b->index; });
   for (const Pointer& p : interfaces_) {
     IOPKT_ASSERT(p->index > 0 && by_index(p->index) == nullptr);
     by_index_.resize(p->index + 1);
@@ -48,7 +49,8 @@ InterfaceTable::InterfaceTable(std::vector<Pointer> interfaces) : interfaces_(st
     }
   }
   // Of an address that two interfaces have, the one with the lower index counts.
-  std::stable_sort(local_.begin(), local_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(local_.begin(), local_.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   std::sort(broadcast_.begin(), broadcast_.end());
 }
 

@@ -67,7 +67,11 @@ inline constexpr FlagName kFlagNames[] = {
 };
 
 /// What the link header is. The numbers of driver.h; loopback has no link header, as raw_ip.
-enum class LinkType : std::uint8_t { ethernet = IOPKT_LINK_ETHERNET, raw_ip = IOPKT_LINK_RAW_IP, loopback = 24 };
+enum class LinkType : std::uint8_t {
+  ethernet = IOPKT_LINK_ETHERNET,
+  raw_ip = IOPKT_LINK_RAW_IP,
+  loopback = 24
+};
 
 /// To whom a frame or a packet was addressed.
 enum class Cast : std::uint8_t { unicast, multicast, broadcast };
@@ -91,8 +95,8 @@ struct Interface {
   std::uint32_t mtu{1500};  ///< Bytes of a network packet
   std::uint32_t mtu_min{68}, mtu_max{65535};
   std::uint32_t flags{};
-  std::uint32_t capabilities{};          ///< IOPKT_CAP_*: what the device can
-  std::uint32_t enabled_capabilities{};  ///< IOPKT_CAP_*: what may be used; a subset
+  std::uint32_t capabilities{};             ///< IOPKT_CAP_*: what the device can
+  std::uint32_t enabled_capabilities{};     ///< IOPKT_CAP_*: what may be used; a subset
   std::vector<InterfaceAddress> addresses;  ///< In order of addition; the first of a family is its primary
   bool link_up{true};
   std::uint32_t speed_mbps{};  ///< 0: unknown
@@ -110,7 +114,8 @@ struct Interface {
   const InterfaceAddress* find(const IpAddress& address) const;
   /// The limited broadcast address, or that of one of its networks; always false without flag::broadcast.
   bool is_broadcast_address(Ipv4Address address) const;
-  /// The address whose network (or point-to-point peer) holds `address`; the longest prefix wins, then the first.
+  /// The address whose network (or point-to-point peer) holds `address`; the longest prefix wins, then the
+  /// first.
   const InterfaceAddress* connected(const IpAddress& address) const;
 };
 
@@ -129,8 +134,8 @@ class InterfaceTable {
     return index < by_index_.size() ? by_index_[index] : nullptr;
   }
   const Interface* by_name(std::string_view name) const;
-  /// The interface that has this address as its own. Every address in the network of a loopback interface is its own
-  /// (RFC 1122 3.2.1.3 (g): all of 127/8 loops). nullptr: the address is not ours.
+  /// The interface that has this address as its own. Every address in the network of a loopback interface is
+  /// its own (RFC 1122 3.2.1.3 (g): all of 127/8 loops). nullptr: the address is not ours.
   const Interface* find_local(const IpAddress& address) const;
   /// Broadcast address of any interface.
   bool is_any_broadcast(Ipv4Address address) const;

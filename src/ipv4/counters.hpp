@@ -22,7 +22,8 @@ struct Ipv4Counters {
         CounterSpec<S, Cell>{"ip.forward.packets", "packets", "Forwarded.", &S::forwarded},
         CounterSpec<S, Cell>{"ip.forward.redirects", "packets", "Redirects sent.", &S::redirects_sent},
         CounterSpec<S, Cell>{"ip.reassembly.datagrams", "datagrams", "Put together.", &S::reassembly_done},
-        CounterSpec<S, Cell>{"ip.reassembly.duplicates", "fragments", "Came twice.", &S::reassembly_duplicates},
+        CounterSpec<S, Cell>{"ip.reassembly.duplicates", "fragments", "Came twice.",
+                             &S::reassembly_duplicates},
         CounterSpec<S, Cell>{"ip.reassembly.fragments", "fragments", "Received.", &S::reassembly_fragments},
         CounterSpec<S, Cell>{"ip.rx.broadcasts", "packets", "To a broadcast address.", &S::rx_broadcasts},
         CounterSpec<S, Cell>{"ip.rx.bytes", "bytes", "Received, with headers.", &S::rx_bytes},
@@ -32,12 +33,14 @@ struct Ipv4Counters {
         CounterSpec<S, Cell>{"ip.rx.packets", "packets", "Received.", &S::rx_packets},
         CounterSpec<S, Cell>{"ip.tx.fragmented", "packets", "Cut into fragments.", &S::tx_fragmented},
         CounterSpec<S, Cell>{"ip.tx.fragments", "fragments", "Made.", &S::tx_fragments},
-        CounterSpec<S, Cell>{"ip.tx.packets", "packets", "Built here, with a header of ours.", &S::tx_packets},
+        CounterSpec<S, Cell>{"ip.tx.packets", "packets", "Built here, with a header of ours.",
+                             &S::tx_packets},
         CounterSpec<S, Cell>{"ip.tx.raw", "packets", "Sent with the program's own header.", &S::tx_raw},
     };
   }
 };
-static_assert(Ipv4Counters<std::uint64_t>::table().size() * sizeof(std::uint64_t) == sizeof(Ipv4Counters<std::uint64_t>),
+static_assert(Ipv4Counters<std::uint64_t>::table().size() * sizeof(std::uint64_t) ==
+                  sizeof(Ipv4Counters<std::uint64_t>),
               "a row each");
 
 }  // namespace iopkt::ipv4

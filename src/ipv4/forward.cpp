@@ -20,9 +20,9 @@ Expected<void, Refused> forward(packet::Packet& packet, wire::Ipv4Header& header
 
   const MutableBytes options = bytes.subspan(wire::Ipv4View::kMinHeaderLen);
   if (const auto done = stamp_options(options, outgoing, ms_of_day); !done)
-    return unexpected(Refused{Drop::ip_bad_option,
-                              wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer,
-                                                                  done.error().pointer)});
+    return unexpected(Refused{
+        Drop::ip_bad_option,
+        wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, done.error().pointer)});
   wire::store_ipv4_checksum(bytes);
   std::copy(options.begin(), options.end(), header.options.bytes.begin());
   return {};

@@ -12,9 +12,12 @@ constexpr Ipv4Address kAllHosts{224, 0, 0, 1};
 
 Drop drop_of(wire::ParseError error) {
   switch (error) {
-    case wire::ParseError::bad_version: return Drop::ip_bad_version;
-    case wire::ParseError::bad_length: return Drop::ip_bad_length;
-    default: return Drop::ip_truncated;
+    case wire::ParseError::bad_version:
+      return Drop::ip_bad_version;
+    case wire::ParseError::bad_length:
+      return Drop::ip_bad_length;
+    default:
+      return Drop::ip_truncated;
   }
 }
 
@@ -24,7 +27,8 @@ bool is_bad_source(const InputContext& context, const packet::Packet& packet, Ip
   // {0, <host>} and {0, 0}: only the latter is in use, by hosts that have no address yet.
   if (src.is_zero_network() && !src.is_unspecified()) return true;
   if (packet.looped) return false;
-  return src.is_loopback() || context.interfaces.is_any_broadcast(src) || context.interfaces.find_local(src) != nullptr;
+  return src.is_loopback() || context.interfaces.is_any_broadcast(src) ||
+         context.interfaces.find_local(src) != nullptr;
 }
 
 bool is_bad_destination(const packet::Packet& packet, Ipv4Address dst) {
@@ -40,9 +44,11 @@ struct Destination {
 Expected<Destination, Drop> destination_of(const InputContext& context, const packet::Packet& packet,
                                            const wire::Ipv4View& ip) {
   const Ipv4Address dst = ip.dst(), src = ip.src();
-  if (dst.is_limited_broadcast() || context.in.is_broadcast_address(dst)) return Destination{Way::deliver, Cast::broadcast};
+  if (dst.is_limited_broadcast() || context.in.is_broadcast_address(dst))
+    return Destination{Way::deliver, Cast::broadcast};
   if (dst.is_multicast()) {
-    if (packet.looped || context.groups.has(context.in, dst)) return Destination{Way::deliver, Cast::multicast};
+    if (packet.looped || context.groups.has(context.in, dst))
+      return Destination{Way::deliver, Cast::multicast};
     return unexpected(Drop::ip_not_for_us);
   }
   // RFC 1122 3.3.6: a unicast packet in a link broadcast is an attack or a mistake.
@@ -53,7 +59,8 @@ Expected<Destination, Drop> destination_of(const InputContext& context, const pa
     if (elsewhere && context.tunables.check_interface != 0) return unexpected(Drop::ip_not_for_us);
     return Destination{Way::deliver, Cast::unicast};
   }
-  if (packet.looped && context.interfaces.is_any_broadcast(dst)) return Destination{Way::deliver, Cast::broadcast};
+  if (packet.looped && context.interfaces.is_any_broadcast(dst))
+    return Destination{Way::deliver, Cast::broadcast};
   if (context.tunables.forwarding == 0) return unexpected(Drop::ip_not_for_us);
   if (context.interfaces.is_any_broadcast(dst) && context.tunables.directed_broadcast == 0)
     return unexpected(Drop::ip_bad_destination);
@@ -67,8 +74,9 @@ Expected<void, Refused> judge_options(const InputContext& context, const wire::I
   ++context.counters.rx_options;
   const auto report = check_options(ip.options());
   if (!report)
-    return unexpected(Refused{Drop::ip_bad_option, IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer,
-                                                                                 report.error().pointer)});
+    return unexpected(Refused{
+        Drop::ip_bad_option,
+        IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, report.error().pointer)});
   if (!report->source_route) return {};
   if (context.tunables.accept_source_route == 0) return unexpected(Refused{Drop::ip_source_route, {}});
   // We are the end of a source route or nothing: we do not pass such packets on.
@@ -106,7 +114,8 @@ Expected<Ipv4In, Refused> input(const InputContext& context, packet::Packet& pac
   const auto destination = destination_of(context, packet, ip);
   if (!destination) return refuse(destination.error());
   if (header_len > wire::Ipv4View::kMinHeaderLen)
-    if (const auto verdict = judge_options(context, ip, destination->way); !verdict) return unexpected(verdict.error());
+    if (const auto verdict = judge_options(context, ip, destination->way); !verdict)
+      return unexpected(verdict.error());
 
   Ipv4In result{.header = ip.header(),
                 .way = destination->way,

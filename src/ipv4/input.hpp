@@ -18,8 +18,8 @@ namespace iopkt::ipv4 {
 using iface::Cast;
 using packet::Drop;
 
-/// Which multicast groups an interface has joined. 224.0.0.1 is always joined and not asked for; a loopback interface
-/// hears every group.
+/// Which multicast groups an interface has joined. 224.0.0.1 is always joined and not asked for; a loopback
+/// interface hears every group.
 struct Membership {
   bool (*joined)(const void* context, std::uint32_t interface_index, wire::Ipv4Address group) = nullptr;
   const void* context = nullptr;
@@ -54,9 +54,9 @@ struct Refused {
   std::optional<wire::IcmpHeader> answer;
 };
 
-/// Judges the packet, which begins with its IP header; cuts link padding off the end; the header is one piece afterwards.
-/// Nothing is taken off the front, so that taps, filters and raw sockets see the whole packet: deliver with
-/// strip_header(). Without a fragment in hand, packets with GSO metadata pass as they are.
+/// Judges the packet, which begins with its IP header; cuts link padding off the end; the header is one piece
+/// afterwards. Nothing is taken off the front, so that taps, filters and raw sockets see the whole packet:
+/// deliver with strip_header(). Without a fragment in hand, packets with GSO metadata pass as they are.
 /// `packet.looped`: martian rules and (unless do_loopback_cksum) the header checksum do not apply.
 Expected<Ipv4In, Refused> input(const InputContext& context, packet::Packet& packet);
 

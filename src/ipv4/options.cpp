@@ -48,7 +48,8 @@ Expected<void, OptionError> check_one(const Ipv4Option& option, OptionReport& re
       return {};
     }
     case Ipv4OptionType::record_route:
-      if (const auto route = Ipv4RouteOption::parse(option); !route) return unexpected(error_of(option, route.error()));
+      if (const auto route = Ipv4RouteOption::parse(option); !route)
+        return unexpected(error_of(option, route.error()));
       return {};
     case Ipv4OptionType::timestamp: {
       const auto stamp = Ipv4TimestampOption::parse(option);
@@ -61,17 +62,19 @@ Expected<void, OptionError> check_one(const Ipv4Option& option, OptionReport& re
       if (!wire::router_alert_value(option)) return unexpected(error_at(option.offset, 1));
       report.router_alert = true;
       return {};
-    default: return {};  // RFC 1122 3.2.1.8: unknown options are passed over
+    default:
+      return {};  // RFC 1122 3.2.1.8: unknown options are passed over
   }
 }
 
 bool occurs_once(Ipv4OptionType type) {
   return type == Ipv4OptionType::record_route || type == Ipv4OptionType::timestamp ||
-         type == Ipv4OptionType::router_alert || type == Ipv4OptionType::security || type == Ipv4OptionType::stream_id;
+         type == Ipv4OptionType::router_alert || type == Ipv4OptionType::security ||
+         type == Ipv4OptionType::stream_id;
 }
 
-Expected<void, OptionError> stamp_time(MutableBytes options, const Ipv4Option& option, wire::Ipv4Address address,
-                                       std::uint32_t ms_of_day) {
+Expected<void, OptionError> stamp_time(MutableBytes options, const Ipv4Option& option,
+                                       wire::Ipv4Address address, std::uint32_t ms_of_day) {
   const auto stamp = *Ipv4TimestampOption::parse(option);
   const auto slot = stamp.next_entry_offset();
   const auto flag = stamp.flag();
@@ -79,7 +82,8 @@ Expected<void, OptionError> stamp_time(MutableBytes options, const Ipv4Option& o
     // Whoever was asked by name and is none of those has nothing to complain about.
     if (flag == Ipv4TimestampOption::Flag::prespecified) return {};
     if (stamp.overflow() == 15) return unexpected(error_at(option.offset, 3));
-    store_u8(options, option.offset + 3, static_cast<std::uint8_t>(load_u8(options, option.offset + 3) + 0x10));
+    store_u8(options, option.offset + 3,
+             static_cast<std::uint8_t>(load_u8(options, option.offset + 3) + 0x10));
     return {};
   }
   std::size_t at = option.offset + *slot;
@@ -105,8 +109,8 @@ Expected<OptionReport, OptionError> check_options(Bytes options) {
     if (!*next) return report;
     const Ipv4Option& option = **next;
     const bool again = std::exchange(seen[static_cast<std::uint8_t>(option.type)], true);
-    const bool is_source_route =
-        option.type == Ipv4OptionType::loose_source_route || option.type == Ipv4OptionType::strict_source_route;
+    const bool is_source_route = option.type == Ipv4OptionType::loose_source_route ||
+                                 option.type == Ipv4OptionType::strict_source_route;
     // RFC 1122 3.2.1.8 (c): one source route, of either kind.
     if ((again && occurs_once(option.type)) || (is_source_route && report.source_route))
       return unexpected(error_at(option.offset, 0));
@@ -114,7 +118,8 @@ Expected<OptionReport, OptionError> check_options(Bytes options) {
   }
 }
 
-Expected<void, OptionError> stamp_options(MutableBytes options, wire::Ipv4Address address, std::uint32_t ms_of_day) {
+Expected<void, OptionError> stamp_options(MutableBytes options, wire::Ipv4Address address,
+                                          std::uint32_t ms_of_day) {
   Expected<void, OptionError> result;
   for_each_option(options, [&](const Ipv4Option& option) {
     if (option.type == Ipv4OptionType::record_route) {

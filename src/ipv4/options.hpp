@@ -20,14 +20,15 @@ struct OptionError {
   std::uint8_t pointer{};
 };
 
-/// Judges every option of a header. Errors: a length or pointer that is impossible, an option that may occur once only
-/// and occurs twice.
+/// Judges every option of a header. Errors: a length or pointer that is impossible, an option that may occur
+/// once only and occurs twice.
 Expected<OptionReport, OptionError> check_options(Bytes options);
 
-/// Enters `address` and the time into record-route and timestamp options that have room; a timestamp option without
-/// room counts its overflow. `options` passed check_options(). Errors: that count is full (RFC 791: then the packet is
-/// in error).
-Expected<void, OptionError> stamp_options(MutableBytes options, wire::Ipv4Address address, std::uint32_t ms_of_day);
+/// Enters `address` and the time into record-route and timestamp options that have room; a timestamp option
+/// without room counts its overflow. `options` passed check_options(). Errors: that count is full (RFC 791:
+/// then the packet is in error).
+Expected<void, OptionError> stamp_options(MutableBytes options, wire::Ipv4Address address,
+                                          std::uint32_t ms_of_day);
 
 /// Of the options of an echo request, what its reply carries (RFC 1122 3.2.2.6): record route and timestamp.
 wire::Ipv4OptionBytes options_for_reply(Bytes options);

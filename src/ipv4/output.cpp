@@ -60,8 +60,9 @@ Expected<void, Drop> add_header(packet::Packet& packet, wire::Ipv4Header& header
   const std::uint32_t count = segments_of(packet);
   header.payload_len = static_cast<std::uint16_t>(packet.size());
   if (header.id == 0)
-    header.id = header.df && !header.is_fragment() ? ids.atomic(header.src, header.dst, header.protocol, count)
-                                                   : ids.next_run(header.src, header.dst, header.protocol, count);
+    header.id = header.df && !header.is_fragment()
+                    ? ids.atomic(header.src, header.dst, header.protocol, count)
+                    : ids.next_run(header.src, header.dst, header.protocol, count);
   const MutableBytes room = packet.prepend(static_cast<std::uint32_t>(header_len));
   if (room.empty()) return unexpected(Drop::no_buffer);
   wire::encode(header, room);

@@ -17,8 +17,8 @@ constexpr std::uint8_t kNotEct = 0, kCe = 3;
 
 }  // namespace
 
-std::optional<Reassembly::Done> Reassembly::insert(const wire::Ipv4Header& header, packet::PacketPtr packet, Instant now,
-                                                   std::vector<Dead>& dead) {
+std::optional<Reassembly::Done> Reassembly::insert(const wire::Ipv4Header& header, packet::PacketPtr packet,
+                                                   Instant now, std::vector<Dead>& dead) {
   const auto refuse = [&](Drop why) {
     dead.push_back({std::move(packet), why});
     return std::optional<Done>{};
@@ -27,7 +27,8 @@ std::optional<Reassembly::Done> Reassembly::insert(const wire::Ipv4Header& heade
   if (tunables_.max_frag_packets == 0) return refuse(Drop::ip_fragment_limit);
   const std::uint32_t begin = header.fragment_offset, end = begin + header.payload_len;
   const auto header_len = static_cast<std::uint32_t>(wire::encoded_len(header));
-  if (begin == end || (header.mf && header.payload_len % 8 != 0) || header_len + end > wire::Ipv4View::kMaxPacketLen)
+  if (begin == end || (header.mf && header.payload_len % 8 != 0) ||
+      header_len + end > wire::Ipv4View::kMaxPacketLen)
     return refuse(Drop::ip_bad_fragment);
   if (!packet->own()) return refuse(Drop::no_buffer);
 
@@ -40,7 +41,8 @@ std::optional<Reassembly::Done> Reassembly::insert(const wire::Ipv4Header& heade
   auto& fragments = datagram.fragments;
   const auto next = std::lower_bound(fragments.begin(), fragments.end(), begin,
                                      [](const Fragment& f, std::uint32_t b) { return f.begin < b; });
-  if (next != fragments.end() && next->begin == begin && next->end == end && header.mf == (end != datagram.total)) {
+  if (next != fragments.end() && next->begin == begin && next->end == end &&
+      header.mf == (end != datagram.total)) {
     ++counters_.reassembly_duplicates;
     return refuse(Drop::ip_fragment_duplicate);
   }
@@ -71,7 +73,8 @@ std::optional<Reassembly::Done> Reassembly::insert(const wire::Ipv4Header& heade
 
   // Over the limit: the oldest goes, be it this one.
   while (bytes_ > tunables_.max_frag_bytes) {
-    const auto oldest = std::find_if(order_.begin(), order_.end(), [](const Datagram& d) { return !d.given_up; });
+    const auto oldest =
+        std::find_if(order_.begin(), order_.end(), [](const Datagram& d) { return !d.given_up; });
     give_up(*oldest, Drop::ip_fragment_limit, dead);
     erase(oldest);
   }
@@ -114,7 +117,8 @@ void Reassembly::erase(List::iterator at) {
 
 std::optional<Reassembly::Done> Reassembly::complete(List::iterator at, std::vector<Dead>& dead) {
   Datagram& datagram = *at;
-  // RFC 3168 5.3: congestion seen by one fragment counts for all; marks that a sender cannot have made end them.
+  // RFC 3168 5.3: congestion seen by one fragment counts for all; marks that a sender cannot have made end
+  // them.
   if (datagram.any_ce && datagram.any_not_ect) {
     give_up(datagram, Drop::ip_bad_fragment, dead);
     erase(at);

@@ -1,5 +1,5 @@
-// Putting fragments together with bounded memory: RFC 791 3.2, RFC 815 (what is missing), RFC 1122 3.3.2 (timeout),
-// RFC 5722 applied to IPv4 (overlap ends a datagram), RFC 3168 5.3 (ECN).
+// Putting fragments together with bounded memory: RFC 791 3.2, RFC 815 (what is missing), RFC 1122 3.3.2
+// (timeout), RFC 5722 applied to IPv4 (overlap ends a datagram), RFC 3168 5.3 (ECN).
 #pragma once
 
 #include <cstddef>
@@ -33,24 +33,27 @@ class Reassembly {
       : tunables_(tunables), counters_(counters), datagrams_(16, SipHash{secret}) {}
 
   struct Done {
-    wire::Ipv4Header header;   ///< Of the first fragment, with payload_len and the fragment fields of the whole
+    wire::Ipv4Header
+        header;  ///< Of the first fragment, with payload_len and the fragment fields of the whole
     packet::PacketPtr packet;  ///< The payload, without IP header; network_len is the first fragment's
   };
 
   /// Adds one fragment: `packet` begins with its IP header, as input() left it. Takes it in any case.
   /// @param now   Never earlier than in the call before.
-  /// @param dead  Gets what was dropped: the fragment itself (ip_bad_fragment: a length that 8 does not divide although
-  ///              more follow, an end above 65535 bytes or beyond the last fragment; ip_fragment_duplicate: an exact
-  ///              copy; no_buffer), the whole datagram (ip_fragment_overlap: later fragments of it as well, until its
-  ///              time is over; ip_bad_fragment: ECN marks that contradict; ip_fragment_limit: over maxfragsperpacket),
-  ///              or the oldest other datagrams (ip_fragment_limit).
+  /// @param dead  Gets what was dropped: the fragment itself (ip_bad_fragment: a length that 8 does not
+  /// divide although
+  ///              more follow, an end above 65535 bytes or beyond the last fragment; ip_fragment_duplicate:
+  ///              an exact copy; no_buffer), the whole datagram (ip_fragment_overlap: later fragments of it
+  ///              as well, until its time is over; ip_bad_fragment: ECN marks that contradict;
+  ///              ip_fragment_limit: over maxfragsperpacket), or the oldest other datagrams
+  ///              (ip_fragment_limit).
   /// @return The whole datagram once nothing is missing.
   /// @cost O(log fragments of the datagram), no copying of payload beyond 256 bytes.
   std::optional<Done> insert(const wire::Ipv4Header& header, packet::PacketPtr packet, Instant now,
                              std::vector<Dead>& dead);
 
-  /// A datagram whose time is over. Every packet of it dies with ip_fragment_timeout. Time exceeded is sent only if
-  /// `first` is there: the header of the fragment with offset 0, whose payload packets.front() is.
+  /// A datagram whose time is over. Every packet of it dies with ip_fragment_timeout. Time exceeded is sent
+  /// only if `first` is there: the header of the fragment with offset 0, whose payload packets.front() is.
   struct Expired {
     std::optional<wire::Ipv4Header> first;
     packet::Burst packets;  ///< Without IP headers

@@ -12,7 +12,8 @@ using wire::ArpPacket;
 using wire::Ipv4Address;
 using wire::MacAddress;
 
-packet::PacketPtr build(packet::Cache& cache, const iface::Interface& out, const ArpPacket& arp, const MacAddress& dst) {
+packet::PacketPtr build(packet::Cache& cache, const iface::Interface& out, const ArpPacket& arp,
+                        const MacAddress& dst) {
   packet::PacketPtr packet = packet::allocate_header(cache);
   if (!packet) return packet;
   const MutableBytes room = packet->prepend(wire::ArpView::kLen);
@@ -47,7 +48,8 @@ void count_operation(neigh::ArpCounters<Counter>& counters, const ArpPacket& arp
 Expected<ArpIn, Drop> arp_input(const ArpContext& context, packet::Packet& packet) {
   const iface::Interface& in = context.in;
   ++context.counters.rx_packets;
-  if (in.link_type != iface::LinkType::ethernet || in.is(iface::flag::no_arp) || packet.size() < wire::ArpView::kLen)
+  if (in.link_type != iface::LinkType::ethernet || in.is(iface::flag::no_arp) ||
+      packet.size() < wire::ArpView::kLen)
     return unexpected(Drop::arp_malformed);
   if (!packet.pull_up(wire::ArpView::kLen)) return unexpected(Drop::no_buffer);
   const auto view = wire::ArpView::parse(packet.head());
@@ -62,7 +64,8 @@ Expected<ArpIn, Drop> arp_input(const ArpContext& context, packet::Packet& packe
   ArpIn result;
   if (!arp.is_probe()) {
     if (!is_usable_sender(in, arp.sender_ip)) return unexpected(Drop::arp_bad_sender);
-    // RFC 5227 2.4: somebody else says that he has our address. Answering with an announcement is the owner's choice.
+    // RFC 5227 2.4: somebody else says that he has our address. Answering with an announcement is the owner's
+    // choice.
     if (in.find(arp.sender_ip) != nullptr) {
       ++context.counters.rx_conflicts;
       result.conflict = true;
@@ -76,7 +79,7 @@ Expected<ArpIn, Drop> arp_input(const ArpContext& context, packet::Packet& packe
   if (!arp.is_probe()) {
     const bool is_reply = arp.operation == ArpOperation::reply;
     // A stranger to this link makes no new entry; but a gateway outside of our networks may have been asked.
-    const neigh::Heard how = for_us && is_reply                                ? neigh::Heard::reply
+    const neigh::Heard how = for_us && is_reply                                 ? neigh::Heard::reply
                              : for_us && in.connected(arp.sender_ip) != nullptr ? neigh::Heard::request
                                                                                 : neigh::Heard::announcement;
     result.learned = ArpIn::Mapping{.key = {in.index, arp.sender_ip}, .mac = arp.sender_mac, .how = how};
@@ -98,9 +101,10 @@ Expected<ArpIn, Drop> arp_input(const ArpContext& context, packet::Packet& packe
   return result;
 }
 
-packet::PacketPtr arp_request(packet::Cache& cache, const iface::Interface& out, Ipv4Address sender, Ipv4Address target,
-                              const std::optional<MacAddress>& unicast) {
-  const ArpPacket arp{.operation = ArpOperation::request, .sender_mac = out.mac, .sender_ip = sender, .target_ip = target};
+packet::PacketPtr arp_request(packet::Cache& cache, const iface::Interface& out, Ipv4Address sender,
+                              Ipv4Address target, const std::optional<MacAddress>& unicast) {
+  const ArpPacket arp{
+      .operation = ArpOperation::request, .sender_mac = out.mac, .sender_ip = sender, .target_ip = target};
   return build(cache, out, arp, unicast.value_or(MacAddress::broadcast()));
 }
 

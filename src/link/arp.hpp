@@ -41,17 +41,18 @@ struct ArpIn {
 ///         arp_not_for_us (nothing to learn and nothing to answer); no_buffer (an answer was due).
 Expected<ArpIn, packet::Drop> arp_input(const ArpContext& context, packet::Packet& packet);
 
-/// A whole frame that asks who has `target`: to all, or to `unicast` alone. `sender`: one of our addresses on `out`.
-/// Null: no packet buffer.
+/// A whole frame that asks who has `target`: to all, or to `unicast` alone. `sender`: one of our addresses on
+/// `out`. Null: no packet buffer.
 packet::PacketPtr arp_request(packet::Cache& cache, const iface::Interface& out, wire::Ipv4Address sender,
                               wire::Ipv4Address target, const std::optional<wire::MacAddress>& unicast = {});
 /// A whole frame that says to all that `address` is ours (RFC 5227 section 2.3).
-packet::PacketPtr arp_announcement(packet::Cache& cache, const iface::Interface& out, wire::Ipv4Address address);
+packet::PacketPtr arp_announcement(packet::Cache& cache, const iface::Interface& out,
+                                   wire::Ipv4Address address);
 /// A whole frame that asks whether `address` is taken (RFC 5227 section 2.1).
 packet::PacketPtr arp_probe(packet::Cache& cache, const iface::Interface& out, wire::Ipv4Address address);
 
-/// The sender address for a request: of the interface's addresses the one whose network holds `target`, else the
-/// primary. nullopt: the interface has no IPv4 address, nothing can be asked.
+/// The sender address for a request: of the interface's addresses the one whose network holds `target`, else
+/// the primary. nullopt: the interface has no IPv4 address, nothing can be asked.
 std::optional<wire::Ipv4Address> arp_sender_for(const iface::Interface& out, wire::Ipv4Address target);
 
 }  // namespace iopkt::link

@@ -16,9 +16,12 @@ Expected<LinkIn, Drop> input_raw(const packet::Packet& packet) {
   std::byte first{};
   packet.copy_out(0, {&first, 1});
   switch (std::to_integer<unsigned>(first) >> 4) {
-    case 4: return LinkIn{.type = wire::EtherType::ipv4};
-    case 6: return LinkIn{.type = wire::EtherType::ipv6};
-    default: return unexpected(Drop::link_unknown_type);
+    case 4:
+      return LinkIn{.type = wire::EtherType::ipv4};
+    case 6:
+      return LinkIn{.type = wire::EtherType::ipv6};
+    default:
+      return unexpected(Drop::link_unknown_type);
   }
 }
 
@@ -52,7 +55,8 @@ Expected<LinkIn, Drop> input(const iface::Interface& in, packet::Packet& frame) 
     header_len += wire::VlanView::kTagLen;
     if (frame.size() < header_len) return unexpected(Drop::link_truncated);
     if (!frame.pull_up(header_len)) return unexpected(Drop::no_buffer);
-    const wire::VlanTag tag = wire::VlanView::parse(frame.head().subspan(wire::EthernetView::kHeaderLen))->tag();
+    const wire::VlanTag tag =
+        wire::VlanView::parse(frame.head().subspan(wire::EthernetView::kHeaderLen))->tag();
     if (tag.vlan_id != 0) return unexpected(Drop::link_vlan);
     result.type = tag.type;
   }

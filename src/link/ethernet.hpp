@@ -1,4 +1,5 @@
-// Frames in and out: Ethernet II (RFC 894), IEEE 802.1Q priority tags (RFC 1122 2.3), and interfaces without link headers.
+// Frames in and out: Ethernet II (RFC 894), IEEE 802.1Q priority tags (RFC 1122 2.3), and interfaces without
+// link headers.
 #pragma once
 
 #include <cstdint>
@@ -22,16 +23,16 @@ struct LinkIn {
   Cast cast{Cast::unicast};  ///< To whom the frame was addressed
 };
 
-/// Takes the link header off the front, whatever the interface's link type: afterwards the packet begins with the network
-/// header, and rx_interface, link_len, link_broadcast and link_multicast are set. Packet taps look at the frame
-/// before. Padding stays: only the network layer knows its length.
-/// Frames to other stations always end here, in promiscuous mode too: that mode is for taps.
-/// Errors: link_down, link_truncated, link_bad_source (a group address), link_not_for_us, link_vlan (a VLAN other
-/// than 0), link_unknown_type (IEEE 802.3 LLC; without a link header: neither IPv4 nor IPv6), no_buffer.
+/// Takes the link header off the front, whatever the interface's link type: afterwards the packet begins with
+/// the network header, and rx_interface, link_len, link_broadcast and link_multicast are set. Packet taps
+/// look at the frame before. Padding stays: only the network layer knows its length. Frames to other stations
+/// always end here, in promiscuous mode too: that mode is for taps. Errors: link_down, link_truncated,
+/// link_bad_source (a group address), link_not_for_us, link_vlan (a VLAN other than 0), link_unknown_type
+/// (IEEE 802.3 LLC; without a link header: neither IPv4 nor IPv6), no_buffer.
 Expected<LinkIn, Drop> input(const iface::Interface& in, packet::Packet& frame);
 
-/// Puts the link header in front (none on raw_ip and loopback) and pads to 60 bytes, unless the frame will be cut.
-/// Errors: no_buffer.
+/// Puts the link header in front (none on raw_ip and loopback) and pads to 60 bytes, unless the frame will be
+/// cut. Errors: no_buffer.
 Expected<void, Drop> output(const iface::Interface& out, packet::Packet& packet, const wire::MacAddress& dst,
                             wire::EtherType type);
 

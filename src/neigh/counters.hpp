@@ -18,12 +18,14 @@ struct ArpCounters {
   static constexpr auto table() {
     using S = ArpCounters;
     return std::array{
-        CounterSpec<S, Cell>{"arp.cache.changed", "entries", "Neighbours that got another address.", &S::changed},
+        CounterSpec<S, Cell>{"arp.cache.changed", "entries", "Neighbours that got another address.",
+                             &S::changed},
         CounterSpec<S, Cell>{"arp.cache.failed", "entries", "Neighbours that did not answer.", &S::failed},
         CounterSpec<S, Cell>{"arp.cache.held", "packets", "Waited for a neighbour.", &S::held},
         CounterSpec<S, Cell>{"arp.cache.learned", "entries", "Neighbours resolved.", &S::learned},
         CounterSpec<S, Cell>{"arp.rx.announcements", "packets", "Gratuitous.", &S::rx_announcements},
-        CounterSpec<S, Cell>{"arp.rx.conflicts", "packets", "From another station with our address.", &S::rx_conflicts},
+        CounterSpec<S, Cell>{"arp.rx.conflicts", "packets", "From another station with our address.",
+                             &S::rx_conflicts},
         CounterSpec<S, Cell>{"arp.rx.packets", "packets", "Received.", &S::rx_packets},
         CounterSpec<S, Cell>{"arp.rx.probes", "packets", "Asked without a sender address.", &S::rx_probes},
         CounterSpec<S, Cell>{"arp.rx.replies", "packets", "Replies received.", &S::rx_replies},
@@ -33,7 +35,8 @@ struct ArpCounters {
     };
   }
 };
-static_assert(ArpCounters<std::uint64_t>::table().size() * sizeof(std::uint64_t) == sizeof(ArpCounters<std::uint64_t>),
+static_assert(ArpCounters<std::uint64_t>::table().size() * sizeof(std::uint64_t) ==
+                  sizeof(ArpCounters<std::uint64_t>),
               "a row each");
 
 }  // namespace iopkt::neigh

@@ -9,13 +9,20 @@ Duration seconds(std::uint32_t n) { return std::chrono::seconds{n}; }
 
 std::string_view name(State state) {
   switch (state) {
-    case State::incomplete: return "incomplete";
-    case State::reachable: return "reachable";
-    case State::stale: return "stale";
-    case State::delay: return "delay";
-    case State::probe: return "probe";
-    case State::failed: return "failed";
-    case State::permanent: return "permanent";
+    case State::incomplete:
+      return "incomplete";
+    case State::reachable:
+      return "reachable";
+    case State::stale:
+      return "stale";
+    case State::delay:
+      return "delay";
+    case State::probe:
+      return "probe";
+    case State::failed:
+      return "failed";
+    case State::permanent:
+      return "permanent";
   }
   return "unknown";
 }
@@ -84,7 +91,8 @@ Neighbours::Record* Neighbours::insert(const Key& key, Instant now, Actions& out
 void Neighbours::solicit(Record& record, Instant now, Actions& out) {
   ++record.tries;
   // RFC 1122 2.3.2.1 (2): a known address is polled by unicast; the last try reaches one that has moved.
-  const bool unicast = record.entry.state == State::probe && (record.tries < tunables_.max_tries || tunables_.max_tries == 1);
+  const bool unicast =
+      record.entry.state == State::probe && (record.tries < tunables_.max_tries || tunables_.max_tries == 1);
   out.push_back({Action::Kind::solicit, record.entry.key, unicast ? record.entry.mac : MacAddress{}});
   set_deadline(record, now + std::chrono::milliseconds{tunables_.retransmit_ms});
 }
@@ -119,7 +127,8 @@ void Neighbours::fail(Record& record, Instant now, Actions& out) {
 Lookup Neighbours::lookup_or_start(const Key& key, Instant now, Actions& out) {
   Record* record = find_record(key);
   if (record == nullptr || record->entry.proxy_only) {
-    // What is only published for others has no entry of its own beside it: arp -s … pub proxy says that we route there.
+    // What is only published for others has no entry of its own beside it: arp -s … pub proxy says that we
+    // route there.
     if (record != nullptr) return {Lookup::Kind::unreachable, {}};
     record = insert(key, now, out);
     if (record == nullptr) return {Lookup::Kind::full, {}};
@@ -130,10 +139,15 @@ Lookup Neighbours::lookup_or_start(const Key& key, Instant now, Actions& out) {
   }
   record->touched = now;
   switch (record->entry.state) {
-    case State::incomplete: return {Lookup::Kind::waiting, {}};
-    case State::failed: return {Lookup::Kind::unreachable, {}};
-    case State::stale: used(key, now, out); break;
-    default: break;
+    case State::incomplete:
+      return {Lookup::Kind::waiting, {}};
+    case State::failed:
+      return {Lookup::Kind::unreachable, {}};
+    case State::stale:
+      used(key, now, out);
+      break;
+    default:
+      break;
   }
   if (record->rank != Rank::fixed) set_rank(*record, record->rank);
   return {Lookup::Kind::resolved, record->entry.mac};
@@ -152,13 +166,18 @@ void Neighbours::confirm(const Key& key, Instant now, Actions& out) {
   if (record == nullptr) return;
   switch (record->entry.state) {
     // The deadline stays where it is: expire() looks at `confirmed`.
-    case State::reachable: record->confirmed = now; break;
+    case State::reachable:
+      record->confirmed = now;
+      break;
     case State::stale:
     case State::delay:
-    case State::probe: become_reachable(*record, record->entry.mac, now, out); break;
+    case State::probe:
+      become_reachable(*record, record->entry.mac, now, out);
+      break;
     case State::incomplete:
     case State::failed:
-    case State::permanent: break;
+    case State::permanent:
+      break;
   }
 }
 
@@ -201,7 +220,8 @@ Learned Neighbours::learned(const Key& key, const MacAddress& mac, Heard how, In
   return Learned::changed;
 }
 
-bool Neighbours::set_static(const Key& key, const MacAddress& mac, StaticOptions options, Instant now, Actions& out) {
+bool Neighbours::set_static(const Key& key, const MacAddress& mac, StaticOptions options, Instant now,
+                            Actions& out) {
   Record* record = find_record(key);
   if (record == nullptr) record = insert(key, now, out);
   if (record == nullptr) return false;
@@ -233,7 +253,8 @@ void Neighbours::erase_interface(std::uint32_t interface_index, bool keep_perman
   for (const Key& key : gone) erase(key, out);
 }
 
-std::optional<MacAddress> Neighbours::published(std::uint32_t interface_index, const IpAddress& address) const {
+std::optional<MacAddress> Neighbours::published(std::uint32_t interface_index,
+                                                const IpAddress& address) const {
   const Entry* entry = find({interface_index, address});
   return entry != nullptr && entry->published ? std::optional{entry->mac} : std::nullopt;
 }
@@ -294,11 +315,15 @@ Lookup NeighbourReplica::lookup(const Key& key) {
 
 void NeighbourReplica::apply(const Action& action) {
   switch (action.kind) {
-    case Action::Kind::solicit: return;
-    case Action::Kind::forgotten: records_.erase(action.key); return;
+    case Action::Kind::solicit:
+      return;
+    case Action::Kind::forgotten:
+      records_.erase(action.key);
+      return;
     case Action::Kind::resolved:
     case Action::Kind::stale:
-    case Action::Kind::failed: break;
+    case Action::Kind::failed:
+      break;
   }
   // Full is impossible: the master has its bound, and tells what it forgets.
   Record* record = records_.try_emplace(action.key).value;

@@ -1,5 +1,6 @@
 // Who is behind a next hop: the master machine of the neighbour cache, for both families.
-// RFC 826 (ARP), RFC 1122 2.3.2 (timeouts, unicast poll, flood limit, one packet kept), RFC 4861 7.3.2 (states).
+// RFC 826 (ARP), RFC 1122 2.3.2 (timeouts, unicast poll, flood limit, one packet kept), RFC 4861 7.3.2
+// (states).
 //
 //                     request sent                      reply
 //   (none) ---------------------------> incomplete --------------> reachable
@@ -88,7 +89,15 @@ enum class Heard : std::uint8_t {
   request,      ///< The sender of a request for one of our addresses: adds an entry (RFC 826).
   announcement  ///< Anything else: updates what is known, adds nothing.
 };
-enum class Learned : std::uint8_t { created, confirmed, unchanged, changed, unknown, refused_permanent, refused_full };
+enum class Learned : std::uint8_t {
+  created,
+  confirmed,
+  unchanged,
+  changed,
+  unknown,
+  refused_permanent,
+  refused_full
+};
 
 class Neighbours {
  public:

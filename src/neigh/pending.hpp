@@ -24,8 +24,8 @@ class PendingPackets {
     packet::Drop why{};
   };
   /// Keeps `packet` (which begins with its network header) until take(). Borrowed pieces are copied first.
-  /// The answer's packet died: the oldest of this neighbour (arp_queue_full), or this one, because all queues together
-  /// are full (arp_queue_full) or there was no memory (no_buffer).
+  /// The answer's packet died: the oldest of this neighbour (arp_queue_full), or this one, because all queues
+  /// together are full (arp_queue_full) or there was no memory (no_buffer).
   Held hold(const Key& key, packet::PacketPtr packet);
   /// All that waits for a neighbour, oldest first.
   packet::Burst take(const Key& key);

@@ -18,7 +18,7 @@ constexpr std::size_t kFlows = 8;
 /// One TCP segment of a burst: where things lie in its frame, from `network_offset` on.
 struct Segment {
   Packet* packet;
-  Bytes ip;             // IP and TCP header
+  Bytes ip;  // IP and TCP header
   std::uint32_t total_len, header_len, payload;
   std::uint8_t flags;
   std::uint32_t seq;
@@ -36,7 +36,8 @@ struct Flow {
 };
 
 std::uint32_t ipv4_tcp_pseudo(Bytes ip, std::uint32_t len) {
-  return wire::pseudo_header_sum(wire::load_ipv4(ip, 12), wire::load_ipv4(ip, 16), wire::IpProtocol::tcp, len);
+  return wire::pseudo_header_sum(wire::load_ipv4(ip, 12), wire::load_ipv4(ip, 16), wire::IpProtocol::tcp,
+                                 len);
 }
 
 bool has_ipv4(const Packet& packet, std::uint32_t offset) {
@@ -55,7 +56,8 @@ bool read(Packet& packet, std::uint32_t offset, Segment& s) {
   s.total_len = load_be16(ip, 2);
   const std::uint32_t tcp_len = static_cast<std::uint32_t>(load_u8(ip, kIpLen + 12) >> 4) * 4;
   s.header_len = static_cast<std::uint32_t>(kIpLen) + tcp_len;
-  if (tcp_len < wire::TcpView::kMinHeaderLen || s.header_len > s.total_len || s.total_len > packet.size() - offset)
+  if (tcp_len < wire::TcpView::kMinHeaderLen || s.header_len > s.total_len ||
+      s.total_len > packet.size() - offset)
     return false;
   s.ip = ip.first(s.header_len);
   s.payload = s.total_len - s.header_len;
@@ -73,7 +75,8 @@ bool is_intact(const Segment& s, std::uint32_t offset) {
   if (wire::finish(wire::sum(s.ip.first(kIpLen))) != 0) return false;
   if ((s.packet->flags & (IOPKT_CSUM_VALID | IOPKT_CSUM_NEEDED)) != 0) return true;
   const std::uint32_t len = s.total_len - static_cast<std::uint32_t>(kIpLen);
-  const std::uint32_t sum = ipv4_tcp_pseudo(s.ip, len) + s.packet->sum(offset + static_cast<std::uint32_t>(kIpLen), len);
+  const std::uint32_t sum =
+      ipv4_tcp_pseudo(s.ip, len) + s.packet->sum(offset + static_cast<std::uint32_t>(kIpLen), len);
   if (wire::finish(wire::fold(sum)) != 0) return false;
   s.packet->flags |= IOPKT_CSUM_VALID;
   return true;
@@ -90,9 +93,11 @@ bool continues(const Flow& flow, const Segment& s, std::uint32_t offset) {
   if (flow.total_len + s.payload > wire::Ipv4View::kMaxPacketLen) return false;
   const Bytes a = head.ip, b = s.ip;
   // TOS; flags and offset; TTL; acknowledgment.
-  if (load_u8(a, 1) != load_u8(b, 1) || load_be16(a, 6) != load_be16(b, 6) || load_u8(a, 8) != load_u8(b, 8)) return false;
+  if (load_u8(a, 1) != load_u8(b, 1) || load_be16(a, 6) != load_be16(b, 6) || load_u8(a, 8) != load_u8(b, 8))
+    return false;
   if (load_be32(a, kIpLen + 8) != load_be32(b, kIpLen + 8)) return false;
-  if (std::memcmp(head.packet->head().data(), s.packet->head().data(), std::min(offset, 14u)) != 0) return false;
+  if (std::memcmp(head.packet->head().data(), s.packet->head().data(), std::min(offset, 14u)) != 0)
+    return false;
   if (has_only_timestamps(head) && has_only_timestamps(s)) {
     const auto later = [&](std::size_t at, std::uint32_t than) {
       return static_cast<std::int32_t>(load_be32(b, kIpLen + at) - than) >= 0;
@@ -106,12 +111,21 @@ void remember(Flow& flow, const Segment& s) {
   flow.next_seq = s.seq + s.payload;
   flow.window = load_be16(s.ip, kIpLen + 14);
   flow.flags |= s.flags;
-  if (has_only_timestamps(s)) flow.timestamp = load_be32(s.ip, kIpLen + 24), flow.echo = load_be32(s.ip, kIpLen + 28);
+  if (has_only_timestamps(s))
+    flow.timestamp = load_be32(s.ip, kIpLen + 24), flow.echo = load_be32(s.ip, kIpLen + 28);
 }
 
 Flow open_flow(std::size_t index, const Segment& s) {
-  Flow flow{.index = index, .head = s, .next_seq = 0, .total_len = s.total_len, .timestamp = 0, .echo = 0, .window = 0,
-            .flags = 0, .open = true, .merged = false};
+  Flow flow{.index = index,
+            .head = s,
+            .next_seq = 0,
+            .total_len = s.total_len,
+            .timestamp = 0,
+            .echo = 0,
+            .window = 0,
+            .flags = 0,
+            .open = true,
+            .merged = false};
   remember(flow, s);
   return flow;
 }
@@ -126,7 +140,8 @@ void finish(const Flow& flow, std::uint32_t offset) {
   store_u8(ip, kIpLen + 13, flow.flags);
   store_be16(ip, kIpLen + 14, flow.window);
   const std::uint32_t tcp_len = flow.total_len - static_cast<std::uint32_t>(kIpLen);
-  store_be16(ip, kIpLen + wire::TcpView::kChecksumOffset, static_cast<std::uint16_t>(ipv4_tcp_pseudo(ip, tcp_len)));
+  store_be16(ip, kIpLen + wire::TcpView::kChecksumOffset,
+             static_cast<std::uint16_t>(ipv4_tcp_pseudo(ip, tcp_len)));
   packet.flags = (packet.flags & ~std::uint32_t{IOPKT_CSUM_VALID}) | IOPKT_GSO_TCP4 | IOPKT_CSUM_NEEDED;
   packet.csum_start = static_cast<std::uint16_t>(offset + kIpLen);
   packet.csum_offset = wire::TcpView::kChecksumOffset;

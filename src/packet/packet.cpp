@@ -84,7 +84,8 @@ bool Packet::grow_table() {
   if (table == nullptr) return false;
   std::copy_n(inline_pieces_, piece_count, table);
   piece = table;
-  piece_capacity = static_cast<std::uint16_t>(std::min<std::size_t>(cache_->cluster_bytes() / sizeof(iopkt_piece), 4096));
+  piece_capacity =
+      static_cast<std::uint16_t>(std::min<std::size_t>(cache_->cluster_bytes() / sizeof(iopkt_piece), 4096));
   return true;
 }
 
@@ -107,7 +108,8 @@ bool Packet::push_cluster(std::uint32_t headroom_bytes) {
 
 MutableBytes Packet::prepend(std::uint32_t n) {
   if (headroom() < n) {
-    const bool room_used = std::any_of(piece, piece + piece_count, [&](const iopkt_piece& p) { return is_inline(p); });
+    const bool room_used =
+        std::any_of(piece, piece + piece_count, [&](const iopkt_piece& p) { return is_inline(p); });
     if (!room_used && n <= kHeaderRoom) {
       // Headers are written back to front, so the first one goes to the end of the room.
       if (!insert_front(room_ + kHeaderRoom, 0, 0)) return {};
@@ -156,7 +158,8 @@ void Packet::remove_front(std::uint32_t n) {
     piece_count = static_cast<std::uint16_t>(piece_count - gone);
     if (borrowed_count_ != 0) {
       const std::size_t before = std::min<std::size_t>(gone, borrowed_from_);
-      borrowed_count_ = static_cast<std::uint16_t>(borrowed_count_ - std::min<std::size_t>(gone - before, borrowed_count_));
+      borrowed_count_ =
+          static_cast<std::uint16_t>(borrowed_count_ - std::min<std::size_t>(gone - before, borrowed_count_));
       borrowed_from_ = static_cast<std::uint16_t>(borrowed_from_ - before);
     }
   }

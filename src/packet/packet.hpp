@@ -1,17 +1,19 @@
 // The packet: a list of pieces with the metadata that travels with it. One owner, passed on by moving.
 //
-// A Packet *is* the driver's iopkt_frame (its base), so that a burst goes to a driver without conversion. Its pieces lie
-// in three kinds of memory:
+// A Packet *is* the driver's iopkt_frame (its base), so that a burst goes to a driver without conversion. Its
+// pieces lie in three kinds of memory:
 //   - the packet's own header room (kHeaderRoom bytes): headers that we write;
 //   - clusters, owned;
-//   - borrowed memory, usually a client's send ring: valid only until the shard's current iteration ends. Whoever keeps a
+//   - borrowed memory, usually a client's send ring: valid only until the shard's current iteration ends.
+//   Whoever keeps a
 //     packet longer calls own() first.
 // Borrowed pieces are always neighbours: [borrowed_from, borrowed_from + borrowed_count).
 //
-// Offload metadata follows the packet's front: csum_start and header_len always count from the byte that is the first one
-// now. prepend() and trim_front() keep them so; whoever writes a transport header in front of its payload says csum_start 0.
-// When the transport header itself is trimmed off, IOPKT_CSUM_NEEDED turns into IOPKT_CSUM_VALID: nobody is left who
-// could fill the field in, and the sender on this machine vouches for the bytes.
+// Offload metadata follows the packet's front: csum_start and header_len always count from the byte that is
+// the first one now. prepend() and trim_front() keep them so; whoever writes a transport header in front of
+// its payload says csum_start 0. When the transport header itself is trimmed off, IOPKT_CSUM_NEEDED turns
+// into IOPKT_CSUM_VALID: nobody is left who could fill the field in, and the sender on this machine vouches
+// for the bytes.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +28,9 @@
 namespace iopkt::packet {
 
 inline constexpr std::uint16_t kInlinePieces = 6;
-inline constexpr std::size_t kHeaderRoom = 192;   // link 18 + IPv4 60 + TCP 60, and room to prepend
-inline constexpr std::size_t kReceiveHeadroom = 64;  // in front of a received frame, so that a forwarded one can grow
+inline constexpr std::size_t kHeaderRoom = 192;  // link 18 + IPv4 60 + TCP 60, and room to prepend
+inline constexpr std::size_t kReceiveHeadroom =
+    64;  // in front of a received frame, so that a forwarded one can grow
 inline constexpr std::uint32_t kMaxPacketBytes = 65535 + 64;
 
 /// Tags carry what only some packets need; `type` is one of the names below.
@@ -55,9 +58,11 @@ class Packet : public iopkt_frame {
   }
   Bytes piece_bytes(std::size_t i) const { return {bytes_of(piece[i]), piece[i].len}; }
 
-  /// Makes the first `n` bytes one piece. False: the packet is shorter, n is above a cluster, or the pool is empty.
+  /// Makes the first `n` bytes one piece. False: the packet is shorter, n is above a cluster, or the pool is
+  /// empty.
   [[nodiscard]] bool pull_up(std::uint32_t n);
-  /// Room for `n` bytes in front, uninitialised and part of the packet. Empty: n is above a cluster, or no memory.
+  /// Room for `n` bytes in front, uninitialised and part of the packet. Empty: n is above a cluster, or no
+  /// memory.
   [[nodiscard]] MutableBytes prepend(std::uint32_t n);
   void trim_front(std::uint32_t n);  ///< n <= size()
   void trim_back(std::uint32_t n);   ///< n <= size()
@@ -65,8 +70,8 @@ class Packet : public iopkt_frame {
   [[nodiscard]] bool append(Bytes bytes);
   /// Refers to memory of somebody else; see the head of this file. False: too many pieces, or not at the end.
   [[nodiscard]] bool append_borrowed(Bytes bytes);
-  /// Moves the bytes of `other` behind the last piece; copies only what is small or lies in its header room. Its metadata is
-  /// lost. False: no memory; this packet is as before, `other` is gone.
+  /// Moves the bytes of `other` behind the last piece; copies only what is small or lies in its header room.
+  /// Its metadata is lost. False: no memory; this packet is as before, `other` is gone.
   [[nodiscard]] bool absorb(PacketPtr other);
   /// Zeroes behind the last piece.
   [[nodiscard]] bool append_zeroes(std::uint32_t n);
@@ -83,8 +88,8 @@ class Packet : public iopkt_frame {
   /// A new packet with a deep copy of [offset, offset+length) and no offload metadata.
   PacketPtr copy_range(Cache& cache, std::uint32_t offset, std::uint32_t length) const;
 
-  /// After a driver filled pieces: drops unused ones, checks the sum and the offload metadata (a checksum field inside of
-  /// the frame; GSO only with a size). False: the driver broke its contract.
+  /// After a driver filled pieces: drops unused ones, checks the sum and the offload metadata (a checksum
+  /// field inside of the frame; GSO only with a size). False: the driver broke its contract.
   [[nodiscard]] bool accept_received();
 
   const Tag* find_tag(TagType type) const;
@@ -100,7 +105,7 @@ class Packet : public iopkt_frame {
   std::uint16_t network_len{};   ///< bytes of the network header that was trimmed off the front
   std::uint16_t link_len{};      ///< bytes of the link header that was trimmed off the front
   bool link_broadcast{}, link_multicast{};
-  bool looped{};                 ///< came from this stack through lo0 or to its own address
+  bool looped{};  ///< came from this stack through lo0 or to its own address
 
  private:
   friend class PacketPtr;
@@ -114,7 +119,9 @@ class Packet : public iopkt_frame {
   bool is_inline(const iopkt_piece& p) const {
     return bytes_of(p) >= room_ && bytes_of(p) <= room_ + kHeaderRoom;
   }
-  bool borrowed_at(std::size_t i) const { return i >= borrowed_from_ && i < borrowed_from_ + borrowed_count_; }
+  bool borrowed_at(std::size_t i) const {
+    return i >= borrowed_from_ && i < borrowed_from_ + borrowed_count_;
+  }
   std::byte* cluster_of(const iopkt_piece& p) const;
   std::uint32_t headroom() const;
   std::uint32_t tailroom() const;
@@ -160,8 +167,8 @@ class PacketPtr {
 
 using Burst = std::vector<PacketPtr>;
 
-/// A packet for receiving: pieces with room for `capacity` bytes together, each len 0, kReceiveHeadroom in front of the
-/// first. Null: the pool is empty.
+/// A packet for receiving: pieces with room for `capacity` bytes together, each len 0, kReceiveHeadroom in
+/// front of the first. Null: the pool is empty.
 PacketPtr allocate(Cache& cache, std::uint32_t capacity);
 /// An empty packet for sending: no cluster, the header room free for prepend().
 PacketPtr allocate_header(Cache& cache);

@@ -87,10 +87,13 @@ void step(Random& random, Packet& packet, Model& model, std::deque<Model>& lent)
     }
     case 5: {
       lent.push_back(random_bytes(random, upto(5000)));
-      if (packet.append_borrowed(lent.back())) model.insert(model.end(), lent.back().begin(), lent.back().end());
+      if (packet.append_borrowed(lent.back()))
+        model.insert(model.end(), lent.back().begin(), lent.back().end());
       break;
     }
-    case 6: ASSERT_TRUE(packet.own()); break;
+    case 6:
+      ASSERT_TRUE(packet.own());
+      break;
     case 7: {
       const std::uint32_t n = upto(std::min<std::size_t>(model.size(), 2048));
       ASSERT_TRUE(packet.pull_up(n));
@@ -159,7 +162,8 @@ TEST_F(PacketTest, OwnsWhatWasLent) {
   std::fill(lent.begin(), lent.end(), std::byte{2});
   const Model now = bytes_of(*packet);
   ASSERT_EQ(now.size(), 5046u);
-  EXPECT_TRUE(std::all_of(now.begin() + 40, now.begin() + 5040, [](std::byte b) { return b == std::byte{1}; }));
+  EXPECT_TRUE(
+      std::all_of(now.begin() + 40, now.begin() + 5040, [](std::byte b) { return b == std::byte{1}; }));
   EXPECT_TRUE(std::all_of(now.begin() + 5040, now.end(), [](std::byte b) { return b == std::byte{0}; }));
 }
 
@@ -271,7 +275,11 @@ TEST_F(PacketTest, CarriesTags) {
 class StarvedPacketTest : public PacketTest {
  protected:
   StarvedPacketTest()
-      : PacketTest({.pagesize = 4096, .mclbytes = 2048, .mbuf_cache = 0, .pkt_cache = 0, .mtag_cache = 0,
+      : PacketTest({.pagesize = 4096,
+                    .mclbytes = 2048,
+                    .mbuf_cache = 0,
+                    .pkt_cache = 0,
+                    .mtag_cache = 0,
                     .max_bytes = 8 * 4096}) {}
 };
 

@@ -46,7 +46,8 @@ bool read_template(const Packet& packet, std::uint32_t network_offset, Template&
     if (transport_len < wire::TcpView::kMinHeaderLen) return false;
   }
   t.header_len = t.transport + transport_len;
-  t.udp_checksum = !t.is_tcp && ((packet.flags & IOPKT_CSUM_NEEDED) != 0 || load_be16(bytes, t.transport + 6) != 0);
+  t.udp_checksum =
+      !t.is_tcp && ((packet.flags & IOPKT_CSUM_NEEDED) != 0 || load_be16(bytes, t.transport + 6) != 0);
   return t.header_len < packet.size() && t.header_len <= available;
 }
 
@@ -76,8 +77,8 @@ std::uint32_t pseudo_sum(const Template& t, std::uint32_t len) {
   const Bytes ip = Bytes{t.bytes}.subspan(t.network);
   const auto protocol = t.is_tcp ? wire::IpProtocol::tcp : wire::IpProtocol::udp;
   if (t.is_v4)
-    return wire::pseudo_header_sum(wire::load_ipv4(ip, wire::Ipv4View::At::src), wire::load_ipv4(ip, wire::Ipv4View::At::dst),
-                                   protocol, len);
+    return wire::pseudo_header_sum(wire::load_ipv4(ip, wire::Ipv4View::At::src),
+                                   wire::load_ipv4(ip, wire::Ipv4View::At::dst), protocol, len);
   return wire::pseudo_header_sum(wire::load_ipv6(ip, 8), wire::load_ipv6(ip, 24), protocol, len);
 }
 
@@ -107,7 +108,8 @@ void complete_checksum(Packet& packet) {
   if ((packet.flags & IOPKT_CSUM_NEEDED) == 0) return;
   packet.flags &= ~std::uint32_t{IOPKT_CSUM_NEEDED};
   const std::uint32_t field = std::uint32_t{packet.csum_start} + packet.csum_offset;
-  // Metadata of a virtual link whose frame claims more than it holds: whoever receives it finds the wrong sum.
+  // Metadata of a virtual link whose frame claims more than it holds: whoever receives it finds the wrong
+  // sum.
   if (field + 2 > packet.size()) return;
   // The field takes part in the sum with the pseudo-header's share in it.
   const std::uint16_t sum = wire::finish(packet.sum(packet.csum_start, packet.size() - packet.csum_start));

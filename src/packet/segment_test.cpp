@@ -1,4 +1,5 @@
-// Cutting and putting together: what one does, the other undoes; and what must never be put together stays apart.
+// Cutting and putting together: what one does, the other undoes; and what must never be put together stays
+// apart.
 #include "packet/segment.hpp"
 
 #include <gtest/gtest.h>
@@ -22,7 +23,12 @@ using test::data_of;
 constexpr wire::Ipv4Address kSrc{10, 0, 0, 1}, kDst{10, 0, 0, 2};
 
 struct Recipe {
-  wire::TcpHeader tcp{.src = {1000}, .dst = {80}, .seq = {0xfffffe00}, .ack = {5}, .flags = wire::ack, .window = 100,
+  wire::TcpHeader tcp{.src = {1000},
+                      .dst = {80},
+                      .seq = {0xfffffe00},
+                      .ack = {5},
+                      .flags = wire::ack,
+                      .window = 100,
                       .options = {.timestamps = wire::TcpTimestamps{50, 40}}};
   wire::Ipv4Header ip{.id = 7, .ttl = 64, .protocol = wire::IpProtocol::tcp, .src = kSrc, .dst = kDst};
   std::size_t payload = 1000;
@@ -38,7 +44,8 @@ class SegmentTest : public testing::Test {
     wire::encode(r.tcp, segment);
     const Data payload = test::counted(r.payload, r.first);
     segment.insert(segment.end(), payload.begin(), payload.end());
-    const auto pseudo = wire::pseudo_header_sum(r.ip.src, r.ip.dst, r.ip.protocol, static_cast<std::uint32_t>(segment.size()));
+    const auto pseudo = wire::pseudo_header_sum(r.ip.src, r.ip.dst, r.ip.protocol,
+                                                static_cast<std::uint32_t>(segment.size()));
     store_be16(segment, 16, wire::finish(wire::sum(segment, pseudo)));
     PacketPtr packet = pool_.ipv4(r.ip, segment);
     if (r.ethernet)
@@ -54,7 +61,8 @@ class SegmentTest : public testing::Test {
     packet->gso_size = gso_size;
     packet->csum_start = static_cast<std::uint16_t>(network + 20);
     packet->csum_offset = 16;
-    const auto pseudo = wire::pseudo_header_sum(r.ip.src, r.ip.dst, r.ip.protocol, packet->size() - network - 20);
+    const auto pseudo =
+        wire::pseudo_header_sum(r.ip.src, r.ip.dst, r.ip.protocol, packet->size() - network - 20);
     Data field(2);
     store_be16(field, 0, static_cast<std::uint16_t>(pseudo));
     packet->copy_in(network + 36, field);
@@ -65,7 +73,8 @@ class SegmentTest : public testing::Test {
     const Data all = data_of(packet);
     const auto ip = wire::Ipv4View::parse(Bytes{all}.subspan(network));
     EXPECT_TRUE(ip && ip->checksum_ok());
-    const auto pseudo = wire::pseudo_header_sum(ip->src(), ip->dst(), ip->protocol(), static_cast<std::uint32_t>(ip->payload().size()));
+    const auto pseudo = wire::pseudo_header_sum(ip->src(), ip->dst(), ip->protocol(),
+                                                static_cast<std::uint32_t>(ip->payload().size()));
     EXPECT_EQ(wire::finish(wire::sum(ip->payload(), pseudo)), 0);
     const auto tcp = wire::TcpView::parse(ip->payload());
     return {tcp->header(), Data(tcp->payload().begin(), tcp->payload().end())};
@@ -87,7 +96,9 @@ TEST_F(SegmentTest, CutsIntoWholeSegments) {
       const auto [tcp, payload] = read(*out[i], network);
       EXPECT_EQ(payload.size(), i < 2 ? 1000u : 500u);
       EXPECT_EQ(tcp.seq.value, static_cast<std::uint32_t>(0xfffffe00 + 1000 * i)) << "wraps";
-      EXPECT_EQ(tcp.flags, i == 0 ? wire::ack | wire::cwr : i == 1 ? wire::ack : wire::ack | wire::psh | wire::fin);
+      EXPECT_EQ(tcp.flags, i == 0   ? wire::ack | wire::cwr
+                           : i == 1 ? wire::ack
+                                    : wire::ack | wire::psh | wire::fin);
       EXPECT_EQ(tcp.options, r.tcp.options);
       const Data bytes = data_of(*out[i]);
       EXPECT_EQ(wire::Ipv4View::parse(Bytes{bytes}.subspan(network))->id(), 7 + i);
@@ -112,7 +123,8 @@ TEST_F(SegmentTest, CutsDatagrams) {
   wire::encode(wire::UdpHeader{{5}, {6}, 2500}, datagram);
   const Data payload = test::counted(2500);
   datagram.insert(datagram.end(), payload.begin(), payload.end());
-  const PacketPtr large = pool_.ipv4({.id = 1, .ttl = 9, .protocol = wire::IpProtocol::udp, .src = kSrc, .dst = kDst}, datagram);
+  const PacketPtr large =
+      pool_.ipv4({.id = 1, .ttl = 9, .protocol = wire::IpProtocol::udp, .src = kSrc, .dst = kDst}, datagram);
   large->flags = IOPKT_CSUM_NEEDED | IOPKT_GSO_UDP;
   large->csum_start = 20;
   large->csum_offset = 6;
@@ -126,7 +138,8 @@ TEST_F(SegmentTest, CutsDatagrams) {
     const auto udp = wire::UdpView::parse(ip->payload());
     ASSERT_TRUE(udp);
     EXPECT_EQ(udp->payload().size(), i < 2 ? 1200u : 100u);
-    const auto pseudo = wire::pseudo_header_sum(kSrc, kDst, wire::IpProtocol::udp, static_cast<std::uint32_t>(ip->payload().size()));
+    const auto pseudo = wire::pseudo_header_sum(kSrc, kDst, wire::IpProtocol::udp,
+                                                static_cast<std::uint32_t>(ip->payload().size()));
     EXPECT_EQ(wire::finish(wire::sum(ip->payload(), pseudo)), 0);
   }
 }
@@ -190,7 +203,8 @@ TEST_F(SegmentTest, CoalesceUndoesSegment) {
     EXPECT_EQ(done.lost, 0u);
     ASSERT_EQ(burst.size(), 1u);
     if (count == 1) continue;
-    EXPECT_EQ(burst[0]->flags & (IOPKT_GSO_TCP4 | IOPKT_CSUM_NEEDED), std::uint32_t{IOPKT_GSO_TCP4 | IOPKT_CSUM_NEEDED});
+    EXPECT_EQ(burst[0]->flags & (IOPKT_GSO_TCP4 | IOPKT_CSUM_NEEDED),
+              std::uint32_t{IOPKT_GSO_TCP4 | IOPKT_CSUM_NEEDED});
     EXPECT_EQ(burst[0]->gso_size, std::min<std::size_t>(size, r.payload));
     EXPECT_EQ(burst[0]->csum_start, network + 20);
     EXPECT_EQ(burst[0]->header_len, network + 20 + wire::encoded_len(r.tcp));

@@ -14,17 +14,18 @@ namespace iopkt::raw {
 
 /// What a raw socket is bound and connected to.
 struct Bound {
-  std::uint8_t protocol{};                 ///< 0: all; 255 (IPPROTO_RAW): sends only
-  std::optional<wire::IpAddress> local;    ///< bind()
-  std::optional<wire::IpAddress> remote;   ///< connect()
-  std::uint32_t interface_index{};         ///< SO_BINDTODEVICE; 0: any
-  std::uint32_t icmp_filter{};             ///< ICMP_FILTER: bit t set: no messages of type t (0..31)
+  std::uint8_t protocol{};                ///< 0: all; 255 (IPPROTO_RAW): sends only
+  std::optional<wire::IpAddress> local;   ///< bind()
+  std::optional<wire::IpAddress> remote;  ///< connect()
+  std::uint32_t interface_index{};        ///< SO_BINDTODEVICE; 0: any
+  std::uint32_t icmp_filter{};            ///< ICMP_FILTER: bit t set: no messages of type t (0..31)
 };
 
 /// Whether the socket gets a copy of a packet that arrived for us.
 /// icmp_type: of an ICMP message; nullopt for other protocols.
-bool matches(const Bound& bound, wire::IpProtocol protocol, const wire::IpAddress& src, const wire::IpAddress& dst,
-             std::uint32_t interface_index, std::optional<std::uint8_t> icmp_type = {});
+bool matches(const Bound& bound, wire::IpProtocol protocol, const wire::IpAddress& src,
+             const wire::IpAddress& dst, std::uint32_t interface_index,
+             std::optional<std::uint8_t> icmp_type = {});
 
 enum class HeaderError : std::uint8_t {
   truncated,   ///< Shorter than its header: EINVAL
@@ -34,10 +35,11 @@ enum class HeaderError : std::uint8_t {
   no_buffer    ///< ENOBUFS
 };
 
-/// Judges and completes a packet that a program wrote with its own IP header. As raw(7): total length and checksum are
-/// always filled in, the source when it is 0.0.0.0 (with `default_source`), the identification when it is 0. Offset and
-/// flags are in network order and left as they are.
-Expected<wire::Ipv4Header, HeaderError> complete_header(packet::Packet& packet, wire::Ipv4Address default_source,
-                                                        ipv4::IdSource& ids, ipv4::Ipv4Counters<Counter>& counters);
+/// Judges and completes a packet that a program wrote with its own IP header. As raw(7): total length and
+/// checksum are always filled in, the source when it is 0.0.0.0 (with `default_source`), the identification
+/// when it is 0. Offset and flags are in network order and left as they are.
+Expected<wire::Ipv4Header, HeaderError> complete_header(packet::Packet& packet,
+                                                        wire::Ipv4Address default_source, ipv4::IdSource& ids,
+                                                        ipv4::Ipv4Counters<Counter>& counters);
 
 }  // namespace iopkt::raw

@@ -6,7 +6,8 @@
 
 namespace iopkt::route {
 
-// Path-compressed binary trie: a node's children differ in the bit behind its length; a node without routes has two.
+// Path-compressed binary trie: a node's children differ in the bit behind its length; a node without routes
+// has two.
 
 struct Fib::RouteList {
   std::uint32_t references = 1;
@@ -23,7 +24,8 @@ T* add_reference(T* object) {
 /// True: that was the last one.
 template <class T>
 bool drop_reference(T* object) {
-  return object != nullptr && std::atomic_ref{object->references}.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  return object != nullptr &&
+         std::atomic_ref{object->references}.fetch_sub(1, std::memory_order_acq_rel) == 1;
 }
 
 }  // namespace
@@ -98,7 +100,8 @@ Fib::Node* Fib::join(const IpPrefix& prefix, Node* zero, Node* one, RouteList* r
   return zero != nullptr ? zero : one;
 }
 
-/// The tree with `routes` (its reference is taken; null: none) at `prefix`. `node` stays as it is; the answer is owned.
+/// The tree with `routes` (its reference is taken; null: none) at `prefix`. `node` stays as it is; the answer
+/// is owned.
 Fib::Node* Fib::put(Node* node, const IpPrefix& prefix, RouteList* routes) {
   if (node == nullptr) return routes == nullptr ? nullptr : make(prefix, nullptr, nullptr, routes);
   const std::uint8_t common =
@@ -117,8 +120,8 @@ Fib::Node* Fib::put(Node* node, const IpPrefix& prefix, RouteList* routes) {
   if (common == prefix.length)
     return make(prefix, node_side ? nullptr : share(node), node_side ? share(node) : nullptr, routes);
   Node* leaf = make(prefix, nullptr, nullptr, routes);
-  return make(IpPrefix::of(prefix.address, common), node_side ? leaf : share(node), node_side ? share(node) : leaf,
-              nullptr);
+  return make(IpPrefix::of(prefix.address, common), node_side ? leaf : share(node),
+              node_side ? share(node) : leaf, nullptr);
 }
 
 Fib Fib::replaced(const IpPrefix& prefix, std::vector<Route> routes, std::size_t old_count) const {

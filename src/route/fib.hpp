@@ -1,7 +1,7 @@
 // The forwarding table: an immutable trie for longest-prefix match, both families in one path of code.
 //
-// A change answers a new Fib that shares all nodes off the changed path with the old one: O(depth) per change, whatever
-// the size. Nodes are counted atomically, so that a version may be dropped by any thread.
+// A change answers a new Fib that shares all nodes off the changed path with the old one: O(depth) per
+// change, whatever the size. Nodes are counted atomically, so that a version may be dropped by any thread.
 // RFC 1122 3.3.1 (routing of a host), RFC 1812 5.2.4 (longest match), BSD <net/route.h> (flags).
 #pragma once
 
@@ -43,9 +43,9 @@ struct FlagLetter {
 };
 /// In the order in which netstat -r and route show print them.
 inline constexpr FlagLetter kFlagLetters[] = {
-    {flag::up, 'U'},       {flag::gateway, 'G'},      {flag::host, 'H'},      {flag::reject, 'R'},
-    {flag::dynamic, 'D'},  {flag::modified, 'M'},     {flag::cloning, 'C'},   {flag::link_info, 'L'},
-    {flag::static_route, 'S'}, {flag::blackhole, 'B'}, {flag::proto1, '1'},   {flag::proto2, '2'},
+    {flag::up, 'U'},           {flag::gateway, 'G'},   {flag::host, 'H'},    {flag::reject, 'R'},
+    {flag::dynamic, 'D'},      {flag::modified, 'M'},  {flag::cloning, 'C'}, {flag::link_info, 'L'},
+    {flag::static_route, 'S'}, {flag::blackhole, 'B'}, {flag::proto1, '1'},  {flag::proto2, '2'},
     {flag::broadcast, 'b'},
 };
 
@@ -56,10 +56,11 @@ struct Route {
   std::optional<IpAddress> gateway;  ///< None: the destination is on the interface's own link
   std::uint32_t interface_index{};
   std::uint32_t flags{flag::up};
-  std::uint32_t mtu{};  ///< 0: the interface's
+  std::uint32_t mtu{};              ///< 0: the interface's
   std::optional<IpAddress> source;  ///< Preferred source address
 
-  /// Same destination, mask and gateway: what `route add` refuses. Without a gateway the interface stands for it.
+  /// Same destination, mask and gateway: what `route add` refuses. Without a gateway the interface stands for
+  /// it.
   bool same_entry(const Route& o) const {
     return prefix == o.prefix && gateway == o.gateway && (gateway || interface_index == o.interface_index);
   }
@@ -106,8 +107,8 @@ class Fib {
   /// Without all routes over an interface. O(size).
   Fib without_interface(std::uint32_t index) const;
 
-  /// The first route with flag::up of the longest prefix that has one. nullptr: no route. The answer lives as long as
-  /// this Fib or a copy of it.
+  /// The first route with flag::up of the longest prefix that has one. nullptr: no route. The answer lives as
+  /// long as this Fib or a copy of it.
   const Route* lookup(const IpAddress& destination) const {
     return lookup_if(destination, [](const Route& r) { return (r.flags & flag::up) != 0; });
   }

@@ -24,7 +24,8 @@ std::optional<IpAddress> choose_source(const iface::InterfaceTable& interfaces, 
                                        const IpAddress& destination) {
   // RFC 6724 section 5 rule 1: to ourselves, from the same address.
   if (!destination.is_unspecified() && interfaces.find_local(destination) != nullptr) return destination;
-  if (route.source && route.source->family() == destination.family() && interfaces.find_local(*route.source) != nullptr)
+  if (route.source && route.source->family() == destination.family() &&
+      interfaces.find_local(*route.source) != nullptr)
     return route.source;
   const bool gateway_counts = route.gateway && route.gateway->family() == destination.family();
   const IpAddress& next_hop = gateway_counts ? *route.gateway : destination;

@@ -9,10 +9,10 @@
 
 namespace iopkt::route {
 
-/// The destination itself if it is ours; the route's own source if it has one and still is ours; otherwise, of the
-/// outgoing interface's addresses of the family, the one that shares the longest prefix with the next hop (the first of equals);
-/// otherwise the primary address of another interface that is up (loopback only when the destination is loopback).
-/// nullopt: the stack has no address of this family that could be used.
+/// The destination itself if it is ours; the route's own source if it has one and still is ours; otherwise,
+/// of the outgoing interface's addresses of the family, the one that shares the longest prefix with the next
+/// hop (the first of equals); otherwise the primary address of another interface that is up (loopback only
+/// when the destination is loopback). nullopt: the stack has no address of this family that could be used.
 std::optional<wire::IpAddress> choose_source(const iface::InterfaceTable& interfaces, const Route& route,
                                              const wire::IpAddress& destination);
 

@@ -16,16 +16,19 @@ struct UdpCounters {
   static constexpr auto table() {
     using S = UdpCounters;
     return std::array{
-        CounterSpec<S, Cell>{"udp.rx.broadcasts", "datagrams", "To a broadcast or multicast address.", &S::rx_broadcasts},
+        CounterSpec<S, Cell>{"udp.rx.broadcasts", "datagrams", "To a broadcast or multicast address.",
+                             &S::rx_broadcasts},
         CounterSpec<S, Cell>{"udp.rx.bytes", "bytes", "Payload received.", &S::rx_bytes},
         CounterSpec<S, Cell>{"udp.rx.datagrams", "datagrams", "Received and well formed.", &S::rx_datagrams},
-        CounterSpec<S, Cell>{"udp.rx.no_checksum", "datagrams", "Came without a checksum.", &S::rx_no_checksum},
+        CounterSpec<S, Cell>{"udp.rx.no_checksum", "datagrams", "Came without a checksum.",
+                             &S::rx_no_checksum},
         CounterSpec<S, Cell>{"udp.tx.bytes", "bytes", "Payload passed to IP.", &S::tx_bytes},
         CounterSpec<S, Cell>{"udp.tx.datagrams", "datagrams", "Passed to IP.", &S::tx_datagrams},
     };
   }
 };
-static_assert(UdpCounters<std::uint64_t>::table().size() * sizeof(std::uint64_t) == sizeof(UdpCounters<std::uint64_t>),
+static_assert(UdpCounters<std::uint64_t>::table().size() * sizeof(std::uint64_t) ==
+                  sizeof(UdpCounters<std::uint64_t>),
               "a row each");
 
 }  // namespace iopkt::udp

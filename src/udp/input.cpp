@@ -35,9 +35,8 @@ Expected<UdpIn, Drop> input(const wire::IpAddress& src, const wire::IpAddress& d
   ++counters.rx_datagrams;
   counters.rx_bytes += payload_len;
   if (packet.link_broadcast || packet.link_multicast) ++counters.rx_broadcasts;
-  const wire::UdpHeader header{.src = {load_be16(packet.head(), 0)},
-                               .dst = {load_be16(packet.head(), 2)},
-                               .payload_len = payload_len};
+  const wire::UdpHeader header{
+      .src = {load_be16(packet.head(), 0)}, .dst = {load_be16(packet.head(), 2)}, .payload_len = payload_len};
   return UdpIn{.src = {src, header.src}, .dst = {dst, header.dst}, .header = header};
 }
 

@@ -17,7 +17,8 @@ Expected<void, Drop> add_header(packet::Packet& packet, const wire::Endpoint& sr
 
   const std::uint32_t len = packet.size();
   if (checksum != Checksum::none) {
-    const std::uint32_t pseudo = wire::pseudo_header_sum(src.address, dst.address, wire::IpProtocol::udp, len);
+    const std::uint32_t pseudo =
+        wire::pseudo_header_sum(src.address, dst.address, wire::IpProtocol::udp, len);
     if (checksum == Checksum::now) {
       const std::uint16_t sum = wire::finish(wire::fold(pseudo + packet.sum(0, len)));
       store_be16(room, wire::UdpView::kChecksumOffset, wire::udp_checksum_field(sum));

@@ -15,16 +15,18 @@ using packet::Drop;
 
 enum class Checksum : std::uint8_t {
   none,   ///< Field 0. IPv4 only.
-  later,  ///< IOPKT_CSUM_NEEDED: by the device, or by packet::complete_checksum() before a device that cannot.
+  later,  ///< IOPKT_CSUM_NEEDED: by the device, or by packet::complete_checksum() before a device that
+          ///< cannot.
   now
 };
 
 inline constexpr std::uint32_t kMaxPayloadV4 = 65507;
 
 /// Puts the UDP header in front of `packet`, the payload. src, dst: one family.
-/// gso_size: 0, or the payload bytes of each datagram that the packet is to be cut into (IOPKT_GSO_UDP; checksum later).
-/// Errors: ip_too_big (payload above 65527 bytes), no_buffer.
+/// gso_size: 0, or the payload bytes of each datagram that the packet is to be cut into (IOPKT_GSO_UDP;
+/// checksum later). Errors: ip_too_big (payload above 65527 bytes), no_buffer.
 Expected<void, Drop> add_header(packet::Packet& packet, const wire::Endpoint& src, const wire::Endpoint& dst,
-                                Checksum checksum, UdpCounters<Counter>& counters, std::uint16_t gso_size = 0);
+                                Checksum checksum, UdpCounters<Counter>& counters,
+                                std::uint16_t gso_size = 0);
 
 }  // namespace iopkt::udp

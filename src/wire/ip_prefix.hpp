@@ -11,7 +11,9 @@
 namespace iopkt::wire {
 
 /// Bit `i` of an address, the most significant being bit 0; i < bit_length().
-constexpr bool address_bit(const IpAddress& a, std::uint8_t i) { return (a.words()[i / 32] >> (31 - i % 32) & 1) != 0; }
+constexpr bool address_bit(const IpAddress& a, std::uint8_t i) {
+  return (a.words()[i / 32] >> (31 - i % 32) & 1) != 0;
+}
 
 /// Leading bits that both have: 0..bit_length(). Both are of one family.
 constexpr std::uint8_t common_prefix_length(const IpAddress& a, const IpAddress& b) {
@@ -38,19 +40,24 @@ constexpr IpAddress network_of(const IpAddress& a, std::uint8_t length) {
   return out;
 }
 
-/// A destination: all addresses whose first `length` bits are those of `address`. The other bits of `address` are 0.
+/// A destination: all addresses whose first `length` bits are those of `address`. The other bits of `address`
+/// are 0.
 struct IpPrefix {
   IpAddress address;
   std::uint8_t length{};  ///< 0..32 or 0..128
 
   /// Clears host bits.
-  static constexpr IpPrefix of(const IpAddress& a, std::uint8_t length) { return {network_of(a, length), length}; }
+  static constexpr IpPrefix of(const IpAddress& a, std::uint8_t length) {
+    return {network_of(a, length), length};
+  }
   static constexpr IpPrefix host(const IpAddress& a) { return {a, a.bit_length()}; }
 
   constexpr bool contains(const IpAddress& a) const {
     return a.family() == address.family() && common_prefix_length(a, address) >= length;
   }
-  constexpr bool contains(const IpPrefix& other) const { return other.length >= length && contains(other.address); }
+  constexpr bool contains(const IpPrefix& other) const {
+    return other.length >= length && contains(other.address);
+  }
   constexpr bool is_host() const { return length == address.bit_length(); }
   std::string to_string() const { return address.to_string() + '/' + std::to_string(length); }
 

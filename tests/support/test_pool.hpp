@@ -1,4 +1,5 @@
-// A packet pool for a test, which says at its end when something is still held; and packets from and to plain bytes.
+// A packet pool for a test, which says at its end when something is still held; and packets from and to plain
+// bytes.
 #pragma once
 
 #include <gtest/gtest.h>
