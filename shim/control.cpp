@@ -100,13 +100,15 @@ int interface_request(const Socket& s, unsigned long code, void* argument) {
 }  // namespace
 
 int at_mark(int fd, Entry entry) {
+  static_cast<void>(fd);
   if (entry.datagram()) return fail(EINVAL);
-  // The descriptor holds at most the urgent byte and tokens: its own mark is not the stream's. The stack tells by its status
-  // whether urgent data is still to come.
   const Socket s = socket_of(entry);
-  ipc::ProgramEnd end = s.end(fd);
-  const ipc::ReceiveRingReader reader(*s.slot, s.arena, s.arena_size, end);
-  return (s.status() & ipc::Status::urgent) != 0 && reader.nothing_unread() ? 1 : 0;
+  int mark = 0;
+  ipc::IoctlAnswer answer{};
+  const int error =
+      request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = SIOCATMARK, .capacity = sizeof mark}, {},
+                                           std::as_writable_bytes(std::span{&mark, 1}), nullptr, &answer);
+  return error != 0 ? fail(error) : mark;
 }
 
 int control(int fd, Entry entry, unsigned long code, void* argument) {
