@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/time.hpp"
+#include "neigh/neighbours.hpp"
 #include "packet/drops.hpp"
 #include "packet/packet.hpp"
 #include "stack/config.hpp"
@@ -42,6 +43,8 @@ class Shard {
 
   // ---- a turn
   void begin(Instant now);
+  /// That of the last begin().
+  Instant time() const;
   /// Takes what other shards sent. True: there was something.
   bool poll_inbox();
   /// Frames of one interface, link header first.
@@ -100,6 +103,12 @@ class Shard {
   std::optional<std::uint64_t> urgent_mark(SocketId id) const;
 
   // ---- what operators see; any turn of this shard's thread
+  /// The neighbour cache; shard 0 only, which tells the others. Sorted by key.
+  std::vector<neigh::Entry> list_neighbours() const;
+  /// arp -s. Errors: nobufs (the table is full of permanent entries).
+  Errno set_neighbour(const neigh::Key& key, const wire::MacAddress& mac, neigh::Neighbours::StaticOptions options);
+  /// arp -d. Errors: nxio (no such entry).
+  Errno erase_neighbour(const neigh::Key& key);
   void list_sockets(std::vector<SocketSummary>& out) const;
   std::size_t socket_count() const;
   void count_drop(packet::Drop reason);

@@ -1,0 +1,32 @@
+// The neighbour cache as operators change it: arp(8).
+#include "stack/ways.hpp"
+
+namespace iopkt::stack {
+
+Instant Shard::time() const { return state_->now; }
+
+std::vector<neigh::Entry> Shard::list_neighbours() const {
+  IOPKT_ASSERT(state_->neighbours != nullptr);
+  return state_->neighbours->list();
+}
+
+Errno Shard::set_neighbour(const neigh::Key& key, const wire::MacAddress& mac,
+                           neigh::Neighbours::StaticOptions options) {
+  ShardState& s = *state_;
+  IOPKT_ASSERT(s.neighbours != nullptr);
+  neigh::Actions actions;
+  const bool done = s.neighbours->set_static(key, mac, options, s.now, actions);
+  apply_neighbour_actions(s, actions);
+  return done ? Errno::ok : Errno::nobufs;
+}
+
+Errno Shard::erase_neighbour(const neigh::Key& key) {
+  ShardState& s = *state_;
+  IOPKT_ASSERT(s.neighbours != nullptr);
+  neigh::Actions actions;
+  const bool done = s.neighbours->erase(key, actions);
+  apply_neighbour_actions(s, actions);
+  return done ? Errno::ok : Errno::nxio;
+}
+
+}  // namespace iopkt::stack
