@@ -251,7 +251,7 @@ class Machine {
     const ControlBlock& b = connection_->export_state();
     IOPKT_ASSERT(b.snd.una <= b.snd.nxt && b.snd.nxt <= b.snd.max && b.snd.max <= b.snd.tail + 1);
     IOPKT_ASSERT(b.rcv.read <= b.rcv.nxt);
-    IOPKT_ASSERT(b.rcv.beyond.size() <= tunables_.reass_ranges && b.snd.sacked.size() <= 128);
+    IOPKT_ASSERT(b.rcv.beyond.size() <= tunables_.reass_ranges && b.snd.sacked.size() <= 1024);
     IOPKT_ASSERT(b.snd.cc.cwnd >= 1 && b.snd.cc.cwnd <= (1u << 30));
     if (!b.rcv.beyond.empty()) IOPKT_ASSERT(b.rcv.beyond[0].begin > b.rcv.nxt && b.rcv.beyond.back().end <= b.rcv.adv);
     if (!b.snd.sacked.empty()) IOPKT_ASSERT(b.snd.sacked.back().end <= b.snd.max);

@@ -5,8 +5,9 @@
 namespace iopkt::tcp {
 
 namespace {
-constexpr std::uint8_t kDupThresh = 3;         // RFC 5681 section 3.2, RFC 6675 section 2
-constexpr std::size_t kScoreboardRanges = 128; // more holes than that: later ones are not known as SACKed
+constexpr std::uint8_t kDupThresh = 3;  // RFC 5681 section 3.2, RFC 6675 section 2
+// More holes than that are not known as SACKed, and may be sent again for nothing. See net.inet.tcp.reass.ranges.
+constexpr std::size_t kScoreboardRanges = 1024;
 }  // namespace
 
 Duration Sender::rto(Duration initial, Duration maximum) const {

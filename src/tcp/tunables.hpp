@@ -55,8 +55,9 @@ inline constexpr std::array kTunables{
                 60000, 1000, 600000},
     TunableSpec{"net.inet.tcp.persist_min", "ms", "Shortest time before a zero-window probe.", &Tunables::persist_min_ms,
                 200, 10, 60000},
+    // A slow start that overshoots a queue loses every other segment of a window: 1024 holes are 3 MB of window, 16 KB here.
     TunableSpec{"net.inet.tcp.reass.ranges", "ranges", "Holes in the receive sequence that one connection may have.",
-                &Tunables::reass_ranges, 128, 4, 1024},
+                &Tunables::reass_ranges, 1024, 4, 16384},
     TunableSpec{"net.inet.tcp.recvspace", "bytes", "Receive buffer of a new socket.", &Tunables::recvspace, 262144, 2048,
                 1u << 30},
     TunableSpec{"net.inet.tcp.recvspace_max", "bytes", "Largest receive buffer; the window scale is chosen for it.",
