@@ -18,7 +18,7 @@
 namespace iopkt::daemon {
 namespace {
 
-constexpr std::string_view kLongestNode = "/autoconnect";
+constexpr mode_t kNodeMode = 0666;  // anyone may open a socket; what it may do is asked at each operation
 constexpr std::string_view kLockName = "/.lock";
 constexpr int kTriesMax = 8;  // against a process that ends while we begin
 
@@ -109,7 +109,9 @@ Expected<std::string, StartFault> make_run_directory() {
 }  // namespace
 
 std::size_t prefix_size_max() {
-  return sizeof(sockaddr_un::sun_path) - 1 - ipc::kSocketFolder.size() - kLongestNode.size();
+  // The longest is a program's own: PREFIX/dev/socket/listen/NAME.
+  return sizeof(sockaddr_un::sun_path) - 1 - ipc::kSocketFolder.size() - 1 - ipc::kListenerFolder.size() - 1 -
+         ipc::kListenerNameMax;
 }
 
 Instance::Instance(const Options& options)
@@ -118,6 +120,9 @@ Instance::Instance(const Options& options)
 
 Expected<std::unique_ptr<Instance>, StartFault> Instance::claim(const Options& options) {
   std::unique_ptr<Instance> instance{new Instance{options}};
+  auto access = node_access(options.node_access, "socket", kNodeMode);
+  if (!access) return unexpected(StartFault{StartFault::kBadCommand, std::move(access.error())});
+  instance->access_ = *access;
   if (auto done = instance->claim_number(); !done) return unexpected(std::move(done.error()));
   if (auto done = instance->claim_prefix(); !done) return unexpected(std::move(done.error()));
   instance->remove_sockets();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/expected.hpp"
+#include "node_access.hpp"
 #include "options.hpp"
 #include "start_fault.hpp"
 
@@ -18,7 +19,7 @@ namespace iopkt::daemon {
 class Instance {
  public:
   /// Makes the run directory and PREFIX/dev/socket, takes the locks and removes nodes that a dead process left.
-  /// Errors (status 1): the instance or the prefix is taken, a directory cannot be made or is not ours.
+  /// Errors: status 2, a user or group of -u is unknown (nothing was touched); status 1, the instance or the prefix is taken, a directory cannot be made or is not ours.
   static Expected<std::unique_ptr<Instance>, StartFault> claim(const Options& options);
 
   /// Removes what was published, every node of add_node, every socket in the node directory and in the folder of
@@ -34,6 +35,10 @@ class Instance {
   /// removed at the end. `name` has no '/'.
   std::string add_node(std::string_view name);
 
+  /// Gives a node that was just made, or the folder that programs make their listeners in, the owner and mode of -u's
+  /// type "socket" (without -u: everybody). 0 or an errno.
+  int give_access(const std::string& path, bool folder = false) const { return apply_access(path, access_, folder); }
+
   /// Everything is up: the record for `iopkt ps` and the control link for `mount` appear. Status 1 when they cannot.
   Expected<void, StartFault> publish();
 
@@ -45,6 +50,7 @@ class Instance {
   void remove_sockets() const;
 
   Variant variant_;
+  NodeAccess access_;
   std::uint32_t number_;
   std::string prefix_, run_directory_, node_directory_;
   std::vector<std::string> made_;   ///< directories, outermost first

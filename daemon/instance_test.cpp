@@ -184,6 +184,26 @@ TEST_F(InstanceTest, AChildOfForkHoldsNoLock) {
   EXPECT_TRUE(second.started());
 }
 
+TEST_F(InstanceTest, NodesGetWhatTheOptionSays) {
+  Options with = options(1, "/a");
+  with.node_access = {"all," + std::to_string(::getuid()) + ":" + std::to_string(::getgid()) + ",0640"};
+  auto claimed = Instance::claim(with);
+  ASSERT_TRUE(claimed) << claimed.error().line;
+  const std::string path = (*claimed)->add_node("config");
+  leave_node(path);
+  ASSERT_EQ((*claimed)->give_access(path), 0);
+  struct stat status {};
+  ASSERT_EQ(::stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0640u);
+
+  with = options(2, "/b");
+  with.node_access = {"bpf,no_such_user_:0,0600"};
+  const auto refused_one = Instance::claim(with);
+  ASSERT_FALSE(refused_one);
+  EXPECT_EQ(refused_one.error().status, 2);
+  EXPECT_FALSE(fs::exists(base + "/b"));
+}
+
 TEST_F(InstanceTest, DirectoriesThatCannotBeMadeOrAreNotOurs) {
   { std::FILE* file = std::fopen((base + "/file").c_str(), "w"); std::fclose(file); }
   EXPECT_THAT(refused(options(1, "/file")), HasSubstr("cannot make " + base + "/file/dev/socket: Not a directory"));

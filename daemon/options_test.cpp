@@ -230,10 +230,10 @@ TEST(TcpipRows, RefusedTogetherOrAlone) {
 }
 
 TEST(TcpipRows, APrefixFitsASocketAddress) {
-  // 108 bytes of sun_path: the prefix, /dev/socket/autoconnect and the NUL.
-  const std::string longest = "/" + std::string(83, 'x');
+  // 108 bytes of sun_path: the prefix, /dev/socket/listen/, a name of 32 bytes, and the NUL.
+  const std::string longest = "/" + std::string(55, 'x');
   EXPECT_EQ(parsed({"-ptcpip", "prefix=" + longest}).tcpip.prefix, longest);
-  EXPECT_NE(fault({"-ptcpip", "prefix=" + longest + "x"}).find("too long for a socket address; allowed: at most 84 bytes"),
+  EXPECT_NE(fault({"-ptcpip", "prefix=" + longest + "x"}).find("too long for a socket address; allowed: at most 56 bytes"),
             std::string::npos);
 }
 
