@@ -25,7 +25,7 @@ namespace {
 using namespace devnp;
 using namespace devnp_packet;
 
-constexpr std::uint32_t kMtuMin = 68, kMtuMax = 65521, kQueuesMax = 64, kMulticastMax = 64;
+constexpr std::uint32_t kMtuMin = 68, kMtuMax = 65535, kQueuesMax = 64, kMulticastMax = 64;
 /// So many empty calls in a row are followed by a look at the link: while the stack polls it costs little,
 /// and after a wake-up by the link it comes soon.
 constexpr std::uint32_t kLookEvery = 16;
@@ -258,6 +258,10 @@ int examine(Device& d, bool share) {
       return -EADDRINUSE;
     }
     d.log.warning("%s: the host's kernel has the address %s there and sees every frame too", name, text);
+  }
+  if (mtu < static_cast<int>(kMtuMin) || mtu > static_cast<int>(kMtuMax)) {
+    d.log.error("if=%s: its MTU %d is outside %u..%u", name, mtu, kMtuMin, kMtuMax);
+    return -EINVAL;
   }
   d.mtu = static_cast<std::uint32_t>(mtu);
   d.guardian.remember(d.index, mtu);

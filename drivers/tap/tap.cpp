@@ -66,8 +66,8 @@ struct Tap {
   HostIf host_end;
   bool ours = false; /* created by us: its MTU and flags may be changed */
   bool offload = false, uso = false;
-  bool failed = false;
-  std::uint32_t queue_count = 1, mtu = kMtuDefault;
+  std::uint32_t queue_count = 1;
+  std::atomic<std::uint32_t> mtu{kMtuDefault}; /* the control thread sets it while queues are polled */
   std::uint8_t mac[6] = {};
   char description[96] = {};
   Queue queues[kQueuesMax];
@@ -99,7 +99,7 @@ enum class Read { frame, lost, nothing, broken };
 /// One frame from the descriptor. `lost`: there was one and it is counted as lost.
 Read read_frame(Tap& tap, Queue& q, iopkt_frame** out) {
   const iopkt_host& host = *tap.host;
-  const std::uint32_t usual = tap.mtu + 14 + 8;
+  const std::uint32_t usual = tap.mtu.load(std::memory_order_relaxed) + 14 + 8;
   iopkt_frame* frame = q.large_credit > 0 ? host.alloc(host.ctx, kFrameMax) : nullptr;
   if (frame == nullptr) frame = host.alloc(host.ctx, usual);
 
@@ -323,7 +323,7 @@ int configure_host_end(Tap& tap, const iopkt_generic_options& generic, bool up, 
   }
   int rc = tap.mtu == kMtuDefault ? 0 : end.set_mtu(static_cast<int>(tap.mtu));
   if (rc != 0) {
-    tap.log.error("%s: mtu=%u: %s", end.name(), tap.mtu, std::strerror(-rc));
+    tap.log.error("%s: mtu=%u: %s", end.name(), tap.mtu.load(), std::strerror(-rc));
     return rc;
   }
   if (address != nullptr && (rc = end.set_address(*address)) != 0) {
@@ -349,7 +349,7 @@ int attach(Tap& tap) {
   std::memcpy(info.mac, tap.mac, 6);
   info.mtu = tap.mtu;
   info.mtu_min = kMtuMin;
-  info.mtu_max = tap.ours ? kMtuMax : tap.mtu;
+  info.mtu_max = tap.ours ? kMtuMax : info.mtu;
   if (tap.offload) {
     info.capabilities =
         IOPKT_CAP_CSUM_TX | IOPKT_CAP_CSUM_RX | IOPKT_CAP_TSO4 | IOPKT_CAP_TSO6 | IOPKT_CAP_LARGE_RX;
@@ -420,7 +420,7 @@ int tap_open(const iopkt_host* host, const iopkt_generic_options* generic, const
     rc = configure_host_end(*tap, *generic, values[kUp].number != 0, has_address ? &address : nullptr);
   if (rc == 0) rc = attach(*tap);
   if (rc != 0) return rc;
-  log.info("%s, our address %s, mtu %u", tap->description, MacText{tap->mac}.text, tap->mtu);
+  log.info("%s, our address %s, mtu %u", tap->description, MacText{tap->mac}.text, tap->mtu.load());
   tap.release(); /* the stack's until detach */
   return 0;
 }

@@ -284,7 +284,7 @@ TEST_F(PacketDriver, RefusesWhatItCannotUseAndUndoesTheRest) {
       {"if=lo", "if=lo: not an Ethernet interface", -EINVAL},
       {"if=peer", "the host's kernel has the address 10.9.0.1 there", -EADDRINUSE},
       {"if=ours,netns=nosuch", "netns=nosuch: No such file", -ENOENT},
-      {"if=ours,mtu=65522", "mtu=65522: outside 68..65521", -EINVAL},
+      {"if=ours,mtu=65536", "mtu=65536: outside 68..65535", -EINVAL},
       {"if=ours,mac=030000000000", "not the address of a station", -EINVAL},
       {"if=ours,ring=63", "", -ERANGE},
   };
