@@ -232,7 +232,8 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   if (!how) return how.error();
   how->protocol = wire::IpProtocol::udp;
   PacketPtr packet = packet::allocate_header(s.cache);
-  if (!packet || !packet->append_borrowed(first) || !packet->append_borrowed(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
+  // Copied: the client may reuse the record as soon as this call has answered.
+  if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
   const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
   if (!path) return path.error();
   constexpr std::uint32_t kHeaders = 20 + wire::UdpView::kHeaderLen;

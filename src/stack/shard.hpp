@@ -90,6 +90,7 @@ class Shard {
   /// The client moved: `send_tail` of its send ring, `receive_head` of its receive ring. False: impossible positions, the
   /// socket is broken and has been reset.
   bool progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive_head);
+  /// One datagram, its payload in two spans, borrowed for the call.
   Errno send(SocketId id, const DatagramRequest& request, Bytes first, Bytes second);
 
   Errno set_option(SocketId id, int level, int name, Bytes value, bool privileged);
