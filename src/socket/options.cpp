@@ -10,6 +10,8 @@
 namespace iopkt::socket {
 namespace {
 
+constexpr std::size_t kInterfaceNameMax = 15;  // IFNAMSIZ less the final zero
+
 using Field = std::int32_t SocketOptions::*;
 enum Rule : std::uint8_t {
   plain = 0,
@@ -141,8 +143,11 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   }
   if (level == kSolSocket && name == so_bindtodevice) {
     if (!privileged && !options.bind_device.empty()) return Errno::perm;
-    const auto* text = reinterpret_cast<const char*>(value.data());
-    options.bind_device.assign(text, strnlen(text, std::min<std::size_t>(value.size(), 15)));
+    options.bind_device.clear();
+    for (const std::byte b : value.first(std::min<std::size_t>(value.size(), kInterfaceNameMax))) {
+      if (b == std::byte{0}) break;
+      options.bind_device.push_back(std::to_integer<char>(b));
+    }
     return Errno::ok;
   }
   const Row* row = find(kind, level, name);
