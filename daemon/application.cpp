@@ -117,6 +117,8 @@ class Application {
   Expected<int, StartFault> serve() {
     EndSignals signals;
     prepare_process();
+    if (options_.no_io_privilege)
+      if (auto given_up = give_up_hardware_io(); !given_up) return unexpected(std::move(given_up.error()));
     if (auto seeded = check_random_source(); !seeded) return unexpected(std::move(seeded.error()));
     auto instance = Instance::claim(options_);
     if (!instance) return unexpected(std::move(instance.error()));

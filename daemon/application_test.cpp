@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "crash.hpp"
 #include "ipc/instances.hpp"
@@ -294,6 +295,28 @@ TEST(CrashHook, IsRemovedByBothItsParts) {
   ::waitpid(pid, &status, 0);
   EXPECT_EQ(status, 0);
   remove_crash_hook(touch_nothing, &b);
+}
+
+/// A line of /proc/self/status in hexadecimal.
+std::uint64_t capabilities(const std::string& key) {
+  std::ifstream file{"/proc/self/status"};
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(key)) return std::stoull(line.substr(key.size() + 1), nullptr, 16);
+  return 0;
+}
+
+TEST(Privileges, HardwareIoIsGivenUpAndNothingElse) {
+  const std::uint64_t before = capabilities("CapEff:"), raw_io = std::uint64_t{1} << 17;  // CAP_SYS_RAWIO
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (!give_up_hardware_io()) ::_exit(1);
+    if (capabilities("CapEff:") != (before & ~raw_io)) ::_exit(2);
+    if (capabilities("CapPrm:") & raw_io) ::_exit(3);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Privileges, WhatTheProcessHas) {

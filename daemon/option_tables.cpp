@@ -27,8 +27,8 @@ constexpr std::array kCommandOptions{
                            "The next word, unless it begins with '-', is the comma-separated list of the driver's "
                            "options. May be repeated."}},
     CommandOption{{.name = "-I",
-                   .built = Built::later,
-                   .help = "Take no hardware I/O privilege: drivers that need it refuse to start."},
+                   .help = "Take no hardware I/O privilege: CAP_SYS_RAWIO is given up before any driver is loaded; a "
+                           "driver that needs it cannot start."},
                   {},
                   &Options::no_io_privilege},
     CommandOption{{.name = "-i",

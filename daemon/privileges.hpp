@@ -23,6 +23,10 @@ void name_thread(const char* name);
 /// and one line is logged that names `option`. True: it has the priority. A child of fork starts with the default.
 bool take_priority(LogSink& log, std::uint32_t priority, const char* option);
 
+/// -I: gives up raw hardware I/O (CAP_SYS_RAWIO: ports, physical memory, MSRs) for this process and all that it starts.
+/// Before other threads are made. Status 1 when the system does not let it go.
+Expected<void, StartFault> give_up_hardware_io();
+
 /// Fails, with status 1, while the kernel's random source is not seeded.
 Expected<void, StartFault> check_random_source();
 
