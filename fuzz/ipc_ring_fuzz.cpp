@@ -121,7 +121,8 @@ class World final : public StackIo {
     for (std::size_t i = 0; i < there; ++i) {
       sum += std::to_integer<unsigned>(consumer.base()[(consumer.head() + i) & (consumer.size() - 1)]);
     }
-    consumer.consume_to((consumer.head() + (there == 0 ? 0 : (n + sum * 0) % (there + 1))) & kPositionMask, *this);
+    if (sum == 1) scribble();
+    consumer.consume_to((consumer.head() + n % (there + 1)) & kPositionMask, *this);
   }
   void put_datagram(std::uint64_t n) {
     std::byte payload[3000]{};

@@ -251,7 +251,6 @@ TEST(DatagramStress, EachIsSentOnceWhoeverWrites) {
   while (progress && now() < end) progress = eventually(take_one);
   EXPECT_TRUE(progress);
   rig.shared->stop = 1;
-  std::atomic<bool> joined{false};
   EXPECT_TRUE(crew.join());
   while (take_one()) {
   }
