@@ -145,6 +145,35 @@ TEST_F(SlirpDriver, AConnectionToTheHostArrivesAndItsDataComesBack) {
   ::close(server);
 }
 
+TEST_F(SlirpDriver, AForwardedPortBringsConnectionsToTheStack) {
+  // A port that is free: taken, noted, given back.
+  const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(probe, reinterpret_cast<sockaddr*>(&in), sizeof in), 0);
+  socklen_t len = sizeof in;
+  ASSERT_EQ(::getsockname(probe, reinterpret_cast<sockaddr*>(&in), &len), 0);
+  ::close(probe);
+  ASSERT_EQ(slirp_.open("hostfwd=tcp::" + std::to_string(ntohs(in.sin_port)) + "-:80"), 0) << slirp_.log();
+
+  const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(::connect(client, reinterpret_cast<sockaddr*>(&in), sizeof in),
+            0); /* slirp accepts, then asks the stack */
+  const Frame who = slirp_.receive_until([](const Frame& f) { return is_arp(f, 1); });
+  ASSERT_GE(who.bytes.size(), 42u);
+  EXPECT_EQ(who.bytes[41], 15);
+  ASSERT_EQ(slirp_.transmit({plain(arp(2, 2, who.bytes.data() + 6))}), 1);
+  const Frame syn = slirp_.receive_until(
+      [](const Frame& f) { return f.bytes.size() >= 54 && f.bytes[12] == 8 && f.bytes[13] == 0; });
+  ASSERT_GE(syn.bytes.size(), 54u);
+  EXPECT_EQ(syn.bytes[23], IPPROTO_TCP);
+  EXPECT_EQ(syn.bytes[37], 80);
+  EXPECT_EQ(syn.bytes[47], 0x02); /* SYN alone */
+  EXPECT_EQ(0, std::memcmp(syn.bytes.data(), slirp_.info().mac, 6));
+  ::close(client);
+}
+
 TEST_F(SlirpDriver, RefusesFramesThatItNeverOffered) {
   ASSERT_EQ(slirp_.open(""), 0) << slirp_.log();
   Frame sum = plain(arp(1, 2, nullptr));

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "driver_host.hpp"
+#include "links.hpp"
 
 namespace iopkt::abi_test {
 namespace {
@@ -62,9 +63,8 @@ class TapDriver : public testing::Test {
     return {};
   }
   Bytes test_frame(std::size_t payload) {
-    Bytes f(14 + payload);
-    std::fill_n(f.begin(), 6, 0xff);
-    std::copy_n(tap_.info().mac, 6, f.begin() + 6);
+    Bytes f(14 + payload, 0xff);
+    for (std::size_t i = 0; i < 6; ++i) f[6 + i] = tap_.info().mac[i];
     f[12] = kEtherTest >> 8;
     f[13] = kEtherTest & 0xff;
     for (std::size_t i = 0; i < payload; ++i) f[14 + i] = static_cast<std::uint8_t>(i + i / 256);
@@ -258,6 +258,31 @@ TEST_F(TapDriver, AnEmptyPoolLosesFramesByNameAndDoesNotSpin) {
   tap_.pool_empty = false;
   ASSERT_EQ(::send(socket_, sent.data(), sent.size(), 0), static_cast<ssize_t>(sent.size()));
   EXPECT_EQ(tap_.receive_until(is_ours).bytes, sent);
+}
+
+TEST_F(TapDriver, FailsForGoodWhenTheHostRemovesItsEnd) {
+  ASSERT_EQ(tap_.open("ifname=iopt0"), 0) << tap_.log();
+  tap_.ops().start(tap_.device());
+  while (!tap_.receive().empty()) {
+  }
+  ASSERT_TRUE(delete_link("iopt0"));
+  ASSERT_TRUE(tap_.wait_readable(10000));
+  iopkt_frame* frame = nullptr;
+  EXPECT_LT(tap_.ops().receive(tap_.device(), 0, &frame, 1), 0);
+  EXPECT_EQ(tap_.transmit({plain(test_frame(60))}), 1);
+  EXPECT_EQ(tap_.statistics().tx_errors + tap_.statistics().tx_dropped, 1u);
+}
+
+TEST_F(TapDriver, AnInterfaceThatIsDownDropsByNameAndComesBack) {
+  ASSERT_EQ(tap_.open("ifname=iopt0,up=0"), 0) << tap_.log();
+  tap_.ops().start(tap_.device());
+  EXPECT_EQ(link_flags("iopt0") & IFF_UP, 0);
+  EXPECT_EQ(tap_.transmit({plain(test_frame(60))}), 1);
+  EXPECT_EQ(tap_.statistics().tx_dropped, 1u);
+  ASSERT_TRUE(set_link_up("iopt0", true));
+  open_host_end("iopt0", false);
+  EXPECT_EQ(tap_.transmit({plain(test_frame(60))}), 1);
+  EXPECT_EQ(host_receives(0), test_frame(60));
 }
 
 TEST_F(TapDriver, HasAQueuePerShard) {
