@@ -74,7 +74,10 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
     client_word(s, ClientWord::hints).fetch_and(~Hint::connect_unconfirmed);
     return error;
   }
-  return outcome(fd, entry, s);
+  const int result = outcome(fd, entry, s);
+  // A blocking attempt that has failed leaves a socket as new, in the kernel, too.
+  if ((client_word(s, ClientWord::hints).load() & Hint::connect_refused) != 0 && !is_nonblocking(fd)) revive(fd, entry);
+  return result;
 }
 
 void copy_option(int from, int to, int name) {

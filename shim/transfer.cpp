@@ -116,7 +116,7 @@ ssize_t send_file(int out, int in, off_t* offset, std::size_t count) {
 ssize_t splice_fd(int in, off64_t* in_offset, int out, off64_t* out_offset, std::size_t count, unsigned flags) {
   const Entry from = entry_of(in);
   const Entry to = entry_of(out);
-  if ((from.ours() && in_offset != nullptr) || (to.ours() && out_offset != nullptr)) return fail(ESPIPE);
+  if ((from.ours() && in_offset != nullptr) || (to.ours() && out_offset != nullptr)) return fail(EINVAL);
   if (from.ours() && to.ours()) return fail(EINVAL);  // one side has to be a pipe
   if (count == 0) return 0;
   return to.ours() ? splice_out(in, in_offset, out, to, count, flags) : splice_in(in, from, out, out_offset, count, flags);

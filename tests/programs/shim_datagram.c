@@ -1,0 +1,226 @@
+/* UDP sockets call by call. */
+#include "shim_case.h"
+
+static void fresh(void) {
+  int fd = must("socket", socket(AF_INET, SOCK_DGRAM, 0));
+  char b[4];
+  show_mask("fresh", fd, POLLOUT);
+  show("recv", recv(fd, b, 4, MSG_DONTWAIT));
+  show("send", send(fd, b, 4, 0));
+  show("listen", listen(fd, 1));
+  show("accept", accept(fd, NULL, NULL));
+  show("shutdown", shutdown(fd, SHUT_RDWR));
+  show("getpeername", getpeername(fd, (struct sockaddr *)&(struct sockaddr_in){0}, &(socklen_t){16}));
+  struct sockaddr_in a = loopback(0);
+  show("sendto port 0", sendto(fd, b, 1, 0, (struct sockaddr *)&a, sizeof a));
+  show("sendto short", sendto(fd, b, 1, 0, (struct sockaddr *)&a, 8));
+  a.sin_family = AF_INET6;
+  show("sendto family", sendto(fd, b, 1, 0, (struct sockaddr *)&a, sizeof a));
+  show("bind family", bind(fd, (struct sockaddr *)&a, sizeof a));
+  say("type %d domain %d protocol %d", get_int(fd, SOL_SOCKET, SO_TYPE), get_int(fd, SOL_SOCKET, SO_DOMAIN),
+      get_int(fd, SOL_SOCKET, SO_PROTOCOL));
+}
+
+static void exchange(void) {
+  int s = udp(), c = must("socket", socket(AF_INET, SOCK_DGRAM, 0));
+  struct sockaddr_in a = name_of(s), from;
+  socklen_t n = sizeof from;
+  char b[32];
+  show("sendto", sendto(c, "question", 8, 0, (struct sockaddr *)&a, sizeof a));
+  say("bound by sending: %d", name_of(c).sin_port != 0);
+  show_mask("readable", s, POLLIN | POLLOUT);
+  int unread = 0;
+  show("FIONREAD", ioctl(s, FIONREAD, &unread));
+  say("next %d", unread);
+  show("recvfrom", recvfrom(s, b, sizeof b, 0, (struct sockaddr *)&from, &n));
+  say("from the right port %d, address %x, length %d", from.sin_port == name_of(c).sin_port, ntohl(from.sin_addr.s_addr), (int)n);
+  show_mask("empty", s, POLLOUT);
+  show("answer", sendto(s, "yes", 3, 0, (struct sockaddr *)&from, n));
+  show("recv", recv(c, b, sizeof b, 0));
+  show("empty datagram", sendto(c, "", 0, 0, (struct sockaddr *)&a, sizeof a));
+  show_mask("readable", s, POLLIN | POLLOUT);
+  show("recv empty", recv(s, b, sizeof b, 0));
+}
+
+static void truncation(void) {
+  int s = udp(), c = udp();
+  struct sockaddr_in a = name_of(s);
+  char b[4], big[100];
+  memset(big, 'x', sizeof big);
+  for (int i = 0; i < 4; ++i) must("sendto", (int)sendto(c, big, 100, 0, (struct sockaddr *)&a, sizeof a));
+  await(s, POLLIN);
+  struct iovec v = {b, 4};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+  show("recvmsg", recvmsg(s, &m, 0));
+  say("truncated %d", (m.msg_flags & MSG_TRUNC) != 0);
+  show("recv", recv(s, b, 4, 0));
+  show("recv trunc", recv(s, b, 4, MSG_TRUNC));
+  show("peek trunc", recv(s, b, 4, MSG_TRUNC | MSG_PEEK));
+  show("read whole", read(s, big, sizeof big));
+  show("none", recv(s, b, 4, MSG_DONTWAIT));
+}
+
+static void connected(void) {
+  int s = udp(), c = must("socket", socket(AF_INET, SOCK_DGRAM, 0)), stranger = udp();
+  struct sockaddr_in a = name_of(s), ca, none = {.sin_family = AF_UNSPEC};
+  char b[16];
+  show("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  ca = name_of(c);
+  say("bound %d to %x", ca.sin_port != 0, ntohl(ca.sin_addr.s_addr));
+  socklen_t n = sizeof a;
+  show("getpeername", getpeername(c, (struct sockaddr *)&a, &n));
+  show("send", send(c, "one", 3, 0));
+  show("recv", recv(s, b, sizeof b, 0));
+  show("stranger", sendto(stranger, "no", 2, 0, (struct sockaddr *)&ca, sizeof ca));
+  show("friend", sendto(s, "yes!", 4, 0, (struct sockaddr *)&ca, sizeof ca));
+  show("only the friend's", recv(c, b, sizeof b, 0));
+  show("none", recv(c, b, sizeof b, MSG_DONTWAIT));
+  show("send to another", sendto(c, "x", 1, 0, (struct sockaddr *)&(struct sockaddr_in){.sin_family = AF_INET, .sin_port = name_of(stranger).sin_port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, sizeof a));
+  show("got it", recv(stranger, b, sizeof b, 0));
+  show("disconnect", connect(c, (struct sockaddr *)&none, sizeof none));
+  show("send", send(c, "x", 1, 0));
+  show("getpeername", getpeername(c, (struct sockaddr *)&a, &n));
+}
+
+static void refused(void) {
+  int s = udp(), c = must("socket", socket(AF_INET, SOCK_DGRAM, 0));
+  struct sockaddr_in a = name_of(s);
+  close(s);
+  char b[4];
+  must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  show("send", send(c, "x", 1, 0));
+  show("recv", recv(c, b, 4, 0));
+  show("send", send(c, "x", 1, 0));
+  await(c, POLLERR);
+  say("SO_ERROR %s", strerrorname_np(get_int(c, SOL_SOCKET, SO_ERROR)));
+  say("SO_ERROR %d", get_int(c, SOL_SOCKET, SO_ERROR));
+}
+
+static void sizes(void) {
+  int s = udp(), c = udp();
+  struct sockaddr_in a = name_of(s);
+  static unsigned char out[70000], in[70000];
+  fill(out, 0, sizeof out);
+  int sizes[] = {1, 1471, 1472, 1473, 8192, 30000, 65507};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+    must("sendto", (int)sendto(c, out, (size_t)sizes[i], 0, (struct sockaddr *)&a, sizeof a));
+    ssize_t n = recv(s, in, sizeof in, 0);
+    say("%d: %zd right %d", sizes[i], n, n > 0 && check(in, 0, (size_t)n) == (size_t)n);
+  }
+  show("too long", sendto(c, out, 65508, 0, (struct sockaddr *)&a, sizeof a));
+  show("much too long", sendto(c, out, 70000, 0, (struct sockaddr *)&a, sizeof a));
+}
+
+static void many_messages(void) {
+  int s = udp(), c = udp();
+  struct sockaddr_in a = name_of(s);
+  must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  struct mmsghdr m[8];
+  struct iovec v[8];
+  char text[8][8];
+  memset(m, 0, sizeof m);
+  for (int i = 0; i < 8; ++i) {
+    snprintf(text[i], 8, "msg %d", i);
+    v[i] = (struct iovec){text[i], 5 + (size_t)(i % 2)};
+    m[i].msg_hdr.msg_iov = &v[i];
+    m[i].msg_hdr.msg_iovlen = 1;
+  }
+  show("sendmmsg", sendmmsg(c, m, 8, 0));
+  say("lengths %u %u", m[0].msg_len, m[7].msg_len);
+  struct sockaddr_in from[8];
+  for (int i = 0; i < 8; ++i) {
+    v[i].iov_len = 8;
+    m[i].msg_hdr.msg_name = &from[i];
+    m[i].msg_hdr.msg_namelen = sizeof from[i];
+  }
+  int got = 0;
+  while (got < 8 && await(s, POLLIN) != 0) {
+    int n = recvmmsg(s, m + got, (unsigned)(8 - got), MSG_WAITFORONE, NULL);
+    if (n <= 0) break;
+    got += n;
+  }
+  say("%d messages, lengths %u %u, last %.5s, name %u", got, m[0].msg_len, m[7].msg_len, text[7], m[7].msg_hdr.msg_namelen);
+  show("recvmmsg none", recvmmsg(s, m, 8, MSG_DONTWAIT, NULL));
+}
+
+static void control_data(void) {
+  int s = udp(), c = udp();
+  struct sockaddr_in a = name_of(s);
+  show("IP_PKTINFO", set_int(s, IPPROTO_IP, IP_PKTINFO, 1));
+  show("IP_RECVTTL", set_int(s, IPPROTO_IP, IP_RECVTTL, 1));
+  show("IP_RECVTOS", set_int(s, IPPROTO_IP, IP_RECVTOS, 1));
+  show("IP_TTL", set_int(c, IPPROTO_IP, IP_TTL, 33));
+  show("IP_TOS", set_int(c, IPPROTO_IP, IP_TOS, 0x10));
+  must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+  char b[4], control[256];
+  struct iovec v = {b, 4};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  show("recvmsg", recvmsg(s, &m, 0));
+  for (struct cmsghdr *k = CMSG_FIRSTHDR(&m); k != NULL; k = CMSG_NXTHDR(&m, k)) {
+    if (k->cmsg_level != IPPROTO_IP) continue;
+    if (k->cmsg_type == IP_PKTINFO) {
+      struct in_pktinfo *i = (struct in_pktinfo *)CMSG_DATA(k);
+      say("pktinfo: interface known %d, to %x", i->ipi_ifindex > 0, ntohl(i->ipi_addr.s_addr));
+    }
+    if (k->cmsg_type == IP_TTL) say("ttl %d", *(int *)CMSG_DATA(k));
+    if (k->cmsg_type == IP_TOS) say("tos %d", *(unsigned char *)CMSG_DATA(k));
+  }
+  must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+  m.msg_controllen = 8;
+  show("recvmsg small control", recvmsg(s, &m, 0));
+  say("control cut %d", (m.msg_flags & MSG_CTRUNC) != 0);
+}
+
+static void timeouts(void) {
+  int s = udp();
+  struct timeval t = {.tv_usec = 50000};
+  show("SO_RCVTIMEO", setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t));
+  struct timespec before, after;
+  clock_gettime(CLOCK_MONOTONIC, &before);
+  show("recv", recv(s, &t, 1, 0));
+  clock_gettime(CLOCK_MONOTONIC, &after);
+  double ms = (double)(after.tv_sec - before.tv_sec) * 1e3 + (double)(after.tv_nsec - before.tv_nsec) / 1e6;
+  say("waited long enough: %d", ms >= 49);
+}
+
+static void port_free_at_once(void) {
+  for (int i = 0; i < 20; ++i) {
+    int s = udp();
+    struct sockaddr_in a = name_of(s);
+    close(s);
+    int again = must("socket", socket(AF_INET, SOCK_DGRAM, 0));
+    if (bind(again, (struct sockaddr *)&a, sizeof a) < 0) {
+      show("bind", -1);
+      return;
+    }
+    int third = must("socket", socket(AF_INET, SOCK_DGRAM, 0));
+    if (bind(third, (struct sockaddr *)&a, sizeof a) == 0) {
+      say("bound twice");
+      return;
+    }
+    close(again);
+    close(third);
+  }
+  say("always free");
+}
+
+static void overflow(void) {
+  int s = udp(), c = udp();
+  struct sockaddr_in a = name_of(s);
+  static char block[8000];
+  for (int i = 0; i < 2000; ++i)
+    if (sendto(c, block, sizeof block, MSG_DONTWAIT, (struct sockaddr *)&a, sizeof a) < 0) break;
+  int got = 0;
+  while (recv(s, block, sizeof block, MSG_DONTWAIT) == sizeof block) ++got;
+  say("some came, some were lost: %d", got > 0 && got < 2000);
+  show_mask("empty", s, POLLOUT);
+  must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+  show("and on", recv(s, block, sizeof block, 0));
+}
+
+static const struct test_case cases[] = {
+    {"fresh", fresh}, {"exchange", exchange}, {"truncation", truncation}, {"connected", connected}, {"refused", refused},
+    {"sizes", sizes}, {"many_messages", many_messages}, {"control_data", control_data}, {"timeouts", timeouts},
+    {"port_free_at_once", port_free_at_once}, {"overflow", overflow},
+};
+MAIN(cases)

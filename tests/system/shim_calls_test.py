@@ -1,0 +1,43 @@
+"""Every case of tests/programs/shim_*.c, run on the kernel's stack and on ours: what is printed must be equal."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from shim_support import BUILD, Stack
+
+PROGRAMS = ["shim_stream", "shim_datagram", "shim_descriptors", "shim_blocking"]
+
+
+def all_cases():
+    for program in PROGRAMS:
+        path = BUILD / "tests" / "programs" / program
+        if not path.exists():
+            yield pytest.param(program, None, id=f"{program}-not-built")
+            continue
+        listed = subprocess.run([path, "--list"], capture_output=True, text=True, check=True)
+        for case in listed.stdout.split():
+            yield pytest.param(program, case, id=f"{program}-{case}")
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one-shard", "two-shards"])
+def stack(request, tmp_path_factory):
+    with Stack(tmp_path_factory.mktemp("stack"), shards=request.param) as running:
+        yield running
+
+
+def run(path, case, env):
+    # The limit only ends a case that hangs.
+    done = subprocess.run([path, case], env=env, capture_output=True, text=True, timeout=120)
+    return done.stdout + done.stderr + f"exit {done.returncode}\n"
+
+
+@pytest.mark.parametrize("program,case", all_cases())
+def test_equal_to_the_kernel(stack, program, case):
+    assert case is not None, f"{program} was not built"
+    path = BUILD / "tests" / "programs" / program
+    wanted = run(path, case, dict(os.environ))
+    assert wanted.endswith("end\nexit 0\n"), "the case fails on the kernel"
+    assert run(path, case, stack.environment()) == wanted
+    assert stack.running(), stack.log()

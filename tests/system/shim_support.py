@@ -1,0 +1,52 @@
+"""A started stack for tests of the preloaded library: only its loopback interface, no driver, no privilege."""
+import os
+import pathlib
+import subprocess
+import time
+
+BUILD = pathlib.Path(os.environ.get("IOPKT_BUILD_DIR", pathlib.Path(__file__).parents[2] / "build" / "dev"))
+STACK = BUILD / "sbin" / "io-pkt-v4-hc"
+SHIM = BUILD / "lib" / "io-pkt" / "libiopkt-socket.so"
+START_LIMIT = 30  # seconds; only ends a start that hangs
+
+
+class Stack:
+    _next_instance = 900
+
+    def __init__(self, folder, shards=1, options=()):
+        self.prefix = pathlib.Path(folder)
+        self.shards = shards
+        self.options = list(options)
+
+    def __enter__(self):
+        Stack._next_instance += 1
+        self.log_file = open(self.prefix / "log", "wb")
+        environment = dict(os.environ, IOPKT_RUN_DIR=str(self.prefix))
+        command = [STACK, "-t", str(self.shards), "-i", str(Stack._next_instance + os.getpid() % 1000 * 10),
+                   "-p", f"tcpip prefix={self.prefix}", *self.options]
+        self.process = subprocess.Popen(command, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment)
+        end = time.monotonic() + START_LIMIT
+        while not (self.prefix / "dev/socket/config").exists():
+            assert self.running() and time.monotonic() < end, "the stack did not start:\n" + self.log()
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.log_file.close()
+
+    def running(self):
+        return self.process.poll() is None
+
+    def log(self):
+        return (self.prefix / "log").read_text(errors="replace")
+
+    def environment(self, **more):
+        return dict(os.environ, SOCK=str(self.prefix), LD_PRELOAD=str(SHIM), **more)
