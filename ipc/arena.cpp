@@ -148,6 +148,7 @@ void reset_slot(Slot& slot, std::uint16_t domain, std::uint16_t type, std::uint3
   for (auto* word : {&slot.rx_lowat, &slot.tx_lowat, &slot.status, &slot.error, &slot.kicks, &slot.mss}) {
     word->store(0, std::memory_order_relaxed);
   }
+  for (auto& word : slot.reserved) word.store(0, std::memory_order_relaxed);
   slot.domain.store(domain, std::memory_order_relaxed);
   slot.type.store(type, std::memory_order_relaxed);
   slot.protocol.store(protocol, std::memory_order_relaxed);

@@ -208,7 +208,7 @@ struct alignas(kCacheLine) Slot {
   alignas(kCacheLine) std::atomic<std::uint32_t> names_sequence;
   std::atomic<std::uint32_t> reserved0;
   std::atomic<std::uint64_t> names[6];
-  // Free for later fields: zero.
+  // Clients' own, shared by the processes that hold the socket (the stack only clears them with a new socket).
   alignas(kCacheLine) std::atomic<std::uint64_t> reserved[16];
 };
 static_assert(sizeof(Slot) == 512 && alignof(Slot) == 64);
