@@ -288,9 +288,9 @@ int open_interface(Tap& tap, const char* ifname) {
   request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (many ? IFF_MULTI_QUEUE : 0));
   for (std::uint32_t i = 0; i < tap.queue_count; ++i) {
     const int rc = open_queue(tap, tap.queues[i], &request);
-    if (rc == -EINVAL && i == 0 && many && !tap.ours) { /* exists with a single queue */
+    if (rc == -EINVAL && i == 0 && !tap.ours) { /* it exists as the other kind: then with one queue */
       tap.queue_count = 1;
-      request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+      request.ifr_flags = static_cast<short>(request.ifr_flags ^ IFF_MULTI_QUEUE);
       if (::ioctl(tap.queues[0].fd.get(), TUNSETIFF, &request) == 0) break;
     }
     if (rc != 0) {

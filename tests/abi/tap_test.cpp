@@ -1,12 +1,17 @@
 // devnp-tap against the kernel at the other end, in a network namespace of the test's own.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -283,6 +288,63 @@ TEST_F(TapDriver, AnInterfaceThatIsDownDropsByNameAndComesBack) {
   open_host_end("iopt0", false);
   EXPECT_EQ(tap_.transmit({plain(test_frame(60))}), 1);
   EXPECT_EQ(host_receives(0), test_frame(60));
+}
+
+TEST_F(TapDriver, LeavesAnInterfaceThatWasThereAsItWas) {
+  for (const int kind : {0, IFF_MULTI_QUEUE}) {
+    SCOPED_TRACE(kind);
+    const int fd = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    ifreq r{};
+    std::memcpy(r.ifr_name, "ioptheirs", 10);
+    r.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | kind);
+    ASSERT_EQ(::ioctl(fd, TUNSETIFF, &r), 0);
+    ASSERT_EQ(::ioctl(fd, TUNSETPERSIST, 1), 0);
+    ::close(fd);
+    ASSERT_TRUE(set_link_mtu("ioptheirs", 1400));
+    EXPECT_EQ(tap_.open("ifname=ioptheirs,hostip=10.9.0.1/24"), -EEXIST);
+    EXPECT_EQ(tap_.open("ifname=ioptheirs,mtu=1300"), -EINVAL);
+    ASSERT_EQ(tap_.open("ifname=ioptheirs", 3), 0) << tap_.log();
+    EXPECT_EQ(tap_.info().mtu, 1400u);
+    EXPECT_EQ(tap_.info().rx_queues, kind == 0 ? 1u : 3u);
+    EXPECT_EQ(tap_.ops().set_mtu(tap_.device(), 1300), -EOPNOTSUPP);
+    tap_.ops().start(tap_.device());
+    tap_.detach();
+    ASSERT_EQ(tap_.open("ifname=ioptheirs"), 0) << tap_.log();
+    tap_.detach();
+    EXPECT_EQ(link_mtu("ioptheirs"), 1400);
+    EXPECT_EQ(link_flags("ioptheirs") & IFF_UP, 0);
+    EXPECT_TRUE(delete_link("ioptheirs"));
+  }
+}
+
+TEST_F(TapDriver, PutsTheHostsEndIntoAnotherNamespace) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(ends[0]);
+    (void)!::write(ends[1], private_netns() ? "y" : "n", 1);
+    for (;;) ::pause();
+  }
+  char said = 0;
+  ASSERT_EQ(::read(ends[0], &said, 1), 1);
+  ASSERT_EQ(said, 'y');
+  ::close(ends[0]);
+  ::close(ends[1]);
+  const std::string there = "/proc/" + std::to_string(child) + "/ns/net";
+  EXPECT_EQ(tap_.open("ifname=iopfar,hostip=10.9.0.1/24,netns=" + there), 0) << tap_.log();
+  EXPECT_EQ(tap_.ops().set_mtu(tap_.device(), 1400), 0); /* still reaches it */
+  EXPECT_EQ(::if_nametoindex("iopfar"), 0u);
+  const int home = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC),
+            far = ::open(there.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(::setns(far, CLONE_NEWNET), 0);
+  EXPECT_NE(link_flags("iopfar") & IFF_UP, 0);
+  EXPECT_EQ(link_mtu("iopfar"), 1400);
+  ASSERT_EQ(::setns(home, CLONE_NEWNET), 0);
+  ::close(far);
+  ::close(home);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
 }
 
 TEST_F(TapDriver, HasAQueuePerShard) {
