@@ -63,6 +63,9 @@ void collect_stranded(Doorbell& bell, Look&& look) {
 
 /// Stack side: a shard's own number for the arming of one client's bell. The shard arms the clients it polled, then checks them.
 /// A client that nobody polls stays armed: its next ring comes through the event descriptor.
+/// Each event of that descriptor means that the client may have disarmed the bell, also when nothing is rung any more (the ring was
+/// collected before the client came to look at need_wake): whoever keeps a bell armed over several sleeps must arm it anew after
+/// such an event, or the next ring is silent.
 class DoorbellArmer {
  public:
   /// Arms; false: something was rung meanwhile, so do not sleep (disarmed again).

@@ -77,6 +77,31 @@ void raise_and_ring(Numbers& numbers, Doorbell& bell, int event, int id) {
   }
 }
 
+TEST(DoorbellTest, AnEventWithoutARingMeansDisarmed) {
+  Mapping control;
+  const int fd = make_control(9, 1, 0, control);
+  Doorbell& bell = doorbell_at(control.base, 0);
+  const int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  DoorbellArmer armer;
+  armer.disarm(bell);
+  ring(bell, 5, event);
+  collect(bell, [](std::uint32_t) {});
+  ASSERT_TRUE(armer.arm(bell));
+  ring(bell, 5, event);
+  // As if the bit had been collected before the client looked at need_wake.
+  collect(bell, [](std::uint32_t) {});
+  EXPECT_FALSE(rung(bell));
+  EXPECT_TRUE(shard_awake(bell)) << "the client has disarmed it";
+  std::uint64_t writes = 0;
+  EXPECT_EQ(read(event, &writes, sizeof writes), 8) << "and has said so";
+  EXPECT_TRUE(armer.arm(bell));
+  ring(bell, 5, event);
+  EXPECT_EQ(read(event, &writes, sizeof writes), 8);
+  close(event);
+  close(fd);
+  unmap(control);
+}
+
 /// The shard sleeps whenever it may, and looks only after a wake-up: a lost ring leaves a client waiting.
 void stress(bool processes) {
   Mapping control;
