@@ -20,6 +20,7 @@ struct RunningInterface {
   std::uint32_t index{};  ///< in the stack's Network
   /// One per queue that more than one shard would use; null where one thread has the queue for itself.
   std::vector<std::unique_ptr<std::mutex>> shared;
+  bool polled = false;          ///< the shards use it; main thread
   std::atomic<bool> failed{};  ///< the device answered a negative number: it is not called again
 };
 

@@ -1,0 +1,147 @@
+// A client: one credential and one process tree, its shared memory, and what it may use.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/expected.hpp"
+#include "fd.hpp"
+#include "ipc/arena.hpp"
+#include "ring_allocator.hpp"
+
+namespace iopkt::daemon {
+
+struct ClientSocket;
+
+/// Who is at the other end of a control connection, as the kernel says (SO_PEERCRED).
+struct Credential {
+  pid_t pid{};
+  uid_t user{};
+  gid_t group{};
+  bool privileged{};  ///< root, or the user that runs the stack: may open raw sockets, bind low ports, configure
+};
+
+/// What one client may hold at most. Memory counts as promised, not as touched.
+struct Quota {
+  std::uint32_t sockets = 65536;
+  std::uint32_t arenas = 512;
+  std::uint64_t ring_bytes = std::uint64_t{64} << 30;
+};
+
+/// A count with a bound that several threads raise and lower.
+class Bounded {
+ public:
+  bool take(std::uint64_t n, std::uint64_t most) {
+    std::uint64_t seen = used_.load(std::memory_order_relaxed);
+    do {
+      if (n > most || seen > most - n) return false;
+    } while (!used_.compare_exchange_weak(seen, seen + n, std::memory_order_relaxed));
+    return true;
+  }
+  void give(std::uint64_t n) { used_.fetch_sub(n, std::memory_order_relaxed); }
+  std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> used_{0};
+};
+
+/// One memory file of a client, for sockets of one shard. The shard's thread alone uses it, but for what is const.
+class Arena {
+ public:
+  /// Null: errno is set.
+  static std::shared_ptr<Arena> make(std::uint32_t client, std::uint32_t id, std::uint32_t shard, std::uint32_t first_slot,
+                                     const ipc::ArenaGeometry& geometry);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  const std::uint32_t id, shard, first_slot, slot_count;
+  int fd() const { return fd_.get(); }
+  std::byte* base() const { return mapping_.base; }
+  ipc::Slot& slot(std::uint32_t index) { return ipc::slot_at(mapping_.base, header_, index); }
+
+  RingAllocator rings;
+  std::vector<ClientSocket*> sockets;       ///< by index; null: free
+  std::vector<std::uint32_t> free_slots;
+
+ private:
+  Arena(std::uint32_t arena, std::uint32_t shard_number, std::uint32_t first, const ipc::ArenaGeometry& geometry, Fd fd,
+        ipc::Mapping mapping);
+  Fd fd_;
+  ipc::Mapping mapping_;
+  ipc::ArenaHeader header_;  ///< a private copy: the client can write the one in the file
+};
+
+class Client {
+ public:
+  /// Null: errno is set.
+  static std::shared_ptr<Client> make(std::uint32_t id, std::uint64_t secret, const Credential& credential, std::uint32_t shards,
+                                      std::uint32_t spin_ns, const Quota& quota);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  const std::uint32_t id;
+  const std::uint64_t secret;
+  const Credential credential;
+  const Quota quota;
+
+  int control_fd() const { return control_fd_.get(); }
+  /// Readable edge when the client rang for the shard; the client's own, so that none can take another's wake-ups.
+  int event_fd(std::uint32_t shard) const { return events_[shard].get(); }
+  ipc::Doorbell& bell(std::uint32_t shard) { return ipc::doorbell_at(control_.base, shard); }
+  void tell_dead();
+
+  /// Any thread.
+  std::shared_ptr<Arena> arena(std::uint32_t arena_id) const;
+  /// Makes an arena for a shard; null: quota or memory.
+  std::shared_ptr<Arena> add_arena(std::uint32_t shard);
+
+  Bounded sockets, arenas, ring_bytes;
+  /// Control connections, attached ends and listeners. At 0 the client is over.
+  std::atomic<std::int64_t> holders{0};
+  std::atomic<bool> dead{false};
+
+ private:
+  Client(std::uint32_t number, std::uint64_t its_secret, const Credential& who, const Quota& its_quota);
+  Fd control_fd_;
+  ipc::Mapping control_;
+  std::vector<Fd> events_;
+  mutable std::mutex lock_;  // arenas_, next_*
+  std::vector<std::shared_ptr<Arena>> arenas_;
+  std::uint32_t next_arena_ = 1, next_slot_ = 0;
+};
+
+/// A listening socket that the stack connects to for each connection it accepts. Any thread.
+struct ListenerEntry {
+  std::uint64_t cookie{};
+  std::uint32_t shard{};          ///< where the socket lives
+  std::shared_ptr<Client> client;
+  Fd name;                        ///< the AF_UNIX listener's place, O_PATH; the name itself is gone
+  std::atomic<bool> closed{false};
+
+  /// Whether some process still has the listener open. Without any effect on it: a connection of another type is refused in
+  /// different words when nobody listens.
+  bool alive() const;
+};
+
+/// All listeners of the stack, by cookie; read by every shard that completes a connection.
+class ListenerRegistry {
+ public:
+  void add(const std::shared_ptr<ListenerEntry>& entry);
+  void remove(std::uint64_t cookie);
+  std::shared_ptr<ListenerEntry> find(std::uint64_t cookie) const;
+  std::vector<std::shared_ptr<ListenerEntry>> all() const;
+
+ private:
+  mutable std::mutex lock_;
+  std::vector<std::shared_ptr<ListenerEntry>> entries_;  // sorted by cookie
+};
+
+}  // namespace iopkt::daemon

@@ -1,0 +1,108 @@
+// Datagrams between the stack and a client's rings of records.
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <cstring>
+
+#include "client_address.hpp"
+#include "client_shard.hpp"
+
+namespace iopkt::daemon {
+namespace {
+
+constexpr unsigned kSendBudget = 256;  ///< datagrams of one socket in one turn
+constexpr std::size_t kPiecesMax = 32;
+
+stack::DatagramRequest request_of(const ipc::RecordHeader& header) {
+  using Record = ipc::RecordHeader;
+  stack::DatagramRequest request;
+  if ((header.flags & Record::has_destination) != 0) request.destination = from_shared(header.remote);
+  if ((header.flags & Record::has_pktinfo) != 0) {
+    if (const auto source = from_shared(header.local); source && !source->address.is_unspecified())
+      request.source = source->address;
+    request.interface_index = header.ifindex;
+  }
+  if ((header.flags & Record::has_ttl) != 0) request.ttl = header.ttl;
+  if ((header.flags & Record::has_tos) != 0) request.tos = header.tos;
+  request.dont_route = (header.flags & Record::dont_route) != 0;
+  request.segment_size = static_cast<std::uint16_t>(std::min<std::uint32_t>(header.gso_size, 65535));
+  return request;
+}
+
+ipc::RecordHeader header_of(const stack::Datagram& datagram) {
+  using Record = ipc::RecordHeader;
+  Record header;
+  header.flags = Record::has_ttl | Record::has_tos | Record::has_pktinfo;
+  if (datagram.time_ns != 0) {
+    header.flags |= Record::has_timestamp;
+    header.timestamp_ns = static_cast<std::int64_t>(datagram.time_ns);
+  }
+  if (datagram.broadcast) header.flags |= Record::broadcast;
+  if (datagram.multicast) header.flags |= Record::multicast;
+  header.original_len = datagram.payload->size();
+  header.remote = to_shared(datagram.source);
+  header.local = to_shared({datagram.destination, wire::Port{}});
+  header.ifindex = datagram.interface_index;
+  header.ttl = datagram.ttl;
+  header.tos = datagram.tos;
+  return header;
+}
+
+}  // namespace
+
+/// Everything that the client has queued, within a budget. The bytes stay the client's: what is decided from them is decided on
+/// copies, and the stack copies the payload once.
+void ClientShard::send_datagrams(ClientSocket& socket) {
+  std::uint64_t position = socket.send.head();
+  bool unbound = (socket.status & ipc::Status::bound) == 0, any = false;
+  for (unsigned n = 0;; ++n) {
+    if (n == kSendBudget) {
+      busy_.push_back(socket.cookie);
+      break;
+    }
+    ipc::DatagramConsumer::Datagram datagram;
+    if (!ipc::DatagramConsumer::next(socket.send, position, datagram)) break;
+    any = true;
+    position = datagram.end;
+    const int error = static_cast<int>(stack().send(socket.id, request_of(datagram.header), datagram.first, datagram.second));
+    // The program's call has returned long ago: as with an ICMP error, the next one is told.
+    if (error != 0) socket.slot.error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
+  }
+  if (socket.send.broken()) return broken(socket, "a datagram that cannot be");
+  if (!any) return;
+  socket.send.consume_to(position, socket.end);
+  if (unbound) {
+    socket.set_status(ipc::Status::bound);
+    update_names(socket);
+  }
+}
+
+void ClientShard::on_datagram(const stack::Datagram& datagram) {
+  ClientSocket* socket = by_cookie(datagram.cookie);
+  if (socket == nullptr || socket->id != datagram.id || socket->close_called) return;
+  const packet::Packet& packet = *datagram.payload;
+  std::array<iovec, kPiecesMax> pieces;
+  std::size_t count = 0;
+  std::vector<std::byte> flat;
+  if (packet.piece_count <= kPiecesMax) {
+    for (; count < packet.piece_count; ++count) {
+      const Bytes bytes = packet.piece_bytes(count);
+      pieces[count] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+    }
+  } else {
+    flat.resize(packet.size());
+    packet.copy_out(0, flat);
+    pieces[count++] = {flat.data(), flat.size()};
+  }
+  using Put = ipc::DatagramProducer::Put;
+  const bool shut = (socket->status & ipc::Status::shut_rd) != 0;
+  const Put put = shut ? Put::full
+                       : ipc::DatagramProducer::put(socket->receive, header_of(datagram), std::span{pieces}.first(count));
+  if (put == Put::queued_flush) list_for_flush(*socket);
+  if (put != Put::queued && put != Put::queued_flush)
+    stack().count_drop(socket->type == SOCK_DGRAM ? packet::Drop::udp_buffer_full : packet::Drop::raw_buffer_full);
+  if (socket->receive.broken()) broken(*socket, "positions that cannot be");
+}
+
+}  // namespace iopkt::daemon

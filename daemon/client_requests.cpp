@@ -1,0 +1,228 @@
+// What a client asks of its sockets, over the control connection.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "client_address.hpp"
+#include "client_ioctl.hpp"
+#include "client_shard.hpp"
+#include "socket/numbers.hpp"
+
+namespace iopkt::daemon {
+namespace {
+
+namespace num = socket::num;
+using ipc::MessageId;
+
+constexpr std::size_t kLookupMax = 65536;  ///< entries of one lookup
+
+std::span<const std::byte> bytes_of(const std::string& text) { return as_bytes(text.data(), text.size()); }
+
+}  // namespace
+
+void ClientShard::handle(RequestPtr request) {
+  if (request->client->dead) return request->refuse(ECONNABORTED);
+  if (request->id == MessageId::slot_open) return open_slot(*request);
+  if (request->id == MessageId::lookup) return request_lookup(request);
+  if (request->id == MessageId::attach_begin || request->id == MessageId::attach_finish) return request_attach(request);
+  std::uint64_t slot = 0;
+  ClientSocket* socket = request->first_word(slot) ? by_name(*request->client, slot) : nullptr;
+  if (socket == nullptr) return request->refuse(EBADF);
+  handle_slot(request, *socket);
+}
+
+void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
+  switch (request->id) {
+    case MessageId::bind: return request_bind(request, socket);
+    case MessageId::connect: return request_connect(request, socket);
+    case MessageId::listen: return request_listen(request, socket);
+    case MessageId::shutdown: return request_shutdown(*request, socket);
+    case MessageId::close: return request_close(*request, socket);
+    case MessageId::getsockname:
+    case MessageId::getpeername: return request_name(*request, socket);
+    case MessageId::setsockopt: return request_set_option(*request, socket);
+    case MessageId::getsockopt: return request_get_option(*request, socket);
+    case MessageId::ioctl:
+      if (!socket.datagram && socket.receive.size() != 0 && !tell_progress(socket)) return request->refuse(ECONNRESET);
+      return socket_ioctl(*request, stack(), socket.id, socket.receive_head);
+    case MessageId::accept_adopt: return request_adopt(*request, socket);
+    case MessageId::set_mode: return request->refuse(EOPNOTSUPP, "stream mode: not built yet");
+    default: return request->refuse(EOPNOTSUPP);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- names
+
+void ClientShard::request_bind(RequestPtr& request, ClientSocket& socket) {
+  const auto address = read_address(request->blob, true);
+  if (!address) return request->refuse(address.error());
+  const int error = static_cast<int>(stack().bind(socket.id, address->endpoint));
+  if (error == EADDRINUSE && retry_after_sweep(request)) return;
+  if (error != 0) return request->refuse(error);
+  socket.set_status(ipc::Status::bound);
+  update_names(socket);
+  answer_when_published(request, 0);
+}
+
+std::size_t ClientShard::ring_size(const ClientSocket& socket, bool send) const {
+  const auto value = stack().get_option(socket.id, num::kSolSocket, send ? num::so_sndbuf : num::so_rcvbuf, sizeof(std::int32_t));
+  std::int32_t bytes = 0;
+  if (value && value->size() == sizeof bytes) std::memcpy(&bytes, value->data(), sizeof bytes);
+  if (bytes > 0) return static_cast<std::size_t>(bytes);
+  return send ? common_.send_space.load() : common_.receive_space.load();
+}
+
+void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
+  const auto address = read_address(request->blob, false);
+  if (!address) return request->refuse(address.error());
+  int error = 0;
+  if (address->unspecified_family) {
+    error = static_cast<int>(stack().disconnect(socket.id));
+    if (error == 0) socket.set_status(0, ipc::Status::connected);
+  } else {
+    const std::uint32_t before = ipc::Status::connected | ipc::Status::connecting | ipc::Status::listening;
+    if (!socket.datagram && (socket.status & before) == 0) {
+      if (!give_rings(socket, ring_size(socket, true), ring_size(socket, false))) return request->refuse(ENOBUFS);
+      const auto memory = [&](const ClientSocket::Block& block) {
+        return socket::RingMemory{socket.arena->base() + block.offset, static_cast<std::uint32_t>(block.size)};
+      };
+      stack().set_rings(socket.id, memory(socket.send_block), memory(socket.receive_block));
+    }
+    error = static_cast<int>(stack().connect(socket.id, address->endpoint));
+    if (error == EINPROGRESS) socket.set_status(ipc::Status::connecting | ipc::Status::bound);
+    if (error == 0) socket.set_status(ipc::Status::connected | ipc::Status::bound);
+  }
+  if (error == 0 || error == EINPROGRESS) update_names(socket);
+  answer_when_published(request, error);
+}
+
+void ClientShard::request_name(Request& request, ClientSocket& socket) {
+  const bool peer = request.id == MessageId::getpeername;
+  const wire::Endpoint endpoint = peer ? stack().remote_endpoint(socket.id) : stack().local_endpoint(socket.id);
+  if (peer && endpoint.port.value == 0 && endpoint.address.is_unspecified()) return request.refuse(ENOTCONN);
+  std::array<std::byte, 32> out{};
+  request.answer_blob(std::span<const std::byte>{out}.first(write_address(endpoint, out)));
+}
+
+// ---------------------------------------------------------------------------------------------- ends
+
+void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
+  const auto how = static_cast<int>(request.fixed<ipc::ShutdownRequest>().how);
+  if (how < SHUT_RD || how > SHUT_RDWR) return request.refuse(EINVAL);
+  if (!socket.datagram && socket.receive.size() != 0 && !socket.failed && !tell_progress(socket))
+    return request.refuse(ECONNRESET);
+  if (socket.datagram && how != SHUT_RD) send_datagrams(socket);
+  const int error = static_cast<int>(stack().shutdown(socket.id, how));
+  if (error != 0) return request.refuse(error);
+  if (socket.listener && how != SHUT_WR) {
+    stop_listening(socket);
+    socket.set_status(0, ipc::Status::listening);
+  }
+  if (how != SHUT_WR) {
+    socket.set_status(ipc::Status::shut_rd);
+    socket.receive.stop_tokens();
+  }
+  if (how != SHUT_RD) {
+    socket.set_status(ipc::Status::shut_wr);
+    socket.program_shut_write = true;
+  }
+  request.answer_blob();
+}
+
+/// The client's own word that no descriptor of the slot is left: after a reset there is no end to show it, a listener and a socket
+/// that was never attached have none, two shutdowns hide it, and a port has to be free when close() returns.
+void ClientShard::request_close(Request& request, ClientSocket& socket) {
+  socket.client_done = true;
+  close_socket(socket, false);
+  maybe_free(socket);
+  request.answer_blob();
+}
+
+// ---------------------------------------------------------------------------------------------- options
+
+void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
+  const auto option = request.fixed<ipc::OptionRequest>();
+  request.answer_errno(
+      static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, request.caller.privileged)));
+}
+
+void ClientShard::request_get_option(Request& request, ClientSocket& socket) {
+  const auto option = request.fixed<ipc::OptionRequest>();
+  const std::size_t room = std::min<std::size_t>(option.capacity, 65536);
+  if (option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_rcvbuf)) {
+    const auto bytes = static_cast<std::int32_t>(ring_size(socket, option.name == num::so_sndbuf));
+    return request.answer_blob(as_bytes(&bytes, std::min(room, sizeof bytes)));
+  }
+  const auto value = stack().get_option(socket.id, option.level, option.name, room);
+  if (!value) return request.refuse(static_cast<int>(value.error()));
+  request.answer_blob(bytes_of(*value));
+}
+
+// ---------------------------------------------------------------------------------------------- other processes of the client
+
+void ClientShard::request_adopt(Request& request, ClientSocket& socket) {
+  const auto wanted = request.fixed<ipc::AdoptRequest>();
+  if (wanted.nonce != socket.nonce) return request.refuse(EBADF);
+  answer_slot(request, socket);
+}
+
+/// Which of a process's AF_UNIX descriptors are sockets of its user. Every shard adds what it knows; the last one answers.
+void ClientShard::request_lookup(RequestPtr& request) {
+  const std::size_t count = request->blob.size() / sizeof(ipc::LookupEntry);
+  if (request->blob.size() % sizeof(ipc::LookupEntry) != 0 || count > kLookupMax) return request->refuse(EINVAL);
+  std::vector<ipc::LookupEntry> entries(count);
+  if (count != 0) std::memcpy(entries.data(), request->blob.data(), request->blob.size());
+  for (ipc::LookupEntry& entry : entries) {
+    if (number_ == 0) entry.slot = ipc::kNoSlot;
+    if (entry.cookie == 0 || entry.slot != ipc::kNoSlot) continue;
+    for (const auto& [cookie, socket] : sockets_)
+      if (socket->program_cookie == entry.cookie && socket->owner.client == request->client && !socket->client_done)
+        entry.slot = socket->name();
+  }
+  const auto* bytes = reinterpret_cast<const std::byte*>(entries.data());
+  request->blob.assign(bytes, bytes + entries.size() * sizeof(ipc::LookupEntry));
+  if (number_ + 1 == common_.shards.size()) return request->answer_blob(request->blob);
+  pass_on(request);
+}
+
+/// attach_begin and attach_finish: a program that was exec'ed takes up a socket of its own client by the cookie of a descriptor
+/// that it inherited. The slot's nonce is the number: whoever is this client knows it anyway, nobody else does.
+void ClientShard::request_attach(RequestPtr& request) {
+  const bool begin = request->id == MessageId::attach_begin;
+  std::uint64_t wanted = 0;
+  request->first_word(wanted);
+  for (const auto& [cookie, socket] : sockets_) {
+    if (socket->owner.client != request->client || socket->client_done) continue;
+    if (wanted == 0 || (begin ? socket->program_cookie : socket->nonce) != wanted) continue;
+    if (!begin) return answer_slot(*request, *socket);
+    return request->answer<MessageId::attach_begin>({.nonce = socket->nonce});
+  }
+  if (number_ + 1 == common_.shards.size()) return request->refuse(EBADF);
+  pass_on(request);
+}
+
+void ClientShard::pass_on(RequestPtr& request) {
+  ClientShard& next = *common_.shards[number_ + 1];
+  next.thread_->post([&next, request = std::move(request)]() mutable { next.handle(std::move(request)); });
+}
+
+// ---------------------------------------------------------------------------------------------- answers that wait
+
+void ClientShard::answer_when_published(RequestPtr& request, int error) {
+  const std::uint64_t publication = stack().publication();
+  if ((error != 0 && error != EINPROGRESS) || stack().published(publication)) return request->answer_errno(error);
+  request->pending_error = error;
+  held_.push_back({std::move(request), publication});
+}
+
+bool ClientShard::answer_held() {
+  return std::erase_if(held_, [&](Held& held) {
+           if (!stack().published(held.publication)) return false;
+           held.request->answer_errno(held.request->pending_error);
+           return true;
+         }) != 0;
+}
+
+}  // namespace iopkt::daemon

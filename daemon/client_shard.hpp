@@ -1,0 +1,160 @@
+// The clients' side of one shard: its sockets, what they ring for, and what the stack has to tell them. Everything here runs on
+// the shard's thread; nothing that a client can write is believed.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/random.hpp"
+#include "client_request.hpp"
+#include "client_socket.hpp"
+#include "ipc/doorbell.hpp"
+#include "shard_thread.hpp"
+
+namespace iopkt::daemon {
+
+/// What the clients' sides of all shards share.
+struct ClientsCommon {
+  ListenerRegistry listeners;
+  std::vector<class ClientShard*> shards;
+  int listener_folder = -1;     ///< O_PATH of the folder in which programs bind their listeners
+  std::uint64_t pid_namespace = 0;
+  std::atomic<std::uint32_t> send_space{262144}, receive_space{262144};  ///< ring sizes of sockets that did not ask
+  /// The Network that control published last; shard 0's thread.
+  std::function<stack::NetworkPtr()> network;
+  /// A client broke the protocol, or nothing holds it any more. Any thread.
+  std::function<void(const std::shared_ptr<Client>&)> end_client;
+  /// One line, not more often than a hostile client deserves. Any thread.
+  std::function<void(std::string)> complain;
+};
+
+class ClientShard final : public ClientTurns, public stack::RingSource {
+ public:
+  ClientShard(ClientsCommon& common, std::uint32_t number, HashKey seed);
+  ~ClientShard() override;
+  /// Before the thread starts.
+  void bind(ShardThread& thread) { thread_ = &thread; }
+
+  // ---- ClientTurns
+  bool collect() override;
+  bool deliver() override;
+  bool arm() override;
+  Duration longest_sleep() const override;
+
+  // ---- stack::RingSource
+  bool provide(stack::Cookie listener, std::uint32_t send_bytes, std::uint32_t receive_bytes, stack::Rings& out) override;
+  void take_back(stack::Cookie cookie) override;
+
+  // ---- from the control connections' thread, by ShardThread::post
+  void handle(RequestPtr request);
+  void attach(const std::shared_ptr<Client>& client, const ipc::Unit& hello, Fd fd, bool stream);
+  /// Closes everything of the client, as the kernel does when a process dies.
+  void end(const std::shared_ptr<Client>& client);
+  /// Resets everything: the stack ends.
+  void end_all();
+  /// Lets go of what is left, when the thread has ended.
+  void forget_all();
+  /// Looks whether the client's listeners (null: everybody's) are still open, and closes those that are not.
+  void sweep_listeners(const Client* client);
+
+  // ---- from the descriptors
+  void on_end(ClientSocket& socket, std::uint32_t events);
+
+  std::size_t socket_count() const { return sockets_.size(); }
+  struct Listed {
+    std::uint32_t client, sockets;
+  };
+  std::vector<Listed> list() const;
+  std::uint64_t user_of(std::uint64_t cookie) const;
+
+ private:
+  // client_shard.cpp
+  ClientSocket* by_cookie(std::uint64_t cookie) const;
+  ClientSocket* by_number(ShardClient& client, std::uint32_t number) const;
+  ClientSocket* by_name(const Client& client, std::uint64_t name) const;
+  ShardClient* find(const Client& client) const;
+  ShardClient* find_or_make(const std::shared_ptr<Client>& client);
+  void service(ClientSocket& socket);
+  void on_event(const stack::SocketEvent& event);
+  void list_for_flush(ClientSocket& socket);
+  void flush_tokens();
+  void on_failed(ClientSocket& socket, int error);
+  void on_readable(ClientSocket& socket);
+  void update_names(ClientSocket& socket);
+  /// False: the client wrote what cannot be; its socket is gone.
+  bool tell_progress(ClientSocket& socket);
+
+  // client_slots.cpp
+  ClientSocket* make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol);
+  bool give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes);
+  void show_rings(ClientSocket& socket);
+  void take_end(ClientSocket& socket, Fd fd);
+  void show_state(ClientSocket& socket);
+  void close_end(ClientSocket& socket);
+  void close_socket(ClientSocket& socket, bool abort);
+  void maybe_free(ClientSocket& socket);
+  void drop_holder(const std::shared_ptr<Client>& client);
+  void broken(ClientSocket& socket, const char* how);
+  void open_slot(Request& request);
+  void answer_slot(Request& request, const ClientSocket& socket);
+
+  // client_requests.cpp
+  void handle_slot(RequestPtr& request, ClientSocket& socket);
+  void request_bind(RequestPtr& request, ClientSocket& socket);
+  void request_connect(RequestPtr& request, ClientSocket& socket);
+  void request_shutdown(Request& request, ClientSocket& socket);
+  void request_close(Request& request, ClientSocket& socket);
+  void request_name(Request& request, ClientSocket& socket);
+  void request_set_option(Request& request, ClientSocket& socket);
+  void request_get_option(Request& request, ClientSocket& socket);
+  void request_adopt(Request& request, ClientSocket& socket);
+  void request_lookup(RequestPtr& request);
+  void request_attach(RequestPtr& request);
+  void pass_on(RequestPtr& request);
+  /// Answers `error`, but a success only when every shard knows of it.
+  void answer_when_published(RequestPtr& request, int error);
+  bool answer_held();
+  std::size_t ring_size(const ClientSocket& socket, bool send) const;
+
+  // client_accept.cpp
+  void request_listen(RequestPtr& request, ClientSocket& socket);
+  bool retry_after_sweep(RequestPtr& request);
+  int begin_listening(Request& request, ClientSocket& socket);
+  void stop_listening(ClientSocket& socket);
+  void on_accept(const stack::AcceptEvent& event);
+  enum class Offered { done, later, refused };
+  Offered offer(ClientSocket& child);
+  bool offer_pending();
+  void on_accepted(ClientSocket& child);
+
+  // client_datagrams.cpp
+  void send_datagrams(ClientSocket& socket);
+  void on_datagram(const stack::Datagram& datagram);
+
+  stack::Shard& stack() { return thread_->shard(); }
+  const stack::Shard& stack() const { return thread_->shard(); }
+
+  ClientsCommon& common_;
+  const std::uint32_t number_;
+  HashKey seed_;
+  std::uint64_t nonces_ = 0;
+  ShardThread* thread_ = nullptr;
+  std::vector<std::unique_ptr<ShardClient>> clients_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<ClientSocket>> sockets_;  // by cookie
+  std::uint64_t next_cookie_ = 1;
+  std::vector<std::uint64_t> flush_;       // cookies: a socket may go before the end of the turn
+  std::vector<std::uint64_t> busy_;        // datagram sockets with more to send than one turn's budget
+  std::deque<std::uint64_t> offers_;       // connections whose listener's queue was full
+  struct Held {
+    RequestPtr request;
+    std::uint64_t publication;
+  };
+  std::vector<Held> held_;
+  bool tokens_left_ = false;               // some token found no room: again within a millisecond
+  std::size_t trim_next_ = 0;
+  bool trim_left_ = false;
+};
+
+}  // namespace iopkt::daemon

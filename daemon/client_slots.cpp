@@ -1,0 +1,303 @@
+// The life of a slot: opened, attached, shown what happens, closed, given to the next.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/assert.hpp"
+#include "client_shard.hpp"
+#include "socket/numbers.hpp"
+
+namespace iopkt::daemon {
+namespace {
+
+namespace num = socket::num;
+
+constexpr std::uint32_t kEndEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------- making
+
+ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol) {
+  Client& owner = *client.client;
+  if (!owner.sockets.take(1, owner.quota.sockets)) return nullptr;
+  std::shared_ptr<Arena> arena;
+  for (const auto& candidate : client.arenas)
+    if (!candidate->free_slots.empty()) arena = candidate;
+  if (!arena) {
+    arena = owner.add_arena(number_);
+    if (!arena) {
+      owner.sockets.give(1);
+      return nullptr;
+    }
+    client.arenas.push_back(arena);
+  }
+  const std::uint32_t index = arena->free_slots.back();
+  arena->free_slots.pop_back();
+  auto made = std::make_unique<ClientSocket>(*this, client, arena, index);
+  ClientSocket& socket = *made;
+  socket.cookie = std::uint64_t{number_} << 56 | next_cookie_++;
+  const std::uint64_t input[2] = {++nonces_, number_};
+  socket.nonce = siphash24(seed_, as_bytes(input, sizeof input));
+  socket.domain = domain;
+  socket.type = type;
+  socket.protocol = protocol;
+  socket.datagram = type != num::kStream;
+  ipc::reset_slot(socket.slot, domain, type, protocol, socket.nonce, number_);
+  socket.receive = ipc::ReceiveRingProducer{socket.slot};
+  socket.send = ipc::SendRingConsumer{socket.slot, socket.datagram};
+  arena->sockets[index] = &socket;
+  ++client.socket_count;
+  sockets_.emplace(socket.cookie, std::move(made));
+  return &socket;
+}
+
+bool ClientShard::give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes) {
+  const auto size_of = [](std::size_t bytes) {
+    return std::bit_ceil(std::clamp(bytes, ipc::kRingSizeMin, ipc::kRingSizeMax));
+  };
+  const auto take = [&](ClientSocket::Block& block, std::size_t size) {
+    if (block.size == size) return true;
+    Client& owner = *socket.owner.client;
+    if (!owner.ring_bytes.take(size, owner.quota.ring_bytes)) return false;
+    const auto offset = socket.arena->rings.take(size);
+    if (!offset) {
+      owner.ring_bytes.give(size);
+      return false;
+    }
+    if (block.size != 0) {
+      socket.arena->rings.give(block.offset, block.size);
+      owner.ring_bytes.give(block.size);
+    }
+    block = {*offset, size};
+    return true;
+  };
+  return take(socket.send_block, size_of(send_bytes)) && take(socket.receive_block, size_of(receive_bytes));
+}
+
+/// From here on the client can use the rings.
+void ClientShard::show_rings(ClientSocket& socket) {
+  if (socket.receive.size() != 0 || socket.receive_block.size == 0) return;
+  const auto show = [&](auto& ring, const ClientSocket::Block& block) {
+    ring.set_ring(socket.arena->base() + block.offset, ipc::RingRef::make(block.offset, block.size, ring.epoch()));
+  };
+  show(socket.receive, socket.receive_block);
+  show(socket.send, socket.send_block);
+}
+
+void ClientShard::answer_slot(Request& request, const ClientSocket& socket) {
+  const ipc::SlotAnswer answer{.slot = socket.name(),
+                               .nonce = socket.nonce,
+                               .incarnation = socket.slot.incarnation.load(std::memory_order_relaxed),
+                               .reserved = 0};
+  const int fd = socket.arena->fd();
+  const bool first = !request.sink().knows_arena(socket.arena->id);
+  if (first) request.sink().learned_arena(socket.arena->id);
+  const std::span<const int> fds{&fd, first ? 1u : 0u};
+  request.answer<ipc::MessageId::slot_open>(answer, {}, fds);
+}
+
+void ClientShard::open_slot(Request& request) {
+  const auto wanted = request.fixed<ipc::SlotOpenRequest>();
+  if (wanted.domain != num::kAfInet) return request.refuse(EAFNOSUPPORT);
+  ShardClient* client = find_or_make(request.client);
+  if (client == nullptr || client->ended) return request.refuse(ENOBUFS);
+  ClientSocket* socket = make_socket(*client, wanted.domain, wanted.type, wanted.protocol);
+  if (socket == nullptr) return request.refuse(ENFILE, "the client has as many sockets as it may");
+  socket->program_cookie = wanted.cookie;
+  const auto opened = stack().open({.type = wanted.type,
+                                    .protocol = static_cast<int>(wanted.protocol),
+                                    .user = request.caller.user,
+                                    .privileged = request.caller.privileged,
+                                    .cookie = socket->cookie});
+  int error = opened ? 0 : static_cast<int>(opened.error());
+  if (opened) socket->id = *opened;
+  if (error == 0 && socket->datagram) {
+    error = give_rings(*socket, ipc::kDatagramRingSize, ipc::kDatagramRingSize) ? 0 : ENOBUFS;
+    if (error == 0) show_rings(*socket);
+  } else if (error == 0) {
+    socket->send.begin_stalled();
+  }
+  if (error != 0) {
+    if (opened) {
+      close_socket(*socket, false);
+    } else {
+      socket->released = true;
+    }
+    socket->client_done = true;
+    maybe_free(*socket);
+    return request.refuse(error);
+  }
+  answer_slot(request, *socket);
+}
+
+// ---------------------------------------------------------------------------------------------- the descriptor's other end
+
+void ClientShard::attach(const std::shared_ptr<Client>& client, const ipc::Unit& hello, Fd fd, bool stream) {
+  ClientSocket* socket = client->dead ? nullptr : by_name(*client, hello.slot);
+  // A wrong number is no proof of hostility (the slot may be gone by now), but this descriptor is nobody's.
+  if (socket == nullptr || hello.nonce != socket->nonce || socket->attached() || socket->client_done || socket->parent ||
+      stream == socket->datagram)
+    return;
+  if (socket->program_cookie != 0 && hello.cookie != 0 && socket->program_cookie != hello.cookie) return;
+  take_end(*socket, std::move(fd));
+}
+
+void ClientShard::take_end(ClientSocket& socket, Fd fd) {
+  socket.fd = std::move(fd);
+  socket.end = ipc::StackEnd{socket.fd.get()};
+  socket.watch = thread_->poller().add(socket.fd.get(), kEndEvents, socket);
+  if (socket.watch == 0) {
+    socket.fd.reset();
+    socket.end = ipc::StackEnd{};
+    return;
+  }
+  socket.owner.client->holders.fetch_add(1);
+  socket.set_status(ipc::Status::attached);
+  // What happened before there was an end to show it on.
+  if (!socket.parent) show_state(socket);
+}
+
+/// Makes the end show what the slot says: established, tokens, end of stream, failure.
+void ClientShard::show_state(ClientSocket& socket) {
+  if (socket.failed) {
+    socket.slot.error.store(socket.error, std::memory_order_release);
+    socket.set_status(ipc::Status::reset, ipc::Status::connecting);
+    if (!socket.attached()) return;
+    // Closing over the unread ballast is a reset; a stalled writer has to be let go before.
+    socket.send.release(socket.end);
+    return close_end(socket);
+  }
+  if (!socket.attached()) return;
+  if ((socket.status & ipc::Status::connected) != 0 && !socket.datagram) socket.send.release(socket.end);
+  if (socket.receive.wants_flush() || socket.fin) list_for_flush(socket);
+}
+
+void ClientShard::close_end(ClientSocket& socket) {
+  if (!socket.fd) return;
+  thread_->poller().remove(std::exchange(socket.watch, 0));
+  socket.end = ipc::StackEnd{};
+  socket.fd.reset();
+  socket.receive.stop_tokens();
+  drop_holder(socket.owner.client);
+}
+
+void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
+  if (client->holders.fetch_sub(1) == 1) common_.end_client(client);
+}
+
+void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
+  for (;;) {
+    const ipc::StackEnd::Arrivals arrived = socket.end.inspect();
+    if (arrived.fault != ipc::StackEnd::Fault::none) return broken(socket, "units that make no sense");
+    if (arrived.hello && socket.parent) {
+      if (arrived.unit.nonce != socket.nonce || arrived.unit.slot != socket.name() ||
+          arrived.unit.client != socket.owner.client->id)
+        return broken(socket, "a wrong HELLO");
+      socket.program_cookie = arrived.unit.cookie;
+      on_accepted(socket);
+      if (!socket.attached()) return;
+    }
+    if (!arrived.more) break;
+  }
+  if (!socket.datagram || socket.send.size() != 0) socket.send.on_units(socket.end);
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+    // Once both directions are shut a close looks the same; then the first edge is the shutdown, the next (or the client's
+    // word) the close.
+    const bool shutdowns = socket.program_shut_write && (events & EPOLLERR) == 0 &&
+                           (socket.fin_shown || (socket.status & ipc::Status::shut_rd) != 0);
+    if (!shutdowns || socket.hung_up) {
+      socket.client_done = true;
+      close_socket(socket, false);
+      return maybe_free(socket);
+    }
+    socket.hung_up = true;
+  }
+  if ((events & EPOLLRDHUP) != 0) {
+    // A holder without the shim shuts its side without asking.
+    if (!std::exchange(socket.program_shut_write, true)) {
+      if (!socket.datagram && socket.receive.size() != 0 && !tell_progress(socket)) return;
+      stack().shutdown(socket.id, SHUT_WR);
+      socket.set_status(ipc::Status::shut_wr);
+    }
+    socket.end.drain_to_ballast();
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- the end of a socket
+
+void ClientShard::close_socket(ClientSocket& socket, bool abort) {
+  if (socket.listener) stop_listening(socket);
+  if (!std::exchange(socket.close_called, true) && !socket.released) {
+    // What the program wrote last counts, and what it did not read makes the difference between FIN and reset.
+    if (!socket.datagram && socket.receive.size() != 0 && !socket.failed) {
+      const std::uint64_t tail = socket.send.checked_tail(), head = socket.receive.checked_head();
+      socket.send_tail += ipc::distance(socket.send_tail & ipc::kPositionMask, tail);
+      socket.receive_head += ipc::distance(socket.receive_head & ipc::kPositionMask, head);
+      abort = !stack().progress(socket.id, socket.send_tail, socket.receive_head) || abort;
+    }
+    if (socket.datagram && socket.send.size() != 0) send_datagrams(socket);
+    if (abort && !socket.datagram) stack().disconnect(socket.id);
+    stack().close(socket.id);
+  }
+  close_end(socket);
+}
+
+void ClientShard::broken(ClientSocket& socket, const char* how) {
+  stack().count_drop(packet::Drop::socket_broken);
+  common_.complain("client " + std::to_string(socket.owner.client->id) + " (user " +
+                   std::to_string(socket.owner.client->credential.user) + ") broke a socket: " + how);
+  socket.slot.error.store(ECONNRESET, std::memory_order_release);
+  socket.set_status(ipc::Status::reset);
+  socket.client_done = true;
+  close_socket(socket, true);
+  maybe_free(socket);
+}
+
+void ClientShard::maybe_free(ClientSocket& socket) {
+  if (!socket.released || !socket.client_done) return;
+  IOPKT_ASSERT(!socket.fd && !socket.listener);
+  ShardClient& client = socket.owner;
+  socket.set_status(ipc::Status::closed);
+  socket.slot.rx_ring.store(0, std::memory_order_release);
+  socket.slot.tx_ring.store(0, std::memory_order_release);
+  for (const ClientSocket::Block& block : {socket.send_block, socket.receive_block}) {
+    if (block.size == 0) continue;
+    socket.arena->rings.give(block.offset, block.size);
+    client.client->ring_bytes.give(block.size);
+  }
+  socket.arena->sockets[socket.index] = nullptr;
+  socket.arena->free_slots.push_back(socket.index);
+  client.client->sockets.give(1);
+  --client.socket_count;
+  sockets_.erase(socket.cookie);
+}
+
+void ClientShard::end(const std::shared_ptr<Client>& client) {
+  ShardClient* known = find(*client);
+  if (known == nullptr || std::exchange(known->ended, true)) return;
+  std::vector<ClientSocket*> all;
+  for (const auto& arena : known->arenas)
+    for (ClientSocket* socket : arena->sockets)
+      if (socket != nullptr) all.push_back(socket);
+  for (ClientSocket* socket : all) {
+    socket->client_done = true;
+    close_socket(*socket, socket->parent != nullptr);
+    maybe_free(*socket);
+  }
+}
+
+void ClientShard::end_all() {
+  std::vector<ClientSocket*> all;
+  for (const auto& [cookie, socket] : sockets_) all.push_back(socket.get());
+  for (ClientSocket* socket : all) {
+    socket->slot.error.store(ECONNRESET, std::memory_order_release);
+    socket->set_status(ipc::Status::reset);
+    socket->client_done = true;
+    close_socket(*socket, true);
+    maybe_free(*socket);
+  }
+}
+
+}  // namespace iopkt::daemon

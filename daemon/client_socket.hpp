@@ -1,0 +1,93 @@
+// One socket of a client, as its shard's thread sees it: slot, rings, the descriptor's other end, and how far each has come.
+//
+// A socket lives from slot_open (or from the connection that a listener got) until all of these have happened, in any order:
+//   released     the stack does not know it any more
+//   client_done  the program's last descriptor is closed, or it said so, or the client is over
+// Only then may its slot and its rings be given to another.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "client.hpp"
+#include "fd.hpp"
+#include "ipc/datagram_ring.hpp"
+#include "ipc/doorbell.hpp"
+#include "ipc/descriptor.hpp"
+#include "ipc/receive_ring.hpp"
+#include "ipc/send_ring.hpp"
+#include "poller.hpp"
+#include "stack/shard.hpp"
+
+namespace iopkt::daemon {
+
+class ClientShard;
+struct ShardClient;
+
+struct ClientSocket final : PollHandler {
+  ClientSocket(ClientShard& shard_side, ShardClient& its_client, std::shared_ptr<Arena> its_arena, std::uint32_t slot_index)
+      : side(shard_side), owner(its_client), arena(std::move(its_arena)), index(slot_index), slot(arena->slot(slot_index)) {}
+
+  ClientShard& side;
+  ShardClient& owner;
+  const std::shared_ptr<Arena> arena;
+  const std::uint32_t index;
+  ipc::Slot& slot;
+  std::uint64_t cookie = 0;         ///< ours, for the stack
+  std::uint64_t nonce = 0;          ///< the slot's, from private memory
+  std::uint64_t program_cookie = 0; ///< SO_COOKIE of the program's end; 0: not known
+  stack::SocketId id;
+  bool datagram = false;
+  std::uint16_t domain = 0, type = 0;
+  std::uint32_t protocol = 0;
+
+  Fd fd;  ///< the stack's end; none before the attachment and after a reset
+  WatchId watch = 0;
+  ipc::StackEnd end;
+  ipc::ReceiveRingProducer receive;
+  ipc::SendRingConsumer send;
+  struct Block {
+    std::size_t offset = 0, size = 0;
+  };
+  Block receive_block, send_block;
+  std::uint64_t send_tail = 0, receive_head = 0;  ///< 64-bit positions that the stack was told
+
+  std::uint32_t status = 0;        ///< what Slot::status shows, from private memory
+  std::uint32_t error = 0;         ///< errno to be shown once there is an end to show it on
+  bool released = false, client_done = false, close_called = false;
+  bool failed = false;             ///< no end is left, or will be
+  bool fin = false, fin_shown = false;
+  bool program_shut_write = false; ///< the program said so
+  bool hung_up = false;            ///< a HUP came that may have been the second half of two shutdowns
+  bool flush_listed = false, send_blocked = false;
+
+  std::shared_ptr<ListenerEntry> listener;  ///< a listening socket's own
+  std::shared_ptr<ListenerEntry> parent;    ///< of a connection that no accept() took yet
+  wire::Endpoint accept_local, accept_remote;
+
+  std::uint32_t slot_number() const { return arena->first_slot + index; }
+  std::uint64_t name() const { return ipc::slot_name(arena->id, index); }
+  bool attached() const { return static_cast<bool>(fd); }
+  void set_status(std::uint32_t set, std::uint32_t clear = 0) {
+    status = (status & ~clear) | set;
+    slot.status.store(status, std::memory_order_release);
+  }
+  void ready(std::uint32_t events) override;
+};
+
+/// One client as one shard sees it.
+struct ShardClient final : PollHandler {
+  ShardClient(ClientShard& shard_side, std::shared_ptr<Client> its_client) : side(shard_side), client(std::move(its_client)) {}
+  ClientShard& side;
+  const std::shared_ptr<Client> client;
+  ipc::Doorbell* bell = nullptr;
+  ipc::DoorbellArmer armer;
+  WatchId watch = 0;
+  bool armed = true;   ///< as make_control leaves it
+  bool ended = false;
+  std::vector<std::shared_ptr<Arena>> arenas;  ///< of this shard, by first_slot
+  std::size_t socket_count = 0;
+  void ready(std::uint32_t) override {}  // the next collect() finds what was rung
+};
+
+}  // namespace iopkt::daemon

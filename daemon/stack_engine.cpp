@@ -1,0 +1,292 @@
+// Puts everything together, in the order in which it can be undone.
+#include "stack_engine.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "client_shard.hpp"
+#include "complaints.hpp"
+#include "control_server.hpp"
+#include "control_verbs.hpp"
+#include "interfaces_host.hpp"
+#include "ipc/descriptor.hpp"
+#include "pages.hpp"
+#include "shard_thread.hpp"
+#include "stack/stack.hpp"
+
+namespace iopkt::daemon {
+namespace {
+
+/// How long a shard looks for work before it sleeps. Waking a sleeper on another CPU costs about as much.
+constexpr Duration kShardSpin = std::chrono::microseconds{20};
+/// How long a client's blocking call looks before it sleeps.
+constexpr std::uint32_t kClientSpinNs = 20'000;
+
+template <class T>
+T random_value() {
+  T out{};
+  auto* at = reinterpret_cast<char*>(&out);
+  for (std::size_t n = 0; n < sizeof out;) {
+    const ssize_t got = ::getrandom(at + n, sizeof out - n, 0);
+    if (got > 0) n += static_cast<std::size_t>(got);
+  }
+  return out;
+}
+
+stack::StackConfig config_of(const Options& options, std::uint32_t shards) {
+  const TcpipConfig& tcpip = options.tcpip;
+  stack::StackConfig config;
+  config.shards = shards;
+  config.dedicated_local = options.dedicated_stack_thread;
+  config.pools.pagesize = tcpip.pagesize;
+  config.pools.mclbytes = tcpip.mclbytes;
+  config.pools.mbuf_cache = tcpip.mbuf_cache;
+  config.pools.pkt_cache = tcpip.pkt_cache;
+  config.pools.mtag_cache = tcpip.mtag_cache;
+  config.pools.num_pool_cache = tcpip.num_pool_cache;
+  config.pools.caching = tcpip.cache != 0;
+  config.pools.bigpage_strict = tcpip.bigpage_strict;
+  config.key = random_value<HashKey>();
+  config.seed = random_value<std::uint64_t>();
+  config.somaxconn = tcpip.somaxconn;
+  config.ipid_reserved = tcpip.ipid_reserved;
+  config.reuseport_unicast = tcpip.reuseport_unicast;
+  return config;
+}
+
+/// What the verbs ask about the process.
+class ProcessSurroundings final : public control::Surroundings {
+ public:
+  ProcessSurroundings(const EngineContext& context, InterfacesHost& interfaces) : context_(context), interfaces_(interfaces) {}
+
+  void describe_device(const iface::Interface& interface, control::Record& out) const override {
+    iopkt_statistics counts{};
+    std::string driver, description;
+    if (!interfaces_.statistics(interface.index, counts, driver, description)) return;
+    out.text("driver", driver).text("description", description);
+    control::Record device;
+    device.number("rx_errors", counts.rx_errors).number("rx_dropped", counts.rx_dropped);
+    device.number("tx_errors", counts.tx_errors).number("tx_dropped", counts.tx_dropped);
+    device.number("rx_no_buffer", counts.rx_no_buffer);
+    out.group("device", std::move(device));
+  }
+  std::uint64_t hardclock_ticks() const override {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started_).count());
+  }
+  void describe_process(control::Record& out) const override {
+    out.text("variant", program_name(context_.options.variant)).number("instance", context_.options.instance);
+    out.text("prefix", context_.options.tcpip.prefix).number("pid", static_cast<std::uint64_t>(::getpid()));
+    out.number("threads", context_.threads);
+    if (add) add(out);
+  }
+  std::function<void(control::Record&)> add;  ///< what others have to say
+
+ private:
+  const EngineContext& context_;
+  InterfacesHost& interfaces_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+class StackEngine final : public Engine {
+ public:
+  explicit StackEngine(const EngineContext& context);
+  ~StackEngine() override { stop(); }
+
+  DriverHost& driver_host() override { return interfaces_; }
+  Expected<void, StartFault> start(Plugins& plugins) override;
+  int run(int end) override;
+  void stop() override;
+
+ private:
+  static std::vector<std::unique_ptr<ClientShard>> make_clients(ClientsCommon& common, std::uint32_t shards);
+  static std::vector<stack::RingSource*> sources(const std::vector<std::unique_ptr<ClientShard>>& clients);
+  Expected<void, StartFault> make_threads();
+  void run_main();
+  void on_main(Task task);
+  void describe(control::Record& out) const;
+
+  const EngineContext context_;
+  const bool dedicated_;
+  const std::uint32_t shards_;
+  Complaints complaints_;
+  MappedPages pages_;
+  ClientsCommon common_;
+  std::vector<std::unique_ptr<ClientShard>> clients_;
+  std::vector<stack::RingSource*> sources_;
+  stack::Stack stack_;
+  InterfacesHost interfaces_;
+  ProcessSurroundings surroundings_;
+  Mailbox main_;
+  Fd main_event_, status_fd_;
+  ipc::Mapping status_;
+  std::vector<std::unique_ptr<ShardThread>> threads_;
+  std::unique_ptr<VerbRunner> verbs_;
+  std::unique_ptr<ControlServer> server_;
+  bool stopped_ = false;
+};
+
+std::vector<std::unique_ptr<ClientShard>> StackEngine::make_clients(ClientsCommon& common, std::uint32_t shards) {
+  std::vector<std::unique_ptr<ClientShard>> out;
+  for (std::uint32_t i = 0; i < shards; ++i) {
+    out.push_back(std::make_unique<ClientShard>(common, i, random_value<HashKey>()));
+    common.shards.push_back(out.back().get());
+  }
+  return out;
+}
+
+std::vector<stack::RingSource*> StackEngine::sources(const std::vector<std::unique_ptr<ClientShard>>& clients) {
+  std::vector<stack::RingSource*> out;
+  for (const auto& client : clients) out.push_back(client.get());
+  return out;
+}
+
+StackEngine::StackEngine(const EngineContext& context)
+    : context_(context),
+      dedicated_(context.options.dedicated_stack_thread),
+      shards_(std::min(context.threads + (dedicated_ ? 1u : 0u), 64u)),
+      complaints_(context.log),
+      clients_(make_clients(common_, shards_)),
+      sources_(sources(clients_)),
+      stack_(config_of(context.options, shards_), pages_, sources_, context.log),
+      interfaces_(stack_, context.log, dedicated_),
+      surroundings_(context_, interfaces_) {
+  common_.complain = [this](std::string line) { complaints_.write(std::move(line)); };
+  common_.network = [this] { return stack_.network(); };
+  common_.end_client = [this](const std::shared_ptr<Client>& client) {
+    threads_[0]->post([this, client] { server_->end_client(client); });
+  };
+}
+
+Expected<void, StartFault> StackEngine::make_threads() {
+  const auto fault = [](const char* what) {
+    return unexpected(StartFault{StartFault::kFailed, std::string{what} + ": " + std::strerror(errno)});
+  };
+  main_event_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  status_fd_.reset(ipc::make_status(shards_, status_));
+  if (!main_event_ || !status_fd_) return fault("start");
+  const TcpipConfig& tcpip = context_.options.tcpip;
+  const std::uint32_t first = dedicated_ ? 1 : 0;
+  for (std::uint32_t i = 0; i < shards_; ++i) {
+    const bool resource_manager = dedicated_ && i == 0;
+    ShardThread::Settings settings;
+    settings.name = resource_manager ? "io-pkt.resmgr" : "io-pkt." + std::to_string(i - first);
+    settings.spin = kShardSpin;
+    settings.position = resource_manager ? 0 : i - first;
+    settings.pollers = shards_ - first;
+    settings.polls = !resource_manager;
+    const bool asked = context_.options.was_given("rx_prio") || context_.options.was_given("rx_pulse_prio");
+    settings.priority = asked && !resource_manager ? static_cast<int>(tcpip.rx_prio) : 0;
+    settings.alive = &const_cast<ipc::StatusPage&>(ipc::status_page(status_)).alive[i];
+    auto thread = std::make_unique<ShardThread>(stack_, i, std::move(settings), context_.log);
+    if (!thread->prepare()) return fault("a shard's thread");
+    clients_[i]->bind(*thread);
+    thread->set_clients(clients_[i].get());
+    threads_.push_back(std::move(thread));
+  }
+  return {};
+}
+
+Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
+  if (!ipc::check_units().all())
+    return unexpected(StartFault{StartFault::kFailed, "this kernel's AF_UNIX sockets do not behave as clients need them"});
+  if (auto made = make_threads(); !made) return made;
+  std::vector<ShardThread*> threads;
+  for (const auto& thread : threads_) threads.push_back(thread.get());
+  interfaces_.set_threads(threads);
+  const TcpipConfig& tcpip = context_.options.tcpip;
+  verbs_ = std::make_unique<VerbRunner>(
+      VerbRunner::Parts{stack_, interfaces_, threads, plugins, surroundings_, [this](Task task) { on_main(std::move(task)); }},
+      FunctionalConnections::Limits{.least = tcpip.threads_min, .increment = tcpip.threads_incr, .most = tcpip.threads_max},
+      common_.complain);
+  ControlServer::Settings settings;
+  settings.receive_bytes = std::clamp<std::size_t>(tcpip.recv_ctxt, ipc::kMessageMin, ipc::kMessageMax);
+  settings.spin_ns = kClientSpinNs;
+  settings.prefix = tcpip.prefix;
+  settings.dedicated = dedicated_;
+  settings.key = random_value<HashKey>();
+  server_ = std::make_unique<ControlServer>(common_, status_fd_.get(), threads, *verbs_, std::move(settings), context_.log);
+  surroundings_.add = [this](control::Record& out) { describe(out); };
+  for (AttachedInterface* attached : plugins.interfaces()) interfaces_.take_up(*attached);
+  if (auto listening = server_->listen(context_.instance); !listening) return listening;
+  for (const auto& thread : threads_) thread->start(threads);
+  return {};
+}
+
+void StackEngine::describe(control::Record& out) const {
+  const FunctionalConnections::Statistics& f = verbs_->functional().statistics();
+  control::Record functional;
+  functional.number("made", f.made).number("in_service", f.in_service).number("waiting", f.waiting);
+  functional.number("most_in_service", f.most_in_service).number("served", f.served).number("waited", f.waited);
+  functional.number("exhausted", f.exhausted);
+  out.group("functional_connections", std::move(functional));
+  const ControlServer::Statistics& s = server_->statistics();
+  control::Record requests;
+  requests.number("connections", s.connections).number("refused_connections", s.refused_connections);
+  requests.number("requests", s.requests).number("split_requests", s.split_requests).number("bad_messages", s.bad_messages);
+  requests.number("attaches", s.attaches).number("bad_attaches", s.bad_attaches);
+  out.group("requests", std::move(requests));
+  std::vector<control::Record> clients;
+  for (const ControlServer::Listed& client : server_->list_clients()) {
+    control::Record& record = clients.emplace_back();
+    record.number("id", client.id).number("pid", static_cast<std::uint64_t>(client.credential.pid));
+    record.number("user", client.credential.user).number("sockets", client.sockets).number("arenas", client.arenas);
+    record.number("ring_bytes", client.ring_bytes);
+  }
+  out.list("clients", std::move(clients));
+  std::vector<control::Record> shards;
+  for (const auto& thread : threads_)
+    shards.emplace_back().number("shard", thread->number()).number("turns", thread->turns()).number("sleeps", thread->sleeps());
+  out.list("shards", std::move(shards));
+}
+
+void StackEngine::on_main(Task task) {
+  main_.post(std::move(task));
+  const std::uint64_t one = 1;
+  while (::write(main_event_.get(), &one, sizeof one) < 0 && errno == EINTR) {
+  }
+}
+
+void StackEngine::run_main() {
+  std::uint64_t count = 0;
+  while (::read(main_event_.get(), &count, sizeof count) < 0 && errno == EINTR) {
+  }
+  for (Task& task : main_.take()) task();
+}
+
+int StackEngine::run(int end) {
+  pollfd watched[2] = {{.fd = end, .events = POLLIN, .revents = 0}, {.fd = main_event_.get(), .events = POLLIN, .revents = 0}};
+  for (;;) {
+    if (::poll(watched, 2, -1) < 0 && errno != EINTR) return StartFault::kFailed;
+    if ((watched[1].revents & POLLIN) != 0) run_main();
+    if ((watched[0].revents & POLLIN) != 0) return 0;
+  }
+}
+
+void StackEngine::stop() {
+  if (std::exchange(stopped_, true)) return;
+  // Programs see their sockets reset and peers theirs; what that makes is still sent.
+  if (server_ && !threads_.empty()) threads_[0]->call([this] { server_->stop(); });
+  for (const auto& thread : threads_) thread->call([this, &thread] { clients_[thread->number()]->end_all(); });
+  for (const auto& thread : threads_) thread->call([] {});
+  for (const auto& thread : threads_) thread->stop();
+  if (server_) server_->stop();
+  interfaces_.stop_all();
+  server_.reset();
+  verbs_.reset();
+  // The clients' sides watch descriptors of the threads' pollers; the stack's packets may lie in both.
+  for (const auto& client : clients_) client->forget_all();
+  threads_.clear();
+  ipc::unmap(status_);
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> make_stack_engine(const EngineContext& context) { return std::make_unique<StackEngine>(context); }
+
+}  // namespace iopkt::daemon
