@@ -60,7 +60,8 @@ Expected<IcmpIn, Drop> echo(const InputContext& context, const wire::Ipv4Header&
   const MutableBytes room = packet->prepend(IcmpView::kHeaderLen);
   if (room.empty()) return unexpected(Drop::no_buffer);
   wire::encode(reply, room);
-  store_be16(room, IcmpView::kChecksumOffset, checksum);
+  // 0 and 0xffff are one number, but only the latter is right for a message of zeroes.
+  store_be16(room, IcmpView::kChecksumOffset, checksum == 0 ? 0xffff : checksum);
   ++context.counters.tx_messages;
   count_sent(context.counters, reply.type);
   return answer_with(std::move(packet), header, cast);
