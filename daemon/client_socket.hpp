@@ -87,7 +87,8 @@ struct ShardClient final : PollHandler {
   bool ended = false;
   std::vector<std::shared_ptr<Arena>> arenas;  ///< of this shard, by first_slot
   std::size_t socket_count = 0;
-  void ready(std::uint32_t) override {}  // the next collect() finds what was rung
+  /// The next collect() finds what was rung. Who wrote may have disarmed the bell after that was collected: arm it anew.
+  void ready(std::uint32_t) override { armed = false; }
 };
 
 }  // namespace iopkt::daemon
