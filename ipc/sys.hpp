@@ -27,7 +27,7 @@ inline int setsockopt(int fd, int level, int name, const void* value, socklen_t 
   return static_cast<int>(syscall(SYS_setsockopt, fd, level, name, value, n));
 }
 inline int poll_one(pollfd& p, int timeout_ms) {
-  timespec timeout{.tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1'000'000};
+  timespec timeout{.tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1'000'000L};
   return static_cast<int>(syscall(SYS_ppoll, &p, 1, timeout_ms < 0 ? nullptr : &timeout, nullptr, 0));
 }
 inline int close(int fd) { return static_cast<int>(syscall(SYS_close, fd)); }
