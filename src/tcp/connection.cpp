@@ -85,6 +85,7 @@ Connection Connection::from_half_open(const Context& context, const HalfOpen& ha
   rcv.ts_recent_at = now;
   b.last_received = now;
   c.arm_rexmt(now);
+  ++c.count().half_open_completed;
   ++c.count().opens_passive;
   return c;
 }

@@ -18,7 +18,7 @@ struct Counters {
   Cell tx_segments{}, tx_bytes{}, tx_retransmitted_segments{}, tx_retransmitted_bytes{}, tx_pure_acks{},
       tx_window_updates{}, tx_delayed_acks{}, tx_challenge_acks{}, tx_challenge_limited{}, tx_resets{}, tx_probes{},
       tx_keepalives{}, tx_syns{}, tx_fins{};
-  Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_reneged{}, rtt_samples{},
+  Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, rtt_samples{},
       idle_restarts{}, mtu_reductions{};
   Cell half_open_created{}, half_open_completed{}, half_open_timed_out{}, half_open_reset{}, half_open_rexmt{},
       time_wait_entered{}, time_wait_reopened{}, closed_resets{};
@@ -43,6 +43,7 @@ struct Counters {
         Row{"tcp.half_open.timed_out", "connections", "SYN,ACKs never answered.", &S::half_open_timed_out},
         Row{"tcp.recovery.fast", "times", "Fast recoveries without SACK (RFC 6582).", &S::recovery_fast},
         Row{"tcp.recovery.idle_restarts", "times", "Window reduced after idling (RFC 5681 4.1).", &S::idle_restarts},
+        Row{"tcp.recovery.lost_again", "times", "Retransmissions that were seen to be lost too.", &S::recovery_lost_again},
         Row{"tcp.recovery.mtu_reductions", "times", "Segment size reduced for the path.", &S::mtu_reductions},
         Row{"tcp.recovery.reneged", "times", "Peer took back what it had SACKed (RFC 2018 8).", &S::recovery_reneged},
         Row{"tcp.recovery.rescue", "segments", "Rescue retransmissions (RFC 6675 4).", &S::recovery_rescue},

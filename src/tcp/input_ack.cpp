@@ -62,6 +62,7 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
   if (got.duplicate) ++count().rx_duplicate_acks;
   if (got.sampled) ++count().rtt_samples;
   if (got.entered_recovery) ++(snd.sack ? count().recovery_sack : count().recovery_fast);
+  if (got.lost_again) ++count().recovery_lost_again;
   update_window(seg, begin, ack);
 
   if (got.acked > 0) {

@@ -159,7 +159,6 @@ HalfOpenOutcome on_segment(const Context& context, HalfOpen& self, const Segment
   // Fifth, ACK: SND.UNA < SEG.ACK =< SND.NXT, else <SEQ=SEG.ACK><CTL=RST>.
   if (!seg.has(wire::ack)) return {.kind = Kind::ignore, .drop = Drop::tcp_no_flags};
   if (seg.ack != self.iss + 1) return {.kind = Kind::answer, .drop = Drop::tcp_bad_ack, .answer = reset_to(seg)};
-  ++context.counters->half_open_completed;
   return {.kind = Kind::complete};
 }
 

@@ -237,6 +237,8 @@ TEST(TcpTimeWait, AnswersByRfc9293Rfc1337AndRfc6191) {
       EXPECT_EQ(out.answer.flags, kAck);
     }
     EXPECT_GT(next_iss(self), self.snd_nxt + 65535);
+    EXPECT_EQ(may_reconnect(self, self.until - 60s + 1s, 60s), row.timestamps);
+    EXPECT_FALSE(may_reconnect(self, self.until - 60s + 999ms, 60s));
   }
 }
 

@@ -203,13 +203,13 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
   Offset room = std::max<std::int64_t>(snd.room(), 0);
   // RFC 6675 section 5 (C); outside of a recovery a small segment may fill cwnd up.
   if (snd.phase != Phase::open && room < Offset{snd.mss()}) room = 0;
-  if (room < std::min(available, window)) snd.limited_end = snd.nxt;
 
   Offset most = std::max<Offset>(tun().tso_bytes / mss * mss, mss);
   if (snd.up > begin) most = mss;  // devices that cut do not know the urgent pointer
   Permit p;
   const Offset length = std::min({available, window, room, most});
   p.length = static_cast<std::uint32_t>(length);
+  if (room < std::min(available, window)) snd.limited_end = begin + length;
   const bool all = length == available;
   if (all) {
     p.fin = fin && window > length && (length > 0 || room > 0);

@@ -27,13 +27,13 @@ TEST(TcpRecovery, NewRenoByRfc6582Section3_2) {
   // RFC 3042: the first two duplicates let a new segment out each.
   EXPECT_THAT(s.texts(s.give({})), ElementsAre(". 10001 ack 1 len 1000"));
   EXPECT_THAT(s.texts(s.give({})), ElementsAre(". 11001 ack 1 len 1000"));
-  // Step 2: ssthresh = FlightSize / 2; the lost segment; cwnd = ssthresh + 3.
+  // Step 2: ssthresh = FlightSize / 2, without what limited transmit has sent; the lost segment; cwnd = ssthresh + 3.
   EXPECT_THAT(s.texts(s.give({})), ElementsAre(". 1 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::fast_recovery);
-  EXPECT_EQ(s.c->info().ssthresh, 6000u);
+  EXPECT_EQ(s.c->info().ssthresh, 5000u);
   EXPECT_EQ(s.block().snd.inflation, 3000);
-  // Step 3: 12 in flight, 9 allowed; the fourth further duplicate makes room.
-  for (int i = 0; i < 3; ++i) EXPECT_THAT(s.give({}), IsEmpty());
+  // Step 3: 12 in flight, 8 allowed; the fifth further duplicate makes room.
+  for (int i = 0; i < 4; ++i) EXPECT_THAT(s.give({}), IsEmpty());
   EXPECT_THAT(s.texts(s.give({})), ElementsAre(". 12001 ack 1 len 1000"));
   // Partial: the next hole at once; deflated by 4000, plus one segment.
   EXPECT_THAT(s.texts(s.give({.ack = 4001})), ElementsAre(". 4001 ack 1 len 1000", ". 13001 ack 1 len 1000"));
@@ -73,20 +73,20 @@ TEST(TcpRecovery, SackByRfc6675Section5) {
   // Segments 1 and 3 are lost. Before DupThresh, each SACK makes room for new data (pipe shrinks).
   EXPECT_THAT(s.texts(s.give({.sack = {{1001, 2001}}})), ElementsAre(". 10001 ack 1 len 1000"));
   EXPECT_THAT(s.texts(s.give({.sack = {{3001, 4001}, {1001, 2001}}})), ElementsAre(". 11001 ack 1 len 1000"));
-  // Three segments above SND.UNA: lost. ssthresh = 12000/2; pipe = 12 - 3 sacked - 1 lost + 1 again = 9.
+  // Three segments above SND.UNA: lost. ssthresh = 10000/2; pipe = 12 - 3 sacked - 1 lost + 1 again = 9.
   EXPECT_THAT(s.texts(s.give({.sack = {{3001, 5001}, {1001, 2001}}})), ElementsAre(". 1 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::fast_recovery);
-  EXPECT_EQ(s.c->info().cwnd, 6000u);
+  EXPECT_EQ(s.c->info().cwnd, 5000u);
   EXPECT_EQ(s.c->info().pipe, 9000u);
   // Segment 3 is lost when more than two segments above it are SACKed; nothing goes before pipe < cwnd.
   EXPECT_THAT(s.give({.sack = {{3001, 6001}, {1001, 2001}}}), IsEmpty());
   EXPECT_EQ(s.c->info().pipe, 7000u);
   EXPECT_THAT(s.give({.sack = {{3001, 7001}, {1001, 2001}}}), IsEmpty());
   EXPECT_EQ(s.c->info().pipe, 6000u);
-  EXPECT_THAT(s.texts(s.give({.sack = {{3001, 8001}, {1001, 2001}}})), ElementsAre(". 2001 ack 1 len 1000"));
-  EXPECT_THAT(s.texts(s.give({.sack = {{3001, 9001}, {1001, 2001}}})), ElementsAre(". 12001 ack 1 len 1000"));
+  EXPECT_THAT(s.give({.sack = {{3001, 8001}, {1001, 2001}}}), IsEmpty());
+  EXPECT_THAT(s.texts(s.give({.sack = {{3001, 9001}, {1001, 2001}}})), ElementsAre(". 2001 ack 1 len 1000"));
   // The first retransmission arrives, then the second: the recovery ends at RecoveryPoint.
-  EXPECT_THAT(s.texts(s.give({.ack = 2001, .sack = {{3001, 9001}}})), ElementsAre(". 13001 ack 1 len 1000"));
+  EXPECT_THAT(s.texts(s.give({.ack = 2001, .sack = {{3001, 9001}}})), ElementsAre(". 12001 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::fast_recovery);
   s.give({.ack = 9001});
   EXPECT_EQ(s.c->info().phase, Phase::fast_recovery);
@@ -174,6 +174,21 @@ TEST(TcpRecovery, AReneguePeerIsForgiven) {
   EXPECT_THAT(s.texts(s.next_timer()), ElementsAre(". 1001 ack 1 len 1000"));
   EXPECT_EQ(s.count(&Counters<Counter>::recovery_reneged), 1u);
   EXPECT_EQ(s.c->info().sacked, 0u);
+}
+
+TEST(TcpRecovery, ALostRetransmissionIsSeenInWhatWasSentAfterIt) {
+  Script s;
+  ten_in_flight(s, true);
+  EXPECT_EQ(s.texts(s.give({.sack = {{1001, 10001}}})), (Lines{". 1 ack 1 len 1000", ". 10001 ack 1 len 4000"}));
+  // Two segments from after the retransmission say nothing yet: DupThresh.
+  for (const std::uint32_t to : {11001u, 12001u}) s.give({.sack = {{1001, to}}});
+  EXPECT_EQ(s.count(&Counters<Counter>::recovery_lost_again), 0u);
+  const auto out = s.give({.sack = {{1001, 13001}}});
+  EXPECT_EQ(s.text(out.at(0)), ". 1 ack 1 len 1000");
+  EXPECT_EQ(s.count(&Counters<Counter>::recovery_lost_again), 1u);
+  EXPECT_EQ(s.c->info().cwnd, 2500u) << "another congestion";
+  s.give({.ack = 13001});
+  EXPECT_EQ(s.c->info().phase, Phase::fast_recovery) << "until what was in flight then is through";
 }
 
 TEST(TcpRecovery, ALostRetransmissionIsFoundByTheTimer) {

@@ -118,13 +118,24 @@ void Sender::in_fast_recovery(const Ack& a, Offset acked, AckOutcome& out) {
     out.exited_recovery = true;
     return;
   }
-  if (acked == 0) {
-    // RFC 6582 section 3.2 step 2: each further duplicate is a segment that has left the network.
-    if (!sack && out.duplicate) inflation += mss();
+  if (sack) {
+    // The scoreboard says what is missing. A partial acknowledgment that stops at another hole that was sent again already:
+    // when is not known, so its time counts from now.
+    if (acked > 0) {
+      if (high_rxt > una) head_mark = nxt;
+    } else if (head_lost_again()) {
+      reduce_window(a.now);
+      recovery_point = nxt;
+      head_due = true;
+      out.lost_again = true;
+    }
     return;
   }
-  // A partial acknowledgment. With SACK the scoreboard says what is missing now.
-  if (sack) return;
+  if (acked == 0) {
+    // RFC 6582 section 3.2 step 2: each further duplicate is a segment that has left the network.
+    if (out.duplicate) inflation += mss();
+    return;
+  }
   // RFC 6582 section 3.2 step 3: the first unacknowledged segment again; deflate by what was acknowledged.
   high_rxt = una;
   head_due = true;
@@ -192,6 +203,15 @@ Sender::AckOutcome Sender::on_ack(const Ack& a, bool sack_news) {
   return out;
 }
 
+/// RFC 6675 leaves a lost retransmission to the timer. But when more than DupThresh - 1 segments that were sent after it are
+/// SACKed, it is as lost as anything else (RFC 8985 section 3 has the argument; here for SND.UNA alone).
+bool Sender::head_lost_again() const {
+  return !head_due && high_rxt > una && sacked.covered(head_mark, nxt) > Offset{kDupThresh - 1} * mss();
+}
+
+/// RFC 5681 section 3.2 step 2: without what limited transmit has sent beyond cwnd.
+void Sender::reduce_window(Instant now) { congestion->on_enter_recovery(cc, std::min(flight(), cc.cwnd), now); }
+
 void Sender::enter_recovery(Instant now) {
   phase = Phase::fast_recovery;
   recovery_point = nxt;
@@ -199,7 +219,7 @@ void Sender::enter_recovery(Instant now) {
   rescue = 0;
   partial_acks = 0;
   head_due = true;
-  congestion->on_enter_recovery(cc, flight(), now);
+  reduce_window(now);
   // RFC 5681 section 3.2 step 3: the three segments that made the duplicates have left.
   inflation = sack ? 0 : std::int64_t{kDupThresh} * mss();
 }
@@ -210,7 +230,7 @@ bool Sender::on_timeout(Instant now) {
     sacked.clear();
     reneged = true;
   }
-  congestion->on_timeout(cc, flight(), !timeout_once, now);
+  congestion->on_timeout(cc, std::min(flight(), cc.cwnd), !timeout_once, now);
   timeout_once = true;
   if (retries < 255) ++retries;
   if (backoff < 32) ++backoff;
@@ -264,6 +284,7 @@ std::optional<Range> Sender::rescue_range(std::uint32_t size) const {
 
 void Sender::on_retransmitted(Range r) {
   head_due = false;
+  if (r.begin == una) head_mark = nxt;
   high_rxt = std::max(high_rxt, r.end);
   if (timed_end > r.begin) timed_end = 0;  // Karn
 }

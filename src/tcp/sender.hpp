@@ -48,6 +48,7 @@ struct Sender {
   Offset high_rxt{};           ///< RFC 6675 HighRxt, as an end.
   Offset rescue{};             ///< RFC 6675 RescueRxt; 0: none in this recovery.
   Offset loss_edge{};          ///< IsLost() holds for what is not SACKed below here.
+  Offset head_mark{};          ///< SND.NXT when SND.UNA was sent again: SACKs above it without progress say: lost again.
   std::int64_t inflation{};    ///< RFC 6582 without SACK: segments that left the network.
   RangeSet sacked;
   // Measurement.
@@ -90,7 +91,7 @@ struct Sender {
   };
   struct AckOutcome {
     std::uint32_t acked{};
-    bool duplicate{}, entered_recovery{}, exited_recovery{}, sampled{};
+    bool duplicate{}, entered_recovery{}, exited_recovery{}, sampled{}, lost_again{};
     bool restart_timer{};   ///< RFC 6298 section 5.3
   };
   /// Takes SACK blocks into the scoreboard; to be called before on_ack. Answers bytes that were not known before.
@@ -124,6 +125,8 @@ struct Sender {
   void update_loss_edge();
   void reset_loss_edge();
   void enter_recovery(Instant now);
+  void reduce_window(Instant now);
+  bool head_lost_again() const;
   bool sample_rtt(const Ack& a, Offset prior_una);
   void in_fast_recovery(const Ack& a, Offset acked, AckOutcome& out);
 };

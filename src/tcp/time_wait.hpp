@@ -34,6 +34,12 @@ struct TimeWaitOutcome {
 /// The answer to one segment. Restarts the 2 MSL only for a FIN that the peer sent again.
 TimeWaitOutcome on_segment(TimeWait& self, const SegmentIn& seg, Instant now, Duration two_msl);
 
+/// connect() to the same pair of endpoints before `until`: safe when the peer too will see later timestamps (RFC 6191 section 2
+/// has the argument for the other side; the clock of timestamps moves in milliseconds). The ISS must be next_iss() or above.
+inline bool may_reconnect(const TimeWait& self, Instant now, Duration two_msl) {
+  return self.timestamps && now - (self.until - two_msl) >= 1s;
+}
+
 /// The least ISS for a connection that follows on the same endpoints.
 inline SeqNum next_iss(const TimeWait& self) { return self.snd_nxt + 65536; }
 
