@@ -15,8 +15,9 @@ constexpr unsigned kReadBudget = 32;
 constexpr std::size_t kFdsMax = 4;
 
 std::span<std::byte> scratch() {
-  alignas(16) thread_local std::array<std::byte, ipc::kMessageMax> buffer;
-  return buffer;
+  // On the heap: thread-local storage is taken out of every thread's stack.
+  thread_local const std::unique_ptr<std::byte[]> buffer{new std::byte[ipc::kMessageMax]};
+  return {buffer.get(), ipc::kMessageMax};
 }
 
 }  // namespace
