@@ -89,7 +89,9 @@ Outcome run(const Context& context, std::string_view verb, const Record& argumen
   for (const Field& field : arguments.fields())
     if (!is_listed(field.key, row->arguments))
       return refuse(Errno::inval, std::string(verb) + ": unknown argument " + field.key);
-  return row->handler(context, arguments);
+  Outcome outcome = row->handler(context, arguments);
+  if (outcome.error == Errno::ok && !outcome.line.empty()) outcome.answer.text("remark", outcome.line);
+  return outcome;
 }
 
 ShardPart collect(const stack::Shard& shard) {

@@ -67,7 +67,7 @@ struct Context {
 
 struct Outcome {
   Errno error = Errno::ok;
-  std::string line;  ///< with an error: for a person; without one: a remark
+  std::string line;  ///< for a person; without an error it is also the answer's text "remark"
   Record answer;
   std::optional<Network> next;
   std::vector<DeviceStep> steps;

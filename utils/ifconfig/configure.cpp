@@ -1,0 +1,174 @@
+// The words behind an interface's name, one after the other; addresses last, as BSD's ifconfig does.
+#include <algorithm>
+#include <array>
+
+#include "utils/ifconfig/ifconfig.hpp"
+#include "wire/address.hpp"
+
+namespace iopkt::utils {
+namespace {
+
+/// Words that set or clear something at once: the argument of interface.set that they become.
+struct SwitchWord {
+  std::string_view word, key;
+  bool value;
+};
+constexpr std::array kSwitches{
+    SwitchWord{"up", "up", true},          SwitchWord{"down", "up", false},
+    SwitchWord{"arp", "arp", true},        SwitchWord{"-arp", "arp", false},
+    SwitchWord{"debug", "debug", true},    SwitchWord{"-debug", "debug", false},
+    SwitchWord{"link0", "link0", true},    SwitchWord{"-link0", "link0", false},
+    SwitchWord{"link1", "link1", true},    SwitchWord{"-link1", "link1", false},
+    SwitchWord{"link2", "link2", true},    SwitchWord{"-link2", "link2", false},
+};
+constexpr std::array<std::string_view, 20> kCapabilities{
+    "ip4csum",     "ip4csum-tx",  "ip4csum-rx",  "tcp4csum",    "tcp4csum-tx", "tcp4csum-rx", "udp4csum",
+    "udp4csum-tx", "udp4csum-rx", "tcp6csum",    "tcp6csum-tx", "tcp6csum-rx", "udp6csum",    "udp6csum-tx",
+    "udp6csum-rx", "tso4",        "tso6",        "uso",         "lro",         ""};
+/// Words of later features, with or without a leading minus.
+constexpr std::array<std::string_view, 43> kNotBuilt{
+    "advbase",  "advskew", "agrport",      "anycast",    "apbridge",  "bssid",   "carpdev",        "chan",      "deletetunnel",
+    "deprecated", "eui64", "hidessid",     "instance",   "media",     "mediaopt", "mode",          "noproto",   "nwid",
+    "nwkey",    "pass",    "pltime",       "powersave",  "powersavesleep", "ssid", "state",        "tentative", "tunnel",
+    "vhid",     "vlan",    "vlanif",       "vltime",     "txpower",   "rtsthreshold", "fragthreshold", "wps",   "list",
+    "scan",     "iso",     "ns",           "atalk",      "inet6",     "range",   "snpaoffset"};
+constexpr std::array<std::string_view, 7> kFamilies{"inet", "inet6", "atalk", "iso", "ns", "link", "local"};
+
+bool is_one_of(std::string_view word, std::span<const std::string_view> list) {
+  return !word.empty() && std::find(list.begin(), list.end(), word) != list.end();
+}
+
+/// Reads the words and sends what they say.
+class Configuration {
+ public:
+  Configuration(Io& io, Stack& stack, std::string name, const Words& words)
+      : io_(io), stack_(stack), name_(std::move(name)), words_(words) {}
+
+  int run() {
+    if (at_ < words_.size() && is_one_of(words_[at_], kFamilies)) {
+      if (words_[at_] != "inet") return io_.error(words_[at_] + ": not built yet");
+      ++at_;
+    }
+    for (; at_ < words_.size(); ++at_)
+      if (const int status = one(words_[at_]); status != 0) return status;
+    return send_address();
+  }
+
+ private:
+  int one(const std::string& word) {
+    const auto row = std::find_if(kSwitches.begin(), kSwitches.end(), [&](const SwitchWord& s) { return s.word == word; });
+    if (row != kSwitches.end()) return set([&](Node& n) { n.add_boolean(row->key, row->value); });
+    const std::string_view bare = word.starts_with('-') ? std::string_view(word).substr(1) : std::string_view(word);
+    if (is_one_of(bare, kCapabilities))
+      return set([&](Node& n) { n.add_text(bare == word ? "capability_on" : "capability_off", bare); });
+    if (word == "create" || word == "destroy") return simple("interface." + word);
+    if (word == "alias") return alias_ = true, 0;
+    if (word == "-alias" || word == "delete") return delete_ = true, 0;
+    if (word == "inet") return 0;
+    if (is_one_of(bare, kNotBuilt)) return io_.error(word + ": not built yet");
+    return with_value(word);
+  }
+
+  int with_value(const std::string& word) {
+    constexpr std::array<std::string_view, 8> kWords{"netmask", "broadcast", "prefixlen", "mtu", "metric", "lladdr", "link", "fib"};
+    if (!is_one_of(word, kWords)) return address_word(word);
+    if (at_ + 1 >= words_.size()) return io_.error("'" + word + "' requires argument");
+    const std::string& value = words_[++at_];
+    if (word == "netmask") return netmask_ = value, 0;
+    if (word == "broadcast") return broadcast_ = value, 0;
+    if (word == "lladdr" || word == "link") return set([&](Node& n) { n.add_text("mac", value); });
+    const auto number = parse_number(value, UINT32_MAX);
+    if (!number) return io_.error(value + ": bad value");
+    if (word == "prefixlen") {
+      if (*number > 32) return io_.error(value + ": bad value");
+      return prefix_length_ = static_cast<int>(*number), 0;
+    }
+    return set([&](Node& n) { n.add_number(word, *number); });
+  }
+
+  int address_word(const std::string& word) {
+    const std::size_t slash = std::min(word.find('/'), word.size());
+    const auto address = wire::Ipv4Address::parse_bsd(std::string_view(word).substr(0, slash));
+    if (!address) return io_.error(word + ": bad value");
+    if (!address_.empty()) {
+      if (!peer_.empty() || slash != word.size()) return io_.error(word + ": bad value");
+      return peer_ = address->to_string(), 0;
+    }
+    if (slash != word.size()) {
+      const auto length = parse_number(std::string_view(word).substr(slash + 1), 32);
+      if (!length) return io_.error(word + ": bad value");
+      prefix_length_ = static_cast<int>(*length);
+    }
+    address_ = address->to_string();
+    return 0;
+  }
+
+  template <class Fill>
+  int set(Fill fill) {
+    Node arguments;
+    arguments.add_text("name", name_);
+    fill(arguments);
+    return send("interface.set", arguments);
+  }
+
+  int simple(const std::string& verb) {
+    Node arguments;
+    arguments.add_text("name", name_);
+    return send(verb, arguments);
+  }
+
+  int send(std::string_view verb, const Node& arguments) {
+    const auto answer = stack_.ask(verb, arguments);
+    if (!answer) return io_.error(answer.error());
+    if (const auto remark = answer->text_of("remark"); !remark.empty()) (void)io_.error(remark);
+    return 0;
+  }
+
+  int send_address() {
+    const bool has_details = !netmask_.empty() || !broadcast_.empty() || prefix_length_ >= 0;
+    if (address_.empty() && !delete_ && !has_details) return alias_ ? io_.error("alias: no address given") : 0;
+    Node arguments;
+    arguments.add_text("name", name_);
+    if (delete_) {
+      if (!address_.empty()) arguments.add_address("address", address_);
+      return send("address.delete", arguments);
+    }
+    if (address_.empty() && !use_primary()) return 1;
+    arguments.add_address("address", address_);
+    if (!peer_.empty()) arguments.add_address("peer", peer_);
+    if (!netmask_.empty()) arguments.add_text("netmask", netmask_);
+    if (netmask_.empty() && prefix_length_ >= 0) arguments.add_number("prefix_length", static_cast<std::uint64_t>(prefix_length_));
+    if (!broadcast_.empty()) arguments.add_address("broadcast", broadcast_);
+    if (alias_) arguments.add_boolean("alias", true);
+    return send("address.add", arguments);
+  }
+
+  /// `ifconfig IF netmask M` without an address changes the one it has.
+  bool use_primary() {
+    Node arguments, answer;
+    arguments.add_text("name", name_);
+    if (!asked(io_, stack_, "interface.list", arguments, answer)) return false;
+    for (const Node& interface : answer.list("interfaces"))
+      for (const Node& address : interface.list("addresses"))
+        if (address.text_of("family") == "inet" && address_.empty()) address_ = address.text_of("address");
+    if (address_.empty()) return io_.error(name_ + " has no address to change"), false;
+    return true;
+  }
+
+  Io& io_;
+  Stack& stack_;
+  const std::string name_;
+  const Words& words_;
+  std::size_t at_ = 0;
+  std::string address_, peer_, netmask_, broadcast_;
+  int prefix_length_ = -1;
+  bool alias_ = false, delete_ = false;
+};
+
+}  // namespace
+
+int configure_interface(Io& io, Stack& stack, const std::string& name, const Words& words) {
+  return Configuration{io, stack, name, words}.run();
+}
+
+}  // namespace iopkt::utils
