@@ -22,7 +22,7 @@ class Stack:
         Stack._next_instance += 1
         self.log_file = open(self.prefix / "log", "wb")
         environment = dict(os.environ, IOPKT_RUN_DIR=str(self.prefix))
-        command = [STACK, "-t", str(self.shards), "-i", str(Stack._next_instance + os.getpid() % 1000 * 10),
+        command = [STACK, "--foreground", "-t", str(self.shards), "-i", str(Stack._next_instance + os.getpid() % 1000 * 10),
                    "-p", f"tcpip prefix={self.prefix}", *self.options]
         self.process = subprocess.Popen(command, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment)
         end = time.monotonic() + START_LIMIT
