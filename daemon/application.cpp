@@ -1,7 +1,7 @@
 // The process from its command line to its exit status.
 //
-// Order: words, background, log, limits, locks, driver objects and their options, devices, engine, nodes and record,
-// "ready". It is undone in the reverse order.
+// Order: words, background, log, limits, locks, driver objects and their options, devices, engine, nodes and
+// record, "ready". It is undone in the reverse order.
 #include "application.hpp"
 
 #include <iopkt/version.h>
@@ -81,7 +81,8 @@ int print_help(const Options& options) {
   for (const DriverRequest& request : options.drivers) {
     const auto driver = plugins.prepare({request.driver, {}});
     if (!driver) {
-      std::fprintf(stderr, "%s: %s\n", std::string{program_name(options.variant)}.c_str(), driver.error().line.c_str());
+      std::fprintf(stderr, "%s: %s\n", std::string{program_name(options.variant)}.c_str(),
+                   driver.error().line.c_str());
       return StartFault::kBadCommand;
     }
     print(driver_options_help((*driver)->record()));
@@ -91,7 +92,8 @@ int print_help(const Options& options) {
 
 class Application {
  public:
-  Application(Options options, EngineFactory make_engine) : options_(std::move(options)), make_engine_(make_engine) {}
+  Application(Options options, EngineFactory make_engine)
+      : options_(std::move(options)), make_engine_(make_engine) {}
 
   int run() {
     const bool foreground = options_.foreground || ::getenv("NOTIFY_SOCKET") != nullptr;
@@ -154,14 +156,17 @@ class Application {
     const std::uint32_t cpus = usable_cpus();
     if (options_.threads == 0) return std::min(cpus, kThreadsMax);
     if (options_.threads > cpus)
-      log_->write(LogLevel::notice, "option -t " + std::to_string(options_.threads) + ": more threads than the " +
-                                        std::to_string(cpus) + " CPUs that may be used");
+      log_->write(LogLevel::notice, "option -t " + std::to_string(options_.threads) +
+                                        ": more threads than the " + std::to_string(cpus) +
+                                        " CPUs that may be used");
     return options_.threads;
   }
 
   PluginSettings plugin_settings(std::uint32_t threads) const {
     const TcpipConfig& tcpip = options_.tcpip;
-    return {.path = driver_path(), .load_stack = tcpip.bigstack ? tcpip.bigstack : tcpip.stacksize, .rx_queues = threads};
+    return {.path = driver_path(),
+            .load_stack = tcpip.bigstack ? tcpip.bigstack : tcpip.stacksize,
+            .rx_queues = threads};
   }
 
   /// All objects are found and all options read before the first device is touched.
@@ -205,10 +210,17 @@ int run(Variant variant, int argc, const char* const* argv, EngineFactory make_e
   }
   int status = 0;
   switch (options->action) {
-    case Action::show_help: status = print_help(*options); break;
-    case Action::show_manual: print(manual_page(variant)); break;
-    case Action::show_version: print(std::string{program_name(variant)} + " " IOPKT_VERSION "\n"); break;
-    case Action::run: return Application{std::move(*options), make_engine}.run();
+    case Action::show_help:
+      status = print_help(*options);
+      break;
+    case Action::show_manual:
+      print(manual_page(variant));
+      break;
+    case Action::show_version:
+      print(std::string{program_name(variant)} + " " IOPKT_VERSION "\n");
+      break;
+    case Action::run:
+      return Application{std::move(*options), make_engine}.run();
   }
   return std::fflush(stdout) == 0 ? status : StartFault::kFailed;
 }

@@ -27,19 +27,21 @@ class Engine {
   virtual ~Engine() = default;
   /// What drivers may call from their open() on.
   virtual DriverHost& driver_host() = 0;
-  /// Threads and nodes; takes up plugins.interfaces(). After it, clients are served. `plugins` outlives stop(); it is the
-  /// engine's to call between start() and stop() (mount, destroy).
+  /// Threads and nodes; takes up plugins.interfaces(). After it, clients are served. `plugins` outlives
+  /// stop(); it is the engine's to call between start() and stop() (mount, destroy).
   virtual Expected<void, StartFault> start(Plugins& plugins) = 0;
-  /// Serves what the main thread has to serve until `end` (a descriptor) polls readable. Answers the exit status, 0 when
-  /// `end` was the reason; it may return early with another.
+  /// Serves what the main thread has to serve until `end` (a descriptor) polls readable. Answers the exit
+  /// status, 0 when `end` was the reason; it may return early with another.
   virtual int run(int end) = 0;
-  /// Ends clients and threads; stops the interfaces (ops.stop) and no longer calls them. Also after a failed start().
+  /// Ends clients and threads; stops the interfaces (ops.stop) and no longer calls them. Also after a failed
+  /// start().
   virtual void stop() = 0;
 };
 
 using EngineFactory = std::unique_ptr<Engine> (*)(const EngineContext&);
 
-/// main(). Statuses: 0 ended in order (or runs in the background), 1 the start failed, 2 the command line is wrong.
+/// main(). Statuses: 0 ended in order (or runs in the background), 1 the start failed, 2 the command line is
+/// wrong.
 int run(Variant variant, int argc, const char* const* argv, EngineFactory make_engine);
 
 }  // namespace iopkt::daemon

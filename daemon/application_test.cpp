@@ -1,5 +1,5 @@
-// The process as a shell sees it: statuses, what is on standard error, what is left behind. Each case is a child process
-// with a small engine in place of the stack.
+// The process as a shell sees it: statuses, what is on standard error, what is left behind. Each case is a
+// child process with a small engine in place of the stack.
 #include "application.hpp"
 
 #include <fcntl.h>
@@ -33,7 +33,8 @@ class IdleEngine final : public Engine, private DriverHost {
   DriverHost& driver_host() override { return *this; }
   Expected<void, StartFault> start(Plugins& plugins) override {
     plugins_ = &plugins;
-    if (context_.options.tcpip.somaxconn == 65535) return unexpected(StartFault{1, "the engine does not start"});
+    if (context_.options.tcpip.somaxconn == 65535)
+      return unexpected(StartFault{1, "the engine does not start"});
     context_.log.write(LogLevel::info, "threads " + std::to_string(context_.threads));
     return {};
   }
@@ -58,7 +59,9 @@ class IdleEngine final : public Engine, private DriverHost {
   Plugins* plugins_{};
 };
 
-std::unique_ptr<Engine> make_idle_engine(const EngineContext& context) { return std::make_unique<IdleEngine>(context); }
+std::unique_ptr<Engine> make_idle_engine(const EngineContext& context) {
+  return std::make_unique<IdleEngine>(context);
+}
 
 class ApplicationTest : public testing::Test {
  protected:
@@ -168,8 +171,11 @@ TEST_F(ApplicationTest, AWrongCommandLineIsOneLineAndStatus2AndTouchesNothing) {
 }
 
 TEST_F(ApplicationTest, AFailedStartIsStatus1AndLeavesNothing) {
-  EXPECT_EQ(status_of({"--foreground", "-d", "test", "count=2", "-d", "test", "fail=5", "-ptcpip", prefix()}), 1);
-  EXPECT_THAT(output, HasSubstr("io-pkt-v4-hc: driver test: cannot start: Input/output error (the device is on fire)\n"));
+  EXPECT_EQ(status_of({"--foreground", "-d", "test", "count=2", "-d", "test", "fail=5", "-ptcpip", prefix()}),
+            1);
+  EXPECT_THAT(
+      output,
+      HasSubstr("io-pkt-v4-hc: driver test: cannot start: Input/output error (the device is on fire)\n"));
   EXPECT_THAT(output, HasSubstr("test 1: detach"));  // of the first driver
   EXPECT_EQ(status_of({"--foreground", "-d", "test", "-ptcpip", prefix() + ",somaxconn=65535"}), 1);
   EXPECT_THAT(output, HasSubstr("io-pkt-v4-hc: the engine does not start\n"));
@@ -210,11 +216,13 @@ TEST_F(ApplicationTest, GoesToTheBackgroundWhenUp) {
   const pid_t background = records[0].pid;
   EXPECT_EQ(::getsid(background), background);
   EXPECT_EQ(status_of({"-ptcpip", prefix()}), 1) << "a second one starts";
-  EXPECT_THAT(output, HasSubstr("io-pkt-v4-hc: instance 0 is running already: process " + std::to_string(background)));
+  EXPECT_THAT(output, HasSubstr("io-pkt-v4-hc: instance 0 is running already: process " +
+                                std::to_string(background)));
   EXPECT_EQ(status_of({"-i1", "-ptcpip", prefix()}), 1);
   EXPECT_THAT(output, HasSubstr("is in use: process " + std::to_string(background)));
   ASSERT_EQ(::kill(background, SIGTERM), 0);
-  while (ipc::process_start_ticks(background) == records[0].start_ticks && fs::exists(base + "/net")) ::usleep(1000);
+  while (ipc::process_start_ticks(background) == records[0].start_ticks && fs::exists(base + "/net"))
+    ::usleep(1000);
   EXPECT_FALSE(fs::exists(base + "/net"));
 }
 

@@ -1,4 +1,5 @@
-// The handler for faults of our own. Everything here that runs in it is async-signal-safe; hooks are best effort.
+// The handler for faults of our own. Everything here that runs in it is async-signal-safe; hooks are best
+// effort.
 #include "crash.hpp"
 
 #include <sys/mman.h>
@@ -28,7 +29,7 @@ std::atomic<pid_t> g_failed_thread{0};
 std::atomic<int> g_signal{0};
 
 void restore_default(int signal) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = SIG_DFL;
   ::sigaction(signal, &action, nullptr);
 }
@@ -63,7 +64,7 @@ void on_fault(int signal, siginfo_t* info, void*) {
   if (g_failed_thread.compare_exchange_strong(nobody, self)) {
     g_signal = signal;
     say("io-pkt: fault; drivers are stopped\n");
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = on_alarm;
     ::sigaction(SIGALRM, &action, nullptr);
     sigset_t set;
@@ -86,7 +87,8 @@ void on_fault(int signal, siginfo_t* info, void*) {
 class CrashStack {
  public:
   CrashStack() {
-    memory_ = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    memory_ =
+        ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (memory_ == MAP_FAILED) return;
     stack_t stack{.ss_sp = memory_, .ss_flags = 0, .ss_size = kStackBytes};
     ::sigaltstack(&stack, nullptr);
@@ -127,7 +129,7 @@ void remove_crash_hook(CrashHook hook, void* argument) {
 
 void install_crash_handler() {
   give_crash_stack();
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   for (const int signal : kSignals) ::sigaction(signal, &action, nullptr);

@@ -1,4 +1,5 @@
-// Reads a driver's option list; the rows come from a plug-in, so that they are checked before they are believed.
+// Reads a driver's option list; the rows come from a plug-in, so that they are checked before they are
+// believed.
 #include "driver_options.hpp"
 
 #include <algorithm>
@@ -18,7 +19,8 @@ constexpr std::size_t kNameMax = 64;
 bool is_option_name(const char* name) {
   if (!name || !*name || ::strnlen(name, kNameMax + 1) > kNameMax) return false;
   return std::ranges::all_of(std::string_view{name}, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
   });
 }
 
@@ -39,7 +41,8 @@ OptionRow as_row(const iopkt_driver_option& option) {
                 .max = option.max,
                 .help = option.help ? option.help : ""};
   switch (option.kind) {
-    case IOPKT_OPTION_NUMBER: break;
+    case IOPKT_OPTION_NUMBER:
+      break;
     case IOPKT_OPTION_FLAG:
       row.argument = Argument::optional_number;
       row.value_name = "0|1";
@@ -132,7 +135,8 @@ class ListReader {
     if (option.kind == IOPKT_OPTION_TEXT) {
       const auto size = static_cast<std::int64_t>(value_->size());
       if (size < option.min || size > option.max)
-        return refuse("allowed: " + std::to_string(option.min) + ".." + std::to_string(option.max) + " characters");
+        return refuse("allowed: " + std::to_string(option.min) + ".." + std::to_string(option.max) +
+                      " characters");
       out_.texts.push_back(std::make_unique<std::string>(*value_));
       out.text = out_.texts.back()->c_str();
       return {};
@@ -173,8 +177,10 @@ std::string table_fault(const iopkt_driver& driver) {
         if (option.min < 0 || option.min > option.max) return about + "no length is allowed";
         break;
       case IOPKT_OPTION_FLAG:
-      case IOPKT_OPTION_MAC: break;
-      default: return about + "unknown kind";
+      case IOPKT_OPTION_MAC:
+        break;
+      default:
+        return about + "unknown kind";
     }
   }
   return {};

@@ -15,10 +15,10 @@ namespace iopkt::daemon {
 
 /// What `-d driver list` or `mount -o list` asked for. Movable: the texts do not move with it.
 struct DriverOptions {
-  std::string name;                   ///< name=; empty: not given
-  std::optional<std::uint32_t> unit;  ///< unit=; a negative one counts as not given
-  iopkt_generic_options generic{};    ///< without rx_queues
-  std::vector<iopkt_option_value> values;  ///< one for each row of the driver, in its order
+  std::string name;                                 ///< name=; empty: not given
+  std::optional<std::uint32_t> unit;                ///< unit=; a negative one counts as not given
+  iopkt_generic_options generic{};                  ///< without rx_queues
+  std::vector<iopkt_option_value> values;           ///< one for each row of the driver, in its order
   std::vector<std::unique_ptr<std::string>> texts;  ///< what values[].text points to
 };
 

@@ -27,9 +27,9 @@ StartFault failed(std::string line) { return {StartFault::kFailed, std::move(lin
 std::string because(int error) { return std::string{": "} + std::strerror(error); }
 
 struct Locked {
-  int fd{-1};     ///< -1: see the rest
-  int error{};    ///< errno; 0 and fd -1: somebody else has it
-  pid_t holder{}; ///< 0: cannot be told (another pid namespace)
+  int fd{-1};      ///< -1: see the rest
+  int error{};     ///< errno; 0 and fd -1: somebody else has it
+  pid_t holder{};  ///< 0: cannot be told (another pid namespace)
 };
 
 /// Opens (or makes) a lock file and locks it for this process.
@@ -37,7 +37,7 @@ Locked lock_file(const std::string& path) {
   for (int attempt = 0; attempt < kTriesMax; ++attempt) {
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) return {.error = errno};
-    struct flock lock {};
+    struct flock lock{};
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
     if (::fcntl(fd, F_SETLK, &lock) != 0) {
@@ -51,8 +51,9 @@ Locked lock_file(const std::string& path) {
       if (lock.l_type == F_UNLCK) continue;  // it ended just now
       return {.holder = lock.l_pid > 0 ? lock.l_pid : 0};
     }
-    // The holder before us may have removed the file between our open and our lock: then the name means another file.
-    struct stat ours {}, named {};
+    // The holder before us may have removed the file between our open and our lock: then the name means
+    // another file.
+    struct stat ours{}, named{};
     if (::fstat(fd, &ours) == 0 && ::stat(path.c_str(), &named) == 0 && ours.st_ino == named.st_ino &&
         ours.st_dev == named.st_dev)
       return {.fd = fd};
@@ -84,11 +85,11 @@ int make_directories(const std::string& path, mode_t mode, std::vector<std::stri
       if (made) made->push_back(part);
     } else if (const int error = errno; error != EEXIST) {
       // EROFS and EACCES are also the answer for what is there already.
-      struct stat status {};
+      struct stat status{};
       if (::stat(part.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) return error;
     }
   }
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return errno;
   return S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
 }
@@ -100,8 +101,10 @@ Expected<std::string, StartFault> make_run_directory() {
     const bool shared = directory.starts_with("/run/");
     if (shared && ::geteuid() != 0) continue;
     const int error = make_directories(directory, shared ? 0755 : 0700, nullptr);
-    if (error == 0 && ipc::is_trusted_directory(directory) && ::access(directory.c_str(), W_OK) == 0) return directory;
-    reasons += (reasons.empty() ? "" : "; ") + directory + (error ? because(error) : ": not ours alone to write");
+    if (error == 0 && ipc::is_trusted_directory(directory) && ::access(directory.c_str(), W_OK) == 0)
+      return directory;
+    reasons +=
+        (reasons.empty() ? "" : "; ") + directory + (error ? because(error) : ": not ours alone to write");
   }
   return unexpected(failed("no run directory: " + reasons));
 }
@@ -115,7 +118,9 @@ std::size_t prefix_size_max() {
 }
 
 Instance::Instance(const Options& options)
-    : variant_(options.variant), number_(options.instance), prefix_(options.tcpip.prefix),
+    : variant_(options.variant),
+      number_(options.instance),
+      prefix_(options.tcpip.prefix),
       node_directory_(prefix_ + std::string{ipc::kSocketFolder}) {}
 
 Expected<std::unique_ptr<Instance>, StartFault> Instance::claim(const Options& options) {
@@ -178,14 +183,16 @@ Expected<void, StartFault> Instance::claim_prefix() {
   return {};
 }
 
-/// Sockets in the node directory and in the folder of listeners: with the lock in hand, all of them are ours to remove.
+/// Sockets in the node directory and in the folder of listeners: with the lock in hand, all of them are ours
+/// to remove.
 void Instance::remove_sockets() const {
-  for (const std::string& directory : {node_directory_ + "/" + std::string{ipc::kListenerFolder}, node_directory_}) {
+  for (const std::string& directory :
+       {node_directory_ + "/" + std::string{ipc::kListenerFolder}, node_directory_}) {
     DIR* open = ::opendir(directory.c_str());
     if (!open) continue;
     const int at = ::dirfd(open);
     while (const dirent* entry = ::readdir(open)) {
-      struct stat status {};
+      struct stat status{};
       if (::fstatat(at, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(status.st_mode))
         ::unlinkat(at, entry->d_name, 0);
     }
@@ -217,7 +224,8 @@ Expected<void, StartFault> Instance::publish() {
     return unexpected(failed(control_path + because(errno)));
   files_.push_back(control_path);
   ::unlink(temporary.c_str());
-  if (!write_file(temporary, ipc::encode(record), 0644) || ::rename(temporary.c_str(), record_path.c_str()) != 0) {
+  if (!write_file(temporary, ipc::encode(record), 0644) ||
+      ::rename(temporary.c_str(), record_path.c_str()) != 0) {
     const int error = errno;
     ::unlink(temporary.c_str());
     return unexpected(failed(record_path + because(error)));

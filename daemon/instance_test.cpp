@@ -122,7 +122,9 @@ TEST_F(InstanceTest, MakesItsDirectoriesAndRemovesThemAgain) {
 
 TEST_F(InstanceTest, LeavesDirectoriesThatWereThereOrAreUsedByOthers) {
   fs::create_directories(base + "/alt/dev");
-  { auto claimed = Instance::claim(options(1, "/alt")); }
+  {
+    auto claimed = Instance::claim(options(1, "/alt"));
+  }
   EXPECT_TRUE(fs::exists(base + "/alt/dev"));
   EXPECT_FALSE(fs::exists(base + "/alt/dev/socket"));
   {
@@ -192,7 +194,7 @@ TEST_F(InstanceTest, NodesGetWhatTheOptionSays) {
   const std::string path = (*claimed)->add_node("config");
   leave_node(path);
   ASSERT_EQ((*claimed)->give_access(path), 0);
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0640u);
 
@@ -205,8 +207,12 @@ TEST_F(InstanceTest, NodesGetWhatTheOptionSays) {
 }
 
 TEST_F(InstanceTest, DirectoriesThatCannotBeMadeOrAreNotOurs) {
-  { std::FILE* file = std::fopen((base + "/file").c_str(), "w"); std::fclose(file); }
-  EXPECT_THAT(refused(options(1, "/file")), HasSubstr("cannot make " + base + "/file/dev/socket: Not a directory"));
+  {
+    std::FILE* file = std::fopen((base + "/file").c_str(), "w");
+    std::fclose(file);
+  }
+  EXPECT_THAT(refused(options(1, "/file")),
+              HasSubstr("cannot make " + base + "/file/dev/socket: Not a directory"));
   Options proc = options(1, "");
   proc.tcpip.prefix = "/proc/nothing";
   EXPECT_THAT(refused(proc), HasSubstr("cannot make /proc/nothing/dev/socket: "));

@@ -22,20 +22,25 @@ namespace {
 
 spdlog::level::level_enum level_of(LogLevel level) {
   switch (level) {
-    case LogLevel::error: return spdlog::level::err;
-    case LogLevel::warning: return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
+    case LogLevel::warning:
+      return spdlog::level::warn;
     case LogLevel::notice:
-    case LogLevel::info: return spdlog::level::info;
-    case LogLevel::debug: return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::debug:
+      return spdlog::level::debug;
   }
   return spdlog::level::info;
 }
 
 #if IOPKT_HAVE_SYSTEMD
-/// sd-daemon(7): JOURNAL_STREAM names device and inode of the stream to the journal, if standard error still is that.
+/// sd-daemon(7): JOURNAL_STREAM names device and inode of the stream to the journal, if standard error still
+/// is that.
 bool standard_error_is_the_journal() {
   const char* stream = ::secure_getenv("JOURNAL_STREAM");
-  struct stat status {};
+  struct stat status{};
   if (!stream || ::fstat(STDERR_FILENO, &status) != 0) return false;
   return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino) == stream;
 }

@@ -22,7 +22,8 @@ class Log final : public LogSink {
   Log& operator=(const Log&) = delete;
 
   void write(LogLevel level, std::string_view line) override;
-  /// To the system's log only, for what the user has been told otherwise. Nothing with Target::standard_error.
+  /// To the system's log only, for what the user has been told otherwise. Nothing with
+  /// Target::standard_error.
   void write_system(LogLevel level, std::string_view line);
   /// Target::system: the start is over, nobody reads standard error any more.
   void quiet_standard_error();

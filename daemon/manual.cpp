@@ -57,7 +57,8 @@ std::string bounds(const OptionRow& row) {
   if (row.argument != Argument::none && (row.argument != Argument::text || !row.allowed.empty()))
     text += "Allowed: " + allowed_text(row) + ".";
   const std::string initial = default_text(row);
-  const bool has_default = !initial.empty() && !row.name.starts_with("--") && row.value_name != "driver [options]";
+  const bool has_default =
+      !initial.empty() && !row.name.starts_with("--") && row.value_name != "driver [options]";
   if (has_default) text += (text.empty() ? "Default: " : " Default: ") + initial + ".";
   if (row.built == Built::later) text += text.empty() ? "Not built yet." : " Not built yet.";
   return text;
@@ -97,7 +98,8 @@ void man_protocols(std::string& out) {
 }
 
 constexpr std::string_view kSynopsis =
-    "[-DIS] [-d driver [driver_options]] [-i instance] [-P priority] [-p protocol [protocol_options]] [-q interval] "
+    "[-DIS] [-d driver [driver_options]] [-i instance] [-P priority] [-p protocol [protocol_options]] [-q "
+    "interval] "
     "[-r priority] [-t threads] [-U string] [-u string] [-w interval] [--foreground]";
 
 constexpr std::string_view kDescription = R"(.SH DESCRIPTION

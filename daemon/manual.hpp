@@ -7,7 +7,8 @@
 
 namespace iopkt::daemon {
 
-/// Appends a row as --help shows it: the name and its value, then, indented, help, allowed values and default.
+/// Appends a row as --help shows it: the name and its value, then, indented, help, allowed values and
+/// default.
 void help_row(std::string& out, const OptionRow& row);
 
 }  // namespace iopkt::daemon

@@ -13,7 +13,8 @@
 namespace iopkt::daemon {
 namespace {
 
-constexpr std::size_t kEntryMax = std::size_t{1} << 20;  // of the user database: a group may have many members
+constexpr std::size_t kEntryMax = std::size_t{1}
+                                  << 20;  // of the user database: a group may have many members
 
 std::optional<std::uint32_t> as_number(std::string_view word, int base) {
   std::uint32_t value = 0;
@@ -34,14 +35,14 @@ bool look_up(const std::string& name, Entry& entry, Lookup lookup) {
 }
 
 std::optional<uid_t> user_id(std::string_view word) {
-  if (const auto number = as_number(word, 10)) return *number;
+  if (const auto number = as_number(word, 10)) return number;
   passwd entry{};
   if (!look_up(std::string{word}, entry, ::getpwnam_r)) return {};
   return entry.pw_uid;
 }
 
 std::optional<gid_t> group_id(std::string_view word) {
-  if (const auto number = as_number(word, 10)) return *number;
+  if (const auto number = as_number(word, 10)) return number;
   group entry{};
   if (!look_up(std::string{word}, entry, ::getgrnam_r)) return {};
   return entry.gr_gid;
@@ -49,7 +50,8 @@ std::optional<gid_t> group_id(std::string_view word) {
 
 }  // namespace
 
-Expected<NodeAccess, std::string> node_access(std::span<const std::string> lines, std::string_view type, mode_t initial) {
+Expected<NodeAccess, std::string> node_access(std::span<const std::string> lines, std::string_view type,
+                                              mode_t initial) {
   NodeAccess access{.mode = initial};
   for (const std::string& text : lines) {
     const std::string_view line{text};
@@ -67,8 +69,8 @@ Expected<NodeAccess, std::string> node_access(std::span<const std::string> lines
 
 int apply_access(const std::string& path, const NodeAccess& access, bool folder) {
   // Never open to the new owner's mode under the old owner: first whose, then for whom.
-  if ((access.user || access.group) &&
-      ::lchown(path.c_str(), access.user.value_or(static_cast<uid_t>(-1)), access.group.value_or(static_cast<gid_t>(-1))) != 0)
+  if ((access.user || access.group) && ::lchown(path.c_str(), access.user.value_or(static_cast<uid_t>(-1)),
+                                                access.group.value_or(static_cast<gid_t>(-1))) != 0)
     return errno;
   mode_t mode = access.mode & 0666;
   // A folder is used by making entries and by reaching them: both for everybody who may use the nodes.

@@ -19,11 +19,14 @@ struct NodeAccess {
   friend bool operator==(const NodeAccess&, const NodeAccess&) = default;
 };
 
-/// What the last line for `type` or "all" says; `initial` without one. Lines as is_node_access() accepts them. Names are
-/// looked up in every line, used or not; the error is one line that names the option and what is unknown.
-Expected<NodeAccess, std::string> node_access(std::span<const std::string> lines, std::string_view type, mode_t initial);
+/// What the last line for `type` or "all" says; `initial` without one. Lines as is_node_access() accepts
+/// them. Names are looked up in every line, used or not; the error is one line that names the option and what
+/// is unknown.
+Expected<NodeAccess, std::string> node_access(std::span<const std::string> lines, std::string_view type,
+                                              mode_t initial);
 
-/// Gives a node owner and mode. With `folder` whoever may write the nodes may also make entries in it (sticky). 0 or errno.
+/// Gives a node owner and mode. With `folder` whoever may write the nodes may also make entries in it
+/// (sticky). 0 or errno.
 int apply_access(const std::string& path, const NodeAccess& access, bool folder);
 
 }  // namespace iopkt::daemon

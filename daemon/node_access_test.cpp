@@ -51,7 +51,7 @@ TEST(NodeAccess, FoldersLetInWhoMayUseTheNodes) {
   } rows[] = {{0666, 01777}, {0660, 01770}, {0600, 01700}, {0444, 01000}};
   for (const auto& row : rows) {
     const NodeAccess access{::getuid(), ::getgid(), row.mode};
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(apply_access(pattern, access, true), 0);
     ASSERT_EQ(::stat(pattern, &status), 0);
     EXPECT_EQ(status.st_mode & 07777, row.folder);

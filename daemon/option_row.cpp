@@ -42,9 +42,12 @@ std::string allowed_text(const OptionRow& row) {
 std::string default_text(const OptionRow& row) {
   if (!row.default_text.empty()) return std::string{row.default_text};
   switch (row.argument) {
-    case Argument::none: return "off";
-    case Argument::text: return {};
-    default: return std::to_string(row.initial);
+    case Argument::none:
+      return "off";
+    case Argument::text:
+      return {};
+    default:
+      return std::to_string(row.initial);
   }
 }
 

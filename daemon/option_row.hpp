@@ -20,21 +20,21 @@ enum class Argument : std::uint8_t {
 enum class Built : std::uint8_t { now, later };
 
 struct OptionRow {
-  std::string_view name{};        ///< as typed: "-i", "--help", "mclbytes"
-  std::string_view also[2]{};     ///< other spellings of the same row
+  std::string_view name{};     ///< as typed: "-i", "--help", "mclbytes"
+  std::string_view also[2]{};  ///< other spellings of the same row
   Argument argument{Argument::none};
   std::string_view value_name{};  ///< for help: "size"
   std::string_view unit{};        ///< of a number: "bytes"; empty: a bare number
   std::int64_t initial{}, min{}, max{};
-  std::int64_t when_bare{};       ///< value of an optional_number without one
-  bool page_bound{};              ///< the minimum is the larger of `min` and the system's page
-  bool raise_to_min{};            ///< a number below the minimum is raised, with a note, instead of refused
+  std::int64_t when_bare{};  ///< value of an optional_number without one
+  bool page_bound{};         ///< the minimum is the larger of `min` and the system's page
+  bool raise_to_min{};       ///< a number below the minimum is raised, with a note, instead of refused
   std::int64_t (*adjust)(std::int64_t){};  ///< after the range check
   bool (*accepts)(std::string_view){};     ///< text, or a number that its range does not describe
-  std::string_view allowed{};       ///< what `accepts` takes, in words
-  std::string_view default_text{};  ///< the default in words, when `initial` does not say it
+  std::string_view allowed{};              ///< what `accepts` takes, in words
+  std::string_view default_text{};         ///< the default in words, when `initial` does not say it
   Built built{Built::now};
-  std::string_view help{};          ///< whole sentences
+  std::string_view help{};  ///< whole sentences
 };
 
 constexpr std::int64_t round_down_pow2(std::int64_t value) {
@@ -62,7 +62,8 @@ struct CheckedNumber {
   bool raised{};  ///< it was below the minimum and the row raises
 };
 
-/// Checks and adjusts one number. The error is the reason without name and value: "below the minimum; allowed: ...".
+/// Checks and adjusts one number. The error is the reason without name and value: "below the minimum;
+/// allowed: ...".
 Expected<CheckedNumber, std::string> check_number(const OptionRow& row, std::string_view word);
 
 }  // namespace iopkt::daemon

@@ -11,58 +11,66 @@ namespace iopkt::daemon {
 namespace {
 
 constexpr std::int64_t kInstanceMax = 65535;
-constexpr std::int64_t kListMax = 65536;  // entries in a cache or a set of contexts: far above any use, below any overflow
+constexpr std::int64_t kListMax =
+    65536;  // entries in a cache or a set of contexts: far above any use, below any overflow
 constexpr std::int64_t kStackMax = std::int64_t{64} << 20;
 
 constexpr std::array kCommandOptions{
-    CommandOption{{.name = "-D",
-                   .help = "Run client requests and the protocol layer (everything above layer 2) on one dedicated "
-                           "thread. The -t threads keep layer 2."},
-                  {},
-                  &Options::dedicated_stack_thread},
-    CommandOption{{.name = "-d",
-                   .argument = Argument::text,
-                   .value_name = "driver [options]",
-                   .help = "Start a driver. \"devnp-\" and \".so\" may be left out; a full path is taken as it is. "
-                           "The next word, unless it begins with '-', is the comma-separated list of the driver's "
-                           "options. May be repeated."}},
-    CommandOption{{.name = "-I",
-                   .help = "Take no hardware I/O privilege: CAP_SYS_RAWIO is given up before any driver is loaded; a "
-                           "driver that needs it cannot start."},
-                  {},
-                  &Options::no_io_privilege},
-    CommandOption{{.name = "-i",
-                   .argument = Argument::number,
-                   .value_name = "instance",
-                   .max = kInstanceMax,
-                   .help = "Number of this stack. It serves mount requests of type io-pktN; number 0 also answers to "
-                           "io-pkt. A second process with the same number is refused."},
-                  &Options::instance},
-    CommandOption{{.name = "-P",
-                   .argument = Argument::number,
-                   .value_name = "priority",
-                   .initial = 21,
-                   .min = 1,
-                   .max = 255,
-                   .help = "Priority of the main thread: SCHED_RR when this option is given and the system permits it, "
-                           "else the default scheduler and one log line. Above 99 means 99."},
-                  &Options::main_priority},
-    CommandOption{{.name = "-p",
-                   .argument = Argument::text,
-                   .value_name = "protocol [options]",
-                   .help = "Start a protocol, or pass options to one. The next word, unless it begins with '-', is "
-                           "its comma-separated list of options; lists for the same protocol add up and a later "
-                           "value wins. TCP/IP is always there."}},
-    CommandOption{{.name = "-q",
-                   .argument = Argument::number,
-                   .value_name = "interval",
-                   .unit = "seconds",
-                   .min = 1,
-                   .max = 5,
-                   .default_text = "off",
-                   .built = Built::later,
-                   .help = "Quiesce watchdog: panic when quiesce_all is not followed by unquiesce_all in time."},
-                  &Options::quiesce_watchdog_s},
+    CommandOption{
+        {.name = "-D",
+         .help = "Run client requests and the protocol layer (everything above layer 2) on one dedicated "
+                 "thread. The -t threads keep layer 2."},
+        {},
+        &Options::dedicated_stack_thread},
+    CommandOption{
+        {.name = "-d",
+         .argument = Argument::text,
+         .value_name = "driver [options]",
+         .help = "Start a driver. \"devnp-\" and \".so\" may be left out; a full path is taken as it is. "
+                 "The next word, unless it begins with '-', is the comma-separated list of the driver's "
+                 "options. May be repeated."}},
+    CommandOption{
+        {.name = "-I",
+         .help = "Take no hardware I/O privilege: CAP_SYS_RAWIO is given up before any driver is loaded; a "
+                 "driver that needs it cannot start."},
+        {},
+        &Options::no_io_privilege},
+    CommandOption{
+        {.name = "-i",
+         .argument = Argument::number,
+         .value_name = "instance",
+         .max = kInstanceMax,
+         .help = "Number of this stack. It serves mount requests of type io-pktN; number 0 also answers to "
+                 "io-pkt. A second process with the same number is refused."},
+        &Options::instance},
+    CommandOption{
+        {.name = "-P",
+         .argument = Argument::number,
+         .value_name = "priority",
+         .initial = 21,
+         .min = 1,
+         .max = 255,
+         .help = "Priority of the main thread: SCHED_RR when this option is given and the system permits it, "
+                 "else the default scheduler and one log line. Above 99 means 99."},
+        &Options::main_priority},
+    CommandOption{
+        {.name = "-p",
+         .argument = Argument::text,
+         .value_name = "protocol [options]",
+         .help = "Start a protocol, or pass options to one. The next word, unless it begins with '-', is "
+                 "its comma-separated list of options; lists for the same protocol add up and a later "
+                 "value wins. TCP/IP is always there."}},
+    CommandOption{
+        {.name = "-q",
+         .argument = Argument::number,
+         .value_name = "interval",
+         .unit = "seconds",
+         .min = 1,
+         .max = 5,
+         .default_text = "off",
+         .built = Built::later,
+         .help = "Quiesce watchdog: panic when quiesce_all is not followed by unquiesce_all in time."},
+        &Options::quiesce_watchdog_s},
     CommandOption{{.name = "-r",
                    .argument = Argument::number,
                    .value_name = "priority",
@@ -72,20 +80,22 @@ constexpr std::array kCommandOptions{
                    .built = Built::later,
                    .help = "Priority of the watchdog thread; it should be above all others."},
                   &Options::watchdog_priority},
-    CommandOption{{.name = "-S",
-                   .help = "Install no SIGSEGV handler. By default the drivers are stopped and the interfaces "
-                           "restored before the core is written."},
-                  {},
-                  &Options::no_sigsegv_handler},
-    CommandOption{{.name = "-t",
-                   .argument = Argument::number,
-                   .value_name = "threads",
-                   .unit = "threads",
-                   .min = 1,
-                   .max = 64,
-                   .default_text = "one per CPU",
-                   .help = "Packet-processing threads. More than there are CPUs is allowed, with a log line."},
-                  &Options::threads},
+    CommandOption{
+        {.name = "-S",
+         .help = "Install no SIGSEGV handler. By default the drivers are stopped and the interfaces "
+                 "restored before the core is written."},
+        {},
+        &Options::no_sigsegv_handler},
+    CommandOption{
+        {.name = "-t",
+         .argument = Argument::number,
+         .value_name = "threads",
+         .unit = "threads",
+         .min = 1,
+         .max = 64,
+         .default_text = "one per CPU",
+         .help = "Packet-processing threads. More than there are CPUs is allowed, with a log line."},
+        &Options::threads},
     CommandOption{{.name = "-U",
                    .argument = Argument::text,
                    .value_name = "string",
@@ -98,30 +108,38 @@ constexpr std::array kCommandOptions{
                   {},
                   {},
                   &Options::drop_user},
-    CommandOption{{.name = "-u",
-                   .argument = Argument::text,
-                   .value_name = "string",
-                   .accepts = is_node_access,
-                   .allowed = "type,uid:gid,mode with an octal mode and type one of all, bpf, crypto, pf, socket, tap, tun",
-                   .built = Built::later,
-                   .help = "Owner and mode of the nodes of one type. May be repeated; a later one overrides."}},
-    CommandOption{{.name = "-w",
-                   .argument = Argument::number,
-                   .value_name = "interval",
-                   .unit = "seconds",
-                   .min = 1,
-                   .max = 5,
-                   .default_text = "off",
-                   .built = Built::later,
-                   .help = "Watchdog: panic when the stack's clock, or one of its threads, stands still for this long."},
-                  &Options::watchdog_s},
-    CommandOption{{.name = "--foreground",
-                   .help = "Stay in the foreground and log to standard error. By default the process goes to the "
-                           "background once everything is up and logs to the system. A service manager that sets "
-                           "NOTIFY_SOCKET implies this option."},
-                  {},
-                  &Options::foreground},
-    CommandOption{{.name = "--help", .also = {"-h"}, .help = "Print every option with its range and default. Behind -d driver also the driver's own."}},
+    CommandOption{
+        {.name = "-u",
+         .argument = Argument::text,
+         .value_name = "string",
+         .accepts = is_node_access,
+         .allowed =
+             "type,uid:gid,mode with an octal mode and type one of all, bpf, crypto, pf, socket, tap, tun",
+         .built = Built::later,
+         .help = "Owner and mode of the nodes of one type. May be repeated; a later one overrides."}},
+    CommandOption{
+        {.name = "-w",
+         .argument = Argument::number,
+         .value_name = "interval",
+         .unit = "seconds",
+         .min = 1,
+         .max = 5,
+         .default_text = "off",
+         .built = Built::later,
+         .help =
+             "Watchdog: panic when the stack's clock, or one of its threads, stands still for this long."},
+        &Options::watchdog_s},
+    CommandOption{
+        {.name = "--foreground",
+         .help = "Stay in the foreground and log to standard error. By default the process goes to the "
+                 "background once everything is up and logs to the system. A service manager that sets "
+                 "NOTIFY_SOCKET implies this option."},
+        {},
+        &Options::foreground},
+    CommandOption{
+        {.name = "--help",
+         .also = {"-h"},
+         .help = "Print every option with its range and default. Behind -d driver also the driver's own."}},
     CommandOption{{.name = "--man", .help = "Print the manual page in man(7) format."}},
     CommandOption{{.name = "--version", .help = "Print the version."}},
 };
@@ -153,15 +171,17 @@ constexpr std::array kTcpipOptions{
                  .help = "Follow changes of the host name. By default it is read once at start."},
                 {},
                 &TcpipConfig::confstr_monitor},
-    TcpipOption{{.name = "fastforward",
-                 .argument = Argument::number,
-                 .value_name = "0|1",
-                 .max = 1,
-                 .default_text = "as forward",
-                 .built = Built::later,
-                 .help = "Flow-cached forwarding path. 1 also enables forward; forward,fastforward=0 forwards without "
-                         "it."},
-                &TcpipConfig::fastforward},
+    TcpipOption{
+        {.name = "fastforward",
+         .argument = Argument::number,
+         .value_name = "0|1",
+         .max = 1,
+         .default_text = "as forward",
+         .built = Built::later,
+         .help =
+             "Flow-cached forwarding path. 1 also enables forward; forward,fastforward=0 forwards without "
+             "it."},
+        &TcpipConfig::fastforward},
     TcpipOption{{.name = "forward",
                  .built = Built::later,
                  .help = "Forward IPv4 packets between interfaces; enables fastforward unless that is 0."},
@@ -172,16 +192,18 @@ constexpr std::array kTcpipOptions{
                  .help = "Forward IPv6 packets between interfaces. io-pkt-v6-hc only."},
                 {},
                 &TcpipConfig::forward6},
-    TcpipOption{{.name = "ipid_reserved",
-                 .argument = Argument::number,
-                 .value_name = "number",
-                 .max = 32768,
-                 .accepts = is_power_of_two_or_zero,
-                 .allowed = "0, or a power of two from 2 to 32768",
-                 .help = "IPv4 identifiers from 0 to this number are never used, not even 0 in a datagram that must "
-                         "not be fragmented. 0: none is reserved."},
-                &TcpipConfig::ipid_reserved},
-    TcpipOption{{.name = "ipsec", .built = Built::later, .help = "IPsec processing."}, {}, &TcpipConfig::ipsec},
+    TcpipOption{
+        {.name = "ipid_reserved",
+         .argument = Argument::number,
+         .value_name = "number",
+         .max = 32768,
+         .accepts = is_power_of_two_or_zero,
+         .allowed = "0, or a power of two from 2 to 32768",
+         .help = "IPv4 identifiers from 0 to this number are never used, not even 0 in a datagram that must "
+                 "not be fragmented. 0: none is reserved."},
+        &TcpipConfig::ipid_reserved},
+    TcpipOption{
+        {.name = "ipsec", .built = Built::later, .help = "IPsec processing."}, {}, &TcpipConfig::ipsec},
     TcpipOption{{.name = "mbuf_cache",
                  .argument = Argument::number,
                  .value_name = "number",
@@ -190,17 +212,18 @@ constexpr std::array kTcpipOptions{
                  .max = kListMax,
                  .help = "Free mbufs kept per thread for the next allocation."},
                 &TcpipConfig::mbuf_cache},
-    TcpipOption{{.name = "mclbytes",
-                 .argument = Argument::number,
-                 .value_name = "size",
-                 .unit = "bytes",
-                 .initial = 2048,
-                 .min = 2048,
-                 .max = 65536,
-                 .adjust = round_down_pow2,
-                 .allowed = "2048..65536 bytes, at most pagesize",
-                 .help = "Size of a packet cluster, rounded down to a power of two. A larger packet takes several."},
-                &TcpipConfig::mclbytes},
+    TcpipOption{
+        {.name = "mclbytes",
+         .argument = Argument::number,
+         .value_name = "size",
+         .unit = "bytes",
+         .initial = 2048,
+         .min = 2048,
+         .max = 65536,
+         .adjust = round_down_pow2,
+         .allowed = "2048..65536 bytes, at most pagesize",
+         .help = "Size of a packet cluster, rounded down to a power of two. A larger packet takes several."},
+        &TcpipConfig::mclbytes},
     TcpipOption{{.name = "mfib_gid_map",
                  .argument = Argument::text,
                  .value_name = "gid_fib[;gid_fib]*",
@@ -280,17 +303,18 @@ constexpr std::array kTcpipOptions{
                 {},
                 {},
                 &TcpipConfig::pkt_typed_mem},
-    TcpipOption{{.name = "prefix",
-                 .argument = Argument::text,
-                 .value_name = "/path",
-                 .accepts = is_prefix_path,
-                 .allowed = "a path that begins with '/'",
-                 .default_text = "none",
-                 .help = "Prepended to /dev/socket, where clients find the stack; they set SOCK to the same path. A "
-                         "second process with the same path is refused."},
-                {},
-                {},
-                &TcpipConfig::prefix},
+    TcpipOption{
+        {.name = "prefix",
+         .argument = Argument::text,
+         .value_name = "/path",
+         .accepts = is_prefix_path,
+         .allowed = "a path that begins with '/'",
+         .default_text = "none",
+         .help = "Prepended to /dev/socket, where clients find the stack; they set SOCK to the same path. A "
+                 "second process with the same path is refused."},
+        {},
+        {},
+        &TcpipConfig::prefix},
     TcpipOption{{.name = "recv_ctxt",
                  .argument = Argument::number,
                  .value_name = "size",
@@ -300,20 +324,22 @@ constexpr std::array kTcpipOptions{
                  .max = std::int64_t{16} << 20,
                  .help = "Receive buffer of one request context. A larger request is taken in parts."},
                 &TcpipConfig::recv_ctxt},
-    TcpipOption{{.name = "reply_ctxt",
-                 .argument = Argument::number,
-                 .value_name = "number",
-                 .unit = "buffers",
-                 .initial = 90,
-                 .min = 32,
-                 .max = IOV_MAX,
-                 .help = "Buffers in one reply operation to a client. A larger reply takes several operations."},
-                &TcpipConfig::reply_ctxt},
-    TcpipOption{{.name = "reuseport_unicast",
-                 .help = "Copy a unicast UDP datagram to every SO_REUSEPORT socket of its port. By default only "
-                         "multicast and broadcast are copied."},
-                {},
-                &TcpipConfig::reuseport_unicast},
+    TcpipOption{
+        {.name = "reply_ctxt",
+         .argument = Argument::number,
+         .value_name = "number",
+         .unit = "buffers",
+         .initial = 90,
+         .min = 32,
+         .max = IOV_MAX,
+         .help = "Buffers in one reply operation to a client. A larger reply takes several operations."},
+        &TcpipConfig::reply_ctxt},
+    TcpipOption{
+        {.name = "reuseport_unicast",
+         .help = "Copy a unicast UDP datagram to every SO_REUSEPORT socket of its port. By default only "
+                 "multicast and broadcast are copied."},
+        {},
+        &TcpipConfig::reuseport_unicast},
     TcpipOption{{.name = "rx_prio",
                  .also = {"rx_pulse_prio", "rx_prio_pulse"},
                  .argument = Argument::number,
@@ -346,21 +372,24 @@ constexpr std::array kTcpipOptions{
                  .max = 65535,
                  .help = "Upper bound of the queue that listen() asks for."},
                 &TcpipConfig::somaxconn},
-    TcpipOption{{.name = "stackguard",
-                 .help = "Put a guard page below each stack; stacksize is rounded up to whole pages, with a log line."},
-                {},
-                &TcpipConfig::stackguard},
-    TcpipOption{{.name = "stacksize",
-                 .argument = Argument::number,
-                 .value_name = "size",
-                 .unit = "bytes",
-                 .initial = 65536,
-                 .min = 32768,
-                 .max = kStackMax,
-                 .raise_to_min = true,
-                 .help = "Stack of each request context. What is too small for this platform is raised, with a log "
-                         "line."},
-                &TcpipConfig::stacksize},
+    TcpipOption{
+        {.name = "stackguard",
+         .help =
+             "Put a guard page below each stack; stacksize is rounded up to whole pages, with a log line."},
+        {},
+        &TcpipConfig::stackguard},
+    TcpipOption{
+        {.name = "stacksize",
+         .argument = Argument::number,
+         .value_name = "size",
+         .unit = "bytes",
+         .initial = 65536,
+         .min = 32768,
+         .max = kStackMax,
+         .raise_to_min = true,
+         .help = "Stack of each request context. What is too small for this platform is raised, with a log "
+                 "line."},
+        &TcpipConfig::stacksize},
     TcpipOption{{.name = "strict_ts",
                  .built = Built::later,
                  .help = "BPF time stamps from the stack's timer: 1 ms, never backwards."},
@@ -375,16 +404,18 @@ constexpr std::array kTcpipOptions{
                  .max = kListMax,
                  .help = "Functional connections added when all are in use, up to threads_max."},
                 &TcpipConfig::threads_incr},
-    TcpipOption{{.name = "threads_max",
-                 .argument = Argument::number,
-                 .value_name = "number",
-                 .unit = "contexts",
-                 .initial = 200,
-                 .min = 4,
-                 .max = kListMax,
-                 .help = "Most functional connections (blocking operations in service). Beyond it a log line, and the "
-                         "operation waits."},
-                &TcpipConfig::threads_max},
+    TcpipOption{
+        {.name = "threads_max",
+         .argument = Argument::number,
+         .value_name = "number",
+         .unit = "contexts",
+         .initial = 200,
+         .min = 4,
+         .max = kListMax,
+         .help =
+             "Most functional connections (blocking operations in service). Beyond it a log line, and the "
+             "operation waits."},
+        &TcpipConfig::threads_max},
     TcpipOption{{.name = "threads_min",
                  .argument = Argument::number,
                  .value_name = "number",
@@ -421,14 +452,16 @@ constexpr std::array kGenericDriverOptions{
               .max = 65535,
               .default_text = "the device's",
               .help = "Largest payload of a frame; the driver may allow less."},
-    OptionRow{.name = "name",
-              .argument = Argument::text,
-              .value_name = "prefix",
-              .accepts = is_interface_prefix,
-              .allowed = "a letter, then letters, digits and '_', no digit at the end, at most 14, and not the prefix "
-                         "of created interfaces",
-              .default_text = "the driver's",
-              .help = "Prefix of the interface's name; the number follows."},
+    OptionRow{
+        .name = "name",
+        .argument = Argument::text,
+        .value_name = "prefix",
+        .accepts = is_interface_prefix,
+        .allowed =
+            "a letter, then letters, digits and '_', no digit at the end, at most 14, and not the prefix "
+            "of created interfaces",
+        .default_text = "the driver's",
+        .help = "Prefix of the interface's name; the number follows."},
     OptionRow{.name = "unit",
               .argument = Argument::number,
               .value_name = "number",
@@ -445,18 +478,21 @@ constexpr std::array kGenericDriverOptions{
 };
 
 constexpr std::array kProtocols{
-    ProtocolRow{"pf-v4", "lsm-pf-v4.so", Built::later, Variant::v4_hc, "Packet filter and address translation."},
-    ProtocolRow{"pf-v6", "lsm-pf-v6.so", Built::later, Variant::v6_hc, "Packet filter and address translation."},
+    ProtocolRow{"pf-v4", "lsm-pf-v4.so", Built::later, Variant::v4_hc,
+                "Packet filter and address translation."},
+    ProtocolRow{"pf-v6", "lsm-pf-v6.so", Built::later, Variant::v6_hc,
+                "Packet filter and address translation."},
     ProtocolRow{"qnet", "lsm-qnet.so", Built::later, {}, "Transparent distributed processing."},
     ProtocolRow{"tcpip", "built in", Built::now, {}, "TCP/IP; named only to pass options to it."},
 };
 
 constexpr bool is_sound(const OptionRow& row) {
   const bool numeric = row.argument == Argument::number || row.argument == Argument::optional_number;
-  return !row.name.empty() && !row.help.empty() && (row.argument == Argument::none) == row.value_name.empty() &&
-         (!numeric || row.min < row.max) &&
+  return !row.name.empty() && !row.help.empty() &&
+         (row.argument == Argument::none) == row.value_name.empty() && (!numeric || row.min < row.max) &&
          (!numeric || !row.default_text.empty() || (row.min <= row.initial && row.initial <= row.max)) &&
-         (row.argument != Argument::optional_number || (row.min <= row.when_bare && row.when_bare <= row.max));
+         (row.argument != Argument::optional_number ||
+          (row.min <= row.when_bare && row.when_bare <= row.max));
 }
 template <class Rows>
 constexpr bool are_sound(const Rows& rows) {

@@ -12,17 +12,17 @@ namespace iopkt::daemon {
 /// A word that begins with '-'. At most one of the members is set; -d, -p, -u and --help have none.
 struct CommandOption {
   OptionRow row;
-  std::uint32_t Options::*number{};
-  bool Options::*flag{};
-  std::string Options::*text{};
+  std::uint32_t Options::* number{};
+  bool Options::* flag{};
+  std::string Options::* text{};
 };
 
 /// A word of the list behind `-p tcpip`. Exactly one of the members is set.
 struct TcpipOption {
   OptionRow row;
-  std::uint32_t TcpipConfig::*number{};
-  bool TcpipConfig::*flag{};
-  std::string TcpipConfig::*text{};
+  std::uint32_t TcpipConfig::* number{};
+  bool TcpipConfig::* flag{};
+  std::string TcpipConfig::* text{};
 };
 
 /// A protocol of -p.
@@ -33,9 +33,9 @@ struct ProtocolRow {
   std::string_view help;
 };
 
-std::span<const CommandOption> command_options();    ///< in the order of the help text
-std::span<const TcpipOption> tcpip_options();        ///< sorted by name
-std::span<const OptionRow> generic_driver_options(); ///< name unit mac mtu verbose, sorted by name
+std::span<const CommandOption> command_options();     ///< in the order of the help text
+std::span<const TcpipOption> tcpip_options();         ///< sorted by name
+std::span<const OptionRow> generic_driver_options();  ///< name unit mac mtu verbose, sorted by name
 std::span<const ProtocolRow> protocols();
 
 /// The node families of -u.

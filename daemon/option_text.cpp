@@ -20,8 +20,9 @@ bool is_id(std::string_view word) {
 /// A name as in the password file: not all digits, no separators of ours, nothing unprintable.
 bool is_account_name(std::string_view word) {
   if (word.empty() || word.size() > 64 || std::ranges::all_of(word, is_digit)) return false;
-  return std::ranges::all_of(
-      word, [](char c) { return is_letter(c) || is_digit(c) || c == '_' || c == '-' || c == '.' || c == '$'; });
+  return std::ranges::all_of(word, [](char c) {
+    return is_letter(c) || is_digit(c) || c == '_' || c == '-' || c == '.' || c == '$';
+  });
 }
 
 bool is_id_or_name(std::string_view word) { return is_id(word) || is_account_name(word); }
@@ -47,7 +48,8 @@ int hex_digit(char c) {
 }  // namespace
 
 std::span<const std::string_view> node_types() {
-  static constexpr std::array<std::string_view, 7> kTypes{"all", "bpf", "crypto", "pf", "socket", "tap", "tun"};
+  static constexpr std::array<std::string_view, 7> kTypes{"all",    "bpf", "crypto", "pf",
+                                                          "socket", "tap", "tun"};
   return kTypes;
 }
 
@@ -79,7 +81,8 @@ bool is_node_access(std::string_view text) {
   if (std::ranges::find(node_types(), text.substr(0, first)) == node_types().end()) return false;
   const std::string_view owner = text.substr(first + 1, second - first - 1);
   const auto colon = owner.find(':');
-  if (colon == owner.npos || !is_id_or_name(owner.substr(0, colon)) || !is_id_or_name(owner.substr(colon + 1)))
+  if (colon == owner.npos || !is_id_or_name(owner.substr(0, colon)) ||
+      !is_id_or_name(owner.substr(colon + 1)))
     return false;
   const std::string_view mode = text.substr(second + 1);
   return !mode.empty() && mode.size() <= 4 && (mode.size() < 4 || mode.front() == '0') &&

@@ -1,4 +1,5 @@
-// Reads the command line: first the words, then, when all are known, their values and what they mean together.
+// Reads the command line: first the words, then, when all are known, their values and what they mean
+// together.
 #include "options.hpp"
 
 #include <unistd.h>
@@ -102,7 +103,8 @@ class Reader {
         continue;
       }
       if (rest.empty()) {
-        if (at_ == words_.size()) return "option " + name + ": needs a value: " + std::string{option->row.value_name};
+        if (at_ == words_.size())
+          return "option " + name + ": needs a value: " + std::string{option->row.value_name};
         rest = words_[at_++];
       }
       return with_argument(*option, rest);
@@ -156,7 +158,8 @@ class Reader {
     typed.name = item.substr(0, equals);
     if (equals != item.npos) typed.value = item.substr(equals + 1);
     for (const TcpipOption& option : tcpip_options())
-      if (option.row.name == typed.name || option.row.also[0] == typed.name || option.row.also[1] == typed.name)
+      if (option.row.name == typed.name || option.row.also[0] == typed.name ||
+          option.row.also[1] == typed.name)
         typed.option = &option;
     if (!typed.option) {
       std::string text = "unknown option " + std::string{typed.name} + " of -p tcpip; known:";
@@ -214,7 +217,8 @@ class Evaluator {
       if (!number) return about(typed) + number.error();
       options_.*typed.option->number = static_cast<std::uint32_t>(number->value);
     } else if (row.argument == Argument::text) {
-      if (row.accepts && !row.accepts(typed.value)) return about(typed) + "not allowed; allowed: " + allowed_text(row);
+      if (row.accepts && !row.accepts(typed.value))
+        return about(typed) + "not allowed; allowed: " + allowed_text(row);
       if (typed.option->text) options_.*typed.option->text = typed.value;
       if (row.name == "-u") options_.node_access.emplace_back(typed.value);
     } else if (typed.option->flag) {
@@ -228,7 +232,9 @@ class Evaluator {
     TcpipConfig& config = options_.tcpip;
     given(row.name);
     switch (row.argument) {
-      case Argument::none: config.*typed.option->flag = true; break;
+      case Argument::none:
+        config.*typed.option->flag = true;
+        break;
       case Argument::text:
         if (row.accepts && !row.accepts(*typed.value))
           return about(typed) + "not allowed; allowed: " + allowed_text(row);
@@ -256,13 +262,14 @@ class Evaluator {
   Fault together() {
     TcpipConfig& config = options_.tcpip;
     if (config.mclbytes > config.pagesize)
-      return "option mclbytes=" + std::to_string(config.mclbytes) +
-             ": above pagesize; allowed: 2048.." + std::to_string(std::min(65536u, config.pagesize)) + " bytes";
+      return "option mclbytes=" + std::to_string(config.mclbytes) + ": above pagesize; allowed: 2048.." +
+             std::to_string(std::min(65536u, config.pagesize)) + " bytes";
     // Who lowers only the maximum means fewer at start, too.
-    if (!options_.was_given("threads_min")) config.threads_min = std::min(config.threads_min, config.threads_max);
+    if (!options_.was_given("threads_min"))
+      config.threads_min = std::min(config.threads_min, config.threads_max);
     if (config.threads_min > config.threads_max)
-      return "option threads_min=" + std::to_string(config.threads_min) + ": above threads_max; allowed: 4.." +
-             std::to_string(config.threads_max) + " contexts";
+      return "option threads_min=" + std::to_string(config.threads_min) +
+             ": above threads_max; allowed: 4.." + std::to_string(config.threads_max) + " contexts";
     if (config.forward6 && options_.variant != Variant::v6_hc)
       return "option forward6: only for io-pkt-v6-hc";
     for (const ProtocolRow* row : words_.protocols)
@@ -293,8 +300,8 @@ class Evaluator {
     const auto page = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE));
     if (config.stackguard && config.stacksize % page != 0) {
       config.stacksize = (config.stacksize / page + 1) * page;
-      options_.notes.push_back("option stackguard: stacksize is rounded up to " + std::to_string(config.stacksize) +
-                               " bytes, whole pages");
+      options_.notes.push_back("option stackguard: stacksize is rounded up to " +
+                               std::to_string(config.stacksize) + " bytes, whole pages");
     }
     if (options_.main_priority > kPriorityMax) {
       options_.notes.push_back("option -P " + std::to_string(options_.main_priority) +
@@ -325,7 +332,9 @@ std::string_view program_name(Variant variant) {
   return variant == Variant::v4_hc ? "io-pkt-v4-hc" : "io-pkt-v6-hc";
 }
 
-bool Options::was_given(std::string_view row_name) const { return std::ranges::find(given, row_name) != given.end(); }
+bool Options::was_given(std::string_view row_name) const {
+  return std::ranges::find(given, row_name) != given.end();
+}
 
 Options default_options(Variant variant) {
   Options options{.variant = variant};

@@ -56,12 +56,12 @@ enum class Action : std::uint8_t { run, show_help, show_version, show_manual };
 struct Options {
   Variant variant{};
   Action action{};
-  bool dedicated_stack_thread{};  ///< -D
-  bool no_io_privilege{};         ///< -I
-  bool no_sigsegv_handler{};      ///< -S
-  bool foreground{};              ///< --foreground
-  std::uint32_t instance{};       ///< -i
-  std::uint32_t main_priority{};  ///< -P, at most 99
+  bool dedicated_stack_thread{};                     ///< -D
+  bool no_io_privilege{};                            ///< -I
+  bool no_sigsegv_handler{};                         ///< -S
+  bool foreground{};                                 ///< --foreground
+  std::uint32_t instance{};                          ///< -i
+  std::uint32_t main_priority{};                     ///< -P, at most 99
   std::uint32_t quiesce_watchdog_s{}, watchdog_s{};  ///< -q, -w; 0: off
   std::uint32_t watchdog_priority{};                 ///< -r
   std::uint32_t threads{};                           ///< -t; 0: one per CPU
@@ -80,8 +80,8 @@ struct Options {
 Options default_options(Variant variant);
 
 /// Reads the words behind the program's name (argv[1..]).
-/// The error is one line without a newline and without the program's name, naming option, value and allowed range;
-/// the process exits with 2. Pure, except that the system's page size bounds some rows.
+/// The error is one line without a newline and without the program's name, naming option, value and allowed
+/// range; the process exits with 2. Pure, except that the system's page size bounds some rows.
 Expected<Options, std::string> parse_options(Variant variant, std::span<const char* const> words);
 
 /// What --help prints.

@@ -44,9 +44,24 @@ TEST(ReadNumber, IsDecimalOrHexadecimalAndNothingElse) {
   const struct {
     const char* word;
     std::optional<std::int64_t> value;
-  } rows[] = {{"0", 0},          {"10", 10},   {"010", 10},    {"0x10", 16},   {"0XfF", 255}, {"-1", -1},
-              {"-0x2", -2},      {"", {}},     {"-", {}},      {"--1", {}},    {"0x", {}},    {"1k", {}},
-              {" 1", {}},        {"1 ", {}},   {"+1", {}},     {"0x-1", {}},   {"1.0", {}},   {"9223372036854775807", INT64_MAX},
+  } rows[] = {{"0", 0},
+              {"10", 10},
+              {"010", 10},
+              {"0x10", 16},
+              {"0XfF", 255},
+              {"-1", -1},
+              {"-0x2", -2},
+              {"", {}},
+              {"-", {}},
+              {"--1", {}},
+              {"0x", {}},
+              {"1k", {}},
+              {" 1", {}},
+              {"1 ", {}},
+              {"+1", {}},
+              {"0x-1", {}},
+              {"1.0", {}},
+              {"9223372036854775807", INT64_MAX},
               {"9223372036854775808", {}}};
   for (const auto& row : rows) {
     SCOPED_TRACE(row.word);
@@ -233,7 +248,8 @@ TEST(TcpipRows, APrefixFitsASocketAddress) {
   // 108 bytes of sun_path: the prefix, /dev/socket/listen/, a name of 32 bytes, and the NUL.
   const std::string longest = "/" + std::string(55, 'x');
   EXPECT_EQ(parsed({"-ptcpip", "prefix=" + longest}).tcpip.prefix, longest);
-  EXPECT_NE(fault({"-ptcpip", "prefix=" + longest + "x"}).find("too long for a socket address; allowed: at most 56 bytes"),
+  EXPECT_NE(fault({"-ptcpip", "prefix=" + longest + "x"})
+                .find("too long for a socket address; allowed: at most 56 bytes"),
             std::string::npos);
 }
 
@@ -282,9 +298,13 @@ TEST(Words, CommandLinesOfThePage) {
       {{"-d", "abc100", "-d", "abc100"}, {abc, abc}, 0, ""},
       {{"-d", "abc100", ""}, {abc}, 0, ""},
       {{"-d", "/lib/dll/devnp-abc100.so", "memrange=0x10064000,irq=0x80050024,mac=001122334455"},
-       {{"/lib/dll/devnp-abc100.so", "memrange=0x10064000,irq=0x80050024,mac=001122334455"}}, 0, ""},
+       {{"/lib/dll/devnp-abc100.so", "memrange=0x10064000,irq=0x80050024,mac=001122334455"}},
+       0,
+       ""},
       {{"-t2", "-d", "my_board", "syspage=1,pci=0", "-dmy_board", "syspage=1,pci=1"},
-       {{"my_board", "syspage=1,pci=0"}, {"my_board", "syspage=1,pci=1"}}, 0, ""},
+       {{"my_board", "syspage=1,pci=0"}, {"my_board", "syspage=1,pci=1"}},
+       0,
+       ""},
       {{"-ptcpip", "stacksize=65536,prefix=/alt"}, {}, 0, "/alt"},
       {{"-ptcpip", "prefix=/a", "-p", "tcpip", "stackguard", "-p", "tcpip", "prefix=/b"}, {}, 0, "/b"},
       {{"-DSi3", "-d", "slirp", "-p", "tcpip"}, {{"slirp", ""}}, 3, ""},
@@ -357,14 +377,19 @@ TEST(OptionText, Shapes) {
     bool (*check)(std::string_view);
     std::vector<const char*> good, bad;
   } rows[] = {
-      {is_drop_user, {"99", "99:99", "99:99,120", "99:99,120,121", "nobody", "nobody,120"},
+      {is_drop_user,
+       {"99", "99:99", "99:99,120", "99:99,120,121", "nobody", "nobody,120"},
        {"", "99,120", "99:", ":99", "99:99,", "nobody:99", "99:nobody", "nobody,x", "a b", "4294967295"}},
-      {is_node_access, {"all,0:0,0660", "bpf,user2:user2,0600", "tun,a:1,644"},
-       {"", "all", "all,0:0", "nodes,0:0,0600", "all,0,0600", "all,0:0,", "all,0:0,0888", "all,0:0,10600", "all,:0,0600",
-        "all,0:0,0600,", "all,0:0,4755"}},
+      {is_node_access,
+       {"all,0:0,0660", "bpf,user2:user2,0600", "tun,a:1,644"},
+       {"", "all", "all,0:0", "nodes,0:0,0600", "all,0,0600", "all,0:0,", "all,0:0,0888", "all,0:0,10600",
+        "all,:0,0600", "all,0:0,0600,", "all,0:0,4755"}},
       {is_fib_map, {"750_1", "750_1;760_2", "0_15"}, {"", "750", "750_", "_1", "750_16", "750_1;", "x_1"}},
-      {is_interface_prefix, {"en", "wan", "tiw_sta", "x2y"}, {"", "en0", "2x", "_x", "a-b", "a/b", "abcdefghijklmno"}},
-      {is_station_address, {"001122334455", "00:11:22:33:44:55", "00-11-22-33-44-55", "0aFFffFFffFF"},
+      {is_interface_prefix,
+       {"en", "wan", "tiw_sta", "x2y"},
+       {"", "en0", "2x", "_x", "a-b", "a/b", "abcdefghijklmno"}},
+      {is_station_address,
+       {"001122334455", "00:11:22:33:44:55", "00-11-22-33-44-55", "0aFFffFFffFF"},
        {"", "12345678", "00112233445", "0011223344556", "00:11:22:33:44-55", "g01122334455", "010000000000",
         "000000000000", "ff:ff:ff:ff:ff:ff", "00:11:22:33:4455:"}},
   };

@@ -1,4 +1,5 @@
-// A driver's open: the calls that it makes back into the stack, and the name that each of its interfaces gets.
+// A driver's open: the calls that it makes back into the stack, and the name that each of its interfaces
+// gets.
 #include <net/if.h>
 #include <unistd.h>
 
@@ -24,17 +25,22 @@ constexpr std::size_t kInfoSizeMin = sizeof(iopkt_device_info);
 constexpr std::size_t kOpsSizeMin = offsetof(iopkt_device_ops, detach) + sizeof(iopkt_device_ops::detach);
 
 /// What `ifconfig -C` can create, and what the stack has of itself.
-constexpr std::array<std::string_view, 18> kReservedPrefixes{"agr", "bridge", "enc",   "faith", "gif",   "gre",
-                                                             "lo",  "pflog",  "pfsync", "ppp",   "pppoe", "sl",
-                                                             "srt", "stf",    "strip",  "tap",   "tun",   "vlan"};
+constexpr std::array<std::string_view, 18> kReservedPrefixes{
+    "agr", "bridge", "enc", "faith", "gif", "gre",   "lo",  "pflog", "pfsync",
+    "ppp", "pppoe",  "sl",  "srt",   "stf", "strip", "tap", "tun",   "vlan"};
 
 LogLevel level_of(int level) {
   switch (level) {
-    case IOPKT_LOG_ERROR: return LogLevel::error;
-    case IOPKT_LOG_WARNING: return LogLevel::warning;
-    case IOPKT_LOG_NOTICE: return LogLevel::notice;
-    case IOPKT_LOG_INFO: return LogLevel::info;
-    default: return LogLevel::debug;
+    case IOPKT_LOG_ERROR:
+      return LogLevel::error;
+    case IOPKT_LOG_WARNING:
+      return LogLevel::warning;
+    case IOPKT_LOG_NOTICE:
+      return LogLevel::notice;
+    case IOPKT_LOG_INFO:
+      return LogLevel::info;
+    default:
+      return LogLevel::debug;
   }
 }
 
@@ -72,17 +78,19 @@ std::string Driver::info_fault(const iopkt_device_info& info) const {
   const iopkt_device_ops& ops = *info.ops;
   if (!ops.start || !ops.stop || !ops.receive || !ops.transmit || !ops.descriptor || !ops.detach)
     return "start, stop, receive, transmit, descriptor and detach are needed";
-  if (info.link_type != IOPKT_LINK_ETHERNET && info.link_type != IOPKT_LINK_RAW_IP) return "unknown link type";
+  if (info.link_type != IOPKT_LINK_ETHERNET && info.link_type != IOPKT_LINK_RAW_IP)
+    return "unknown link type";
   const std::uint32_t mtu = options_.generic.mtu;
   if (mtu && (mtu < info.mtu_min || mtu > info.mtu_max))
-    return "option mtu=" + std::to_string(mtu) + ": this device allows " + std::to_string(info.mtu_min) + ".." +
-           std::to_string(info.mtu_max) + " bytes";
+    return "option mtu=" + std::to_string(mtu) + ": this device allows " + std::to_string(info.mtu_min) +
+           ".." + std::to_string(info.mtu_max) + " bytes";
   if (info.mtu_min < kMtuMin || info.mtu_min > info.mtu || info.mtu > info.mtu_max || info.mtu_max > kMtuMax)
     return "MTU " + std::to_string(info.mtu) + " of " + std::to_string(info.mtu_min) + ".." +
            std::to_string(info.mtu_max) + " makes no sense";
   if (!info.rx_queues || info.rx_queues > kQueuesMax || !info.tx_queues || info.tx_queues > kQueuesMax)
     return "1..64 queues each way are allowed";
-  if (info.link_type == IOPKT_LINK_ETHERNET && (info.mac[0] & 1)) return "its station address is a group address";
+  if (info.link_type == IOPKT_LINK_ETHERNET && (info.mac[0] & 1))
+    return "its station address is a group address";
   if (interfaces_.size() == kInterfacesMax) return "more than 64 interfaces";
   return {};
 }
@@ -147,7 +155,9 @@ iopkt_frame* Driver::call_alloc(void* ctx, std::uint32_t capacity) {
   return static_cast<Driver*>(ctx)->owner_.host_.alloc(capacity);
 }
 
-void Driver::call_release(void* ctx, iopkt_frame* frame) { static_cast<Driver*>(ctx)->owner_.host_.release(frame); }
+void Driver::call_release(void* ctx, iopkt_frame* frame) {
+  static_cast<Driver*>(ctx)->owner_.host_.release(frame);
+}
 
 void Driver::call_link_state(void* ctx, iopkt_interface* handle, int up, std::uint32_t mbps) {
   if (!handle) return;

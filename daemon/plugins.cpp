@@ -62,7 +62,8 @@ Expected<std::string, PluginFault> find_file(const std::string& name, const std:
   }
   const std::string file = std::string{kPrefix} + bare_name(name) + std::string{kSuffix};
   for (const std::string& directory : path) {
-    std::string candidate = directory + "/" + file;
+    std::string candidate = directory;
+    candidate.append("/").append(file);
     if (::access(candidate.c_str(), R_OK) == 0) return candidate;
   }
   std::string reason = "no " + file + " in";
@@ -135,7 +136,8 @@ Expected<std::unique_ptr<Driver>, PluginFault> Plugins::prepare(const DriverRequ
   if (const std::string reason = driver->read_record(); !reason.empty())
     return unexpected(fault(PluginFault::Kind::unusable, ENOEXEC, request.driver, reason));
   auto options = parse_driver_options(driver->record_, request.options);
-  if (!options) return unexpected(PluginFault{PluginFault::Kind::bad_option, EINVAL, std::move(options.error())});
+  if (!options)
+    return unexpected(PluginFault{PluginFault::Kind::bad_option, EINVAL, std::move(options.error())});
   if (is_reserved_prefix(options->name))
     return unexpected(fault(PluginFault::Kind::bad_option, EINVAL, driver->record_.name,
                             "option name=" + options->name + ": the prefix of created interfaces"));
@@ -207,8 +209,10 @@ std::string Driver::read_record() {
   const auto* record = static_cast<const iopkt_driver*>(::dlsym(object_, IOPKT_DRIVER_SYMBOL));
   if (!record) return "not a driver: no " IOPKT_DRIVER_SYMBOL;
   if (record->abi != IOPKT_DRIVER_ABI)
-    return "built for driver ABI " + std::to_string(record->abi) + "; this is ABI " + std::to_string(IOPKT_DRIVER_ABI);
-  if (record->size < kRecordSizeMin) return "its record is too small for ABI " + std::to_string(IOPKT_DRIVER_ABI);
+    return "built for driver ABI " + std::to_string(record->abi) + "; this is ABI " +
+           std::to_string(IOPKT_DRIVER_ABI);
+  if (record->size < kRecordSizeMin)
+    return "its record is too small for ABI " + std::to_string(IOPKT_DRIVER_ABI);
   std::memcpy(&record_, record, std::min<std::size_t>(record->size, sizeof record_));
   if (!record_.name || !*record_.name || !record_.open) return "its record has no name or no open";
   return table_fault(record_);

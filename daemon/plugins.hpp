@@ -1,4 +1,5 @@
-// Loads devnp-*.so, opens them and keeps what they attached: the whole boundary between a driver and the stack.
+// Loads devnp-*.so, opens them and keeps what they attached: the whole boundary between a driver and the
+// stack.
 #pragma once
 
 #include <iopkt/driver.h>
@@ -33,7 +34,9 @@ struct AttachedInterface {
   void* engine{};  ///< for whoever runs the interface; not touched here
 
   iopkt_interface* handle() { return reinterpret_cast<iopkt_interface*>(this); }
-  static AttachedInterface& of(iopkt_interface* handle) { return *reinterpret_cast<AttachedInterface*>(handle); }
+  static AttachedInterface& of(iopkt_interface* handle) {
+    return *reinterpret_cast<AttachedInterface*>(handle);
+  }
 };
 
 /// What the stack's threads give to drivers. Must outlive Plugins.
@@ -56,7 +59,7 @@ struct PluginFault {
     not_found,  ///< no such driver
     unusable,   ///< not a driver, another ABI, a table that makes no sense
     bad_option,
-    failed,     ///< the driver found no device or could not open it
+    failed,  ///< the driver found no device or could not open it
   };
   Kind kind{};
   int error{};       ///< positive errno for a client that asked
@@ -69,14 +72,15 @@ struct PluginSettings {
   std::uint32_t rx_queues{1};     ///< the number of shards
 };
 
-/// IOPKT_DRIVER_PATH, then lib/io-pkt beside the executable's directory, then LD_LIBRARY_PATH. The variables count only
-/// when the process was not started with more rights than its user.
+/// IOPKT_DRIVER_PATH, then lib/io-pkt beside the executable's directory, then LD_LIBRARY_PATH. The variables
+/// count only when the process was not started with more rights than its user.
 std::vector<std::string> driver_path();
 
 /// Names of the drivers on `path`, sorted, without "devnp-" and ".so".
 std::vector<std::string> known_drivers(const std::vector<std::string>& path);
 
-/// Whether interfaces of this prefix are made by `ifconfig create` or by the stack itself (tap, lo ...): never a driver's.
+/// Whether interfaces of this prefix are made by `ifconfig create` or by the stack itself (tap, lo ...):
+/// never a driver's.
 bool is_reserved_prefix(std::string_view prefix);
 
 /// All calls from one thread at a time (the control thread).
@@ -87,12 +91,12 @@ class Plugins {
   Plugins(const Plugins&) = delete;
   Plugins& operator=(const Plugins&) = delete;
 
-  /// Finds and loads the shared object and reads the options; touches no device. Name with or without "devnp-" and ".so",
-  /// or a path (with a '/').
+  /// Finds and loads the shared object and reads the options; touches no device. Name with or without
+  /// "devnp-" and ".so", or a path (with a '/').
   Expected<std::unique_ptr<Driver>, PluginFault> prepare(const DriverRequest& request);
 
-  /// Lets the driver find and attach its devices. At least one interface on success; on an error all that were attached are
-  /// detached again and the object is unloaded.
+  /// Lets the driver find and attach its devices. At least one interface on success; on an error all that
+  /// were attached are detached again and the object is unloaded.
   Expected<std::vector<AttachedInterface*>, PluginFault> open(std::unique_ptr<Driver> driver);
 
   /// Both in one: `mount`.
@@ -127,7 +131,8 @@ class Driver {
 
  private:
   friend class Plugins;
-  Driver(Plugins& owner, void* object, std::string file) : owner_(owner), object_(object), file_(std::move(file)) {}
+  Driver(Plugins& owner, void* object, std::string file)
+      : owner_(owner), object_(object), file_(std::move(file)) {}
 
   std::string read_record();
   int open();
@@ -150,7 +155,7 @@ class Driver {
   DriverOptions options_;
   std::vector<std::unique_ptr<AttachedInterface>> interfaces_;
   std::atomic<int> opening_{};  ///< thread id of the one inside open(); 0: none
-  std::string last_fault_;  ///< while opening: why attach refused, or the driver's own last error line
+  std::string last_fault_;      ///< while opening: why attach refused, or the driver's own last error line
 };
 
 }  // namespace iopkt::daemon

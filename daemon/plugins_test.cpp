@@ -1,4 +1,5 @@
-// The plug-in boundary: search, checks, option lists, names, half-way failures, unloading. Drivers: tests/drivers/.
+// The plug-in boundary: search, checks, option lists, names, half-way failures, unloading. Drivers:
+// tests/drivers/.
 #include "plugins.hpp"
 
 #include <dlfcn.h>
@@ -19,7 +20,8 @@ class RecordingHost : public DriverHost {
   iopkt_frame* alloc(std::uint32_t) override { return nullptr; }
   void release(iopkt_frame*) override {}
   void link_state(AttachedInterface& interface) override {
-    lines.push_back(interface.name + (interface.link_up ? " up " : " down ") + std::to_string(interface.speed_mbps));
+    lines.push_back(interface.name + (interface.link_up ? " up " : " down ") +
+                    std::to_string(interface.speed_mbps));
   }
   void log(LogLevel, std::string_view line) override { lines.emplace_back(line); }
   bool name_taken(std::string_view name) override { return taken.contains(std::string{name}); }
@@ -34,7 +36,8 @@ class PluginsTest : public testing::Test {
     const char* build = std::getenv("IOPKT_BUILD_DIR");
     if (!build) GTEST_SKIP() << "IOPKT_BUILD_DIR is not set; run by ctest";
     directory = std::string{build} + "/tests/drivers";
-    plugins.emplace(host, PluginSettings{.path = {"/nonexistent", directory}, .load_stack = 512 * 1024, .rx_queues = 2});
+    plugins.emplace(
+        host, PluginSettings{.path = {"/nonexistent", directory}, .load_stack = 512 * 1024, .rx_queues = 2});
   }
 
   std::vector<std::string> load(const std::string& options, const std::string& driver = "test") {
@@ -48,7 +51,8 @@ class PluginsTest : public testing::Test {
     return names;
   }
 
-  std::string refused(const std::string& options, PluginFault::Kind kind, const std::string& driver = "test") {
+  std::string refused(const std::string& options, PluginFault::Kind kind,
+                      const std::string& driver = "test") {
     const auto attached = plugins->load({driver, options});
     EXPECT_FALSE(attached) << options;
     if (attached) return {};
@@ -112,7 +116,8 @@ TEST_F(PluginsTest, NamesAndUnits) {
 
 TEST_F(PluginsTest, PrefixesOfCreatedInterfacesAreNeverADrivers) {
   EXPECT_THAT(refused("prefix=tap", Kind::failed), HasSubstr("'tap' is the prefix of created interfaces"));
-  EXPECT_THAT(refused("name=lo", Kind::bad_option), HasSubstr("option name=lo: the prefix of created interfaces"));
+  EXPECT_THAT(refused("name=lo", Kind::bad_option),
+              HasSubstr("option name=lo: the prefix of created interfaces"));
   EXPECT_THAT(refused("prefix=a/b", Kind::failed), HasSubstr("cannot be the prefix"));
   EXPECT_THAT(refused("name=abcdefghijklmn,unit=10", Kind::failed), HasSubstr("longer than 15"));
 }
@@ -150,7 +155,8 @@ TEST_F(PluginsTest, OptionsThatAreRefused) {
 }
 
 TEST_F(PluginsTest, ValuesArriveInTheDriversOrder) {
-  auto driver = plugins->prepare({"test", "flag,text=xyz,station=00:11:22:33:44:55,verbose,mac=02-00-00-00-00-09,mtu=0x5dc"});
+  auto driver = plugins->prepare(
+      {"test", "flag,text=xyz,station=00:11:22:33:44:55,verbose,mac=02-00-00-00-00-09,mtu=0x5dc"});
   ASSERT_TRUE(driver) << driver.error().line;
   const DriverOptions& options = (*driver)->options();
   ASSERT_EQ(options.values.size(), (*driver)->record().option_count);
@@ -186,11 +192,14 @@ TEST_F(PluginsTest, SenselessDevicesAreRefused) {
   const struct {
     const char *options, *part;
   } rows[] = {
-      {"mtu_min=67", "MTU 1500 of 67..9000 makes no sense"}, {"mtu_max=1499", "makes no sense"},
-      {"mtu_max=70000", "makes no sense"},                   {"queues=0", "1..64 queues"},
-      {"queues=65", "1..64 queues"},                         {"no_ops", "transmit"},
+      {"mtu_min=67", "MTU 1500 of 67..9000 makes no sense"},
+      {"mtu_max=1499", "makes no sense"},
+      {"mtu_max=70000", "makes no sense"},
+      {"queues=0", "1..64 queues"},
+      {"queues=65", "1..64 queues"},
+      {"no_ops", "transmit"},
       {"mtu=9001", "option mtu=9001: this device allows 68..9000 bytes"},
-                             {"count=65", "more than 64 interfaces"},
+      {"count=65", "more than 64 interfaces"},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.options);
@@ -202,7 +211,8 @@ TEST_F(PluginsTest, SenselessDevicesAreRefused) {
 TEST_F(PluginsTest, AFailureHalfWayDetachesWhatWasAttached) {
   const std::string line = refused("count=3,fail=5", Kind::failed);
   EXPECT_THAT(line, HasSubstr("driver test: cannot start: Input/output error (the device is on fire)"));
-  EXPECT_EQ(host.lines, (Names{"the device is on fire", "test 2: detach", "test 1: detach", "test 0: detach"}));
+  EXPECT_EQ(host.lines,
+            (Names{"the device is on fire", "test 2: detach", "test 1: detach", "test 0: detach"}));
   EXPECT_TRUE(plugins->interfaces().empty());
   EXPECT_FALSE(is_loaded());
 

@@ -50,22 +50,26 @@ bool take_priority(LogSink& log, std::uint32_t priority, const char* option) {
   parameters.sched_priority = static_cast<int>(std::clamp<std::uint32_t>(priority, 1, 99));
   // Of the calling thread. What drivers or we start with fork shall not be real-time.
   if (::sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameters) == 0) return true;
-  log.write(LogLevel::warning, std::string{"option "} + option + ": priority " + std::to_string(priority) + ": " +
-                                   std::strerror(errno) + "; the default scheduler is used");
+  log.write(LogLevel::warning, std::string{"option "} + option + ": priority " + std::to_string(priority) +
+                                   ": " + std::strerror(errno) + "; the default scheduler is used");
   return false;
 }
 
 Expected<void, StartFault> give_up_hardware_io() {
   const auto failed = [](const char* what) {
-    return unexpected(StartFault{StartFault::kFailed, std::string{"option -I: "} + what + ": " + std::strerror(errno)});
+    return unexpected(
+        StartFault{StartFault::kFailed, std::string{"option -I: "} + what + ": " + std::strerror(errno)});
   };
-  // The system call itself, as libcap may be missing from the build; version 3 has two words of 32 capabilities.
+  // The system call itself, as libcap may be missing from the build; version 3 has two words of 32
+  // capabilities.
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3]{};
   if (::syscall(SYS_capget, &header, data) != 0) return failed("capget");
   auto& word = data[CAP_TO_INDEX(CAP_SYS_RAWIO)];
-  // From the bounding set first, which needs CAP_SETPCAP; without it the process could not regain it but by exec.
-  if (::prctl(PR_CAPBSET_READ, CAP_SYS_RAWIO) == 1 && ::prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO) != 0 && errno != EPERM)
+  // From the bounding set first, which needs CAP_SETPCAP; without it the process could not regain it but by
+  // exec.
+  if (::prctl(PR_CAPBSET_READ, CAP_SYS_RAWIO) == 1 && ::prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO) != 0 &&
+      errno != EPERM)
     return failed("bounding set");
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, CAP_SYS_RAWIO, 0, 0);
   for (auto* set : {&word.effective, &word.permitted, &word.inheritable}) *set &= ~CAP_TO_MASK(CAP_SYS_RAWIO);

@@ -1,4 +1,5 @@
-// What the process asks of the system for itself: descriptors, priorities, thread names, a seeded random source.
+// What the process asks of the system for itself: descriptors, priorities, thread names, a seeded random
+// source.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,13 @@ std::uint32_t usable_cpus();
 /// Names the calling thread, at most 15 bytes, as thread listings show it.
 void name_thread(const char* name);
 
-/// Gives the calling thread SCHED_RR with `priority` (1..99). Where that is not permitted it keeps the default scheduler,
-/// and one line is logged that names `option`. True: it has the priority. A child of fork starts with the default.
+/// Gives the calling thread SCHED_RR with `priority` (1..99). Where that is not permitted it keeps the
+/// default scheduler, and one line is logged that names `option`. True: it has the priority. A child of fork
+/// starts with the default.
 bool take_priority(LogSink& log, std::uint32_t priority, const char* option);
 
-/// -I: gives up raw hardware I/O (CAP_SYS_RAWIO: ports, physical memory, MSRs) for this process and all that it starts.
-/// Before other threads are made. Status 1 when the system does not let it go.
+/// -I: gives up raw hardware I/O (CAP_SYS_RAWIO: ports, physical memory, MSRs) for this process and all that
+/// it starts. Before other threads are made. Status 1 when the system does not let it go.
 Expected<void, StartFault> give_up_hardware_io();
 
 /// Fails, with status 1, while the kernel's random source is not seeded.

@@ -1,4 +1,5 @@
-// The option parser: any words give either options whose values hold their rows' promises, or one line of error.
+// The option parser: any words give either options whose values hold their rows' promises, or one line of
+// error.
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -48,7 +48,7 @@ std::vector<std::string> run_directories() {
 }
 
 bool is_trusted_directory(const std::string& directory) {
-  struct stat status {};
+  struct stat status{};
   if (::lstat(directory.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) return false;
   return (status.st_uid == 0 || status.st_uid == ::geteuid()) && (status.st_mode & 022) == 0;
 }
@@ -59,8 +59,9 @@ std::string instance_path(const std::string& directory, std::uint32_t instance, 
 
 std::string encode(const InstanceRecord& record) {
   return "instance=" + std::to_string(record.instance) + "\npid=" + std::to_string(record.pid) +
-         "\nstart_ticks=" + std::to_string(record.start_ticks) + "\nstarted=" + std::to_string(record.started) +
-         "\nvariant=" + record.variant + "\nprefix=" + record.prefix + "\n";
+         "\nstart_ticks=" + std::to_string(record.start_ticks) +
+         "\nstarted=" + std::to_string(record.started) + "\nvariant=" + record.variant +
+         "\nprefix=" + record.prefix + "\n";
 }
 
 std::optional<InstanceRecord> decode(std::string_view text) {
@@ -95,7 +96,8 @@ std::optional<InstanceRecord> decode(std::string_view text) {
 
 std::uint64_t process_start_ticks(std::int32_t pid) {
   const std::string text = read_small("/proc/" + std::to_string(pid) + "/stat");
-  // proc(5): the name in brackets may hold anything, so that counting starts behind the last bracket; field 22.
+  // proc(5): the name in brackets may hold anything, so that counting starts behind the last bracket;
+  // field 22.
   const auto bracket = text.rfind(')');
   if (bracket == text.npos) return 0;
   std::string_view rest{text};

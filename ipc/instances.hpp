@@ -16,15 +16,17 @@ namespace iopkt::ipc {
 struct InstanceRecord {
   std::uint32_t instance{};
   std::int32_t pid{};
-  std::uint64_t start_ticks{};  ///< of the process, as in /proc/PID/stat: tells it from a later one with its number
-  std::int64_t started{};       ///< seconds since 1970
-  std::string variant;          ///< "io-pkt-v4-hc"
-  std::string prefix;           ///< absolute, or empty
+  std::uint64_t
+      start_ticks{};  ///< of the process, as in /proc/PID/stat: tells it from a later one with its number
+  std::int64_t started{};  ///< seconds since 1970
+  std::string variant;     ///< "io-pkt-v4-hc"
+  std::string prefix;      ///< absolute, or empty
   friend bool operator==(const InstanceRecord&, const InstanceRecord&) = default;
 };
 
-/// Directories to look in, best first: IOPKT_RUN_DIR alone when it is set (and the process has no more rights than its
-/// user); else the user's own ($XDG_RUNTIME_DIR/io-pkt, /tmp/io-pkt-UID) and /run/io-pkt, root the other way round.
+/// Directories to look in, best first: IOPKT_RUN_DIR alone when it is set (and the process has no more rights
+/// than its user); else the user's own ($XDG_RUNTIME_DIR/io-pkt, /tmp/io-pkt-UID) and /run/io-pkt, root the
+/// other way round.
 std::vector<std::string> run_directories();
 
 /// Whether nobody but root and the user of this process can put files into `directory`.

@@ -3,7 +3,8 @@
 
 static const iopkt_driver_option options[] = {{"mtu", "bytes", "Mine.", IOPKT_OPTION_NUMBER, 1, 0, 2, NULL}};
 
-static int never(const iopkt_host *host, const iopkt_generic_options *generic, const iopkt_option_value *values) {
+static int never(const iopkt_host* host, const iopkt_generic_options* generic,
+                 const iopkt_option_value* values) {
   (void)host, (void)generic, (void)values;
   return 0;
 }

@@ -1,8 +1,8 @@
-/* devnp-test.so: a driver without a device for tests of the plug-in boundary. It attaches what its options say, fails
- * when they say so, and tells the log what is called. */
+/* devnp-test.so: a driver without a device for tests of the plug-in boundary. It attaches what its options
+ * say, fails when they say so, and tells the log what is called. */
 #define _GNU_SOURCE
-#include <iopkt/driver.h>
 #include <errno.h>
+#include <iopkt/driver.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,19 +26,19 @@ static const iopkt_driver_option options[OPTIONS] = {
 };
 
 struct device {
-  const iopkt_host *host;
-  iopkt_interface *interface;
+  const iopkt_host* host;
+  iopkt_interface* interface;
   int number, late;
 };
 
-static void say(const struct device *device, const char *what) {
+static void say(const struct device* device, const char* what) {
   char line[64];
   snprintf(line, sizeof line, "test %d: %s", device->number, what);
   device->host->log(device->host->ctx, IOPKT_LOG_INFO, line);
 }
 
-static int start(void *context) {
-  struct device *device = context;
+static int start(void* context) {
+  struct device* device = context;
   say(device, "start");
   device->host->link_state(device->host->ctx, device->interface, 0, 100);
   if (!device->late) return 0;
@@ -47,20 +47,20 @@ static int start(void *context) {
   info.size = sizeof info;
   return device->host->attach(device->host->ctx, &info, &device->interface);
 }
-static void stop(void *context) { say(context, "stop"); }
-static void detach(void *context) {
+static void stop(void* context) { say(context, "stop"); }
+static void detach(void* context) {
   say(context, "detach");
   free(context);
 }
-static int receive(void *context, uint32_t queue, iopkt_frame **frames, uint32_t max) {
+static int receive(void* context, uint32_t queue, iopkt_frame** frames, uint32_t max) {
   (void)context, (void)queue, (void)frames, (void)max;
   return 0;
 }
-static int transmit(void *context, uint32_t queue, iopkt_frame *const *frames, uint32_t count) {
+static int transmit(void* context, uint32_t queue, iopkt_frame* const* frames, uint32_t count) {
   (void)context, (void)queue, (void)frames;
   return (int)count;
 }
-static int descriptor(void *context, uint32_t queue, int tx) {
+static int descriptor(void* context, uint32_t queue, int tx) {
   (void)context, (void)queue, (void)tx;
   return -1;
 }
@@ -79,7 +79,7 @@ static const iopkt_device_ops no_transmit = {.size = sizeof ops,
                                              .descriptor = descriptor,
                                              .detach = detach};
 
-static void say_stack(const iopkt_host *host) {
+static void say_stack(const iopkt_host* host) {
   pthread_attr_t attributes;
   size_t size = 0;
   char line[64];
@@ -91,9 +91,9 @@ static void say_stack(const iopkt_host *host) {
   host->log(host->ctx, IOPKT_LOG_INFO, line);
 }
 
-static int attach_one(const iopkt_host *host, const iopkt_generic_options *generic, const iopkt_option_value *values,
-                      int number) {
-  struct device *device = calloc(1, sizeof *device);
+static int attach_one(const iopkt_host* host, const iopkt_generic_options* generic,
+                      const iopkt_option_value* values, int number) {
+  struct device* device = calloc(1, sizeof *device);
   if (!device) return -ENOMEM;
   device->host = host;
   device->number = number;
@@ -124,7 +124,8 @@ static int attach_one(const iopkt_host *host, const iopkt_generic_options *gener
   return rc;
 }
 
-static int test_open(const iopkt_host *host, const iopkt_generic_options *generic, const iopkt_option_value *values) {
+static int test_open(const iopkt_host* host, const iopkt_generic_options* generic,
+                     const iopkt_option_value* values) {
   if (values[STACK].number) say_stack(host);
   for (int i = 0; i < values[COUNT].number; ++i) {
     int rc = attach_one(host, generic, values, i);

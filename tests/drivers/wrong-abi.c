@@ -1,7 +1,8 @@
 /* devnp-wrong-abi.so: built for a driver ABI that does not exist. */
 #include <iopkt/driver.h>
 
-static int never(const iopkt_host *host, const iopkt_generic_options *generic, const iopkt_option_value *values) {
+static int never(const iopkt_host* host, const iopkt_generic_options* generic,
+                 const iopkt_option_value* values) {
   (void)host, (void)generic, (void)values;
   return 0;
 }
