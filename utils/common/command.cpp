@@ -45,7 +45,11 @@ Expected<Node, Failure> RemoteStack::ask(std::string_view verb, const Node& argu
     open_.push_back(std::move(*connected));
   }
   const auto answer = open_.front().manage(verb, write_tree(arguments));
-  if (!answer) return unexpected(answer.error());
+  if (!answer) {
+    // The stack has gone: the next question looks for another one.
+    if (answer.error().error == ENOTCONN || answer.error().error == ECONNRESET) open_.clear();
+    return unexpected(answer.error());
+  }
   auto tree = read_tree(*answer);
   if (!tree) return unexpected(Failure{EPROTO, "the stack's answer makes no sense"});
   return std::move(*tree);
