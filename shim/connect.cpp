@@ -74,6 +74,8 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
     client_word(s, ClientWord::hints).fetch_and(~Hint::connect_unconfirmed);
     return error;
   }
+  // Even if it is over by now (loopback): the kernel, too, tells a non-blocking caller later.
+  if (is_nonblocking(fd)) return EINPROGRESS;
   const int result = outcome(fd, entry, s);
   // A blocking attempt that has failed leaves a socket as new, in the kernel, too.
   if ((client_word(s, ClientWord::hints).load() & Hint::connect_refused) != 0 && !is_nonblocking(fd)) revive(fd, entry);

@@ -20,6 +20,9 @@ namespace {
 
 using Header = ipc::RecordHeader;
 
+/// RFC 768 and 791: 65535 bytes less both headers.
+constexpr ssize_t kUdpPayloadMax = 65507;
+
 ssize_t fail(int error) {
   errno = error;
   return -1;
@@ -198,7 +201,8 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   int error = take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
   if (error == 0 && message->msg_controllen > 0) error = take_control(*message, header);
   if (error == 0 && (flags & MSG_DONTROUTE) != 0) header.flags |= Header::dont_route;
-  if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > 65535) error = EMSGSIZE;
+  const bool udp = s.slot->type.load(std::memory_order_relaxed) == SOCK_DGRAM;
+  if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > (udp ? kUdpPayloadMax : 65535)) error = EMSGSIZE;
   if (error == 0) error = bind_if_unbound(s);
   if (error != 0) return fail(error);
   return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header);

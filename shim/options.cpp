@@ -139,7 +139,10 @@ int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t*
                                    .reserved = 0};
   const std::span<const std::byte> blob{static_cast<const std::byte*>(value), given};
   const int error = request_about<ipc::MessageId::getsockopt>(s, request, blob, room, &got);
-  if (error != 0) return fail(error);
+  // Reading at a level that the socket does not have is answered in other words than writing.
+  const int own_level = s.datagram ? IPPROTO_UDP : IPPROTO_TCP;
+  const bool known = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_RAW || level == own_level;
+  if (error != 0) return fail(error == ENOPROTOOPT && !known ? EOPNOTSUPP : error);
   return give(room, std::min(got, sizeof room), value, length);
 }
 

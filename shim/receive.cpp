@@ -18,6 +18,8 @@ bool is_nonblocking(int fd) {
   return flags < 0 || (flags & O_NONBLOCK) != 0;
 }
 
+static void take_error_record(int fd, const Socket& s);
+
 int take_socket_error(int fd, const Socket& s) {
   const int error = ipc::take_error(*s.slot);
   // The descriptor's own (ECONNRESET or nothing) is only its way to show POLLERR.
@@ -25,6 +27,7 @@ int take_socket_error(int fd, const Socket& s) {
   socklen_t length = sizeof shown;
   if ((s.status() & ipc::Status::reset) != 0 || error != 0)
     native::getsockopt(fd, SOL_SOCKET, SO_ERROR, &shown, &length);
+  if (error != 0) take_error_record(fd, s);
   return error;
 }
 
@@ -135,6 +138,23 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
   }
 }
 
+/// An error that came in is shown as a record without payload, so that it wakes sleepers and pollers. Once the error is taken its
+/// record goes, too, if it is the next.
+namespace {
+void drop_error_record(ipc::DatagramReader& reader) {
+  ipc::RecordHeader next{};
+  if (reader.read({}, next, false).kind != ipc::ReadOutcome::Kind::data) return;
+  if ((next.flags & ipc::RecordHeader::error_queue) != 0) reader.read({}, next);
+}
+}  // namespace
+
+static void take_error_record(int fd, const Socket& s) {
+  if (!s.datagram) return;
+  ipc::ProgramEnd end = s.end(fd);
+  ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);
+  drop_error_record(reader);
+}
+
 ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count, int flags, Arrival& arrival) {
   using Kind = ipc::ReadOutcome::Kind;
   const Socket s = socket_of(entry);
@@ -145,8 +165,15 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
   bool gone = false;
   for (;;) {
     // An error that came in (ICMP) goes first, as in udp_recvmsg.
-    if (const int error = ipc::take_error(*s.slot); error != 0) return fail(error);
+    if (const int error = ipc::take_error(*s.slot); error != 0) {
+      drop_error_record(reader);
+      return fail(error);
+    }
     const ipc::ReadOutcome outcome = reader.read({to, count}, arrival.header, (flags & MSG_PEEK) == 0);
+    if (outcome.kind == Kind::data && (arrival.header.flags & ipc::RecordHeader::error_queue) != 0) {
+      if ((flags & MSG_PEEK) != 0) drop_error_record(reader);
+      continue;
+    }
     if (outcome.kind == Kind::data) {
       const std::size_t whole = arrival.header.payload_len;
       arrival.truncated = outcome.bytes < whole || (arrival.header.flags & ipc::RecordHeader::truncated) != 0;

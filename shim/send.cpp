@@ -106,7 +106,8 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
   ipc::ProgramEnd end = s.end(fd);
   ipc::DatagramWriter writer(*s.slot, s.arena, s.arena_size, end);
   for (;;) {
-    if (const int error = ipc::take_error(*s.slot); error != 0) return fail(error);
+    if (s.slot->error.load(std::memory_order_relaxed) != 0)
+      if (const int error = take_socket_error(fd, s); error != 0) return fail(error);
     const ipc::WriteOutcome outcome = writer.write(header, {from, count});
     switch (outcome.kind) {
       case Kind::data:

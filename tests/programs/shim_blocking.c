@@ -90,6 +90,7 @@ static void interrupted_write(void) {
   show("send into a full one", send(p[0], block, 1, 0));
   pthread_join(t, NULL);
   struct timeval limit = {.tv_usec = 60000};
+  fill_up(p[0], block, 1);
   setsockopt(p[0], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   show("send with SO_SNDTIMEO", send(p[0], block, 1, 0));
   limit.tv_usec = 0;
@@ -262,10 +263,13 @@ static void options(void) {
 }
 
 static void inherited_options(void) {
-  int l = listener(2);
-  struct sockaddr_in a = name_of(l);
+  struct sockaddr_in a = loopback(0);
+  int l = must("socket", socket(AF_INET, SOCK_STREAM, 0));
   set_int(l, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_int(l, IPPROTO_TCP, TCP_NODELAY, 1);
+  must("bind", bind(l, (struct sockaddr *)&a, sizeof a));
+  must("listen", listen(l, 2));
+  a = name_of(l);
   int c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
   must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
   int s = must("accept", accept(l, NULL, NULL));
@@ -277,9 +281,20 @@ static void inherited_options(void) {
   say("state %d", info.tcpi_state);
 }
 
+static void options_of_a_listener(void) {
+  int l = listener(2);
+  struct sockaddr_in a = name_of(l);
+  set_int(l, SOL_SOCKET, SO_KEEPALIVE, 1);
+  int c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  int s = must("accept", accept(l, NULL, NULL));
+  say("keepalive %d", get_int(s, SOL_SOCKET, SO_KEEPALIVE));
+}
+
 static const struct test_case cases[] = {
     {"interrupted_read", interrupted_read}, {"interrupted_write", interrupted_write}, {"limits", limits},
     {"broken_pipe", broken_pipe}, {"many_threads", many_threads}, {"shutdown_wakes", shutdown_wakes},
     {"cancellation", cancellation}, {"low_water", low_water}, {"options", options}, {"inherited_options", inherited_options},
+    {"options_of_a_listener", options_of_a_listener},
 };
 MAIN(cases)

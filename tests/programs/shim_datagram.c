@@ -91,7 +91,7 @@ static void refused(void) {
   show("send", send(c, "x", 1, 0));
   show("recv", recv(c, b, 4, 0));
   show("send", send(c, "x", 1, 0));
-  await(c, POLLERR);
+  await(c, POLLIN);
   say("SO_ERROR %s", strerrorname_np(get_int(c, SOL_SOCKET, SO_ERROR)));
   say("SO_ERROR %d", get_int(c, SOL_SOCKET, SO_ERROR));
 }
@@ -213,9 +213,13 @@ static void overflow(void) {
   int got = 0;
   while (recv(s, block, sizeof block, MSG_DONTWAIT) == sizeof block) ++got;
   say("some came, some were lost: %d", got > 0 && got < 2000);
-  show_mask("empty", s, POLLOUT);
-  must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
-  show("and on", recv(s, block, sizeof block, 0));
+  ssize_t n = 0; /* what was on its way meanwhile comes first */
+  while (n != 1) {
+    must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+    if (await(s, POLLIN) == 0) break;
+    n = recv(s, block, sizeof block, 0);
+  }
+  say("and on: %zd", n);
 }
 
 static const struct test_case cases[] = {
