@@ -11,6 +11,7 @@
 #include <semaphore>
 
 #include "base/assert.hpp"
+#include "crash.hpp"
 
 namespace iopkt::daemon {
 namespace {
@@ -99,6 +100,7 @@ void ShardThread::wake() {
 }
 
 void ShardThread::run() {
+  give_crash_stack();
   t_thread = this;
   t_cache = &shard_.cache();
   ::pthread_setname_np(::pthread_self(), settings_.name.substr(0, 15).c_str());
