@@ -23,7 +23,6 @@ constexpr unsigned kAcceptsPerTurn = 64;
 constexpr std::size_t kConnectionsMax = 65536;
 constexpr std::size_t kPendingMax = 1024;  ///< connected to an attach node, HELLO not yet sent
 constexpr std::string_view kAutoconnectNode = "autoconnect";
-constexpr mode_t kNodeMode = 0666;
 
 StartFault fault(std::string_view what, int error) {
   return {StartFault::kFailed, std::string{what} + ": " + std::strerror(error)};
@@ -75,7 +74,8 @@ Expected<void, StartFault> ControlServer::make_node(Instance& instance, std::str
   const int error = errno;
   ::umask(old);
   if (bound != 0) return unexpected(fault(path, error));
-  if (::listen(node->fd.get(), SOMAXCONN) != 0 || ::chmod(path.c_str(), kNodeMode) != 0) return unexpected(fault(path, errno));
+  if (::listen(node->fd.get(), SOMAXCONN) != 0) return unexpected(fault(path, errno));
+  if (const int refused = instance.give_access(path); refused != 0) return unexpected(fault(path, refused));
   node->watch = home().poller().add(node->fd.get(), EPOLLIN, *node);
   if (node->watch == 0) return unexpected(fault(path, errno));
   nodes_.push_back(std::move(node));
@@ -84,8 +84,8 @@ Expected<void, StartFault> ControlServer::make_node(Instance& instance, std::str
 
 Expected<void, StartFault> ControlServer::listen(Instance& instance) {
   const std::string folder = instance.node_directory() + "/" + std::string{ipc::kListenerFolder};
-  if ((::mkdir(folder.c_str(), 01777) != 0 && errno != EEXIST) || ::chmod(folder.c_str(), 01777) != 0)
-    return unexpected(fault(folder, errno));
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return unexpected(fault(folder, errno));
+  if (const int refused = instance.give_access(folder, true); refused != 0) return unexpected(fault(folder, refused));
   listener_folder_.reset(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!listener_folder_) return unexpected(fault(folder, errno));
   common_.listener_folder = listener_folder_.get();

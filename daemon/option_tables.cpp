@@ -115,8 +115,8 @@ constexpr std::array kCommandOptions{
          .accepts = is_node_access,
          .allowed =
              "type,uid:gid,mode with an octal mode and type one of all, bpf, crypto, pf, socket, tap, tun",
-         .built = Built::later,
-         .help = "Owner and mode of the nodes of one type. May be repeated; a later one overrides."}},
+         .help = "Owner and mode of the nodes of one type. May be repeated; a later one overrides. "
+                 "Types that have no node yet (all but all and socket) are refused."}},
     CommandOption{
         {.name = "-w",
          .argument = Argument::number,

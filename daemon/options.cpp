@@ -310,7 +310,14 @@ class Evaluator {
     }
   }
 
+  /// The nodes of the other types come with what they belong to.
+  static bool has_nodes(std::string_view access) {
+    return access.starts_with("all,") || access.starts_with("socket,");
+  }
+
   Fault not_built() const {
+    for (const std::string& access : options_.node_access)
+      if (!has_nodes(access)) return "option -u " + access.substr(0, access.find(',')) + ": not built yet";
     for (const TypedCommand& typed : words_.commands)
       if (typed.option->row.built == Built::later)
         return "option " + std::string{typed.option->row.name} + ": not built yet";

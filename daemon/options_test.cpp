@@ -350,7 +350,7 @@ TEST(Words, RefusedOnes) {
       {{"-U", "root:wheel"}, "option -U root:wheel: not allowed; allowed: uid[:gid"},
       {{"-U", "99:99,120"}, "option -U: not built yet"},
       {{"-u", "all,user1:iopkt,0680"}, "option -u all,user1:iopkt,0680: not allowed"},
-      {{"-u", "all,user1:iopkt,0660", "-u", "bpf,user2:user2,0600"}, "option -u: not built yet"},
+      {{"-u", "all,user1:iopkt,0660", "-u", "bpf,user2:user2,0600"}, "option -u bpf: not built yet"},
       {{"-I", "-w", "9"}, "option -w 9: above the maximum; allowed: 1..5 seconds"},
   };
   for (const auto& row : rows) {
@@ -360,6 +360,11 @@ TEST(Words, RefusedOnes) {
     EXPECT_EQ(line.find('\n'), line.npos);
   }
   EXPECT_NE(fault({"-p", "pf-v4"}, Variant::v6_hc).find("only for io-pkt-v4-hc"), std::string::npos);
+}
+
+TEST(Words, NodeAccessIsKeptAsTyped) {
+  const Options options = parsed({"-u", "all,user1:iopkt,0660", "-usocket,0:0,600"});
+  EXPECT_EQ(options.node_access, (std::vector<std::string>{"all,user1:iopkt,0660", "socket,0:0,600"}));
 }
 
 TEST(Words, HelpVersionAndManualWinOverValues) {
