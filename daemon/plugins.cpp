@@ -36,12 +36,14 @@ void add_directories(std::vector<std::string>& path, const char* list) {
   }
 }
 
-std::string executable_directory() {
+/// lib/io-pkt beside the directory of the executable, in the build and when installed; empty: cannot be told.
+std::string own_directory() {
   char path[PATH_MAX];
   const ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
   if (size <= 0 || size == sizeof path) return {};
-  const std::string_view text{path, static_cast<std::size_t>(size)};
-  return std::string{text.substr(0, text.rfind('/'))};
+  std::string_view text{path, static_cast<std::size_t>(size)};
+  for (int level = 0; level < 2; ++level) text = text.substr(0, text.rfind('/'));
+  return std::string{text} + "/lib/io-pkt";
 }
 
 std::string bare_name(std::string_view name) {
@@ -78,8 +80,7 @@ Expected<std::string, PluginFault> find_file(const std::string& name, const std:
 std::vector<std::string> driver_path() {
   std::vector<std::string> path;
   add_directories(path, ::secure_getenv("IOPKT_DRIVER_PATH"));
-  if (const std::string directory = executable_directory(); !directory.empty())
-    path.push_back(directory + "/../lib/io-pkt");
+  if (std::string directory = own_directory(); !directory.empty()) path.push_back(std::move(directory));
   add_directories(path, ::secure_getenv("LD_LIBRARY_PATH"));
   return path;
 }
