@@ -16,7 +16,8 @@ std::string show_address(const Node& address, std::string_view interface) {
 }
 
 std::string show_capabilities(const Node& interface) {
-  if (interface.number_of("capabilities") == 0) return {};
+  // What loopback saves is no device's work.
+  if (interface.number_of("capabilities") == 0 || interface.text_of("link_type") == "loopback") return {};
   const auto line = [&](const char* label, std::string_view number, std::string_view names) {
     std::string out = format("\t%s=%llx", label, static_cast<unsigned long long>(interface.number_of(number)));
     if (const auto text = interface.text_of(names); !text.empty()) out += "<" + std::string(text) + ">";

@@ -7,7 +7,7 @@
 namespace iopkt::utils {
 namespace {
 
-constexpr std::size_t kColumn = 43;  ///< of the blank before a value
+constexpr std::size_t kColumn = 44;  ///< of the blank before a value, from the label on
 constexpr std::uint64_t kEthernetHeader = 14;
 
 std::string row(std::string_view label, const std::string& value) {
