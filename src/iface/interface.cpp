@@ -49,8 +49,9 @@ InterfaceTable::InterfaceTable(std::vector<Pointer> interfaces) : interfaces_(st
     }
   }
   // Of an address that two interfaces have, the one with the lower index counts.
-  std::stable_sort(local_.begin(), local_.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(local_.begin(), local_.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second->index < b.second->index;
+  });
   std::sort(broadcast_.begin(), broadcast_.end());
 }
 
