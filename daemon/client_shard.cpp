@@ -188,6 +188,8 @@ void ClientShard::on_readable(ClientSocket& socket) {
   if (socket.datagram || socket.receive.size() == 0 || socket.failed) return;
   const std::uint64_t tail = stack().receive_tail(socket.id) & ipc::kPositionMask;
   if (tail != socket.receive.tail() && socket.receive.publish(tail)) list_for_flush(socket);
+  // TCP's window follows what was read so far: without this a peer that fills the window of an old head waits for ever.
+  if (!tell_progress(socket)) return;
   // While less than half is free the reader has to say when it has made room; else the next arrival tells.
   const std::size_t size = socket.receive.size();
   if (socket.receive.unread() <= size / 2) return;
