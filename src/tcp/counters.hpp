@@ -14,7 +14,7 @@ struct Counters {
       timed_out_user{};
   Cell rx_segments{}, rx_bytes{}, rx_out_of_order_bytes{}, rx_duplicate_bytes{}, rx_after_window_bytes{}, rx_window_probes{},
       rx_pure_acks{}, rx_duplicate_acks{}, rx_acked_bytes{}, rx_sack_blocks{}, rx_bad_sack_blocks{}, rx_dsack_blocks{},
-      rx_predicted{}, rx_resets{}, rx_fins{}, rx_urgent{}, rx_icmp_errors{}, rx_icmp_ignored{};
+      rx_resets{}, rx_fins{}, rx_urgent{}, rx_icmp_errors{}, rx_icmp_ignored{};
   Cell tx_segments{}, tx_bytes{}, tx_retransmitted_segments{}, tx_retransmitted_bytes{}, tx_pure_acks{},
       tx_window_updates{}, tx_delayed_acks{}, tx_challenge_acks{}, tx_challenge_limited{}, tx_resets{}, tx_probes{},
       tx_keepalives{}, tx_syns{}, tx_fins{};
@@ -61,7 +61,6 @@ struct Counters {
         Row{"tcp.rx.icmp_errors", "messages", "ICMP errors for connections.", &S::rx_icmp_errors},
         Row{"tcp.rx.icmp_ignored", "messages", "ICMP errors about nothing in flight (RFC 5927).", &S::rx_icmp_ignored},
         Row{"tcp.rx.out_of_order_bytes", "bytes", "Accepted payload beyond a hole.", &S::rx_out_of_order_bytes},
-        Row{"tcp.rx.predicted", "segments", "Taken on the short way.", &S::rx_predicted},
         Row{"tcp.rx.pure_acks", "segments", "Acknowledgments without payload.", &S::rx_pure_acks},
         Row{"tcp.rx.resets", "segments", "Accepted RSTs.", &S::rx_resets},
         Row{"tcp.rx.sack_blocks", "blocks", "SACK blocks used.", &S::rx_sack_blocks},
@@ -74,7 +73,7 @@ struct Counters {
         Row{"tcp.tx.bytes", "bytes", "Payload sent for the first time.", &S::tx_bytes},
         Row{"tcp.tx.challenge_acks", "segments", "Challenge ACKs (RFC 5961).", &S::tx_challenge_acks},
         Row{"tcp.tx.challenge_limited", "segments", "Challenge ACKs not sent for their rate.", &S::tx_challenge_limited},
-        Row{"tcp.tx.closed_resets", "segments", "RSTs to segments of no connection.", &S::closed_resets},
+        Row{"tcp.tx.closed_resets", "segments", "RSTs to segments of no connection (counted by whoever sends them).", &S::closed_resets},
         Row{"tcp.tx.delayed_acks", "segments", "Acknowledgments sent by the timer.", &S::tx_delayed_acks},
         Row{"tcp.tx.fins", "segments", "FINs, first transmissions.", &S::tx_fins},
         Row{"tcp.tx.keepalives", "segments", "Keepalive probes.", &S::tx_keepalives},

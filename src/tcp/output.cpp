@@ -204,7 +204,7 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
   // RFC 6675 section 5 (C); outside of a recovery a small segment may fill cwnd up.
   if (snd.phase != Phase::open && room < Offset{snd.mss()}) room = 0;
 
-  Offset most = std::max<Offset>(tun().tso_bytes / mss * mss, mss);
+  Offset most = std::max(tun().tso_bytes / mss * Offset{mss}, Offset{mss});
   if (snd.up > begin) most = mss;  // devices that cut do not know the urgent pointer
   Permit p;
   const Offset length = std::min({available, window, room, most});

@@ -10,7 +10,8 @@
 
 namespace iopkt::tcp {
 
-/// Values in the unit of their row. The initial values stand in kTunables alone: use default_tunables().
+/// Values in the unit of their row. The initial values stand in kTunables alone: use default_tunables(). mssdflt, recvspace and
+/// sendspace with their maxima are for whoever makes an OpenConfig.
 struct Tunables {
   std::uint32_t abc_limit, challenge_ack_limit, delack_ms, finwait2_ms, init_win, keepcnt, keepidle_s, keepintvl_s,
       mssdflt, msl_ms, nagle, orphan_retries, persist_max_ms, persist_min_ms, reass_ranges, recvspace, recvspace_max,
