@@ -190,11 +190,14 @@ void ClientShard::on_readable(ClientSocket& socket) {
   if (tail != socket.receive.tail() && socket.receive.publish(tail)) list_for_flush(socket);
   // TCP's window follows what was read so far: without this a peer that fills the window of an old head waits for ever.
   if (!tell_progress(socket)) return;
-  // While less than half is free the reader has to say when it has made room; else the next arrival tells.
+  // While less than half is free, as far as the stack knows, the reader has to say when it has made room; else the next arrival
+  // tells.
   const std::size_t size = socket.receive.size();
-  if (socket.receive.unread() <= size / 2) return;
-  const std::uint64_t position = (socket.receive.checked_head() + size / 4) & ipc::kPositionMask;
-  if (!socket.receive.ask_for_bell(position)) tell_progress(socket);
+  const auto unread = [&] { return ipc::distance(socket.receive_head & ipc::kPositionMask, tail); };
+  while (unread() > size / 2) {
+    if (!tell_progress(socket) || unread() <= size / 2) return;
+    if (socket.receive.ask_for_bell((socket.receive_head + size / 4) & ipc::kPositionMask)) return;
+  }
 }
 
 void ClientShard::on_failed(ClientSocket& socket, int error) {
