@@ -134,6 +134,8 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
 /// The client's own word that no descriptor of the slot is left: after a reset there is no end to show it, a listener and a socket
 /// that was never attached have none, two shutdowns hide it, and a port has to be free when close() returns.
 void ClientShard::request_close(Request& request, ClientSocket& socket) {
+  const auto wanted = request.fixed<ipc::CloseRequest>();
+  if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request.answer_blob();
   socket.client_done = true;
   close_socket(socket, false);
   maybe_free(socket);

@@ -73,6 +73,11 @@ struct ArenaRequest {
 struct SlotRequest {
   std::uint64_t slot;
 };
+struct CloseRequest {
+  std::uint64_t slot;
+  std::uint32_t incarnation;  ///< Slot::incarnation of the socket meant: the slot may be another's by now, and stays as it is then
+  std::uint32_t reserved;
+};
 struct AddressRequest {
   std::uint64_t slot;
   std::uint32_t flags;  ///< reserved
@@ -139,7 +144,7 @@ struct ModeRequest {
   X(5, connect, AddressRequest, Empty, bytes, none, 0, 0)                                       \
   X(6, listen, ListenRequest, Empty, text, none, 1, 0)                                          \
   X(7, shutdown, ShutdownRequest, Empty, none, none, 0, 0)                                      \
-  X(8, close, SlotRequest, Empty, none, none, 0, 0)                                             \
+  X(8, close, CloseRequest, Empty, none, none, 0, 0)                                             \
   X(9, getsockname, SlotRequest, Empty, none, bytes, 0, 0)                                      \
   X(10, getpeername, SlotRequest, Empty, none, bytes, 0, 0)                                     \
   X(11, setsockopt, OptionRequest, Empty, bytes, none, 0, 0)                                    \

@@ -132,18 +132,21 @@ int revive(int fd, Entry& entry) {
   for (int other = 0; other < end; ++other) {
     const Entry was = entry_of(other);
     if (!was.same_socket(entry)) continue;
+    const Leaving leaving = leave(was);
     const int other_flags = other == fd ? fd_flags : native::fcntl(other, F_GETFD);
     if (native::dup3(fresh, other, (other_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0) < 0) {
       if (other == fd) error = errno;
+      client_word(old, ClientWord::holders).fetch_add(1, std::memory_order_relaxed);
       continue;
     }
     add_holder(other, born);
-    drop_holder(was);
+    left(leaving);
     restore_epoll(other);
   }
+  const Leaving leaving = leave(born);
   clear_entry(fresh, born);
   native::close(fresh);
-  drop_holder(born);
+  if (error != 0) left(leaving);
   entry = entry_of(fd);
   return error;
 }

@@ -44,18 +44,19 @@ void linger(int fd, Entry entry) {
   }
 }
 
-/// Before a number is closed or overwritten: takes its meaning away. The answer goes to finish_release() afterwards.
-Entry begin_release(int fd) {
-  const Entry entry = entry_of(fd);
-  if (!entry.ours() || in_vfork_child()) return {};
+/// Before a number is closed or overwritten: takes its meaning away. False: it had none here.
+bool begin_release(int fd, Entry& entry, Leaving& leaving) {
+  entry = entry_of(fd);
+  if (!entry.ours() || in_vfork_child()) return false;
   linger(fd, entry);
-  return clear_entry(fd, entry) ? entry : Entry{};
+  if (!clear_entry(fd, entry)) return false;
+  leaving = leave(entry);
+  return true;
 }
 
-void finish_release(int fd, Entry entry) {
-  if (!entry.ours()) return;
+void finish_release(int fd, const Leaving& leaving) {
   forget_epoll(fd);
-  drop_holder(entry);
+  left(leaving);
 }
 
 /// A descriptor of this library is in the way of the number that the program wants.
@@ -79,9 +80,11 @@ int close_fd(int fd) {
     if (in_vfork_child()) return native::close(fd);
     return fail(EBADF);  // the program never opened it
   }
-  const Entry released = begin_release(fd);
+  Entry was;
+  Leaving leaving;
+  const bool released = begin_release(fd, was, leaving);
   const int result = native::close(fd);
-  finish_release(fd, released);
+  if (released) finish_release(fd, leaving);
   return result;
 }
 
@@ -112,13 +115,12 @@ int duplicate_to(int from, int to, int flags) {
   if (!make_way(to)) return fail(EBUSY);
   // A failing dup must leave `to` as it was: the one reason that is left to fail is a bad `from`.
   if (native::fcntl(from, F_GETFD) < 0) return fail(EBADF);
-  const Entry released = begin_release(to);
+  Entry was;
+  Leaving leaving;
+  const bool released = begin_release(to, was, leaving);
   const int result = native::dup3(from, to, flags);
-  if (result < 0 && released.ours()) {
-    set_entry(to, released);
-    return result;
-  }
-  finish_release(to, released);
+  if (result < 0 && released) add_holder(to, was);
+  if (result >= 0 && released) finish_release(to, leaving);
   return copied(result, entry);
 }
 

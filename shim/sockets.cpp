@@ -91,7 +91,13 @@ int open_socket(int domain, int type, int protocol) {
     add_holder(fd, entry);
     // Its fresh poll mask is that of a fresh UDP socket only once it is attached; a TCP socket stays apart until connect().
     if (datagram) error = attach(fd, socket_of(entry));
-    if (error != 0 && clear_entry(fd, entry_of(fd))) drop_holder(entry);
+    if (error != 0) {
+      const Leaving leaving = leave(entry);
+      clear_entry(fd, entry_of(fd));
+      native::close(fd);
+      left(leaving);
+      return fail(error);
+    }
   }
   if (error == 0) return fd;
   native::close(fd);
@@ -105,21 +111,26 @@ void add_holder(int fd, Entry entry) {
   set_entry(fd, entry);
 }
 
-void drop_holder(Entry entry) {
+Leaving leave(Entry entry) {
   const Socket s = socket_of(entry);
+  const std::uint32_t incarnation = s.slot->incarnation.load(std::memory_order_acquire);
   std::atomic<std::uint64_t>& holders = client_word(s, ClientWord::holders);
   std::uint64_t before = holders.load(std::memory_order_relaxed);
   while (before > 0 && !holders.compare_exchange_weak(before, before - 1, std::memory_order_acq_rel)) {
   }
-  if (before > 1) return;
   // The stack sees the end of an attached socket by itself. It sees nothing where no end is left or none was made yet; and a
   // port of a datagram socket or listener has to be free when close() returns.
   const std::uint32_t status = s.status();
   const bool unseen = (status & ipc::Status::attached) == 0 || (status & ipc::Status::reset) != 0;
-  if (!unseen && !s.datagram && (status & ipc::Status::listening) == 0) return;
-  if (!s.alive()) return;
+  const bool holds_port = s.datagram || (status & ipc::Status::listening) != 0;
+  return {.socket = s, .incarnation = incarnation, .tell = before <= 1 && (unseen || holds_port) && s.alive()};
+}
+
+void left(const Leaving& leaving) {
+  if (!leaving.tell) return;
   const KeepErrno keep;
-  request_about<ipc::MessageId::close>(s, {.slot = s.name});
+  request_about<ipc::MessageId::close>(
+      leaving.socket, {.slot = leaving.socket.name, .incarnation = leaving.incarnation, .reserved = 0});
 }
 
 // ---------------------------------------------------------------------------------------------- names

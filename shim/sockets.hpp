@@ -24,8 +24,15 @@ int bind_if_unbound(const Socket& s);
 
 /// A copy of one of our descriptors has appeared at `fd`.
 void add_holder(int fd, Entry entry);
-/// `entry` was taken from the table and its descriptor is closed: tells the stack where it cannot see that itself.
-void drop_holder(Entry entry);
+/// One of our descriptors is about to go. To be asked before: afterwards the slot may be another socket's.
+struct Leaving {
+  Socket socket;
+  std::uint32_t incarnation;
+  bool tell;  ///< the stack cannot see the end by itself, or has to know of it at once
+};
+Leaving leave(Entry entry);
+/// It has been closed.
+void left(const Leaving& leaving);
 
 /// One request about a socket, on the connection that it belongs to. 0 or an errno.
 template <ipc::MessageId Id>
