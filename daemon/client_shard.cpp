@@ -122,8 +122,15 @@ bool ClientShard::tell_progress(ClientSocket& socket) {
 }
 
 void ClientShard::service(ClientSocket& socket) {
+  if (socket.client_done) return;
+  const std::uint32_t kicks = socket.slot.kicks.exchange(0);
+  if ((kicks & ipc::Kick::closed) != 0) {
+    socket.client_done = true;
+    close_socket(socket, false);
+    return maybe_free(socket);
+  }
   if (socket.released || socket.close_called) return;
-  if (const std::uint32_t kicks = socket.slot.kicks.exchange(0); kicks != 0) {
+  if (kicks != 0) {
     if ((kicks & ipc::Kick::repair) != 0 && socket.receive.repair()) list_for_flush(socket);
     if ((kicks & ipc::Kick::recheck) != 0 && socket.receive.recheck()) list_for_flush(socket);
   }

@@ -174,6 +174,7 @@ struct Kick {
   static constexpr std::uint32_t repair = 1 << 0;      ///< compare W with the tokens that are really queued
   static constexpr std::uint32_t recheck = 1 << 1;     ///< a low-water mark changed: decide readiness again
   static constexpr std::uint32_t mode = 1 << 2;        ///< the mode in W was set to switching
+  static constexpr std::uint32_t closed = 1 << 3;      ///< the last descriptor is about to be closed, where that does not show
 };
 
 /// One socket. Lines are grouped by who writes them, so that the two sides do not take each other's lines more than needed.
