@@ -24,6 +24,7 @@ struct Listener {
   SocketId id;
   wire::Endpoint local;
   std::uint8_t fib = 0;
+  std::uint32_t bound_interface = 0;  ///< SO_BINDTODEVICE
   std::uint32_t user = 0;
   bool privileged = false;
   socket::BindingPtr binding;

@@ -251,6 +251,7 @@ Errno Shard::listen(SocketId id, std::uint32_t backlog) {
   listener->id = k->id;
   listener->local = k->local;
   listener->fib = k->fib;
+  listener->bound_interface = k->bound_interface;
   listener->user = k->user;
   listener->privileged = k->privileged;
   listener->binding = k->binding;

@@ -60,6 +60,7 @@ ListenerPtr find_listener(const ShardState& s, const Segment& seg) {
     if (one->closed) continue;
     const bool exact = one->local.address == seg.flow.local.address;
     if (!exact && !one->local.address.is_unspecified()) continue;
+    if (one->bound_interface != 0 && one->bound_interface != seg.at.in->index) continue;
     const int score = exact ? 1 : 0;
     if (score > best_score) best.clear(), best_score = score;
     if (score == best_score) best.push_back(&one);
@@ -118,6 +119,7 @@ Socket* complete(ShardState& s, HalfOpenEntry& entry) {
   k->protocol = static_cast<std::uint8_t>(wire::IpProtocol::tcp);
   k->state = SocketState::open;
   k->fib = listener->fib;
+  k->bound_interface = listener->bound_interface;
   k->user = listener->user;
   k->privileged = listener->privileged;
   k->options = listener->options;

@@ -47,7 +47,7 @@ tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib
 }
 
 void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& segment, const socket::SendRing* ring,
-                  const socket::SocketOptions* options, std::uint8_t fib) {
+                  const socket::SocketOptions* options, std::uint8_t fib, std::uint32_t bound_interface) {
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet) return s.drop(Drop::no_buffer);
   if (segment.payload_len != 0) {
@@ -80,6 +80,7 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
   }
   Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
   how.fib = fib;
+  how.interface_index = bound_interface;
   how.dont_fragment = options == nullptr || options->mtu_discover != 0;
   if (options != nullptr) {
     how.ttl = static_cast<std::uint8_t>(options->ttl);
@@ -131,7 +132,8 @@ void end_connection(ShardState& s, Socket& k) {
 void pump(ShardState& s, Socket& k) {
   if (!k.tcp) return;
   while (const auto segment = k.tcp->poll_output(s.now))
-    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &k.options, k.fib);
+    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &k.options, k.fib,
+                 k.bound_interface);
   const tcp::Events events = k.tcp->take_events();
   std::uint32_t what = 0;
   if ((events & tcp::event_readable) != 0 || k.receive.tail != k.tcp->receive_tail()) {

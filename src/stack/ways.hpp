@@ -41,7 +41,7 @@ void abort_tcp(ShardState& s, Socket& k, tcp::Failure why);
 void on_flow_error(ShardState& s, const message::FlowError& error);
 /// One segment without a connection (RST, SYN-ACK, TIME-WAIT's ACK).
 void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& segment, const socket::SendRing* ring,
-                  const socket::SocketOptions* options, std::uint8_t fib);
+                  const socket::SocketOptions* options, std::uint8_t fib, std::uint32_t bound_interface = 0);
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes);
 tcp::Options tcp_options(const socket::SocketOptions& options);
