@@ -26,8 +26,8 @@ constexpr std::array kCapabilities{
 };
 // IP header checksums are the stack's own work on every device.
 constexpr std::array<std::string_view, 3> kStackWork{"ip4csum", "ip4csum-tx", "ip4csum-rx"};
-constexpr std::array<std::string_view, 6> kVersion6{"tcp6csum",    "tcp6csum-tx", "tcp6csum-rx",
-                                                   "udp6csum", "udp6csum-tx", "udp6csum-rx"};
+constexpr std::array<std::string_view, 6> kVersion6{"tcp6csum", "tcp6csum-tx", "tcp6csum-rx",
+                                                    "udp6csum", "udp6csum-tx", "udp6csum-rx"};
 
 std::string hex(std::uint32_t value) {
   char text[16];
@@ -56,7 +56,8 @@ Record interface_counters(stack::Stack& stack, std::uint32_t index) {
   for (std::uint32_t n = 0; n < stack.shard_count(); ++n)
     add_counters<iface::InterfaceCounters>(stack.shard(n).counters().interfaces[index], sum);
   Record out;
-  for (const auto& row : iface::InterfaceCounters<std::uint64_t>::table()) out.number(row.name.substr(3), sum.*row.member);
+  for (const auto& row : iface::InterfaceCounters<std::uint64_t>::table())
+    out.number(row.name.substr(3), sum.*row.member);
   return out;
 }
 
@@ -97,11 +98,15 @@ std::optional<std::uint32_t> capability_word(std::string_view word) {
     if (word == ours) return 0;
   std::uint32_t device = 0;
   for (const Capability& row : kCapabilities) {
-    const bool both = row.word.size() == word.size() + 3 && row.word.starts_with(word) && row.word[word.size()] == '-';
+    const bool both =
+        row.word.size() == word.size() + 3 && row.word.starts_with(word) && row.word[word.size()] == '-';
     if (row.word == word || both) device |= row.device;
   }
   for (const std::string_view v6 : kVersion6)
-    if (word == v6) device = word.ends_with("-tx") ? IOPKT_CAP_CSUM_TX : word.ends_with("-rx") ? IOPKT_CAP_CSUM_RX : IOPKT_CAP_CSUM_TX | IOPKT_CAP_CSUM_RX;
+    if (word == v6)
+      device = word.ends_with("-tx")   ? IOPKT_CAP_CSUM_TX
+               : word.ends_with("-rx") ? IOPKT_CAP_CSUM_RX
+                                       : IOPKT_CAP_CSUM_TX | IOPKT_CAP_CSUM_RX;
   if (device == 0) return std::nullopt;
   return device;
 }
@@ -114,7 +119,9 @@ Record describe_interface(const Context& context, const iface::Interface& i) {
   out.text("flag_names", flag_names(i.flags));
   out.number("mtu", i.mtu).number("mtu_min", i.mtu_min).number("mtu_max", i.mtu_max);
   out.number("metric", i.metric).number("fib", i.fib);
-  out.text("link_type", i.link_type == iface::LinkType::ethernet ? "ethernet" : i.is_loopback() ? "loopback" : "raw");
+  out.text("link_type", i.link_type == iface::LinkType::ethernet ? "ethernet"
+                        : i.is_loopback()                        ? "loopback"
+                                                                 : "raw");
   out.number("capabilities", capability_number(i.capabilities));
   out.text("capability_names", capability_names(i.capabilities));
   out.number("enabled", capability_number(i.enabled_capabilities));
@@ -147,18 +154,19 @@ Record describe_route(const Network& network, const route::Route& r, std::uint32
   out.number("flags", r.flags);
   std::string letters;
   std::vector<std::string_view> names;
-  constexpr std::array<std::pair<std::uint32_t, std::string_view>, 12> kNames{{{route::flag::up, "UP"},
-                                                                              {route::flag::gateway, "GATEWAY"},
-                                                                              {route::flag::host, "HOST"},
-                                                                              {route::flag::reject, "REJECT"},
-                                                                              {route::flag::dynamic, "DYNAMIC"},
-                                                                              {route::flag::modified, "MODIFIED"},
-                                                                              {route::flag::cloning, "CLONING"},
-                                                                              {route::flag::link_info, "LLINFO"},
-                                                                              {route::flag::static_route, "STATIC"},
-                                                                              {route::flag::blackhole, "BLACKHOLE"},
-                                                                              {route::flag::proto2, "PROTO2"},
-                                                                              {route::flag::proto1, "PROTO1"}}};
+  constexpr std::array<std::pair<std::uint32_t, std::string_view>, 12> kNames{
+      {{route::flag::up, "UP"},
+       {route::flag::gateway, "GATEWAY"},
+       {route::flag::host, "HOST"},
+       {route::flag::reject, "REJECT"},
+       {route::flag::dynamic, "DYNAMIC"},
+       {route::flag::modified, "MODIFIED"},
+       {route::flag::cloning, "CLONING"},
+       {route::flag::link_info, "LLINFO"},
+       {route::flag::static_route, "STATIC"},
+       {route::flag::blackhole, "BLACKHOLE"},
+       {route::flag::proto2, "PROTO2"},
+       {route::flag::proto1, "PROTO1"}}};
   for (const route::FlagLetter& row : route::kFlagLetters)
     if ((r.flags & row.bit) != 0) letters += row.letter;
   for (const auto& [bit, name] : kNames)

@@ -13,7 +13,8 @@ Outcome refuse(Errno error, std::string line);
 Outcome done();
 
 /// The interface that argument `key` names; nullptr: there is none (see no_interface).
-const iface::Interface* named_interface(const Network& network, const Record& arguments, std::string_view key = "name");
+const iface::Interface* named_interface(const Network& network, const Record& arguments,
+                                        std::string_view key = "name");
 Outcome no_interface(std::string_view name);
 
 /// 0..15; inval otherwise. Default 0.
@@ -27,7 +28,8 @@ std::string flag_names(std::uint32_t flags);
 /// The IFCAP_* number and names (TSO4, TCP4CSUM_Tx ...) that ifconfig prints for IOPKT_CAP_* bits.
 std::uint32_t capability_number(std::uint32_t capabilities);
 std::string capability_names(std::uint32_t capabilities);
-/// IOPKT_CAP_* bits that ifconfig's word (tcp4csum, tso4 ...) stands for; nullopt: no such word. 0: nothing that a device does.
+/// IOPKT_CAP_* bits that ifconfig's word (tcp4csum, tso4 ...) stands for; nullopt: no such word. 0: nothing
+/// that a device does.
 std::optional<std::uint32_t> capability_word(std::string_view word);
 
 // ---- verbs_*.cpp

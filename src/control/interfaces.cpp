@@ -9,9 +9,12 @@ namespace rflag = route::flag;
 
 Errno errno_of(route::FibError error) {
   switch (error) {
-    case route::FibError::exists: return Errno::exist;
-    case route::FibError::not_found: return Errno::esrch;
-    case route::FibError::ambiguous: return Errno::inval;
+    case route::FibError::exists:
+      return Errno::exist;
+    case route::FibError::not_found:
+      return Errno::esrch;
+    case route::FibError::ambiguous:
+      return Errno::inval;
   }
   return Errno::inval;
 }
@@ -26,31 +29,39 @@ route::Route connected_route(const iface::Interface& interface, const iface::Int
 }
 
 /// Every FIB knows the networks that are directly connected.
-void add_connected(Network& network, const iface::Interface& interface, const iface::InterfaceAddress& address) {
+void add_connected(Network& network, const iface::Interface& interface,
+                   const iface::InterfaceAddress& address) {
   if (interface.is_loopback()) return;
   const route::Route r = connected_route(interface, address);
   for (route::Fib& fib : network.fibs)
     if (auto next = fib.with(r)) fib = std::move(*next);
 }
 
-void remove_connected(Network& network, const iface::Interface& interface, const iface::InterfaceAddress& address) {
+void remove_connected(Network& network, const iface::Interface& interface,
+                      const iface::InterfaceAddress& address) {
   if (interface.is_loopback()) return;
   const route::Route r = connected_route(interface, address);
   for (route::Fib& fib : network.fibs)
-    if (auto next = fib.without({.prefix = r.prefix, .gateway = {}, .interface_index = interface.index})) fib = std::move(*next);
+    if (auto next = fib.without({.prefix = r.prefix, .gateway = {}, .interface_index = interface.index}))
+      fib = std::move(*next);
   // Another address of the same network keeps the route alive.
   for (const iface::InterfaceAddress& other : interface.addresses)
-    if (!(other == address) && connected_route(interface, other).prefix == r.prefix) return add_connected(network, interface, other);
+    if (!(other == address) && connected_route(interface, other).prefix == r.prefix)
+      return add_connected(network, interface, other);
 }
 
 Expected<route::Route, Errno> make_route(const Network& network, const RouteRequest& request) {
-  route::Route r{.prefix = request.prefix, .gateway = request.gateway, .flags = request.flags | rflag::up | rflag::static_route,
-                 .mtu = request.mtu, .source = request.source};
+  route::Route r{.prefix = request.prefix,
+                 .gateway = request.gateway,
+                 .flags = request.flags | rflag::up | rflag::static_route,
+                 .mtu = request.mtu,
+                 .source = request.source};
   if (request.prefix.is_host()) r.flags |= rflag::host;
   if (request.gateway) {
     r.flags |= rflag::gateway;
-    const iface::Interface* out = request.interface_index ? network.interfaces.by_index(*request.interface_index)
-                                                          : network.interfaces.find_connected(*request.gateway);
+    const iface::Interface* out = request.interface_index
+                                      ? network.interfaces.by_index(*request.interface_index)
+                                      : network.interfaces.find_connected(*request.gateway);
     if (out == nullptr && network.interfaces.find_local(*request.gateway) != nullptr)
       out = network.interfaces.find_local(*request.gateway);
     if (out == nullptr) return unexpected(Errno::netunreach);
@@ -124,7 +135,8 @@ Errno add_address(Network& network, std::uint32_t index, const AddressRequest& r
   if (address.prefix_length > request.address.bit_length()) return Errno::inval;
   address.peer = request.peer;
   if (request.address.is_v4() && changed.is(iface::flag::broadcast) && address.prefix_length <= 30)
-    address.broadcast = request.broadcast.value_or(wire::Ipv4Prefix{request.address.v4(), address.prefix_length}.broadcast());
+    address.broadcast =
+        request.broadcast.value_or(wire::Ipv4Prefix{request.address.v4(), address.prefix_length}.broadcast());
   const bool first = changed.addresses.empty();
   changed.addresses.insert(request.alias ? changed.addresses.end() : changed.addresses.begin(), address);
   if (first) changed.flags |= iface::flag::up;
@@ -137,9 +149,9 @@ Errno remove_address(Network& network, std::uint32_t index, const std::optional<
   const iface::Interface* old = network.interfaces.by_index(index);
   if (old == nullptr) return Errno::nxio;
   iface::Interface changed = *old;
-  const auto found = std::find_if(changed.addresses.begin(), changed.addresses.end(), [&](const iface::InterfaceAddress& a) {
-    return address ? a.address == *address : a.address.is_v4();
-  });
+  const auto found = std::find_if(
+      changed.addresses.begin(), changed.addresses.end(),
+      [&](const iface::InterfaceAddress& a) { return address ? a.address == *address : a.address.is_v4(); });
   if (found == changed.addresses.end()) return Errno::addrnotavail;
   const iface::InterfaceAddress gone = *found;
   remove_connected(network, changed, gone);
@@ -168,7 +180,8 @@ Errno remove_route(Network& network, const RouteRequest& request) {
 Errno change_route(Network& network, const RouteRequest& request) {
   const auto r = make_route(network, request);
   if (!r) return r.error();
-  auto next = network.fibs[request.fib].changed({.prefix = request.prefix, .gateway = {}, .interface_index = {}}, *r);
+  auto next =
+      network.fibs[request.fib].changed({.prefix = request.prefix, .gateway = {}, .interface_index = {}}, *r);
   if (!next) return errno_of(next.error());
   network.fibs[request.fib] = std::move(*next);
   return Errno::ok;
@@ -180,7 +193,8 @@ std::size_t flush_routes(Network& network, std::uint8_t fib) {
     if (r.gateway) gone.push_back(r);
   });
   for (const route::Route& r : gone)
-    if (auto next = network.fibs[fib].without({.prefix = r.prefix, .gateway = r.gateway, .interface_index = r.interface_index}))
+    if (auto next = network.fibs[fib].without(
+            {.prefix = r.prefix, .gateway = r.gateway, .interface_index = r.interface_index}))
       network.fibs[fib] = std::move(*next);
   return gone.size();
 }

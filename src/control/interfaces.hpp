@@ -24,11 +24,10 @@ std::uint32_t next_index(const Network& network);
 /// Errors: nxio, inval (MTU outside mtu_min..mtu_max).
 Errno change_interface(Network& network, const iface::Interface& changed);
 
-/// Adds an address with the route to its network, or replaces the primary address of the family (`alias` false). Marks the
-/// interface up when it is its first address.
-/// Without a prefix length: that of the address's class; on a point-to-point or loopback interface the same.
-/// Errors: nxio, inval (no host address, broadcast of another network), exist (the interface has it: with alias),
-/// addrnotavail.
+/// Adds an address with the route to its network, or replaces the primary address of the family (`alias`
+/// false). Marks the interface up when it is its first address. Without a prefix length: that of the
+/// address's class; on a point-to-point or loopback interface the same. Errors: nxio, inval (no host address,
+/// broadcast of another network), exist (the interface has it: with alias), addrnotavail.
 struct AddressRequest {
   wire::IpAddress address;
   std::optional<std::uint8_t> prefix_length;

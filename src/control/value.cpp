@@ -27,7 +27,8 @@ Record& Record::number(std::string_view key, std::uint64_t value) {
   return put({.kind = Kind::unsigned_number, .key = std::string(key), .number = value});
 }
 Record& Record::signed_number(std::string_view key, std::int64_t value) {
-  return put({.kind = Kind::signed_number, .key = std::string(key), .number = static_cast<std::uint64_t>(value)});
+  return put(
+      {.kind = Kind::signed_number, .key = std::string(key), .number = static_cast<std::uint64_t>(value)});
 }
 Record& Record::boolean(std::string_view key, bool value) {
   return put({.kind = Kind::boolean, .key = std::string(key), .number = value ? 1u : 0u});
@@ -49,14 +50,16 @@ const Field* Record::find(std::string_view key) const {
 
 std::string_view Record::text_of(std::string_view key) const {
   const Field* field = find(key);
-  return field != nullptr && (field->kind == Kind::text || field->kind == Kind::address) ? std::string_view(field->text)
-                                                                                         : std::string_view{};
+  return field != nullptr && (field->kind == Kind::text || field->kind == Kind::address)
+             ? std::string_view(field->text)
+             : std::string_view{};
 }
 
 std::uint64_t Record::number_of(std::string_view key, std::uint64_t otherwise) const {
   const Field* field = find(key);
   if (field == nullptr) return otherwise;
-  const bool number = field->kind == Kind::unsigned_number || field->kind == Kind::signed_number || field->kind == Kind::boolean;
+  const bool number = field->kind == Kind::unsigned_number || field->kind == Kind::signed_number ||
+                      field->kind == Kind::boolean;
   return number ? field->number : otherwise;
 }
 

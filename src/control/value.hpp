@@ -1,5 +1,5 @@
-// Records as plain values: what management verbs take and answer. The shell around the stack turns them into messages; the
-// kinds are those of its records, so that the conversion loses nothing.
+// Records as plain values: what management verbs take and answer. The shell around the stack turns them into
+// messages; the kinds are those of its records, so that the conversion loses nothing.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,16 @@
 
 namespace iopkt::control {
 
-enum class Kind : std::uint8_t { group = 1, list, text, unsigned_number, signed_number, boolean, bytes, address };
+enum class Kind : std::uint8_t {
+  group = 1,
+  list,
+  text,
+  unsigned_number,
+  signed_number,
+  boolean,
+  bytes,
+  address
+};
 
 struct Field;
 
@@ -51,9 +60,9 @@ class Record {
 struct Field {
   Kind kind{};
   std::string key;
-  std::string text;       ///< text, address, bytes
-  std::uint64_t number{}; ///< unsigned_number, boolean; signed_number in two's complement
-  Record inner;           ///< group; list: the elements, without keys
+  std::string text;        ///< text, address, bytes
+  std::uint64_t number{};  ///< unsigned_number, boolean; signed_number in two's complement
+  Record inner;            ///< group; list: the elements, without keys
 };
 
 }  // namespace iopkt::control

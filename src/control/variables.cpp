@@ -10,13 +10,15 @@ namespace iopkt::control {
 namespace {
 
 /// Variables of QNX whose feature is a later one: refused by name.
-constexpr std::array<std::string_view, 3> kNotBuilt{"qnx.kern.droproot", "qnx.kern.nws.table", "qnx.kern.secpol"};
+constexpr std::array<std::string_view, 3> kNotBuilt{"qnx.kern.droproot", "qnx.kern.nws.table",
+                                                    "qnx.kern.secpol"};
 
 template <class Call>
 void for_each_row(const stack::Settings& settings, Call&& call) {
   const auto layer = [&](const auto& values) {
     using Values = std::remove_cvref_t<decltype(values)>;
-    for (const auto& row : Values::table()) call(row.name, row.unit, row.help, values.*row.member, row.initial, row.min, row.max);
+    for (const auto& row : Values::table())
+      call(row.name, row.unit, row.help, values.*row.member, row.initial, row.min, row.max);
   };
   layer(settings.ipv4);
   layer(settings.icmp);
@@ -28,34 +30,44 @@ void for_each_row(const stack::Settings& settings, Call&& call) {
 
 void add_fixed(const Context& context, std::vector<Variable>& out) {
   const packet::PoolConfig& pools = context.stack.pools().config();
-  const auto number = [&](std::string_view name, std::string_view unit, std::string_view help, std::uint64_t value) {
+  const auto number = [&](std::string_view name, std::string_view unit, std::string_view help,
+                          std::uint64_t value) {
     out.push_back({std::string(name), std::string(unit), std::string(help), std::to_string(value)});
   };
   const auto text = [&](std::string_view name, std::string_view help, std::string value) {
     out.push_back({std::string(name), "", std::string(help), std::move(value), false, false});
   };
-  text("kern.clockrate", "Rate of the stack's clock.", "tick = 1000, tickadj = 1, hz = 1000, profhz = 1000, stathz = 1000");
-  number("kern.hardclock_ticks", "ticks", "Ticks of the stack's clock since it started.", context.surroundings.hardclock_ticks());
+  text("kern.clockrate", "Rate of the stack's clock.",
+       "tick = 1000, tickadj = 1, hz = 1000, profhz = 1000, stathz = 1000");
+  number("kern.hardclock_ticks", "ticks", "Ticks of the stack's clock since it started.",
+         context.surroundings.hardclock_ticks());
   number("kern.mbuf.bytes_max", "bytes", "Most memory of all packet pools together.", pools.max_bytes);
   number("kern.mbuf.mblowat", "mbufs", "Mbufs kept in reserve.", 0);
   number("kern.mbuf.mclbytes", "bytes", "Size of a cluster (option mclbytes).", pools.mclbytes);
   number("kern.mbuf.mcllowat", "clusters", "Clusters kept in reserve.", 0);
   number("kern.mbuf.msize", "bytes", "Size of an mbuf.", packet::kMbufSize);
-  number("kern.mbuf.nmbclusters", "clusters", "Most clusters that fit the packet pools.", pools.max_bytes / pools.mclbytes);
+  number("kern.mbuf.nmbclusters", "clusters", "Most clusters that fit the packet pools.",
+         pools.max_bytes / pools.mclbytes);
   number("kern.mbuf.pagesize", "bytes", "Quantum of the packet pools (option pagesize).", pools.pagesize);
-  number("kern.sbmax", "bytes", "Largest socket buffer.", context.stack.network()->settings.tcp.sendspace_max);
-  number("kern.somaxconn", "connections", "Largest listen backlog (option somaxconn).", context.stack.config().somaxconn);
+  number("kern.sbmax", "bytes", "Largest socket buffer.",
+         context.stack.network()->settings.tcp.sendspace_max);
+  number("kern.somaxconn", "connections", "Largest listen backlog (option somaxconn).",
+         context.stack.config().somaxconn);
   number("net.inet.ip.anonportmax", "port", "Last port given to sockets that name none.", 65535);
   number("net.inet.ip.anonportmin", "port", "First port given to sockets that name none.", 49152);
-  number("net.inet.ip.ipid_reserved", "identifiers", "Identifiers 0 to this one are never used (option ipid_reserved).",
+  number("net.inet.ip.ipid_reserved", "identifiers",
+         "Identifiers 0 to this one are never used (option ipid_reserved).",
          context.stack.config().ipid_reserved);
-  number("net.inet.udp.reuseport_unicast", "flag", "Unicast datagrams are copied to all sockets of a port (option).",
+  number("net.inet.udp.reuseport_unicast", "flag",
+         "Unicast datagrams are copied to all sockets of a port (option).",
          context.stack.config().reuseport_unicast ? 1 : 0);
-  number("qnx.kern.shards", "shards", "Threads that own a part of the flows (option -t).", context.stack.shard_count());
+  number("qnx.kern.shards", "shards", "Threads that own a part of the flows (option -t).",
+         context.stack.shard_count());
 }
 
 bool is_below(std::string_view name, std::string_view prefix) {
-  return name == prefix || (name.size() > prefix.size() && name.starts_with(prefix) && name[prefix.size()] == '.');
+  return name == prefix ||
+         (name.size() > prefix.size() && name.starts_with(prefix) && name[prefix.size()] == '.');
 }
 
 /// sysctl's words for a name that does not exist.
@@ -65,9 +77,10 @@ std::string unknown_name(const std::vector<Variable>& all, std::string_view name
   for (const std::string_view level : kLevels) {
     const std::size_t end = std::min(name.find('.', begin), name.size());
     const std::string_view so_far = name.substr(0, end);
-    if (std::ranges::none_of(all, [&](const Variable& v) { return is_below(v.name, so_far); }) || end == name.size())
-      return std::string(level) + " level name '" + std::string(name.substr(begin, end - begin)) + "' in '" + std::string(name) +
-             "' is invalid";
+    if (std::ranges::none_of(all, [&](const Variable& v) { return is_below(v.name, so_far); }) ||
+        end == name.size())
+      return std::string(level) + " level name '" + std::string(name.substr(begin, end - begin)) + "' in '" +
+             std::string(name) + "' is invalid";
     begin = end + 1;
   }
   return "name '" + std::string(name) + "' is invalid";
@@ -95,11 +108,12 @@ Record describe(const Variable& v) {
 
 std::vector<Variable> list_variables(const Context& context) {
   std::vector<Variable> out;
-  for_each_row(context.stack.network()->settings, [&](std::string_view name, std::string_view unit, std::string_view help,
-                                                      std::uint32_t value, std::uint32_t initial, std::uint32_t min,
-                                                      std::uint32_t max) {
-    out.push_back({std::string(name), std::string(unit), std::string(help), std::to_string(value), true, true, initial, min, max});
-  });
+  for_each_row(context.stack.network()->settings,
+               [&](std::string_view name, std::string_view unit, std::string_view help, std::uint32_t value,
+                   std::uint32_t initial, std::uint32_t min, std::uint32_t max) {
+                 out.push_back({std::string(name), std::string(unit), std::string(help),
+                                std::to_string(value), true, true, initial, min, max});
+               });
   add_fixed(context, out);
   std::ranges::sort(out, {}, &Variable::name);
   return out;
@@ -112,8 +126,8 @@ SetResult set_variable(Network& next, std::string_view name, std::string_view va
   const auto try_row = [&](std::uint32_t& member, const auto& row) {
     if (row.name != name) return;
     if (!number || *number < row.min || *number > row.max) {
-      result = {Errno::inval, std::string(name) + ": " + std::string(value) + " is not in " + std::to_string(row.min) + " to " +
-                                  std::to_string(row.max)};
+      result = {Errno::inval, std::string(name) + ": " + std::string(value) + " is not in " +
+                                  std::to_string(row.min) + " to " + std::to_string(row.max)};
       return;
     }
     member = static_cast<std::uint32_t>(*number);

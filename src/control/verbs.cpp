@@ -11,7 +11,8 @@ namespace {
 
 // Sorted by name.
 constexpr std::array kVerbs{
-    VerbRow{"address.add", true, false, true, "name address prefix_length netmask broadcast peer alias", address_add},
+    VerbRow{"address.add", true, false, true, "name address prefix_length netmask broadcast peer alias",
+            address_add},
     VerbRow{"address.delete", true, false, false, "name address family", address_delete},
     VerbRow{"arp.delete", true, false, false, "address proxy", arp_delete},
     VerbRow{"arp.flush", true, false, false, "", arp_flush},
@@ -24,12 +25,16 @@ constexpr std::array kVerbs{
     VerbRow{"interface.destroy", true, false, true, "name", interface_destroy},
     VerbRow{"interface.list", false, false, false, "name", interface_list},
     VerbRow{"interface.set", true, false, true,
-            "name up arp debug link0 link1 link2 mtu metric mac fib capability_on capability_off", interface_set},
-    VerbRow{"route.add", true, false, false, "destination prefix_length gateway interface mtu source fib reject blackhole proto1 proto2",
+            "name up arp debug link0 link1 link2 mtu metric mac fib capability_on capability_off",
+            interface_set},
+    VerbRow{"route.add", true, false, false,
+            "destination prefix_length gateway interface mtu source fib reject blackhole proto1 proto2",
             route_add},
     VerbRow{"route.change", true, false, false,
-            "destination prefix_length gateway interface mtu source fib reject blackhole proto1 proto2", route_change},
-    VerbRow{"route.delete", true, false, false, "destination prefix_length gateway interface fib", route_delete},
+            "destination prefix_length gateway interface mtu source fib reject blackhole proto1 proto2",
+            route_change},
+    VerbRow{"route.delete", true, false, false, "destination prefix_length gateway interface fib",
+            route_delete},
     VerbRow{"route.flush", true, false, false, "fib family", route_flush},
     VerbRow{"route.get", false, false, false, "destination prefix_length fib", route_get},
     VerbRow{"route.list", false, false, false, "fib", route_list},
@@ -61,7 +66,8 @@ Outcome refuse(Errno error, std::string line) {
 
 Outcome done() { return {}; }
 
-const iface::Interface* named_interface(const Network& network, const Record& arguments, std::string_view key) {
+const iface::Interface* named_interface(const Network& network, const Record& arguments,
+                                        std::string_view key) {
   return network.interfaces.by_name(arguments.text_of(key));
 }
 
@@ -100,8 +106,8 @@ ShardPart collect(const stack::Shard& shard) {
   return part;
 }
 
-Outcome run_here(stack::Stack& stack, const Surroundings& surroundings, bool privileged, std::string_view verb,
-                 const Record& arguments) {
+Outcome run_here(stack::Stack& stack, const Surroundings& surroundings, bool privileged,
+                 std::string_view verb, const Record& arguments) {
   std::vector<ShardPart> parts;
   const VerbRow* row = find_verb(verb);
   if (row != nullptr && row->gathers)

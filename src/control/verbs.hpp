@@ -1,10 +1,10 @@
-// Management verbs: what ifconfig, route, arp, sysctl and netstat ask of a stack. One row each; arguments and answers are
-// records. A verb changes nothing itself: it answers the next Network and what devices have to do first. (Neighbour entries
-// are the exception: they are changed at once.)
+// Management verbs: what ifconfig, route, arp, sysctl and netstat ask of a stack. One row each; arguments and
+// answers are records. A verb changes nothing itself: it answers the next Network and what devices have to do
+// first. (Neighbour entries are the exception: they are changed at once.)
 //
-// Whoever runs the stack: collect() on every shard's thread if the row gathers; run() on shard 0's thread; then the device
-// steps in order, on the thread that may call drivers; then publish `next`, on shard 0's thread. When a step fails nothing
-// is published. Changes are carried out one after the other.
+// Whoever runs the stack: collect() on every shard's thread if the row gathers; run() on shard 0's thread;
+// then the device steps in order, on the thread that may call drivers; then publish `next`, on shard 0's
+// thread. When a step fails nothing is published. Changes are carried out one after the other.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +49,8 @@ struct DeviceStep {
 class Surroundings {
  public:
   virtual ~Surroundings() = default;
-  /// Fields such as driver, description and the device's own counters (group "device") for an interface's record. May add
-  /// nothing. Shard 0's thread.
+  /// Fields such as driver, description and the device's own counters (group "device") for an interface's
+  /// record. May add nothing. Shard 0's thread.
   virtual void describe_device(const iface::Interface& interface, Record& out) const = 0;
   /// The tick counter, 1000 a second.
   virtual std::uint64_t hardclock_ticks() const = 0;
@@ -61,7 +61,7 @@ class Surroundings {
 struct Context {
   stack::Stack& stack;
   const Surroundings& surroundings;
-  bool privileged = false;               ///< the caller may change things
+  bool privileged = false;                ///< the caller may change things
   std::span<const ShardPart> parts = {};  ///< one per shard, for rows that gather
 };
 
@@ -75,10 +75,10 @@ struct Outcome {
 
 struct VerbRow {
   std::string_view name;
-  bool changes;               ///< needs a privileged caller
-  bool gathers;               ///< needs ShardParts
-  bool devices;               ///< may have device steps
-  std::string_view arguments; ///< names, parted by blanks; any other is refused
+  bool changes;                ///< needs a privileged caller
+  bool gathers;                ///< needs ShardParts
+  bool devices;                ///< may have device steps
+  std::string_view arguments;  ///< names, parted by blanks; any other is refused
   Outcome (*handler)(const Context&, const Record& arguments);
 };
 
@@ -88,8 +88,9 @@ const VerbRow* find_verb(std::string_view name);
 /// Errors: perm (not privileged), inval (unknown argument), opnotsupp (unknown verb), and the verb's own.
 Outcome run(const Context& context, std::string_view verb, const Record& arguments);
 
-/// For those without devices: runs the verb on every shard from one thread and publishes at once; steps are left undone.
-Outcome run_here(stack::Stack& stack, const Surroundings& surroundings, bool privileged, std::string_view verb,
-                 const Record& arguments);
+/// For those without devices: runs the verb on every shard from one thread and publishes at once; steps are
+/// left undone.
+Outcome run_here(stack::Stack& stack, const Surroundings& surroundings, bool privileged,
+                 std::string_view verb, const Record& arguments);
 
 }  // namespace iopkt::control

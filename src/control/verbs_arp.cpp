@@ -54,14 +54,17 @@ Outcome arp_set(const Context& context, const Record& arguments) {
   const auto address = wire::Ipv4Address::parse_strict(text);
   if (!address) return refuse(Errno::inval, std::string(text) + ": bad value");
   const auto mac = wire::MacAddress::parse(mac_text);
-  if (!mac || mac->is_zero()) return refuse(Errno::inval, "invalid Ethernet address '" + std::string(mac_text) + "'");
+  if (!mac || mac->is_zero())
+    return refuse(Errno::inval, "invalid Ethernet address '" + std::string(mac_text) + "'");
   const iface::Interface* over = interface_of(*context.stack.network(), *address);
-  if (over == nullptr) return refuse(Errno::netunreach, "cannot intuit interface index and type for " + std::string(text));
+  if (over == nullptr)
+    return refuse(Errno::netunreach, "cannot intuit interface index and type for " + std::string(text));
   const bool proxy = arguments.number_of("proxy") != 0;
-  const Errno error = context.stack.shard(0).set_neighbour({over->index, *address}, *mac,
-                                                           {.temporary = arguments.number_of("temporary") != 0,
-                                                            .published = arguments.number_of("published") != 0 || proxy,
-                                                            .proxy_only = proxy});
+  const Errno error =
+      context.stack.shard(0).set_neighbour({over->index, *address}, *mac,
+                                           {.temporary = arguments.number_of("temporary") != 0,
+                                            .published = arguments.number_of("published") != 0 || proxy,
+                                            .proxy_only = proxy});
   if (error != Errno::ok) return refuse(error, "the neighbour table is full");
   return done();
 }

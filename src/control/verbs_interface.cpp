@@ -22,14 +22,16 @@ constexpr std::array kFlagArguments{
 };
 
 /// What `ifconfig NAMEn create` will make one day.
-constexpr std::array<std::string_view, 11> kNotBuilt{"agr", "bridge", "carp", "gif", "gre", "ppp", "pppoe", "sl", "tap", "tun", "vlan"};
+constexpr std::array<std::string_view, 11> kNotBuilt{"agr",   "bridge", "carp", "gif", "gre", "ppp",
+                                                     "pppoe", "sl",     "tap",  "tun", "vlan"};
 
 void set_up(iface::Interface& i, bool up, std::vector<DeviceStep>& steps) {
   const bool was = i.is_up();
   const std::uint32_t bits = iflag::up | iflag::running;
   i.flags = up ? i.flags | bits : i.flags & ~bits;
   if (was == up || i.is_loopback()) return;
-  steps.push_back({.kind = up ? DeviceStep::Kind::start : DeviceStep::Kind::stop, .interface_index = i.index});
+  steps.push_back(
+      {.kind = up ? DeviceStep::Kind::start : DeviceStep::Kind::stop, .interface_index = i.index});
 }
 
 Outcome set_capability(iface::Interface& i, std::string_view word, bool on) {
@@ -37,7 +39,8 @@ Outcome set_capability(iface::Interface& i, std::string_view word, bool on) {
   if (!bits) return refuse(Errno::inval, std::string(word) + ": no such capability");
   if (*bits == 0) {
     Outcome outcome;
-    outcome.line = std::string(word) + ": IP header checksums are always computed by the stack; nothing to switch";
+    outcome.line =
+        std::string(word) + ": IP header checksums are always computed by the stack; nothing to switch";
     return outcome;
   }
   if (on && (i.capabilities & *bits) == 0)
@@ -53,8 +56,10 @@ Outcome set_capability(iface::Interface& i, std::string_view word, bool on) {
 
 Outcome set_mac(iface::Interface& i, std::string_view text, std::vector<DeviceStep>& steps) {
   const auto mac = wire::MacAddress::parse(text);
-  if (!mac || mac->is_multicast() || mac->is_zero()) return refuse(Errno::inval, std::string(text) + ": bad link-level address");
-  if (i.link_type != iface::LinkType::ethernet) return refuse(Errno::opnotsupp, i.name + " has no link-level address");
+  if (!mac || mac->is_multicast() || mac->is_zero())
+    return refuse(Errno::inval, std::string(text) + ": bad link-level address");
+  if (i.link_type != iface::LinkType::ethernet)
+    return refuse(Errno::opnotsupp, i.name + " has no link-level address");
   i.mac = *mac;
   steps.push_back({.kind = DeviceStep::Kind::set_mac, .interface_index = i.index, .mac = *mac});
   return done();
@@ -62,10 +67,11 @@ Outcome set_mac(iface::Interface& i, std::string_view text, std::vector<DeviceSt
 
 Outcome set_mtu(iface::Interface& i, std::uint64_t mtu, std::vector<DeviceStep>& steps) {
   if (mtu < i.mtu_min || mtu > i.mtu_max)
-    return refuse(Errno::inval, "mtu " + std::to_string(mtu) + ": " + i.name + " takes " + std::to_string(i.mtu_min) + " to " +
-                                    std::to_string(i.mtu_max));
+    return refuse(Errno::inval, "mtu " + std::to_string(mtu) + ": " + i.name + " takes " +
+                                    std::to_string(i.mtu_min) + " to " + std::to_string(i.mtu_max));
   i.mtu = static_cast<std::uint32_t>(mtu);
-  if (!i.is_loopback()) steps.push_back({.kind = DeviceStep::Kind::set_mtu, .interface_index = i.index, .mtu = i.mtu});
+  if (!i.is_loopback())
+    steps.push_back({.kind = DeviceStep::Kind::set_mtu, .interface_index = i.index, .mtu = i.mtu});
   return done();
 }
 
@@ -168,10 +174,12 @@ Outcome interface_create(const Context& context, const Record& arguments) {
   const std::string_view name = arguments.text_of("name");
   std::string_view prefix;
   std::uint32_t unit = 0;
-  if (!split_name(name, prefix, unit)) return refuse(Errno::inval, std::string(name) + ": not an interface name");
+  if (!split_name(name, prefix, unit))
+    return refuse(Errno::inval, std::string(name) + ": not an interface name");
   if (std::ranges::find(kNotBuilt, prefix) != kNotBuilt.end())
     return refuse(Errno::opnotsupp, std::string(prefix) + " interfaces are not built yet");
-  if (prefix != "lo") return refuse(Errno::inval, "interface " + std::string(name) + " cannot be created; see ifconfig -C");
+  if (prefix != "lo")
+    return refuse(Errno::inval, "interface " + std::string(name) + " cannot be created; see ifconfig -C");
   Network next = *context.stack.network();
   iface::Interface lo = *next.interfaces.by_name("lo0");
   lo.index = next_index(next);
@@ -188,7 +196,8 @@ Outcome interface_destroy(const Context& context, const Record& arguments) {
   if (old == nullptr) return no_interface(arguments.text_of("name"));
   if (old->name == "lo0") return refuse(Errno::inval, "lo0 cannot be destroyed");
   std::vector<DeviceStep> steps;
-  if (!old->is_loopback()) steps.push_back({.kind = DeviceStep::Kind::destroy, .interface_index = old->index});
+  if (!old->is_loopback())
+    steps.push_back({.kind = DeviceStep::Kind::destroy, .interface_index = old->index});
   Network next = *context.stack.network();
   const Errno error = remove_interface(next, old->index);
   return publish(std::move(next), error, "cannot destroy " + old->name, std::move(steps));

@@ -44,8 +44,10 @@ Parsed parse(const Network& network, const Record& arguments) {
   const std::uint64_t mtu = arguments.number_of("mtu");
   if (mtu != 0 && (mtu < 68 || mtu > 65535)) return {{}, refuse(Errno::inval, "mtu: 68 to 65535")};
   out.request.mtu = static_cast<std::uint32_t>(mtu);
-  constexpr std::array<std::pair<std::string_view, std::uint32_t>, 4> kFlags{
-      {{"reject", rflag::reject}, {"blackhole", rflag::blackhole}, {"proto1", rflag::proto1}, {"proto2", rflag::proto2}}};
+  constexpr std::array<std::pair<std::string_view, std::uint32_t>, 4> kFlags{{{"reject", rflag::reject},
+                                                                              {"blackhole", rflag::blackhole},
+                                                                              {"proto1", rflag::proto1},
+                                                                              {"proto2", rflag::proto2}}};
   for (const auto& [key, bit] : kFlags)
     if (arguments.number_of(key) != 0) out.request.flags |= bit;
   return out;
@@ -53,16 +55,23 @@ Parsed parse(const Network& network, const Record& arguments) {
 
 std::string line_of(Errno error) {
   switch (error) {
-    case Errno::exist: return "File exists";
-    case Errno::esrch: return "not in table";
-    case Errno::inval: return "several routes match: name the gateway";
-    case Errno::netunreach: return "Network is unreachable";
-    case Errno::nxio: return "Device not configured";
-    default: return "Invalid argument";
+    case Errno::exist:
+      return "File exists";
+    case Errno::esrch:
+      return "not in table";
+    case Errno::inval:
+      return "several routes match: name the gateway";
+    case Errno::netunreach:
+      return "Network is unreachable";
+    case Errno::nxio:
+      return "Device not configured";
+    default:
+      return "Invalid argument";
   }
 }
 
-Outcome change(const Context& context, const Record& arguments, Errno (*step)(Network&, const RouteRequest&)) {
+Outcome change(const Context& context, const Record& arguments,
+               Errno (*step)(Network&, const RouteRequest&)) {
   const Parsed parsed = parse(*context.stack.network(), arguments);
   if (parsed.fault.error != Errno::ok) return parsed.fault;
   Network next = *context.stack.network();
@@ -103,7 +112,8 @@ Outcome route_list(const Context& context, const Record& arguments) {
   std::vector<Record> list;
   for (const route::Fib& table : network.fibs)
     if (all || table.number() == *fib)
-      table.for_each([&](const route::Route& r) { list.push_back(describe_route(network, r, table.number())); });
+      table.for_each(
+          [&](const route::Route& r) { list.push_back(describe_route(network, r, table.number())); });
   outcome.answer.list("routes", std::move(list));
   return outcome;
 }
@@ -126,7 +136,8 @@ Outcome route_get(const Context& context, const Record& arguments) {
   Outcome outcome;
   Record r = describe_route(network, *found, parsed.request.fib);
   r.address("asked", destination.to_string());
-  if (const auto source = route::choose_source(network.interfaces, *found, destination)) r.address("local", source->to_string());
+  if (const auto source = route::choose_source(network.interfaces, *found, destination))
+    r.address("local", source->to_string());
   outcome.answer.group("route", std::move(r));
   return outcome;
 }

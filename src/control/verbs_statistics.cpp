@@ -10,10 +10,15 @@ namespace {
 template <template <class> class Counters, class Member>
 Record protocol(stack::Stack& stack, std::string_view name, Member member) {
   Counters<std::uint64_t> sum;
-  for (std::uint32_t n = 0; n < stack.shard_count(); ++n) add_counters<Counters>(stack.shard(n).counters().*member, sum);
+  for (std::uint32_t n = 0; n < stack.shard_count(); ++n)
+    add_counters<Counters>(stack.shard(n).counters().*member, sum);
   std::vector<Record> rows;
   for (const auto& row : Counters<std::uint64_t>::table())
-    rows.push_back(Record{}.text("name", row.name).text("unit", row.unit).text("help", row.help).number("value", sum.*row.member));
+    rows.push_back(Record{}
+                       .text("name", row.name)
+                       .text("unit", row.unit)
+                       .text("help", row.help)
+                       .number("value", sum.*row.member));
   Record out;
   out.text("protocol", name);
   out.list("counters", std::move(rows));
@@ -22,7 +27,8 @@ Record protocol(stack::Stack& stack, std::string_view name, Member member) {
 
 std::uint64_t drops_of(stack::Stack& stack, packet::Drop reason) {
   std::uint64_t sum = 0;
-  for (std::uint32_t n = 0; n < stack.shard_count(); ++n) sum += stack.shard(n).counters().drops.value(reason);
+  for (std::uint32_t n = 0; n < stack.shard_count(); ++n)
+    sum += stack.shard(n).counters().drops.value(reason);
   return sum;
 }
 
@@ -33,8 +39,11 @@ std::vector<Record> drops(stack::Stack& stack, std::string_view layer) {
   std::vector<Record> rows;
   for (const packet::DropRow& row : packet::kDrops)
     if (shown_under(row.layer) == layer)
-      rows.push_back(Record{}.text("name", row.name).text("help", row.text).text("source", row.source).number(
-          "value", drops_of(stack, row.reason)));
+      rows.push_back(Record{}
+                         .text("name", row.name)
+                         .text("help", row.text)
+                         .text("source", row.source)
+                         .number("value", drops_of(stack, row.reason)));
   return rows;
 }
 
@@ -42,7 +51,8 @@ void add_drop_only_layers(stack::Stack& stack, std::vector<Record>& protocols) {
   std::vector<std::string_view> seen;
   for (const packet::DropRow& row : packet::kDrops) {
     const std::string_view layer = shown_under(row.layer);
-    const bool known = std::ranges::any_of(protocols, [&](const Record& p) { return p.text_of("protocol") == layer; });
+    const bool known =
+        std::ranges::any_of(protocols, [&](const Record& p) { return p.text_of("protocol") == layer; });
     if (known) continue;
     Record one;
     one.text("protocol", layer).list("counters", {});
@@ -67,9 +77,16 @@ std::vector<Record> all_protocols(stack::Stack& stack) {
 Record pool(const packet::Pools& pools, packet::Kind kind) {
   const packet::PoolStatistics s = pools.statistics(kind);
   Record out;
-  out.number("object_bytes", s.object_bytes).number("quantum_bytes", s.quantum_bytes).number("quanta", s.quanta);
-  out.number("total", s.total).number("in_use", s.in_use).number("requests", s.requests).number("failures", s.failures);
-  out.number("cache_hits", s.cache_hits).number("cache_refills", s.cache_refills).number("cache_spills", s.cache_spills);
+  out.number("object_bytes", s.object_bytes)
+      .number("quantum_bytes", s.quantum_bytes)
+      .number("quanta", s.quanta);
+  out.number("total", s.total)
+      .number("in_use", s.in_use)
+      .number("requests", s.requests)
+      .number("failures", s.failures);
+  out.number("cache_hits", s.cache_hits)
+      .number("cache_refills", s.cache_refills)
+      .number("cache_spills", s.cache_spills);
   return out;
 }
 
@@ -108,7 +125,8 @@ Outcome statistics(const Context& context, const Record& arguments) {
   std::vector<Record> all = all_protocols(context.stack);
   if (!only.empty()) {
     std::erase_if(all, [&](const Record& p) { return p.text_of("protocol") != only; });
-    if (all.empty()) return refuse(Errno::protonosupport, std::string(only) + ": unknown or uninstrumented protocol");
+    if (all.empty())
+      return refuse(Errno::protonosupport, std::string(only) + ": unknown or uninstrumented protocol");
   }
   Outcome outcome;
   outcome.answer.list("protocols", std::move(all));
@@ -122,7 +140,9 @@ Outcome buffers(const Context& context, const Record&) {
   outcome.answer.group("mbufs", pool(pools, packet::Kind::mbuf));
   outcome.answer.group("clusters", pool(pools, packet::Kind::cluster));
   outcome.answer.group("tags", pool(pools, packet::Kind::tag));
-  outcome.answer.number("bytes_max", config.max_bytes).number("pagesize", config.pagesize).number("mclbytes", config.mclbytes);
+  outcome.answer.number("bytes_max", config.max_bytes)
+      .number("pagesize", config.pagesize)
+      .number("mclbytes", config.mclbytes);
   outcome.answer.number("caches", config.caching ? context.stack.shard_count() : 0u);
   return outcome;
 }

@@ -50,7 +50,8 @@ int remove(Io& io, Stack& stack, bool all, const Words& words) {
     if (!words.empty()) return usage(io);
     if (!asked(io, stack, "arp.flush", {}, answer)) return 1;
     for (const Node& one : answer.list("deleted"))
-      io.print(format("%s (%s) deleted\n", std::string(one.text_of("address")).c_str(), std::string(one.text_of("address")).c_str()));
+      io.print(format("%s (%s) deleted\n", std::string(one.text_of("address")).c_str(),
+                      std::string(one.text_of("address")).c_str()));
     return 0;
   }
   if (words.empty()) return usage(io);
@@ -90,7 +91,8 @@ int from_file(Io& io, Stack& stack, const std::string& path) {
   while (std::fgets(line, sizeof line, file) != nullptr) {
     Words words;
     char* rest = nullptr;
-    for (char* word = strtok_r(line, " \t\r\n", &rest); word != nullptr; word = strtok_r(nullptr, " \t\r\n", &rest))
+    for (char* word = strtok_r(line, " \t\r\n", &rest); word != nullptr;
+         word = strtok_r(nullptr, " \t\r\n", &rest))
       words.emplace_back(word);
     if (words.empty() || words[0].starts_with("#")) continue;
     if (words.size() < 2)
@@ -106,9 +108,11 @@ int from_file(Io& io, Stack& stack, const std::string& path) {
 
 std::string show_neighbour(const Node& n) {
   const auto text = [&](const char* key) { return std::string(n.text_of(key)); };
-  std::string out = "? (" + text("address") + ") at " + (n.has("mac") ? text("mac") : "(incomplete)") + " on " + text("interface");
+  std::string out = "? (" + text("address") + ") at " + (n.has("mac") ? text("mac") : "(incomplete)") +
+                    " on " + text("interface");
   if (n.number_of("permanent") != 0) out += " permanent";
-  if (n.number_of("published") != 0) out += n.number_of("proxy") != 0 ? " published (proxy only)" : " published";
+  if (n.number_of("published") != 0)
+    out += n.number_of("proxy") != 0 ? " published (proxy only)" : " published";
   return out + "\n";
 }
 
@@ -117,13 +121,24 @@ int arp(Io& io, Stack& stack, const Words& words) {
   std::string file;
   Options options{words, "adnsv", "f"};
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
-      case 'a': all = true; break;
-      case 'd': erase = true; break;
-      case 's': put = true; break;
-      case 'f': file = options.value(); break;
+      case 'a':
+        all = true;
+        break;
+      case 'd':
+        erase = true;
+        break;
+      case 's':
+        put = true;
+        break;
+      case 'f':
+        file = options.value();
+        break;
       case 'n':
-      case 'v': break;  // names are never looked up; every entry is shown with all that is known
-      default: io.error(options.fault()); return usage(io);
+      case 'v':
+        break;  // names are never looked up; every entry is shown with all that is known
+      default:
+        io.error(options.fault());
+        return usage(io);
     }
   const Words rest = options.rest();
   if (!file.empty()) return from_file(io, stack, file);

@@ -1,7 +1,7 @@
 #include "utils/common/command.hpp"
 
-#include <charconv>
 #include <cerrno>
+#include <charconv>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -152,7 +152,8 @@ std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t m
   if (text.starts_with("0x") || text.starts_with("0X")) text.remove_prefix(2), base = 16;
   std::uint64_t value = 0;
   const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (text.empty() || fault != std::errc{} || end != text.data() + text.size() || value > max) return std::nullopt;
+  if (text.empty() || fault != std::errc{} || end != text.data() + text.size() || value > max)
+    return std::nullopt;
   return value;
 }
 

@@ -21,7 +21,8 @@ using client::Failure;
 /// Collects what is printed; flush() hands it to the terminal (or a test keeps it).
 class Io {
  public:
-  explicit Io(std::string_view command, bool to_terminal = true) : command_(command), to_terminal_(to_terminal) {}
+  explicit Io(std::string_view command, bool to_terminal = true)
+      : command_(command), to_terminal_(to_terminal) {}
   ~Io() { flush(); }
   Io(const Io&) = delete;
   Io& operator=(const Io&) = delete;
@@ -64,10 +65,12 @@ class RemoteStack final : public Stack {
 
 using Command = int (*)(Io& io, Stack& stack, const Words& words);
 
-/// main() of a command: takes out --json and --help's like, runs, prints. `words` do not hold the command's own name.
+/// main() of a command: takes out --json and --help's like, runs, prints. `words` do not hold the command's
+/// own name.
 int run_command(std::string_view name, Command command, int argc, char** argv);
 
-/// Single-letter options as getopt(3) reads them, up to the first word that is none: clusters, values attached or next.
+/// Single-letter options as getopt(3) reads them, up to the first word that is none: clusters, values
+/// attached or next.
 class Options {
  public:
   /// `with_value`: the letters that take one.

@@ -6,11 +6,11 @@
 namespace iopkt::utils {
 namespace {
 
-std::string line(const std::string& destination, const std::string& gateway, const std::string& flags, const std::string& mtu,
-                 std::string_view interface) {
+std::string line(const std::string& destination, const std::string& gateway, const std::string& flags,
+                 const std::string& mtu, std::string_view interface) {
   // We count neither references nor uses.
-  return format("%-18s %-18s %-8s %5s %8s %6s  %s\n", destination.c_str(), gateway.c_str(), flags.c_str(), "-", "-", mtu.c_str(),
-                std::string(interface).c_str());
+  return format("%-18s %-18s %-8s %5s %8s %6s  %s\n", destination.c_str(), gateway.c_str(), flags.c_str(),
+                "-", "-", mtu.c_str(), std::string(interface).c_str());
 }
 
 std::string spaced(std::string_view letters, bool apart) {
@@ -42,13 +42,14 @@ std::string show_routes(const Node& routes, const Node& neighbours, const RouteT
   for (const Node& entry : neighbours.list("neighbours")) {
     const std::string mac = entry.has("mac") ? std::string(entry.text_of("mac")) : "(incomplete)";
     const char* letters = entry.number_of("permanent") != 0 ? "UHLS" : "UHLc";
-    tables.begin()->second += line(std::string(entry.text_of("address")), mac, spaced(letters, style.spaced_flags), "-",
-                                   entry.text_of("interface"));
+    tables.begin()->second += line(std::string(entry.text_of("address")), mac,
+                                   spaced(letters, style.spaced_flags), "-", entry.text_of("interface"));
   }
   std::string out = "Routing tables\n";
   for (const auto& [fib, lines] : tables) {
     out += style.with_fib ? "\nInternet (FIB " + std::to_string(fib) + "):\n" : "\nInternet:\n";
-    out += format("%-18s %-18s %-8s %5s %8s %6s  %s\n", "Destination", "Gateway", "Flags", "Refs", "Use", "Mtu", "Interface");
+    out += format("%-18s %-18s %-8s %5s %8s %6s  %s\n", "Destination", "Gateway", "Flags", "Refs", "Use",
+                  "Mtu", "Interface");
     out += lines;
   }
   return out;

@@ -9,7 +9,8 @@ struct RouteTableStyle {
   bool spaced_flags = false;  ///< a blank between the flag letters
   bool with_fib = false;      ///< a heading per table
 };
-/// `routes` as route.list answers them; `neighbours` (may be empty) as arp.list does: shown as link-level routes.
+/// `routes` as route.list answers them; `neighbours` (may be empty) as arp.list does: shown as link-level
+/// routes.
 std::string show_routes(const Node& routes, const Node& neighbours, const RouteTableStyle& style);
 
 }  // namespace iopkt::utils

@@ -11,7 +11,8 @@ using Json = nlohmann::ordered_json;
 using ipc::RecordType;
 
 bool is_number(RecordType kind) {
-  return kind == RecordType::unsigned_number || kind == RecordType::signed_number || kind == RecordType::boolean;
+  return kind == RecordType::unsigned_number || kind == RecordType::signed_number ||
+         kind == RecordType::boolean;
 }
 
 bool read_into(ipc::RecordReader& reader, Node& into) {
@@ -40,13 +41,26 @@ void write_node(const Node& node, ipc::RecordWriter& out) {
       for (const Node& one : node.inner) write_node(one, out);
       out.end();
       break;
-    case RecordType::text: out.text(node.key, node.text); break;
-    case RecordType::address: out.address(node.key, node.text); break;
-    case RecordType::bytes: out.bytes(node.key, std::as_bytes(std::span{node.text})); break;
-    case RecordType::unsigned_number: out.number(node.key, node.number); break;
-    case RecordType::signed_number: out.signed_number(node.key, static_cast<std::int64_t>(node.number)); break;
-    case RecordType::boolean: out.boolean(node.key, node.number != 0); break;
-    case RecordType::end: break;
+    case RecordType::text:
+      out.text(node.key, node.text);
+      break;
+    case RecordType::address:
+      out.address(node.key, node.text);
+      break;
+    case RecordType::bytes:
+      out.bytes(node.key, std::as_bytes(std::span{node.text}));
+      break;
+    case RecordType::unsigned_number:
+      out.number(node.key, node.number);
+      break;
+    case RecordType::signed_number:
+      out.signed_number(node.key, static_cast<std::int64_t>(node.number));
+      break;
+    case RecordType::boolean:
+      out.boolean(node.key, node.number != 0);
+      break;
+    case RecordType::end:
+      break;
   }
 }
 
@@ -72,11 +86,16 @@ Json json_of(const Node& node) {
       for (const Node& one : node.inner) array.push_back(json_of(one));
       return array;
     }
-    case RecordType::unsigned_number: return node.number;
-    case RecordType::signed_number: return static_cast<std::int64_t>(node.number);
-    case RecordType::boolean: return node.number != 0;
-    case RecordType::bytes: return hex(node.text);
-    default: return node.text;
+    case RecordType::unsigned_number:
+      return node.number;
+    case RecordType::signed_number:
+      return static_cast<std::int64_t>(node.number);
+    case RecordType::boolean:
+      return node.number != 0;
+    case RecordType::bytes:
+      return hex(node.text);
+    default:
+      return node.text;
   }
 }
 

@@ -42,7 +42,8 @@ std::optional<Node> read_tree(std::span<const std::byte> records);
 /// The records of what is in the root.
 std::vector<std::byte> write_tree(const Node& root);
 
-/// Groups become objects, lists arrays, byte strings hexadecimal text. Indented by two blanks, ends with a newline.
+/// Groups become objects, lists arrays, byte strings hexadecimal text. Indented by two blanks, ends with a
+/// newline.
 std::string to_json(const Node& root);
 /// What to_json() wrote: strings become text, whatever they were. nullopt: not JSON, or not an object.
 std::optional<Node> from_json(std::string_view json);

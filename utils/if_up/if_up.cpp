@@ -19,15 +19,30 @@ bool read(Io& io, Options& options, IfUpSettings& s) {
       if (!number) return io.error(options.value() + ": bad value"), false;
     }
     switch (letter) {
-      case 'a': s.all = true; break;
-      case 'l': s.link = true; break;
-      case 'p': s.presence = true; break;
-      case 'm': s.pause_ms = *number; break;
-      case 's': s.pause_ms = *number * 1000; break;
-      case 'r': s.walks = *number; break;
+      case 'a':
+        s.all = true;
+        break;
+      case 'l':
+        s.link = true;
+        break;
+      case 'p':
+        s.presence = true;
+        break;
+      case 'm':
+        s.pause_ms = *number;
+        break;
+      case 's':
+        s.pause_ms = *number * 1000;
+        break;
+      case 'r':
+        s.walks = *number;
+        break;
       case '6':
-      case 'i': return io.error(std::string("-") + letter + ": not built yet"), false;
-      default: io.error(options.fault()); return io.complain(kUsage), false;
+      case 'i':
+        return io.error(std::string("-") + letter + ": not built yet"), false;
+      default:
+        io.error(options.fault());
+        return io.complain(kUsage), false;
     }
   }
   s.interfaces = options.rest();
@@ -47,7 +62,8 @@ bool is_up(const Node* interface, const IfUpSettings& settings) {
 bool are_up(const Node& answer, const IfUpSettings& settings) {
   const auto list = answer.list("interfaces");
   const auto up = [&](const std::string& name) {
-    const auto at = std::find_if(list.begin(), list.end(), [&](const Node& one) { return one.text_of("name") == name; });
+    const auto at =
+        std::find_if(list.begin(), list.end(), [&](const Node& one) { return one.text_of("name") == name; });
     return is_up(at == list.end() ? nullptr : &*at, settings);
   };
   return settings.all ? std::all_of(settings.interfaces.begin(), settings.interfaces.end(), up)
@@ -65,7 +81,8 @@ int if_up(Io& io, Stack& stack, const Words& words) {
     fault = answer ? std::string{} : answer.error().text();
     if (answer && are_up(*answer, settings)) return 0;
     if (pauses >= settings.walks) break;
-    const timespec pause{static_cast<time_t>(settings.pause_ms / 1000), static_cast<long>(settings.pause_ms % 1000 * 1'000'000)};
+    const timespec pause{static_cast<time_t>(settings.pause_ms / 1000),
+                         static_cast<long>(settings.pause_ms % 1000 * 1'000'000)};
     ::nanosleep(&pause, nullptr);
   }
   if (!fault.empty()) return io.error(fault);

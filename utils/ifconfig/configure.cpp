@@ -14,24 +14,27 @@ struct SwitchWord {
   bool value;
 };
 constexpr std::array kSwitches{
-    SwitchWord{"up", "up", true},          SwitchWord{"down", "up", false},
-    SwitchWord{"arp", "arp", true},        SwitchWord{"-arp", "arp", false},
-    SwitchWord{"debug", "debug", true},    SwitchWord{"-debug", "debug", false},
-    SwitchWord{"link0", "link0", true},    SwitchWord{"-link0", "link0", false},
-    SwitchWord{"link1", "link1", true},    SwitchWord{"-link1", "link1", false},
-    SwitchWord{"link2", "link2", true},    SwitchWord{"-link2", "link2", false},
+    SwitchWord{"up", "up", true},       SwitchWord{"down", "up", false},
+    SwitchWord{"arp", "arp", true},     SwitchWord{"-arp", "arp", false},
+    SwitchWord{"debug", "debug", true}, SwitchWord{"-debug", "debug", false},
+    SwitchWord{"link0", "link0", true}, SwitchWord{"-link0", "link0", false},
+    SwitchWord{"link1", "link1", true}, SwitchWord{"-link1", "link1", false},
+    SwitchWord{"link2", "link2", true}, SwitchWord{"-link2", "link2", false},
 };
 constexpr std::array<std::string_view, 20> kCapabilities{
-    "ip4csum",     "ip4csum-tx",  "ip4csum-rx",  "tcp4csum",    "tcp4csum-tx", "tcp4csum-rx", "udp4csum",
-    "udp4csum-tx", "udp4csum-rx", "tcp6csum",    "tcp6csum-tx", "tcp6csum-rx", "udp6csum",    "udp6csum-tx",
-    "udp6csum-rx", "tso4",        "tso6",        "uso",         "lro",         ""};
+    "ip4csum",     "ip4csum-tx",  "ip4csum-rx",  "tcp4csum",    "tcp4csum-tx",
+    "tcp4csum-rx", "udp4csum",    "udp4csum-tx", "udp4csum-rx", "tcp6csum",
+    "tcp6csum-tx", "tcp6csum-rx", "udp6csum",    "udp6csum-tx", "udp6csum-rx",
+    "tso4",        "tso6",        "uso",         "lro",         ""};
 /// Words of later features, with or without a leading minus.
 constexpr std::array<std::string_view, 43> kNotBuilt{
-    "advbase",  "advskew", "agrport",      "anycast",    "apbridge",  "bssid",   "carpdev",        "chan",      "deletetunnel",
-    "deprecated", "eui64", "hidessid",     "instance",   "media",     "mediaopt", "mode",          "noproto",   "nwid",
-    "nwkey",    "pass",    "pltime",       "powersave",  "powersavesleep", "ssid", "state",        "tentative", "tunnel",
-    "vhid",     "vlan",    "vlanif",       "vltime",     "txpower",   "rtsthreshold", "fragthreshold", "wps",   "list",
-    "scan",     "iso",     "ns",           "atalk",      "inet6",     "range",   "snpaoffset"};
+    "advbase",   "advskew",        "agrport",    "anycast", "apbridge",     "bssid",         "carpdev",
+    "chan",      "deletetunnel",   "deprecated", "eui64",   "hidessid",     "instance",      "media",
+    "mediaopt",  "mode",           "noproto",    "nwid",    "nwkey",        "pass",          "pltime",
+    "powersave", "powersavesleep", "ssid",       "state",   "tentative",    "tunnel",        "vhid",
+    "vlan",      "vlanif",         "vltime",     "txpower", "rtsthreshold", "fragthreshold", "wps",
+    "list",      "scan",           "iso",        "ns",      "atalk",        "inet6",         "range",
+    "snpaoffset"};
 constexpr std::array<std::string_view, 7> kFamilies{"inet", "inet6", "atalk", "iso", "ns", "link", "local"};
 
 bool is_one_of(std::string_view word, std::span<const std::string_view> list) {
@@ -56,9 +59,11 @@ class Configuration {
 
  private:
   int one(const std::string& word) {
-    const auto row = std::find_if(kSwitches.begin(), kSwitches.end(), [&](const SwitchWord& s) { return s.word == word; });
+    const auto row =
+        std::find_if(kSwitches.begin(), kSwitches.end(), [&](const SwitchWord& s) { return s.word == word; });
     if (row != kSwitches.end()) return set([&](Node& n) { n.add_boolean(row->key, row->value); });
-    const std::string_view bare = word.starts_with('-') ? std::string_view(word).substr(1) : std::string_view(word);
+    const std::string_view bare =
+        word.starts_with('-') ? std::string_view(word).substr(1) : std::string_view(word);
     if (is_one_of(bare, kCapabilities))
       return set([&](Node& n) { n.add_text(bare == word ? "capability_on" : "capability_off", bare); });
     if (word == "create" || word == "destroy") return simple("interface." + word);
@@ -70,7 +75,8 @@ class Configuration {
   }
 
   int with_value(const std::string& word) {
-    constexpr std::array<std::string_view, 8> kWords{"netmask", "broadcast", "prefixlen", "mtu", "metric", "lladdr", "link", "fib"};
+    constexpr std::array<std::string_view, 8> kWords{"netmask", "broadcast", "prefixlen", "mtu",
+                                                     "metric",  "lladdr",    "link",      "fib"};
     if (!is_one_of(word, kWords)) return address_word(word);
     if (at_ + 1 >= words_.size()) return io_.error("'" + word + "' requires argument");
     const std::string& value = words_[++at_];
@@ -126,7 +132,8 @@ class Configuration {
 
   int send_address() {
     const bool has_details = !netmask_.empty() || !broadcast_.empty() || prefix_length_ >= 0;
-    if (address_.empty() && !delete_ && !has_details) return alias_ ? io_.error("alias: no address given") : 0;
+    if (address_.empty() && !delete_ && !has_details)
+      return alias_ ? io_.error("alias: no address given") : 0;
     Node arguments;
     arguments.add_text("name", name_);
     if (delete_) {
@@ -137,7 +144,8 @@ class Configuration {
     arguments.add_address("address", address_);
     if (!peer_.empty()) arguments.add_address("peer", peer_);
     if (!netmask_.empty()) arguments.add_text("netmask", netmask_);
-    if (netmask_.empty() && prefix_length_ >= 0) arguments.add_number("prefix_length", static_cast<std::uint64_t>(prefix_length_));
+    if (netmask_.empty() && prefix_length_ >= 0)
+      arguments.add_number("prefix_length", static_cast<std::uint64_t>(prefix_length_));
     if (!broadcast_.empty()) arguments.add_address("broadcast", broadcast_);
     if (alias_) arguments.add_boolean("alias", true);
     return send("address.add", arguments);

@@ -24,19 +24,44 @@ int usage(Io& io) {
 /// False: an unknown letter.
 bool read_flags(Options& options, IfconfigFlags& f) {
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
-      case 'a': f.all = true; break;
-      case 'b': f.broadcast_only = true; break;
-      case 'C': f.cloners = true; break;
-      case 'd': f.down_only = true; break;
-      case 'h': f.human = true; break;
-      case 'L': f.lifetimes = true; break;
-      case 'l': f.list = true; break;
-      case 'm': f.media = true; break;
-      case 's': f.connected = true; break;
-      case 'u': f.up_only = true; break;
-      case 'v': f.counters = true; break;
-      case 'z': f.zero = true; break;
-      default: return false;
+      case 'a':
+        f.all = true;
+        break;
+      case 'b':
+        f.broadcast_only = true;
+        break;
+      case 'C':
+        f.cloners = true;
+        break;
+      case 'd':
+        f.down_only = true;
+        break;
+      case 'h':
+        f.human = true;
+        break;
+      case 'L':
+        f.lifetimes = true;
+        break;
+      case 'l':
+        f.list = true;
+        break;
+      case 'm':
+        f.media = true;
+        break;
+      case 's':
+        f.connected = true;
+        break;
+      case 'u':
+        f.up_only = true;
+        break;
+      case 'v':
+        f.counters = true;
+        break;
+      case 'z':
+        f.zero = true;
+        break;
+      default:
+        return false;
     }
   return true;
 }
@@ -82,7 +107,8 @@ int show_cloners(Io& io, Stack& stack) {
   if (!asked(io, stack, "interface.cloners", {}, answer)) return 1;
   if (io.json) return io.print(to_json(answer)), 0;
   std::string names;
-  for (const Node& one : answer.list("cloners")) names += (names.empty() ? "" : " ") + std::string(one.text_of("name"));
+  for (const Node& one : answer.list("cloners"))
+    names += (names.empty() ? "" : " ") + std::string(one.text_of("name"));
   io.print(names + "\n");
   return 0;
 }

@@ -6,8 +6,9 @@
 namespace iopkt::utils {
 
 struct IfconfigFlags {
-  bool all = false, broadcast_only = false, cloners = false, down_only = false, human = false, lifetimes = false,
-       list = false, media = false, connected = false, up_only = false, counters = false, zero = false;
+  bool all = false, broadcast_only = false, cloners = false, down_only = false, human = false,
+       lifetimes = false, list = false, media = false, connected = false, up_only = false, counters = false,
+       zero = false;
 };
 
 /// One interface as ifconfig prints it.

@@ -11,7 +11,8 @@ std::string show_address(const Node& address, std::string_view interface) {
   std::string out = "\tinet " + std::string(text);
   if (const auto peer = address.text_of("peer"); !peer.empty()) out += " -> " + std::string(peer);
   out += " netmask " + std::string(address.text_of("netmask"));
-  if (const auto broadcast = address.text_of("broadcast"); !broadcast.empty()) out += " broadcast " + std::string(broadcast);
+  if (const auto broadcast = address.text_of("broadcast"); !broadcast.empty())
+    out += " broadcast " + std::string(broadcast);
   return out + "\n";
 }
 
@@ -19,11 +20,13 @@ std::string show_capabilities(const Node& interface) {
   // What loopback saves is no device's work.
   if (interface.number_of("capabilities") == 0 || interface.text_of("link_type") == "loopback") return {};
   const auto line = [&](const char* label, std::string_view number, std::string_view names) {
-    std::string out = format("\t%s=%llx", label, static_cast<unsigned long long>(interface.number_of(number)));
+    std::string out =
+        format("\t%s=%llx", label, static_cast<unsigned long long>(interface.number_of(number)));
     if (const auto text = interface.text_of(names); !text.empty()) out += "<" + std::string(text) + ">";
     return out + "\n";
   };
-  return line("capabilities", "capabilities", "capability_names") + line("enabled", "enabled", "enabled_names");
+  return line("capabilities", "capabilities", "capability_names") +
+         line("enabled", "enabled", "enabled_names");
 }
 
 std::string amount(std::uint64_t n, std::string_view unit, bool short_form) {
@@ -46,14 +49,18 @@ std::string show_direction(const Node& counters, const std::string& way, bool hu
 
 std::string show_interface(const Node& interface, const IfconfigFlags& flags) {
   const std::string name{interface.text_of("name")};
-  std::string out = format("%s: flags=%llx<%s>", name.c_str(), static_cast<unsigned long long>(interface.number_of("flags")),
+  std::string out = format("%s: flags=%llx<%s>", name.c_str(),
+                           static_cast<unsigned long long>(interface.number_of("flags")),
                            std::string(interface.text_of("flag_names")).c_str());
-  if (const auto metric = interface.number_of("metric"); metric != 0) out += " metric " + std::to_string(metric);
+  if (const auto metric = interface.number_of("metric"); metric != 0)
+    out += " metric " + std::to_string(metric);
   out += " mtu " + std::to_string(interface.number_of("mtu")) + "\n";
   out += show_capabilities(interface);
   if (const auto mac = interface.text_of("mac"); !mac.empty()) out += "\taddress: " + std::string(mac) + "\n";
-  if (const auto media = interface.text_of("media"); !media.empty()) out += "\tmedia: " + std::string(media) + "\n";
-  if (const auto status = interface.text_of("status"); !status.empty()) out += "\tstatus: " + std::string(status) + "\n";
+  if (const auto media = interface.text_of("media"); !media.empty())
+    out += "\tmedia: " + std::string(media) + "\n";
+  if (const auto status = interface.text_of("status"); !status.empty())
+    out += "\tstatus: " + std::string(status) + "\n";
   if (flags.media && !interface.text_of("media").empty()) out += "\tsupported media:\n\t\tmedia autoselect\n";
   for (const Node& address : interface.list("addresses")) out += show_address(address, name);
   if (flags.counters) {

@@ -37,13 +37,16 @@ std::string interpreter_of(std::span<const std::byte> head) {
 
 Unreachable why_unreachable_elf(std::span<const std::byte> head) {
   Elf64_Ehdr header;
-  if (head.size() < sizeof header || std::memcmp(head.data(), ELFMAG, SELFMAG) != 0) return Unreachable::nothing;
+  if (head.size() < sizeof header || std::memcmp(head.data(), ELFMAG, SELFMAG) != 0)
+    return Unreachable::nothing;
   std::memcpy(&header, head.data(), sizeof header);
-  if (header.e_ident[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32)) return Unreachable::other_format;
+  if (header.e_ident[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32))
+    return Unreachable::other_format;
   for (std::size_t i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr segment;
     const std::size_t at = header.e_phoff + i * sizeof segment;
-    if (header.e_phoff > head.size() || at + sizeof segment > head.size()) return Unreachable::nothing;  // cannot tell
+    if (header.e_phoff > head.size() || at + sizeof segment > head.size())
+      return Unreachable::nothing;  // cannot tell
     std::memcpy(&segment, head.data() + at, sizeof segment);
     if (segment.p_type == PT_INTERP) return Unreachable::nothing;
   }
@@ -51,12 +54,14 @@ Unreachable why_unreachable_elf(std::span<const std::byte> head) {
 }
 
 Unreachable why_unreachable(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return Unreachable::missing;
   if ((status.st_mode & S_ISUID) != 0 && status.st_uid != ::getuid()) return Unreachable::setuid;
-  if ((status.st_mode & S_ISGID) != 0 && (status.st_mode & S_IXGRP) != 0 && status.st_gid != ::getgid()) return Unreachable::setuid;
+  if ((status.st_mode & S_ISGID) != 0 && (status.st_mode & S_IXGRP) != 0 && status.st_gid != ::getgid())
+    return Unreachable::setuid;
   // Root gains nothing from them, so the loader does not mind.
-  if (::getuid() != 0 && ::getxattr(path.c_str(), "security.capability", nullptr, 0) > 0) return Unreachable::capabilities;
+  if (::getuid() != 0 && ::getxattr(path.c_str(), "security.capability", nullptr, 0) > 0)
+    return Unreachable::capabilities;
   const auto head = read_head(path);
   if (const std::string interpreter = interpreter_of(head); !interpreter.empty() && interpreter != path) {
     const auto inner = read_head(interpreter);
@@ -71,22 +76,28 @@ std::string explain(Unreachable why, const std::string& path) {
     case Unreachable::setuid:
     case Unreachable::capabilities:
       return path + (why == Unreachable::setuid ? " is setuid or setgid" : " has file capabilities") +
-             ": the loader ignores the socket library for it, so it would talk to the kernel. Use a copy, which has no such "
+             ": the loader ignores the socket library for it, so it would talk to the kernel. Use a copy, "
+             "which has no such "
              "rights: cp " +
              path + " /tmp/" + name + " && iopkt run /tmp/" + name + " ... (or run it as root)";
     case Unreachable::static_program:
-      return path + " is statically linked: the socket library does not reach it, and the launcher for such programs is not "
-                    "built yet. Use a dynamically linked one";
-    case Unreachable::other_format: return path + " is a program of another word size: the socket library does not load into it";
-    case Unreachable::missing: return path + ": no such program";
-    case Unreachable::nothing: break;
+      return path +
+             " is statically linked: the socket library does not reach it, and the launcher for such "
+             "programs is not "
+             "built yet. Use a dynamically linked one";
+    case Unreachable::other_format:
+      return path + " is a program of another word size: the socket library does not load into it";
+    case Unreachable::missing:
+      return path + ": no such program";
+    case Unreachable::nothing:
+      break;
   }
   return {};
 }
 
 std::string find_program(const std::string& name) {
   const auto runs = [](const std::string& path) {
-    struct stat status {};
+    struct stat status{};
     return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && ::access(path.c_str(), X_OK) == 0;
   };
   if (name.find('/') != name.npos) return runs(name) ? name : std::string{};

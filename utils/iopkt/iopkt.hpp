@@ -7,7 +7,14 @@
 namespace iopkt::utils {
 
 /// Why a preloaded library does not reach a program; nothing: it does.
-enum class Unreachable : std::uint8_t { nothing, setuid, capabilities, static_program, other_format, missing };
+enum class Unreachable : std::uint8_t {
+  nothing,
+  setuid,
+  capabilities,
+  static_program,
+  other_format,
+  missing
+};
 /// Looks at the file (and at a script's interpreter). `path` is what would be executed.
 Unreachable why_unreachable(const std::string& path);
 /// Of the first bytes of an ELF file: statically linked, or of another word size.

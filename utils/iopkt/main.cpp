@@ -57,7 +57,8 @@ bool choose_stack(Io& io, Words& words) {
     } else {
       // The program may go to another directory.
       char absolute[PATH_MAX];
-      if (::realpath(value.c_str(), absolute) == nullptr) return io.error("-p " + value + ": " + std::strerror(errno)), false;
+      if (::realpath(value.c_str(), absolute) == nullptr)
+        return io.error("-p " + value + ": " + std::strerror(errno)), false;
       value = absolute;
     }
     ::setenv("SOCK", value.c_str(), 1);
@@ -68,7 +69,8 @@ bool choose_stack(Io& io, Words& words) {
 
 [[noreturn]] void execute(Io& io, const std::string& path, const Words& words) {
   std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));  // NOLINT: execv's signature
+  for (const std::string& word : words)
+    argv.push_back(const_cast<char*>(word.c_str()));  // NOLINT: execv's signature
   argv.push_back(nullptr);
   io.flush();
   ::execv(path.c_str(), argv.data());
@@ -88,10 +90,12 @@ int run(Io& io, Words words) {
   if (::access(library.c_str(), R_OK) != 0) return io.error(library + ": " + std::strerror(errno));
   const std::string program = find_program(words[0]);
   if (program.empty()) return io.error(words[0] + ": no such program"), 127;
-  if (const Unreachable why = why_unreachable(program); why != Unreachable::nothing) return io.error(explain(why, program)), 126;
+  if (const Unreachable why = why_unreachable(program); why != Unreachable::nothing)
+    return io.error(explain(why, program)), 126;
   const char* before = ::getenv("LD_PRELOAD");
   std::string preload = library;
-  if (before != nullptr && *before != '\0' && std::strstr(before, library.c_str()) == nullptr) preload += ":" + std::string(before);
+  if (before != nullptr && *before != '\0' && std::strstr(before, library.c_str()) == nullptr)
+    preload += ":" + std::string(before);
   ::setenv("LD_PRELOAD", preload.c_str(), 1);
   execute(io, program, words);
 }

@@ -17,15 +17,16 @@ constexpr char kUsage[] = "usage: mount -T io-pkt[N] [-o option[,option...]] dri
 
 /// The first mount on PATH that is not this program; empty: none.
 std::string host_mount() {
-  struct stat own {};
+  struct stat own{};
   if (::stat("/proc/self/exe", &own) != 0) return {};
   const char* path = ::getenv("PATH");
   std::string_view rest = path != nullptr ? path : "/bin:/usr/bin";
   while (true) {
     const std::size_t colon = std::min(rest.find(':'), rest.size());
     const std::string candidate = std::string(rest.substr(0, colon)) + "/mount";
-    struct stat status {};
-    const bool is_own = ::stat(candidate.c_str(), &status) == 0 && status.st_dev == own.st_dev && status.st_ino == own.st_ino;
+    struct stat status{};
+    const bool is_own =
+        ::stat(candidate.c_str(), &status) == 0 && status.st_dev == own.st_dev && status.st_ino == own.st_ino;
     if (candidate[0] == '/' && !is_own && ::access(candidate.c_str(), X_OK) == 0) return candidate;
     if (colon == rest.size()) break;
     rest.remove_prefix(colon + 1);
@@ -40,7 +41,9 @@ int mount(Io& io, const MountRequest& request) {
     return 1;
   }
   const auto node = ipc::find_control(request.instance);
-  if (!node) return io.error("io-pkt" + (request.instance == 0 ? "" : std::to_string(request.instance)) + " is not running");
+  if (!node)
+    return io.error("io-pkt" + (request.instance == 0 ? "" : std::to_string(request.instance)) +
+                    " is not running");
   std::string driver = request.driver;
   char absolute[PATH_MAX];
   if (driver.find('/') != driver.npos && ::realpath(driver.c_str(), absolute) != nullptr) driver = absolute;

@@ -34,9 +34,11 @@ MountRequest read_mount(const Words& words) {
   if (!instance) return out;
   out.ours = true;
   out.instance = *instance;
-  const auto option = std::find_if(files.begin(), files.end(), [](const std::string& f) { return f.starts_with("-") && f.size() > 1; });
+  const auto option = std::find_if(files.begin(), files.end(),
+                                   [](const std::string& f) { return f.starts_with("-") && f.size() > 1; });
   if (option != files.end()) out.fault = "unknown option " + *option;
-  if (out.fault.empty() && files.size() != 1) out.fault = files.empty() ? "no driver named" : "one driver at a time";
+  if (out.fault.empty() && files.size() != 1)
+    out.fault = files.empty() ? "no driver named" : "one driver at a time";
   if (out.fault.empty()) out.driver = files[0];
   return out;
 }

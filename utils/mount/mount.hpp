@@ -1,4 +1,5 @@
-// mount -T io-pkt[N]: starts a driver or module in a running stack. Everything else is the host's own mount(8).
+// mount -T io-pkt[N]: starts a driver or module in a running stack. Everything else is the host's own
+// mount(8).
 #pragma once
 
 #include "utils/common/command.hpp"
@@ -6,10 +7,10 @@
 namespace iopkt::utils {
 
 struct MountRequest {
-  bool ours = false;            ///< -T names a stack
+  bool ours = false;  ///< -T names a stack
   std::uint32_t instance = 0;
   std::string options, driver;
-  std::string fault;            ///< ours, but wrong
+  std::string fault;  ///< ours, but wrong
 };
 MountRequest read_mount(const Words& words);
 

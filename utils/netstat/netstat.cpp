@@ -22,31 +22,68 @@ int usage(Io& io, const std::string& fault) {
 /// False: told already.
 bool read_flags(Io& io, Options& options, NetstatFlags& f) {
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
-      case 'A': f.addresses = true; break;
-      case 'a': f.all = true; break;
-      case 'b': f.bytes = true; break;
-      case 'd': f.drops = true; break;
-      case 'F': f.fib = options.value(); f.verbose = true; break;
-      case 'f': f.family = options.value(); break;
-      case 'I': f.interface = options.value(); f.interfaces = true; break;
-      case 'i': f.interfaces = true; break;
-      case 'L': f.no_link = true; break;
-      case 'm': f.buffers = true; break;
-      case 'n': f.numeric = true; break;
-      case 'p': f.protocol = options.value(); break;
-      case 'r': f.routes = true; break;
-      case 's': ++f.statistics; break;
-      case 'T': f.wide = true; break;
-      case 'v': f.verbose = true; break;
+      case 'A':
+        f.addresses = true;
+        break;
+      case 'a':
+        f.all = true;
+        break;
+      case 'b':
+        f.bytes = true;
+        break;
+      case 'd':
+        f.drops = true;
+        break;
+      case 'F':
+        f.fib = options.value();
+        f.verbose = true;
+        break;
+      case 'f':
+        f.family = options.value();
+        break;
+      case 'I':
+        f.interface = options.value();
+        f.interfaces = true;
+        break;
+      case 'i':
+        f.interfaces = true;
+        break;
+      case 'L':
+        f.no_link = true;
+        break;
+      case 'm':
+        f.buffers = true;
+        break;
+      case 'n':
+        f.numeric = true;
+        break;
+      case 'p':
+        f.protocol = options.value();
+        break;
+      case 'r':
+        f.routes = true;
+        break;
+      case 's':
+        ++f.statistics;
+        break;
+      case 'T':
+        f.wide = true;
+        break;
+      case 'v':
+        f.verbose = true;
+        break;
       case 'w': {
         const auto wait = parse_number(options.value(), 1u << 30);
         if (!wait || *wait == 0) return io.error(options.value() + ": bad value"), false;
         f.wait = *wait;
         break;
       }
-      case 'g': return io.error("-g: multicast routing is not built yet"), false;
-      case 'P': return io.error("-P: not built yet"), false;
-      default: return usage(io, options.fault()), false;
+      case 'g':
+        return io.error("-g: multicast routing is not built yet"), false;
+      case 'P':
+        return io.error("-P: not built yet"), false;
+      default:
+        return usage(io, options.fault()), false;
     }
   return true;
 }
@@ -108,9 +145,11 @@ int netstat(Io& io, Stack& stack, const Words& words) {
   Options options{words, "AabdgiLmnrsTv", "FfIPpw"};
   if (!read_flags(io, options, f)) return 1;
   if (!options.rest().empty()) return usage(io, {});
-  if (f.family == "local" || f.family == "unix") return io.error(f.family + ": unix sockets are the kernel's own; see ss -x");
+  if (f.family == "local" || f.family == "unix")
+    return io.error(f.family + ": unix sockets are the kernel's own; see ss -x");
   if (f.family == "inet6") return io.error("inet6: not built yet");
-  if (!f.family.empty() && f.family != "inet" && f.family != "arp") return io.error(f.family + ": unknown address family");
+  if (!f.family.empty() && f.family != "inet" && f.family != "arp")
+    return io.error(f.family + ": unknown address family");
   if (f.wait != 0) return repeat(io, stack, f);
   if (f.buffers) return print(io, stack, "buffers", {}, show_buffers);
   if (f.family == "arp" || f.statistics > 0 || !f.protocol.empty()) {

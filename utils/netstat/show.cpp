@@ -13,7 +13,8 @@ using Count = unsigned long long;
 std::string port_name(std::uint64_t port, std::string_view protocol, bool numeric) {
   if (port == 0) return "*";
   if (!numeric) {
-    const servent* entry = ::getservbyport(htons(static_cast<std::uint16_t>(port)), std::string(protocol).c_str());
+    const servent* entry =
+        ::getservbyport(htons(static_cast<std::uint16_t>(port)), std::string(protocol).c_str());
     if (entry != nullptr) return entry->s_name;
   }
   return std::to_string(port);
@@ -21,7 +22,8 @@ std::string port_name(std::uint64_t port, std::string_view protocol, bool numeri
 
 std::string end_name(const Node& socket, const std::string& end, const NetstatFlags& flags) {
   const std::string_view address = socket.text_of(end);
-  const std::string host = address == "0.0.0.0" || address == "::" || address.empty() ? "*" : std::string(address);
+  const std::string host =
+      address == "0.0.0.0" || address == "::" || address.empty() ? "*" : std::string(address);
   return host + "." + port_name(socket.number_of(end + "_port"), socket.text_of("protocol"), flags.numeric);
 }
 
@@ -46,15 +48,19 @@ struct InterfaceLine {
 
 std::string interface_row(const Node& i, const InterfaceLine& what, const NetstatFlags& f) {
   const Node* counters = i.find("counters");
-  const auto value = [&](const char* key) { return static_cast<Count>(counters == nullptr ? 0 : counters->number_of(key)); };
+  const auto value = [&](const char* key) {
+    return static_cast<Count>(counters == nullptr ? 0 : counters->number_of(key));
+  };
   const bool up = (i.number_of("flags") & 1) != 0;
-  std::string out = format("%-5s %-5llu %-13s %-17s", (std::string(i.text_of("name")) + (up ? "" : "*")).c_str(),
-                           static_cast<Count>(i.number_of("mtu")), cut(what.network, 13, f.wide).c_str(),
-                           cut(what.address, 17, f.wide).c_str());
+  std::string out =
+      format("%-5s %-5llu %-13s %-17s", (std::string(i.text_of("name")) + (up ? "" : "*")).c_str(),
+             static_cast<Count>(i.number_of("mtu")), cut(what.network, 13, f.wide).c_str(),
+             cut(what.address, 17, f.wide).c_str());
   if (f.bytes)
     out += format(" %10llu %10llu", value("rx.bytes"), value("tx.bytes"));
   else
-    out += format(" %8llu %5llu %8llu %5llu %5d", value("rx.packets"), value("rx.errors"), value("tx.packets"), value("tx.errors"), 0);
+    out += format(" %8llu %5llu %8llu %5llu %5d", value("rx.packets"), value("rx.errors"),
+                  value("tx.packets"), value("tx.errors"), 0);
   if (f.drops) out += format(" %5llu", value("rx.dropped") + value("tx.dropped"));
   return out + "\n";
 }
@@ -69,7 +75,8 @@ std::string lower_first(std::string_view sentence) {
 }
 
 struct Sums {
-  Count packets_in = 0, errors_in = 0, packets_out = 0, errors_out = 0, bytes_in = 0, bytes_out = 0, drops = 0;
+  Count packets_in = 0, errors_in = 0, packets_out = 0, errors_out = 0, bytes_in = 0, bytes_out = 0,
+        drops = 0;
 };
 
 Sums sum_of(const Node& answer, std::string_view only) {
@@ -93,8 +100,9 @@ std::string rate_columns(const Sums& now, const Sums& before, const NetstatFlags
   if (f.bytes)
     out = format("%10llu %10llu", now.bytes_in - before.bytes_in, now.bytes_out - before.bytes_out);
   else
-    out = format("%8llu %5llu %8llu %5llu %5d", now.packets_in - before.packets_in, now.errors_in - before.errors_in,
-                 now.packets_out - before.packets_out, now.errors_out - before.errors_out, 0);
+    out = format("%8llu %5llu %8llu %5llu %5d", now.packets_in - before.packets_in,
+                 now.errors_in - before.errors_in, now.packets_out - before.packets_out,
+                 now.errors_out - before.errors_out, 0);
   if (f.drops) out += format(" %5llu", now.drops - before.drops);
   return out;
 }
@@ -108,23 +116,31 @@ std::string show_sockets(const Node& answer, const NetstatFlags& f) {
     if (!f.protocol.empty() && s.text_of("protocol") != f.protocol) continue;
     if (!f.family.empty() && s.text_of("family") != f.family) continue;
     if (f.addresses)
-      out += format("%-12s ", format("%llx.%llx", static_cast<Count>(s.number_of("shard")), static_cast<Count>(s.number_of("id"))).c_str());
+      out += format("%-12s ", format("%llx.%llx", static_cast<Count>(s.number_of("shard")),
+                                     static_cast<Count>(s.number_of("id")))
+                                  .c_str());
     out += format("%-5s %6llu %6llu  %-22s %-22s %s", std::string(s.text_of("protocol")).c_str(),
-                  static_cast<Count>(s.number_of("receive_queue")), static_cast<Count>(s.number_of("send_queue")),
-                  cut(end_name(s, "local", f), 22, f.wide).c_str(), cut(end_name(s, "remote", f), 22, f.wide).c_str(),
-                  state_name(s.text_of("state")).c_str());
+                  static_cast<Count>(s.number_of("receive_queue")),
+                  static_cast<Count>(s.number_of("send_queue")),
+                  cut(end_name(s, "local", f), 22, f.wide).c_str(),
+                  cut(end_name(s, "remote", f), 22, f.wide).c_str(), state_name(s.text_of("state")).c_str());
     while (out.back() == ' ') out.pop_back();
     out += "\n";
   }
   if (out.empty()) return {};
-  std::string heading = std::string("Active Internet connections") + (f.all ? " (including servers)" : "") + "\n";
+  std::string heading =
+      std::string("Active Internet connections") + (f.all ? " (including servers)" : "") + "\n";
   if (f.addresses) heading += format("%-12s ", "PCB");
-  return heading + format("%-5s %6s %6s  %-22s %-22s %s\n", "Proto", "Recv-Q", "Send-Q", "Local Address", "Foreign Address", "State") + out;
+  return heading +
+         format("%-5s %6s %6s  %-22s %-22s %s\n", "Proto", "Recv-Q", "Send-Q", "Local Address",
+                "Foreign Address", "State") +
+         out;
 }
 
 std::string show_interfaces(const Node& answer, const NetstatFlags& f) {
   std::string out = format("%-5s %-5s %-13s %-17s", "Name", "Mtu", "Network", "Address");
-  out += f.bytes ? format(" %10s %10s", "Ibytes", "Obytes") : format(" %8s %5s %8s %5s %5s", "Ipkts", "Ierrs", "Opkts", "Oerrs", "Colls");
+  out += f.bytes ? format(" %10s %10s", "Ibytes", "Obytes")
+                 : format(" %8s %5s %8s %5s %5s", "Ipkts", "Ierrs", "Opkts", "Oerrs", "Colls");
   out += f.drops ? format(" %5s\n", "Drops") : "\n";
   for (const Node& i : answer.list("interfaces")) {
     if (!f.interface.empty() && i.text_of("name") != f.interface) continue;
@@ -134,7 +150,8 @@ std::string show_interfaces(const Node& answer, const NetstatFlags& f) {
       const std::uint64_t length = a.number_of("prefix_length");
       std::string network{a.text_of("address")};
       if (address && length <= 32)
-        network = network_name(wire::Ipv4Prefix{*address, static_cast<std::uint8_t>(length)}.network().to_string(), length);
+        network = network_name(
+            wire::Ipv4Prefix{*address, static_cast<std::uint8_t>(length)}.network().to_string(), length);
       out += interface_row(i, {network, std::string(a.text_of("address"))}, f);
     }
   }
@@ -172,10 +189,11 @@ std::string show_buffers(const Node& answer) {
     if (p == nullptr) return;
     const auto value = [&](const char* name) { return static_cast<Count>(p->number_of(name)); };
     out += format("%llu %s in use:\n", value("in_use"), what);
-    out += format("\t%llu allocated of %llu bytes each, in %llu quanta of %llu bytes\n", value("total"), value("object_bytes"),
-                  value("quanta"), value("quantum_bytes"));
-    out += format("\t%llu requests, %llu served by caches (%llu refills, %llu spills), %llu denied\n", value("requests"),
-                  value("cache_hits"), value("cache_refills"), value("cache_spills"), value("failures"));
+    out += format("\t%llu allocated of %llu bytes each, in %llu quanta of %llu bytes\n", value("total"),
+                  value("object_bytes"), value("quanta"), value("quantum_bytes"));
+    out += format("\t%llu requests, %llu served by caches (%llu refills, %llu spills), %llu denied\n",
+                  value("requests"), value("cache_hits"), value("cache_refills"), value("cache_spills"),
+                  value("failures"));
     bytes += value("quanta") * value("quantum_bytes");
     used += value("in_use") * value("object_bytes");
     denied += value("failures");
@@ -183,8 +201,9 @@ std::string show_buffers(const Node& answer) {
   pool("mbufs", "mbufs");
   pool("clusters", "mapped pages (clusters)");
   pool("tags", "tags");
-  out += format("%llu Kbytes allocated to network (%llu%% in use), at most %llu Kbytes\n", bytes / 1024,
-                bytes == 0 ? 0 : used * 100 / bytes, static_cast<Count>(answer.number_of("bytes_max")) / 1024);
+  out +=
+      format("%llu Kbytes allocated to network (%llu%% in use), at most %llu Kbytes\n", bytes / 1024,
+             bytes == 0 ? 0 : used * 100 / bytes, static_cast<Count>(answer.number_of("bytes_max")) / 1024);
   out += format("%llu requests for memory denied\n", denied);
   return out;
 }
@@ -194,10 +213,11 @@ std::string show_rate_heading(const NetstatFlags& f) {
   const std::string name = f.interface.empty() ? "" : f.interface;
   std::string out;
   if (!name.empty()) {
-    out += format(f.bytes ? "%-21s %-21s\n" : "%-35s %-35s\n", format("    %s in, %s out", name.c_str(), name.c_str()).c_str(),
-                  "    total in, total out");
+    out += format(f.bytes ? "%-21s %-21s\n" : "%-35s %-35s\n",
+                  format("    %s in, %s out", name.c_str(), name.c_str()).c_str(), "    total in, total out");
     out.erase(out.find_last_not_of(" \n") + 1);
-    out += "\n" + std::string(columns) + (f.drops ? " drops" : "") + " " + columns + (f.drops ? " drops" : "") + "\n";
+    out += "\n" + std::string(columns) + (f.drops ? " drops" : "") + " " + columns +
+           (f.drops ? " drops" : "") + "\n";
     return out;
   }
   return std::string(columns) + (f.drops ? " drops" : "") + "\n";

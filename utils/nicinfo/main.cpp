@@ -1,3 +1,5 @@
 #include "utils/nicinfo/nicinfo.hpp"
 
-int main(int argc, char** argv) { return iopkt::utils::run_command("nicinfo", iopkt::utils::nicinfo, argc, argv); }
+int main(int argc, char** argv) {
+  return iopkt::utils::run_command("nicinfo", iopkt::utils::nicinfo, argc, argv);
+}

@@ -37,20 +37,22 @@ std::string checksums(std::string_view enabled, std::string_view direction) {
 struct CounterLabel {
   std::string_view label, key;
 };
-constexpr std::array kSent{CounterLabel{"Packets Transmitted OK", "tx.packets"}, CounterLabel{"Bytes Transmitted OK", "tx.bytes"},
+constexpr std::array kSent{CounterLabel{"Packets Transmitted OK", "tx.packets"},
+                           CounterLabel{"Bytes Transmitted OK", "tx.bytes"},
                            CounterLabel{"Broadcast Packets Transmitted OK", "tx.broadcasts"},
                            CounterLabel{"Multicast Packets Transmitted OK", "tx.multicasts"},
                            CounterLabel{"Packets Dropped on Transmit", "tx.dropped"},
                            CounterLabel{"Errors on Transmit", "tx.errors"}};
-constexpr std::array kReceived{CounterLabel{"Packets Received OK", "rx.packets"}, CounterLabel{"Bytes Received OK", "rx.bytes"},
+constexpr std::array kReceived{CounterLabel{"Packets Received OK", "rx.packets"},
+                               CounterLabel{"Bytes Received OK", "rx.bytes"},
                                CounterLabel{"Broadcast Packets Received OK", "rx.broadcasts"},
                                CounterLabel{"Multicast Packets Received OK", "rx.multicasts"},
                                CounterLabel{"Packets Dropped on Receive", "rx.dropped"},
                                CounterLabel{"Errors on Receive", "rx.errors"}};
-constexpr std::array kDevice{CounterLabel{"Device Receive Errors", "rx_errors"}, CounterLabel{"Device Receive Drops", "rx_dropped"},
-                             CounterLabel{"Memory Allocation Failures on Receive", "rx_no_buffer"},
-                             CounterLabel{"Device Transmit Errors", "tx_errors"},
-                             CounterLabel{"Device Transmit Drops", "tx_dropped"}};
+constexpr std::array kDevice{
+    CounterLabel{"Device Receive Errors", "rx_errors"}, CounterLabel{"Device Receive Drops", "rx_dropped"},
+    CounterLabel{"Memory Allocation Failures on Receive", "rx_no_buffer"},
+    CounterLabel{"Device Transmit Errors", "tx_errors"}, CounterLabel{"Device Transmit Drops", "tx_dropped"}};
 
 template <class Labels>
 std::string rows(const Node& counters, const Labels& labels) {
@@ -68,10 +70,14 @@ std::string show_nic(const Node& i) {
   if (!i.text_of("description").empty()) out += "  " + std::string(i.text_of("description")) + "\n\n";
   const auto mac = i.text_of("mac");
   const std::uint64_t header = mac.empty() ? 0 : kEthernetHeader;
-  if (!mac.empty()) out += row("Physical Node ID", node_id(mac)) + row("Current Physical Node ID", node_id(mac));
+  if (!mac.empty())
+    out += row("Physical Node ID", node_id(mac)) + row("Current Physical Node ID", node_id(mac));
   const std::uint64_t speed = i.number_of("speed_mbps");
-  out += row("Current Operation Rate", speed == 0 ? "Unknown" : format("%llu.00 Mb/s full-duplex", static_cast<unsigned long long>(speed)));
-  if (!i.text_of("driver").empty()) out += row("Active Interface Type", "devnp-" + std::string(i.text_of("driver")) + ".so");
+  out += row(
+      "Current Operation Rate",
+      speed == 0 ? "Unknown" : format("%llu.00 Mb/s full-duplex", static_cast<unsigned long long>(speed)));
+  if (!i.text_of("driver").empty())
+    out += row("Active Interface Type", "devnp-" + std::string(i.text_of("driver")) + ".so");
   out += row("Link", i.number_of("carrier") != 0 ? "Up" : "Down");
   const std::string frame = std::to_string(i.number_of("mtu") + header);
   out += row("Maximum Transmittable data Unit", frame) + row("Maximum Receivable data Unit", frame);
@@ -80,7 +86,8 @@ std::string show_nic(const Node& i) {
   constexpr std::uint64_t kPromiscuous = 0x100, kMulticast = 0x8000;
   out += row("Promiscuous Mode", (i.number_of("flags") & kPromiscuous) != 0 ? "On" : "Off");
   out += row("Multicast Support", (i.number_of("flags") & kMulticast) != 0 ? "Enabled" : "Disabled");
-  if (const Node* counters = i.find("counters")) out += "\n" + rows(*counters, kSent) + "\n" + rows(*counters, kReceived);
+  if (const Node* counters = i.find("counters"))
+    out += "\n" + rows(*counters, kSent) + "\n" + rows(*counters, kReceived);
   if (device != nullptr) {
     const std::string own = rows(*device, kDevice);
     if (!own.empty()) out += "\n" + own;

@@ -1,3 +1,5 @@
 #include "utils/route/route.hpp"
 
-int main(int argc, char** argv) { return iopkt::utils::run_command("route", iopkt::utils::route, argc, argv); }
+int main(int argc, char** argv) {
+  return iopkt::utils::run_command("route", iopkt::utils::route, argc, argv);
+}

@@ -12,11 +12,12 @@ namespace {
 
 constexpr char kUsage[] = "usage: route [-dfnqSstv] [--json] command [[modifiers] args]\n";
 constexpr std::array<std::string_view, 16> kNotBuilt{
-    "inet6", "iso", "osi", "link", "llinfo", "cloning", "cloned", "lock", "lockrest", "expire", "hopcount", "recvpipe",
-    "sendpipe", "ssthresh", "rtt", "rttvar"};
+    "inet6",    "iso",    "osi",      "link",     "llinfo",   "cloning",  "cloned", "lock",
+    "lockrest", "expire", "hopcount", "recvpipe", "sendpipe", "ssthresh", "rtt",    "rttvar"};
 
 struct Flags {
-  bool debug = false, flush = false, quiet = false, spaced = false, terse = false, test = false, verbose = false;
+  bool debug = false, flush = false, quiet = false, spaced = false, terse = false, test = false,
+       verbose = false;
 };
 
 struct Request {
@@ -34,7 +35,8 @@ class Reader {
     out.command = words_[0];
     for (at_ = 1; at_ < words_.size(); ++at_) {
       const std::string& word = words_[at_];
-      const bool good = word.starts_with('-') && word.size() > 1 ? modifier(out, word.substr(1)) : positional(word);
+      const bool good =
+          word.starts_with('-') && word.size() > 1 ? modifier(out, word.substr(1)) : positional(word);
       if (!good) return false;
     }
     return finish(out);
@@ -42,13 +44,15 @@ class Reader {
 
  private:
   bool modifier(Request& out, const std::string& word) {
-    if (std::find(kNotBuilt.begin(), kNotBuilt.end(), word) != kNotBuilt.end()) return io_.error("-" + word + ": not built yet"), false;
+    if (std::find(kNotBuilt.begin(), kNotBuilt.end(), word) != kNotBuilt.end())
+      return io_.error("-" + word + ": not built yet"), false;
     if (word == "net") return kind_ = DestinationKind::net, true;
     if (word == "host") return kind_ = DestinationKind::host, true;
     if (word == "inet" || word == "static") return true;
     if (word == "interface" || word == "iface") return by_interface_ = true, true;
     if (word == "reject" || word == "blackhole" || word == "proto1" || word == "proto2")
-      return out.arguments.add_boolean(word, true), discards_ |= word == "reject" || word == "blackhole", true;
+      return out.arguments.add_boolean(word, true), discards_ |= word == "reject" || word == "blackhole",
+             true;
     if (at_ + 1 >= words_.size()) return io_.error("-" + word + ": bad keyword or missing value"), false;
     const std::string& value = words_[++at_];
     if (word == "netmask") return set_mask(value);
@@ -86,13 +90,14 @@ class Reader {
 
   bool finish(Request& out) {
     if (destination_.empty()) return io_.error("no destination given"), false;
-    auto destination = parse_destination(destination_, length_ >= 0 && kind_ == DestinationKind::guess && length_ < 32
-                                                           ? DestinationKind::host
-                                                           : kind_);
+    auto destination = parse_destination(
+        destination_,
+        length_ >= 0 && kind_ == DestinationKind::guess && length_ < 32 ? DestinationKind::host : kind_);
     if (!destination) return io_.error(destination_ + ": bad value"), false;
     if (length_ >= 0) {
       const auto address = *wire::Ipv4Address::parse_strict(destination->address);
-      destination->address = wire::Ipv4Prefix{address, static_cast<std::uint8_t>(length_)}.network().to_string();
+      destination->address =
+          wire::Ipv4Prefix{address, static_cast<std::uint8_t>(length_)}.network().to_string();
       destination->length = length_;
     }
     out.host = destination->is_host();
@@ -152,7 +157,8 @@ int get(Io& io, Stack& stack, const Flags& flags, const Request& request) {
   const Node* found = answer->find("route");
   if (found == nullptr) return io.error("the stack's answer makes no sense");
   if (flags.terse) {
-    io.print(std::string(found->has("gateway") ? found->text_of("gateway") : found->text_of("destination")) + "\n");
+    io.print(std::string(found->has("gateway") ? found->text_of("gateway") : found->text_of("destination")) +
+             "\n");
     return 0;
   }
   io.print(show_route(*found));
@@ -176,7 +182,8 @@ int flush(Io& io, Stack& stack, const Flags& flags, const Words& words) {
   if (io.json) return io.print(to_json(answer)), 0;
   if (!flags.quiet)
     for (const Node& one : answer.list("routes"))
-      io.print(format("%-20s %-20s done\n", network_name(one.text_of("destination"), one.number_of("prefix_length")).c_str(),
+      io.print(format("%-20s %-20s done\n",
+                      network_name(one.text_of("destination"), one.number_of("prefix_length")).c_str(),
                       std::string(one.text_of("gateway")).c_str()));
   return 0;
 }
@@ -195,7 +202,8 @@ std::string show_route(const Node& r) {
   const auto length = static_cast<std::uint8_t>(std::min<std::uint64_t>(r.number_of("prefix_length"), 32));
   std::string out = "   route to: " + text("asked") + "\n";
   out += "destination: " + (length == 0 ? "default" : text("destination")) + "\n";
-  if (length < 32) out += "       mask: " + (length == 0 ? "default" : wire::Ipv4Prefix::mask_of(length).to_string()) + "\n";
+  if (length < 32)
+    out += "       mask: " + (length == 0 ? "default" : wire::Ipv4Prefix::mask_of(length).to_string()) + "\n";
   if (r.has("gateway")) out += "    gateway: " + text("gateway") + "\n";
   if (r.has("local")) out += " local addr: " + text("local") + "\n";
   out += "  interface: " + text("interface") + "\n      flags: <" + text("flag_names") + ">\n";
@@ -209,15 +217,33 @@ int route(Io& io, Stack& stack, const Words& words) {
   Flags flags;
   Options options{words, "dfnqSstv", ""};
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
-      case 'd': flags.debug = true; break;
-      case 'f': flags.flush = true; break;
-      case 'n': break;  // names are never looked up
-      case 'q': flags.quiet = true; break;
-      case 'S': flags.spaced = true; break;
-      case 's': flags.terse = true; break;
-      case 't': flags.test = true; break;
-      case 'v': flags.verbose = true; break;
-      default: io.error(options.fault()); io.complain(kUsage); return 1;
+      case 'd':
+        flags.debug = true;
+        break;
+      case 'f':
+        flags.flush = true;
+        break;
+      case 'n':
+        break;  // names are never looked up
+      case 'q':
+        flags.quiet = true;
+        break;
+      case 'S':
+        flags.spaced = true;
+        break;
+      case 's':
+        flags.terse = true;
+        break;
+      case 't':
+        flags.test = true;
+        break;
+      case 'v':
+        flags.verbose = true;
+        break;
+      default:
+        io.error(options.fault());
+        io.complain(kUsage);
+        return 1;
     }
   const Words rest = options.rest();
   if (flags.flush)

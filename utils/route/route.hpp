@@ -15,7 +15,8 @@ struct Destination {
   bool is_host() const { return length == 32; }
 };
 enum class DestinationKind : std::uint8_t { guess, net, host };
-/// "default", "128.32" (a host, or with net a network), "10.0.2.0/24"; a guess is a network when its local part is zero.
+/// "default", "128.32" (a host, or with net a network), "10.0.2.0/24"; a guess is a network when its local
+/// part is zero.
 std::optional<Destination> parse_destination(std::string_view word, DestinationKind kind);
 
 /// `route get` as BSD prints it.

@@ -42,7 +42,8 @@ std::string hex_dump(const std::string& bytes, bool wide) {
 
 class Session {
  public:
-  Session(Io& io, Stack& stack, SysctlStyle style, bool quiet) : io_(io), stack_(stack), style_(style), quiet_(quiet) {}
+  Session(Io& io, Stack& stack, SysctlStyle style, bool quiet)
+      : io_(io), stack_(stack), style_(style), quiet_(quiet) {}
 
   int show(const std::string& name) {
     Node arguments, answer;
@@ -52,7 +53,8 @@ class Session {
     std::string last;
     for (const Node& one : answer.list("variables")) {
       if (style_.tree) print_parents(one.text_of("name"), last);
-      io_.print(style_.tree ? indent(one.text_of("name")) + show_variable(one, style_) : show_variable(one, style_));
+      io_.print(style_.tree ? indent(one.text_of("name")) + show_variable(one, style_)
+                            : show_variable(one, style_));
     }
     return 0;
   }
@@ -165,17 +167,40 @@ int sysctl(Io& io, Stack& stack, const Words& words) {
   Options options{words, "aAdeMnqrwx", "f"};
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
       case 'a':
-      case 'A': all = true; break;
-      case 'd': style.describe = true; break;
-      case 'e': style.equals = true; break;
-      case 'f': file = options.value(); break;
-      case 'M': style.tree = all = true; break;
-      case 'n': style.value_only = true; break;
-      case 'q': quiet = true; break;
-      case 'r': style.raw = true; break;
-      case 'w': write = true; break;
-      case 'x': ++style.hex; break;
-      default: io.error(options.fault()); io.complain(kUsage); return 1;
+      case 'A':
+        all = true;
+        break;
+      case 'd':
+        style.describe = true;
+        break;
+      case 'e':
+        style.equals = true;
+        break;
+      case 'f':
+        file = options.value();
+        break;
+      case 'M':
+        style.tree = all = true;
+        break;
+      case 'n':
+        style.value_only = true;
+        break;
+      case 'q':
+        quiet = true;
+        break;
+      case 'r':
+        style.raw = true;
+        break;
+      case 'w':
+        write = true;
+        break;
+      case 'x':
+        ++style.hex;
+        break;
+      default:
+        io.error(options.fault());
+        io.complain(kUsage);
+        return 1;
     }
   Session session{io, stack, style, quiet};
   if (!file.empty()) return session.from_file(file);
@@ -188,7 +213,9 @@ int sysctl(Io& io, Stack& stack, const Words& words) {
   int status = 0;
   for (const std::string& name : names) {
     const bool setting = name.find('=') != name.npos;
-    const int one = setting && !write ? io.error("Must specify -w to set variables") : setting || write ? session.set(name) : session.show(name);
+    const int one = setting && !write  ? io.error("Must specify -w to set variables")
+                    : setting || write ? session.set(name)
+                                       : session.show(name);
     if (one != 0) status = one;
   }
   return status;

@@ -12,7 +12,8 @@ struct SysctlStyle {
 /// One variable as asked for, with its newline (raw: without).
 std::string show_variable(const Node& variable, const SysctlStyle& style);
 
-/// Lines of a file for -f: comments and blank lines gone, continued lines joined, blanks at both ends taken off.
+/// Lines of a file for -f: comments and blank lines gone, continued lines joined, blanks at both ends taken
+/// off.
 Words read_settings(std::string_view text);
 
 int sysctl(Io& io, Stack& stack, const Words& words);
