@@ -19,6 +19,7 @@ bool names_one_host(wire::Ipv4Address address, bool looped) {
 
 bool may_send_error(const wire::Ipv4Header& header, const packet::Packet& payload, iface::Cast cast) {
   if (cast != iface::Cast::unicast || payload.link_broadcast || payload.link_multicast) return false;
+  if (header.dst.is_multicast() || header.dst.is_limited_broadcast()) return false;
   if (header.fragment_offset != 0 || !names_one_host(header.src, payload.looped)) return false;
   if (header.protocol != wire::IpProtocol::icmp) return true;
   if (payload.size() == 0) return false;

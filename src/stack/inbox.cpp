@@ -32,7 +32,9 @@ void resolve(ShardState& s, const message::ResolveNeighbour& wish) {
   apply_neighbour_actions(s, actions);
   neigh::Action answer{.kind = neigh::Action::Kind::resolved, .key = wish.key, .mac = found.mac};
   if (found.kind == neigh::Lookup::Kind::waiting) return;
-  if (found.kind != neigh::Lookup::Kind::resolved) answer.kind = neigh::Action::Kind::failed;
+  if (found.kind == neigh::Lookup::Kind::unreachable) answer.kind = neigh::Action::Kind::failed;
+  // The master keeps nothing of it, so it will never tell an end: the replica must not remember a failure.
+  if (found.kind == neigh::Lookup::Kind::full) answer.kind = neigh::Action::Kind::forgotten;
   send_to(s, wish.from, message::NeighbourAction{answer});
 }
 

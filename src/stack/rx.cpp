@@ -195,7 +195,7 @@ void on_reassembly_expired(ShardState& s, const std::optional<wire::Ipv4Header>&
   for (std::size_t i = 0; i < packets.size(); ++i) s.drop(Drop::ip_fragment_timeout);
   if (first && !packets.empty())
     answer_error(s, wire::IcmpHeader::time_exceeded(wire::IcmpTimeExceeded::reassembly), *first, *packets.front(),
-                 iface::Cast::unicast);
+                 s.network->interfaces.is_any_broadcast(first->dst) ? iface::Cast::broadcast : iface::Cast::unicast);
 }
 
 // ---- 5. errors about what we sent, on the shard of the flow they are about
