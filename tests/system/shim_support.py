@@ -23,7 +23,7 @@ class Stack:
         self.log_file = open(self.prefix / "log", "wb")
         environment = dict(os.environ, IOPKT_RUN_DIR=str(self.prefix))
         command = [STACK, "--foreground", "-t", str(self.shards), "-i", str(Stack._next_instance + os.getpid() % 1000 * 10),
-                   "-p", f"tcpip prefix={self.prefix}", *self.options]
+                   "-p", "tcpip", f"prefix={self.prefix}", *self.options]
         self.process = subprocess.Popen(command, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment)
         end = time.monotonic() + START_LIMIT
         while not (self.prefix / "dev/socket/config").exists():
