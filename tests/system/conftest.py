@@ -1,0 +1,90 @@
+"""Fixtures of the system tests: a lab per link kind and number of shards, and its state printed when a test fails."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from lab import Lab  # noqa: E402
+
+FAILED = pytest.StashKey[bool]()
+LABS = [("tap", 1), ("tap", 2), ("veth", 1), ("veth", 2)]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed and call.when == "call":
+        item.stash[FAILED] = True
+        used = item.funcargs.get("lab") or item.funcargs.get("own_lab")
+        if used is not None:
+            report.sections.append(("lab", used.report()))
+
+
+class _Labs:
+    """One lab at a time: a broken one is replaced, so that a failure stays one failure."""
+
+    def __init__(self):
+        self.key, self.lab = None, None
+
+    def get(self, key):
+        if self.key != key or not self.lab.stack.running():
+            self.close()
+            self.lab = Lab(*key)
+            self.lab.__enter__()
+            self.key = key
+        return self.lab
+
+    def close(self):
+        lab, self.lab, self.key = self.lab, None, None
+        if lab is not None:
+            lab.close(check=lab.stack.running())
+
+
+@pytest.fixture(scope="session")
+def labs():
+    kept = _Labs()
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(params=LABS, ids=[f"{kind}-{shards}" for kind, shards in LABS], scope="session")
+def lab_key(request):
+    return request.param
+
+
+@pytest.fixture
+def lab(labs, lab_key):
+    """A lab shared by the tests of one kind. After each test the stack must still run, and nothing may be left over."""
+    lab = labs.get(lab_key)
+    sockets, descriptors = len(lab.stack.sockets()), lab.stack.descriptors()
+    yield lab
+    for program in lab.programs:
+        if program.running():
+            program.kill()
+    lab.programs.clear()
+    assert lab.stack.running(), "the stack has ended:\n" + lab.stack.log()
+    lab.settled(sockets, descriptors)
+
+
+class _OwnLabs:
+    """Calling it makes a lab that belongs to one test."""
+
+    def __init__(self):
+        self.made = []
+
+    def __call__(self, *words, **more):
+        self.made.append(Lab(*words, **more))
+        return self.made[-1].__enter__()
+
+    def report(self):
+        return "\n".join(lab.report() for lab in self.made if lab.stack is not None)
+
+
+@pytest.fixture
+def own_lab(request):
+    labs = _OwnLabs()
+    yield labs
+    for lab in labs.made:
+        lab.close(check=not request.node.stash.get(FAILED, False))

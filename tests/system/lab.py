@@ -1,0 +1,215 @@
+"""Two hosts for tests: a stack of ours with its programs, and the kernel as its peer, over TAP or veth/AF_PACKET.
+
+Programs run in a namespace where only a lo exists, and that is down: what goes through, went through our stack.
+"""
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from namespaces import LIMIT, Namespace, command_output, wait_until
+from stack import Stack
+
+PEER = "10.9.0.1"
+OURS = "10.9.0.2"
+PEER_INTERFACE = "peer0"
+FULL = os.environ.get("IOPKT_SYSTEM_FULL", "") not in ("", "0")
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Running:
+    """A program that runs, with what it printed so far in a file."""
+
+    def __init__(self, name, process, out):
+        self.name, self.process, self.out = name, process, out
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def text(self):
+        return self.out.read_text(errors="replace")
+
+    def running(self):
+        return self.process.poll() is None
+
+    def wait(self, status=0, limit=LIMIT):
+        try:
+            got = self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} hangs; it printed:\n{self.text()}") from None
+        assert status is None or got == status, f"{self.name} ended with {got}; it printed:\n{self.text()}"
+        return self.text()
+
+    def stop(self):
+        if self.running():
+            self.process.terminate()
+            try:
+                self.process.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"{self.name} did not end on SIGTERM; it printed:\n{self.text()}") from None
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Lab:
+    def __init__(self, kind="tap", shards=1, options=()):
+        self.kind, self.shards, self.options = kind, shards, list(options)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="iop"))  # short: socket addresses hold 107 bytes
+        self.folder.chmod(0o755)
+        self.namespaces, self.programs, self._count = [], [], 0
+        self.stack = None
+
+    # ---- life
+
+    def __enter__(self):
+        try:
+            self.home = self.namespace("st")
+            self.peer = self.namespace("pe")
+            self.peer.run(["ip", "link", "set", "lo", "up"])
+            self.wire = self.namespace("wi") if self.kind == "veth" else None
+            if self.wire is not None:
+                self._make_veth()
+            self.start_stack()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        self.close(check=kind is None)
+
+    def namespace(self, label):
+        made = Namespace(label)
+        self.namespaces.append(made)
+        return made
+
+    def _make_veth(self):
+        self.peer.run(["ip", "link", "add", PEER_INTERFACE, "type", "veth", "peer", "name", "wire0", "netns", self.wire.name])
+        self.peer.run(["ip", "address", "add", f"{PEER}/24", "dev", PEER_INTERFACE])
+        self.peer.run(["ip", "link", "set", PEER_INTERFACE, "up"])
+
+    def driver(self):
+        """The words that start the driver whose wire ends at the peer."""
+        if self.kind == "tap":
+            return ["-d", "tap", f"netns={self.peer.name},hostip={PEER}/24,ifname={PEER_INTERFACE}"]
+        return ["-d", "packet", f"netns={self.wire.name},if=wire0"]
+
+    def start_stack(self):
+        instance = self.stack.instance if self.stack else None
+        words = ["-t", self.shards, *self.driver(), *self.options]
+        self.stack = Stack(self.folder, self.home, words, instance=instance)
+        self.stack.start()
+        self.stack.utility("if_up", "-p", "en0")
+        self.stack.utility("ifconfig", "en0", f"{OURS}/24")
+        self.stack.utility("if_up", "-l", "en0")
+        return self.stack
+
+    def close(self, check=True):
+        for program in self.programs:
+            if program.running():
+                program.kill()
+        try:
+            if self.stack is not None:
+                if check:
+                    self.stack.stop()
+                else:
+                    self.stack.kill()
+        finally:
+            if self.stack is not None:
+                self.stack.kill()
+            for namespace in self.namespaces:
+                namespace.delete()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def report(self):
+        """For a failed test: what the stack logged and counted, and the end of what programs printed."""
+        parts = ["---- the stack's log\n" + self.stack.log()]
+        if self.stack.running():
+            for words in (["ifconfig", "-a"], ["netstat", "-an"], ["netstat", "-m"], ["netstat", "-s", "-s"]):
+                try:
+                    parts.append(f"---- {' '.join(words)}\n" + self.stack.utility(*words))
+                except (AssertionError, subprocess.TimeoutExpired) as fault:
+                    parts.append(str(fault))
+        for program in self.programs[-6:]:
+            parts.append(f"---- {program.name}\n" + program.text()[-4000:])
+        return "\n".join(parts)
+
+    # ---- programs
+
+    def _start(self, command, words, more):
+        self._count += 1
+        out = self.folder / f"out{self._count}"
+        with open(out, "wb") as file:
+            more = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": subprocess.STDOUT, **more}
+            process = subprocess.Popen(command, cwd=self.folder, start_new_session=True, **more)
+        program = Running(" ".join(str(w) for w in words)[:200], process, out)
+        self.programs.append(program)
+        return program
+
+    def start_on_stack(self, *words, env=None, **more):
+        environment = self.stack.environment(preload=False, **(env or {}))
+        return self._start(self.stack.command_on(words), words, {"env": environment, **more})
+
+    def start_in_peer(self, *words, env=None, **more):
+        return self._start(self.peer.command(words), words, {"env": dict(os.environ, **(env or {})), **more})
+
+    def start(self, on_stack, *words, **more):
+        return (self.start_on_stack if on_stack else self.start_in_peer)(*words, **more)
+
+    def run(self, on_stack, *words, status=0, limit=LIMIT, **more):
+        """What the program printed; it must end with `status` (None: any)."""
+        return self.start(on_stack, *words, **more).wait(status, limit)
+
+    def address(self, on_stack):
+        return OURS if on_stack else PEER
+
+    def wait_listening(self, on_stack, port, program=None, protocol="tcp"):
+        """Returns when something listens on the port, there."""
+        def listens():
+            assert program is None or program.running(), f"{program.name} ended:\n{program.text()}"
+            if not on_stack:
+                flags = "-Hltn" if protocol == "tcp" else "-Hlun"
+                return f":{port} " in self.peer.run(["ss", flags])
+            return any(s["local_port"] == port and s["protocol"] == protocol and s.get("state", "LISTEN") == "LISTEN"
+                       for s in self.stack.sockets())
+        wait_until(listens, lambda: f"port {port}: {program.text() if program else ''}")
+
+    # ---- data
+
+    def file(self, name, size):
+        """A file of random bytes, and its hash."""
+        path = self.folder / name
+        with open(path, "wb") as file:
+            left = size
+            while left > 0:
+                left -= file.write(os.urandom(min(left, 1 << 20)))
+        path.chmod(0o644)
+        return path, sha256(path)
+
+    def directory(self, name):
+        path = self.folder / name
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+        return path
+
+    def settled(self, sockets, descriptors):
+        """Returns when sockets and descriptors of the stack are back at these counts."""
+        def counts():
+            return len(self.stack.sockets()), self.stack.descriptors()
+        wait_until(lambda: all(now <= then for now, then in zip(counts(), (sockets, descriptors))),
+                   lambda: f"{(sockets, descriptors)} sockets and descriptors, now {counts()}:\n"
+                   + self.stack.utility("netstat", "-an"))
