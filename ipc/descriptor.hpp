@@ -70,7 +70,9 @@ class StackIo {
 };
 
 /// Points of the client's protocols where being interrupted is interesting; tests inject preemption or death there.
-enum class Step : std::uint8_t { copied, claimed, won_token, took_token, settling, write_copied, write_published, won_stall };
+enum class Step : std::uint8_t {
+  copied, claimed, settling, deciding, won_token, took_token, write_copied, write_published, deciding_stall, won_stall,
+};
 
 /// The system calls of the client's side, as the rings need them; tests inject their own.
 class ProgramIo {

@@ -1,6 +1,8 @@
 // Names of a socket under their seqlock, and the client's side of the doorbell.
 #include "ipc/layout.hpp"
 
+#include <sched.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -28,6 +30,7 @@ Names read_names(const Slot& slot) {
     const std::uint32_t before = slot.names_sequence.load(std::memory_order_acquire);
     for (std::size_t i = 0; i < 6; ++i) words[i] = slot.names[i].load(std::memory_order_acquire);
     if ((before & 1) == 0 && slot.names_sequence.load(std::memory_order_relaxed) == before) break;
+    if (tries > 100) sched_yield();  // the stack's thread may be waiting for this very processor
   }
   Names names;
   std::memcpy(&names, words, sizeof words);

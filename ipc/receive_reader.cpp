@@ -101,6 +101,7 @@ bool ReaderCore::settle_once(Patience& patience) {
   if (word.mode() != Mode::ring) return true;
   bool torn = false;
   if (!below_lowat(word, torn)) return !torn;
+  io_->step(Step::deciding);
   switch (word.state()) {
     case TokenState::none:
       // A byte may still lie there that its winner has not taken: leaving now would make a level-triggered program spin.

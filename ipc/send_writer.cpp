@@ -202,6 +202,7 @@ void SendRingWriter::stall_if_full(std::uint64_t tail, std::size_t size, std::si
     const std::uint64_t used = distance(word.head(), tail);
     // Beyond the tail: the stack has consumed everything up to it and more.
     if (word.stalled() || used > size || size - used >= least_room) return;
+    io_->step(Step::deciding_stall);
     const SendWord next = word.with(SendWord::kStalled, true);
     if (slot_->tx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) break;
   }
