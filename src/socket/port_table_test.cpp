@@ -1,0 +1,115 @@
+#include "socket/port_table.hpp"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace iopkt::socket {
+namespace {
+
+using wire::Ipv4Address;
+using wire::Port;
+constexpr Ipv4Address kAny{}, kOne{10, 0, 0, 1}, kTwo{10, 0, 0, 2};
+
+/// One claim is held; may another one have the same port?
+struct Row {
+  const char* says;
+  BindRequest held, wanted;
+  bool held_listens;
+  bool tcp_allows, udp_allows;
+};
+
+BindRequest claim(Ipv4Address address, bool reuse_address = false, bool reuse_port = false, std::uint32_t user = 1) {
+  return {.address = address, .port = Port{80}, .user = user, .reuse_address = reuse_address, .reuse_port = reuse_port};
+}
+
+TEST(PortTable, TwoClaimsOfOnePortAsTheHostDecides) {
+  const Row rows[] = {
+      {"different addresses", claim(kOne), claim(kTwo), true, true, true},
+      {"the same address", claim(kOne), claim(kOne), false, false, false},
+      {"any address overlaps", claim(kAny), claim(kOne), false, false, false},
+      {"and the other way round", claim(kOne), claim(kAny), false, false, false},
+      {"both reuse the address, nobody listens", claim(kOne, true), claim(kOne, true), false, true, true},
+      {"both reuse the address, one listens", claim(kOne, true), claim(kOne, true), true, false, true},
+      {"only the new one reuses", claim(kOne), claim(kOne, true), false, false, false},
+      {"only the old one reuses", claim(kOne, true), claim(kOne), false, false, false},
+      {"both share the port", claim(kAny, false, true), claim(kAny, false, true), true, true, true},
+      {"both share the port, another user", claim(kAny, false, true), claim(kAny, false, true, 2), true, false, false},
+      {"only one shares the port", claim(kAny, false, true), claim(kAny), false, false, false},
+  };
+  for (const Row& row : rows) {
+    for (const auto rules : {PortTable::Rules::tcp, PortTable::Rules::udp}) {
+      SCOPED_TRACE(row.says);
+      Random random{1};
+      PortTable table(rules, 49152, 65535);
+      const auto held = table.bind(row.held, random);
+      ASSERT_TRUE(held.has_value());
+      if (row.held_listens && rules == PortTable::Rules::tcp) {
+        ASSERT_EQ(table.start_listening(**held), Errno::ok);
+      }
+      const auto wanted = table.bind(row.wanted, random);
+      const bool allowed = rules == PortTable::Rules::tcp ? row.tcp_allows : row.udp_allows;
+      EXPECT_EQ(wanted.has_value(), allowed);
+      if (!allowed) {
+        EXPECT_EQ(wanted.error(), Errno::addrinuse);
+      }
+    }
+  }
+}
+
+TEST(PortTable, AnotherFibHasPortsOfItsOwn) {
+  Random random{1};
+  PortTable table(PortTable::Rules::tcp, 49152, 65535);
+  BindRequest other = claim(kOne);
+  other.fib = 1;
+  const auto a = table.bind(claim(kOne), random), b = table.bind(other, random);
+  EXPECT_TRUE(a.has_value() && b.has_value());
+}
+
+TEST(PortTable, OneListenerUnlessThePortIsShared) {
+  Random random{1};
+  PortTable table(PortTable::Rules::tcp, 49152, 65535);
+  const auto a = table.bind(claim(kAny, true), random), b = table.bind(claim(kAny, true), random);
+  ASSERT_TRUE(a && b);
+  EXPECT_EQ(table.start_listening(**a), Errno::ok);
+  EXPECT_EQ(table.start_listening(**b), Errno::addrinuse);
+  table.stop_listening(**a);
+  EXPECT_EQ(table.start_listening(**b), Errno::ok);
+}
+
+TEST(PortTable, EphemeralPortsAreInRangeDistinctAndSuit) {
+  Random random{1};
+  PortTable table(PortTable::Rules::tcp, 50000, 50009);
+  std::vector<BindingPtr> held;
+  std::set<std::uint16_t> seen;
+  const auto even = [](Port port) { return port.value % 2 == 0; };
+  for (int i = 0; i < 5; ++i) {
+    auto binding = table.bind({.address = kOne}, random, even);
+    ASSERT_TRUE(binding.has_value());
+    EXPECT_TRUE(seen.insert((*binding)->port().value).second);
+    EXPECT_EQ((*binding)->port().value % 2, 0);
+    EXPECT_TRUE((*binding)->port().value >= 50000 && (*binding)->port().value <= 50009);
+    held.push_back(std::move(*binding));
+  }
+  EXPECT_EQ(table.bind({.address = kOne}, random, even).error(), Errno::addrinuse);
+  // The last holder of a claim frees the port; a connection that shares the claim keeps it.
+  BindingPtr connection = held.back();
+  held.pop_back();
+  EXPECT_EQ(table.bind({.address = kOne}, random, even).error(), Errno::addrinuse);
+  connection.reset();
+  EXPECT_TRUE(table.bind({.address = kOne}, random, even).has_value());
+  held.clear();
+  EXPECT_EQ(table.size(), 0u);
+}
+
+TEST(PortTable, AFullRangeIsSharedByThoseWhoMay) {
+  Random random{1};
+  PortTable table(PortTable::Rules::tcp, 50000, 50000);
+  const auto first = table.bind({.address = kOne, .reuse_address = true}, random);
+  EXPECT_TRUE(first.has_value());
+  EXPECT_TRUE(table.bind({.address = kOne, .reuse_address = true}, random).has_value());
+  EXPECT_FALSE(table.bind({.address = kOne}, random).has_value());
+}
+
+}  // namespace
+}  // namespace iopkt::socket
