@@ -48,7 +48,7 @@ Record describe_address(const iface::InterfaceAddress& a) {
 
 std::string media_of(const iface::Interface& i) {
   if (i.speed_mbps == 0) return "Ethernet autoselect";
-  return "Ethernet autoselect (" + std::to_string(i.speed_mbps) + "base full-duplex)";
+  return "Ethernet autoselect (" + std::to_string(i.speed_mbps) + "baseT full-duplex)";
 }
 
 Record interface_counters(stack::Stack& stack, std::uint32_t index) {

@@ -204,7 +204,7 @@ std::string show_buffers(const Node& answer) {
   out +=
       format("%llu Kbytes allocated to network (%llu%% in use), at most %llu Kbytes\n", bytes / 1024,
              bytes == 0 ? 0 : used * 100 / bytes, static_cast<Count>(answer.number_of("bytes_max")) / 1024);
-  out += format("%llu requests for memory denied\n", denied);
+  out += counted(denied, "requests") + " for memory denied\n";
   return out;
 }
 

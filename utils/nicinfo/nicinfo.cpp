@@ -86,12 +86,14 @@ std::string show_nic(const Node& i) {
   constexpr std::uint64_t kPromiscuous = 0x100, kMulticast = 0x8000;
   out += row("Promiscuous Mode", (i.number_of("flags") & kPromiscuous) != 0 ? "On" : "Off");
   out += row("Multicast Support", (i.number_of("flags") & kMulticast) != 0 ? "Enabled" : "Disabled");
-  if (const Node* counters = i.find("counters"))
-    out += "\n" + rows(*counters, kSent) + "\n" + rows(*counters, kReceived);
-  if (device != nullptr) {
-    const std::string own = rows(*device, kDevice);
-    if (!own.empty()) out += "\n" + own;
+  const auto add_group = [&](const std::string& group) {
+    if (!group.empty()) out += "\n" + group;
+  };
+  if (const Node* counters = i.find("counters")) {
+    add_group(rows(*counters, kSent));
+    add_group(rows(*counters, kReceived));
   }
+  if (device != nullptr) add_group(rows(*device, kDevice));
   return out;
 }
 

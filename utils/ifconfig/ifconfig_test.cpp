@@ -1,0 +1,152 @@
+#include "utils/ifconfig/ifconfig.hpp"
+
+#include "utils/common/test_stack.hpp"
+
+namespace iopkt::utils {
+namespace {
+
+Ran run(TestStack& stack, const Words& words, bool json = false) {
+  return run_words(ifconfig, "ifconfig", stack, words, json);
+}
+
+TEST(Ifconfig, Display) {
+  const struct {
+    Words words;
+    const char* file;
+  } cases[] = {
+      {{"-a"}, "ifconfig_a.txt"},           {{}, "ifconfig_a.txt"},
+      {{"-av"}, "ifconfig_av.txt"},         {{"-a", "-vh"}, "ifconfig_avh.txt"},
+      {{"-am", "inet"}, "ifconfig_am.txt"}, {{"-au"}, "ifconfig_au.txt"},
+  };
+  for (const auto& one : cases) {
+    TestStack stack;
+    stack.answer_from("interface.list", "interfaces.json");
+    const Ran ran = run(stack, one.words);
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    expect_golden(one.file, ran.out);
+  }
+}
+
+TEST(Ifconfig, ListsNames) {
+  TestStack stack;
+  stack.answer_from("interface.list", "interfaces.json");
+  EXPECT_EQ(run(stack, {"-l"}).out, "lo0 en0 wan0\n");
+  EXPECT_EQ(run(stack, {"-lb"}).out, "en0 wan0\n");
+  EXPECT_EQ(run(stack, {"-ld"}).out, "wan0\n");
+  EXPECT_EQ(run(stack, {"-lu"}).out, "lo0 en0\n");
+  EXPECT_EQ(run(stack, {"-ls"}).out, "lo0 en0\n");
+}
+
+TEST(Ifconfig, JsonIsTheStacksAnswer) {
+  TestStack stack;
+  stack.answer_from("interface.list", "interfaces.json");
+  expect_golden("ifconfig_a.json", run(stack, {"-a"}, true).out);
+}
+
+TEST(Ifconfig, CarrierIsTheStatus) {
+  for (const bool carrier : {false, true}) {
+    TestStack stack;
+    stack.answers["interface.list"]
+        .add_list("interfaces")
+        .inner.emplace_back()
+        .add_boolean("carrier", carrier);
+    EXPECT_EQ(run(stack, {"-s", "en0"}).status, carrier ? 0 : 1);
+  }
+}
+
+TEST(Ifconfig, WordsBecomeRequests) {
+  const struct {
+    Words words;
+    std::vector<std::string> asked;
+  } cases[] = {
+      {{"en0", "10.184"}, {"address.add name=en0 address=10.0.0.184"}},
+      {{"en0", "inet", "10.0.0.1", "netmask", "255.255.0.0", "up"},
+       {"interface.set name=en0 up=1", "address.add name=en0 address=10.0.0.1 netmask=255.255.0.0"}},
+      {{"en0", "10.0.0.1/24", "mtu", "1400", "alias"},
+       {"interface.set name=en0 mtu=1400", "address.add name=en0 address=10.0.0.1 prefix_length=24 alias=1"}},
+      {{"en0", "alias", "10.0.0.2", "netmask", "0xffffffff", "broadcast", "10.0.0.255"},
+       {"address.add name=en0 address=10.0.0.2 netmask=0xffffffff broadcast=10.0.0.255 alias=1"}},
+      {{"en0", "-alias", "10.0.0.2"}, {"address.delete name=en0 address=10.0.0.2"}},
+      {{"en0", "10.0.0.2", "delete"}, {"address.delete name=en0 address=10.0.0.2"}},
+      {{"en0", "delete"}, {"address.delete name=en0"}},
+      {{"tun0", "10.0.0.1", "10.0.0.2", "prefixlen", "32"},
+       {"address.add name=tun0 address=10.0.0.1 peer=10.0.0.2 prefix_length=32"}},
+      {{"en0", "down", "-arp", "link0", "-link2", "debug"},
+       {"interface.set name=en0 up=0", "interface.set name=en0 arp=0", "interface.set name=en0 link0=1",
+        "interface.set name=en0 link2=0", "interface.set name=en0 debug=1"}},
+      {{"wm0", "ip4csum", "tcp4csum", "-udp4csum-tx"},
+       {"interface.set name=wm0 capability_on=ip4csum", "interface.set name=wm0 capability_on=tcp4csum",
+        "interface.set name=wm0 capability_off=udp4csum-tx"}},
+      {{"lo1", "create", "127.1.0.1/8", "up"},
+       {"interface.create name=lo1", "interface.set name=lo1 up=1",
+        "address.add name=lo1 address=127.1.0.1 prefix_length=8"}},
+      {{"en0", "destroy"}, {"interface.destroy name=en0"}},
+      {{"en0", "lladdr", "02:00:00:00:00:01", "metric", "3"},
+       {"interface.set name=en0 mac=02:00:00:00:00:01", "interface.set name=en0 metric=3"}},
+  };
+  for (const auto& one : cases) {
+    TestStack stack;
+    const Ran ran = run(stack, one.words);
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    EXPECT_EQ(ran.out + ran.err, "");
+    EXPECT_EQ(stack.asked, one.asked);
+  }
+}
+
+TEST(Ifconfig, AMaskAloneChangesTheAddressThatIsThere) {
+  TestStack stack;
+  stack.answer_from("interface.list", "interfaces.json");
+  stack.answers["interface.list"].inner[0].inner.erase(
+      stack.answers["interface.list"].inner[0].inner.begin());
+  EXPECT_EQ(run(stack, {"en0", "netmask", "0xffff0000"}).status, 0);
+  EXPECT_EQ(stack.asked.back(), "address.add name=en0 address=10.0.2.15 netmask=0xffff0000");
+}
+
+TEST(Ifconfig, Mistakes) {
+  const struct {
+    Words words;
+    std::string err;
+  } cases[] = {
+      {{"en0", "10.0.0.256"}, "ifconfig: 10.0.0.256: bad value\n"},
+      {{"en0", "10.0.0.1/33"}, "ifconfig: 10.0.0.1/33: bad value\n"},
+      {{"en0", "10.0.0.1", "10.0.0.2", "10.0.0.3"}, "ifconfig: 10.0.0.3: bad value\n"},
+      {{"en0", "mtu"}, "ifconfig: 'mtu' requires argument\n"},
+      {{"en0", "mtu", "many"}, "ifconfig: many: bad value\n"},
+      {{"en0", "vlan", "5"}, "ifconfig: vlan: not built yet\n"},
+      {{"en0", "inet6", "alias", "fe80::1"}, "ifconfig: inet6: not built yet\n"},
+      {{"en0", "ssid", "home"}, "ifconfig: ssid: not built yet\n"},
+      {{"-az"}, "ifconfig: -z: not built yet\n"},
+  };
+  for (const auto& one : cases) {
+    TestStack stack;
+    const Ran ran = run(stack, one.words);
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_EQ(ran.err, one.err);
+    EXPECT_TRUE(stack.asked.empty());
+  }
+}
+
+TEST(Ifconfig, TheStacksRefusalIsPrintedAndEndsTheCommand) {
+  TestStack stack;
+  stack.refusals["interface.list"] = {6, "interface xyz0 does not exist"};
+  EXPECT_EQ(run(stack, {"xyz0"}).err, "ifconfig: interface xyz0 does not exist\n");
+  stack.refusals["interface.set"] = {1, {}};
+  stack.asked.clear();
+  const Ran ran = run(stack, {"en0", "up", "10.0.0.1"});
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_EQ(ran.err, "ifconfig: Operation not permitted\n");
+  EXPECT_EQ(stack.asked.size(), 1u);
+}
+
+TEST(Ifconfig, UsageForWhatMakesNoSense) {
+  for (const Words& words : {Words{"-X"}, Words{"-al"}, Words{"-s"}, Words{"-C", "en0"}}) {
+    TestStack stack;
+    const Ran ran = run(stack, words);
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.err.find("usage: ifconfig"), std::string::npos);
+    EXPECT_TRUE(stack.asked.empty());
+  }
+}
+
+}  // namespace
+}  // namespace iopkt::utils
