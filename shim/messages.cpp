@@ -84,15 +84,16 @@ void put_control(msghdr& message, const Socket& s, const Header& h) {
       out.put(SOL_SOCKET, SCM_TIMESTAMP, timeval{.tv_sec = ts.tv_sec, .tv_usec = ts.tv_nsec / 1000});
     }
   }
-  if ((h.flags & Header::has_pktinfo) != 0) {
+  // The stack writes down all that it knows: what the program wants is a matter of the moment in which it reads.
+  if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_pktinfo) != 0) {
     in_pktinfo info{};
     info.ipi_ifindex = static_cast<int>(h.ifindex);
     info.ipi_addr = address_of(h.local);
     info.ipi_spec_dst = info.ipi_addr;
     out.put(IPPROTO_IP, IP_PKTINFO, info);
   }
-  if ((h.flags & Header::has_ttl) != 0) out.put(IPPROTO_IP, IP_TTL, static_cast<int>(h.ttl));
-  if ((h.flags & Header::has_tos) != 0) out.put(IPPROTO_IP, IP_TOS, h.tos);
+  if ((h.flags & Header::has_ttl) != 0 && (hints & Hint::want_ttl) != 0) out.put(IPPROTO_IP, IP_TTL, static_cast<int>(h.ttl));
+  if ((h.flags & Header::has_tos) != 0 && (hints & Hint::want_tos) != 0) out.put(IPPROTO_IP, IP_TOS, h.tos);
   if (h.gso_size != 0 && (hints & Hint::want_gro) != 0) out.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(h.gso_size));
 }
 

@@ -91,6 +91,9 @@ void note_option(const Socket& s, int level, int name, const void* value, sockle
   memcpy(&number, value, std::min<std::size_t>(length, sizeof number));
   if (level == SOL_SOCKET && name == SO_TIMESTAMP) remember(s, Hint::timestamp, number != 0);
   if (level == SOL_SOCKET && name == SO_TIMESTAMPNS) remember(s, Hint::timestampns, number != 0);
+  if (level == IPPROTO_IP && name == IP_PKTINFO) remember(s, Hint::want_pktinfo, number != 0);
+  if (level == IPPROTO_IP && name == IP_RECVTTL) remember(s, Hint::want_ttl, number != 0);
+  if (level == IPPROTO_IP && name == IP_RECVTOS) remember(s, Hint::want_tos, number != 0);
   if (level == IPPROTO_UDP && name == UDP_GRO) remember(s, Hint::want_gro, number != 0);
   if (level == SOL_SOCKET && name == SO_LINGER && length >= sizeof(linger)) {
     struct linger l;

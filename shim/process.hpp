@@ -82,6 +82,9 @@ struct Hint {
   static constexpr std::uint64_t linger = 1 << 3;               ///< close() waits; seconds in bits 32..63
   static constexpr std::uint64_t want_gro = 1 << 4;             ///< UDP_GRO
   static constexpr std::uint64_t connect_refused = 1 << 5;      ///< the outcome of a connect was told: the next one starts anew
+  static constexpr std::uint64_t want_pktinfo = 1 << 6;         ///< IP_PKTINFO
+  static constexpr std::uint64_t want_ttl = 1 << 7;             ///< IP_RECVTTL
+  static constexpr std::uint64_t want_tos = 1 << 8;             ///< IP_RECVTOS
 };
 inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) { return s.slot->reserved[which]; }
 
