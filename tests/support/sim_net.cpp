@@ -69,6 +69,18 @@ Host::~Host() = default;
 void Host::write(LogLevel, std::string_view line) { net_.trace_.push_back(name_ + ": " + std::string(line)); }
 
 Host::Stream& Host::connect(const wire::Endpoint& to, std::uint32_t shard) {
+  Stream& s = stream(shard);
+  connect(s, to);
+  return s;
+}
+
+void Host::connect(Stream& s, const wire::Endpoint& to) {
+  shard(s.shard).begin(net_.now());
+  s.error = shard(s.shard).connect(s.id, to);
+  if (s.error != socket::Errno::inprogress) s.failed = true;
+}
+
+Host::Stream& Host::stream(std::uint32_t shard) {
   auto stream = std::make_unique<Stream>();
   Stream& s = *stream;
   s.host = this;
@@ -83,10 +95,21 @@ Host::Stream& Host::connect(const wire::Endpoint& to, std::uint32_t shard) {
                                            .receive = {s.receive_memory.data(), options_.ring}});
   IOPKT_ASSERT(id.has_value());
   s.id = *id;
-  this->shard(shard).begin(net_.now());
-  s.error = this->shard(shard).connect(s.id, to);
-  if (s.error != socket::Errno::inprogress) s.failed = true;
   return s;
+}
+
+void Host::accept(std::uint32_t n, const stack::AcceptEvent& event) {
+  const auto found = streams_.find(event.child_cookie);
+  if (found == streams_.end() || found->second->released) return;
+  Stream& s = *found->second;
+  s.id = event.child;
+  s.connected = true;
+  shard(n).accepted(event.child);
+  listeners_.at(event.listener)(s);
+}
+
+void Host::accept_waiting() {
+  for (const auto& [n, event] : std::exchange(waiting_, {})) accept(n, event);
 }
 
 stack::SocketId Host::listen(wire::Port port, std::function<void(Stream&)> on_accept, std::uint32_t backlog, std::uint32_t shard) {
@@ -211,11 +234,8 @@ bool Host::turn(Instant now) {
     shard.finish();
     transmit(n);
     for (const stack::AcceptEvent& accept : shard.take_accepts()) {
-      Stream& s = *streams_.at(accept.child_cookie);
-      s.id = accept.child;
-      s.connected = true;
-      shard.accepted(accept.child);
-      listeners_.at(accept.listener)(s);
+      if (accept_at_once) this->accept(n, accept);
+      else waiting_.emplace_back(n, accept);
       any = true;
     }
     for (const stack::SocketEvent& event : shard.take_events()) handle(n, event), any = true;

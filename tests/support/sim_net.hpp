@@ -47,6 +47,12 @@ class Host final : public LogSink {
   // ---- a program, in short
   /// Connects from a socket of `shard`; the result is owned by the host.
   Stream& connect(const wire::Endpoint& to, std::uint32_t shard = 0);
+  /// The same in two steps, so that the socket can be bound first.
+  Stream& stream(std::uint32_t shard = 0);
+  void connect(Stream& stream, const wire::Endpoint& to);
+  /// False: connections wait in their listener's queue until accept_waiting().
+  bool accept_at_once = true;
+  void accept_waiting();
   /// Listens; `on_accept` is called for each connection.
   stack::SocketId listen(wire::Port port, std::function<void(Stream&)> on_accept, std::uint32_t backlog = 16,
                          std::uint32_t shard = 0);
@@ -77,6 +83,7 @@ class Host final : public LogSink {
   class Memory;
   void write(LogLevel level, std::string_view line) override;
   bool turn(Instant now);
+  void accept(std::uint32_t shard, const stack::AcceptEvent& event);
   void handle(std::uint32_t shard, const stack::SocketEvent& event);
   void transmit(std::uint32_t shard);
   Instant next_deadline() const;
@@ -94,6 +101,7 @@ class Host final : public LogSink {
   std::map<std::uint64_t, std::unique_ptr<UdpSocket>> udp_;  // by shard << 32 | id
   stack::Cookie next_cookie_ = 1;
   std::vector<std::pair<std::uint32_t, Frame>> arrived_;
+  std::vector<std::pair<std::uint32_t, stack::AcceptEvent>> waiting_;
   std::uint32_t next_queue_ = 0;
 };
 

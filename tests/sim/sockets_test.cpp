@@ -1,0 +1,204 @@
+// What programs and strangers see of a whole stack: ports, queues, errors, floods. One behaviour each.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "tests/support/sim_net.hpp"
+#include "wire/checksum.hpp"
+#include "wire/ipv4.hpp"
+#include "wire/tcp.hpp"
+
+namespace iopkt::sim {
+namespace {
+
+using socket::Errno;
+using wire::Endpoint;
+using wire::Ipv4Address;
+using wire::Port;
+
+constexpr Ipv4Address kA{10, 0, 0, 1}, kB{10, 0, 0, 2};
+
+Endpoint at(const Host& host, std::uint16_t port) { return {host.address(), Port{port}}; }
+
+/// A TCP segment in a frame, from `from` to `to`, checksums right.
+Frame segment(const Host& to, Endpoint from, wire::TcpHeader h) {
+  h.src = from.port;
+  std::vector<std::byte> tcp(wire::encoded_len(h));
+  wire::encode(h, tcp);
+  const std::uint32_t pseudo = wire::pseudo_header_sum(from.address, to.address(), wire::IpProtocol::tcp, static_cast<std::uint32_t>(tcp.size()));
+  store_be16(tcp, 16, wire::finish(wire::sum(tcp, pseudo)));
+  const wire::Ipv4Header ip{.ttl = 64, .protocol = wire::IpProtocol::tcp, .src = from.address.v4(), .dst = to.address(),
+                            .payload_len = static_cast<std::uint16_t>(tcp.size())};
+  Frame frame(14 + wire::encoded_len(ip));
+  wire::store_mac(frame, 0, {{0x02, 0, 0, 0, 0, static_cast<std::uint8_t>(to.address().value)}});
+  wire::store_mac(frame, 6, {{0x02, 0, 0, 0, 0, 0x99}});
+  store_be16(frame, 12, 0x0800);
+  wire::encode(ip, MutableBytes{frame}.subspan(14));
+  frame.insert(frame.end(), tcp.begin(), tcp.end());
+  return frame;
+}
+
+TEST(SimSockets, AConnectionWithBothPortsChosenWorksFromEveryShard) {
+  for (std::uint32_t shard = 0; shard < 3; ++shard) {
+    for (std::uint16_t port = 4000; port < 4008; ++port) {
+      SimNet net{port};
+      Host& a = net.host("10.0.0.1/24", {.shards = 3});
+      Host& b = net.host("10.0.0.2/24", {.shards = 2});
+      net.wire({&a, &b}, {});
+      Host::Stream* accepted = nullptr;
+      b.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+      Host::Stream& s = a.stream(shard);
+      ASSERT_EQ(a.shard(shard).bind(s.id, {kA, Port{port}}), Errno::ok);
+      a.connect(s, at(b, 7));
+      s.to_send = net.random_bytes(20000);
+      s.close_after_send = true;
+      ASSERT_TRUE(net.run_until([&] { return accepted != nullptr && accepted->peer_fin; }, 30s)) << net.trace();
+      EXPECT_EQ(accepted->received, s.to_send);
+      EXPECT_EQ(b.shard(accepted->shard).remote_endpoint(accepted->id), at(a, port));
+      accepted->close();
+      net.run_for(200s);
+      EXPECT_EQ(a.packets_held(), 0u);
+    }
+  }
+}
+
+TEST(SimSockets, ClosingAListenerResetsWhatNobodyAccepted) {
+  for (const std::uint32_t shards : {1u, 2u}) {
+    SimNet net{1};
+    Host& a = net.host("10.0.0.1/24", {.shards = shards});
+    Host& b = net.host("10.0.0.2/24", {.shards = shards});
+    net.wire({&a, &b}, {});
+    b.accept_at_once = false;
+    const stack::SocketId listener = b.listen(Port{7}, [](Host::Stream&) {});
+    Host::Stream& s = a.connect(at(b, 7));
+    ASSERT_TRUE(net.run_until([&] { return s.connected; }, 10s)) << net.trace();
+    b.shard(0).close(listener);
+    ASSERT_TRUE(net.run_until([&] { return s.failed; }, 10s)) << net.trace();
+    EXPECT_EQ(s.error, Errno::connreset);
+    net.run_for(1s);
+    EXPECT_EQ(b.sockets(), 0u);
+  }
+}
+
+TEST(SimSockets, AFullQueueTakesNoMoreUntilSomebodyAccepts) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  b.accept_at_once = false;
+  b.listen(Port{7}, [](Host::Stream&) {}, 2);
+  std::vector<Host::Stream*> streams;
+  for (int i = 0; i < 10; ++i) streams.push_back(&a.connect(at(b, 7)));
+  net.run_for(500ms);
+  EXPECT_GT(b.drops(packet::Drop::tcp_listen_overflow), 0u);
+  EXPECT_EQ(b.sockets(), 1u + 3u);  // the listener and backlog + 1, as on the host
+  b.accept_at_once = true;
+  b.accept_waiting();
+  // The others' SYNs are sent again, and nobody is lost.
+  ASSERT_TRUE(net.run_until([&] { return std::all_of(streams.begin(), streams.end(), [](auto* s) { return s->connected; }); }, 120s))
+      << net.trace();
+}
+
+TEST(SimSockets, ASynFloodIsBoundedAndForgotten) {
+  SimNet net{1};
+  Host& b = net.host("10.0.0.2/24", {.adjust = [](stack::StackConfig& c) { c.half_open_max = 100; }});
+  b.listen(Port{7}, [](Host::Stream&) {});
+  for (std::uint32_t i = 0; i < 1000; ++i)
+    b.receive(segment(b, {Ipv4Address{10, 0, 0, 99}, Port{static_cast<std::uint16_t>(1024 + i)}},
+                      {.dst = Port{7}, .seq = {i}, .flags = wire::syn, .window = 1000}));
+  net.run_for(1ms);
+  EXPECT_EQ(b.drops(packet::Drop::tcp_syn_overflow), 900u);
+  net.run_for(300s);
+  EXPECT_EQ(b.tcp_counters().half_open_timed_out, 100u);
+  EXPECT_EQ(b.packets_held(), 0u);
+  EXPECT_EQ(b.sockets(), 1u);
+}
+
+TEST(SimSockets, AConnectedDatagramSocketHearsThatNobodyListens) {
+  for (const std::uint32_t shards : {1u, 2u}) {
+    SimNet net{1};
+    Host& a = net.host("10.0.0.1/24", {.shards = shards});
+    Host& b = net.host("10.0.0.2/24", {.shards = shards});
+    net.wire({&a, &b}, {});
+    Host::UdpSocket& connected = a.udp({Ipv4Address::any(), Port{1000}}, shards - 1);
+    Host::UdpSocket& loose = a.udp({Ipv4Address::any(), Port{1001}});
+    ASSERT_EQ(a.shard(connected.shard).connect(connected.id, at(b, 9)), Errno::ok);
+    net.run_for(1ms);
+    EXPECT_EQ(a.send(connected, at(b, 9), {}), Errno::ok);
+    EXPECT_EQ(a.send(loose, at(b, 9), {}), Errno::ok);
+    net.run_for(1s);
+    EXPECT_EQ(connected.errors, std::vector<Errno>{Errno::connrefused}) << net.trace();
+    EXPECT_TRUE(loose.errors.empty());
+  }
+}
+
+TEST(SimSockets, RequestsThatTheHostRefuses) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  stack::Shard& shard = a.shard(0);
+  const auto open = [&](int type, int protocol = 0, bool privileged = false) {
+    return shard.open({.type = type, .protocol = protocol, .privileged = privileged});
+  };
+  EXPECT_EQ(open(1, 17).error(), Errno::protonosupport);
+  EXPECT_EQ(open(2, 6).error(), Errno::protonosupport);
+  EXPECT_EQ(open(3, 1).error(), Errno::perm);
+  EXPECT_EQ(open(5).error(), Errno::socktnosupport);
+  const stack::SocketId tcp = *open(1), udp = *open(2);
+  EXPECT_EQ(shard.bind(tcp, {kB, Port{1}}), Errno::addrnotavail);
+  EXPECT_EQ(shard.bind(tcp, {kA, Port{80}}), Errno::acces);
+  EXPECT_EQ(shard.bind(tcp, {kA, Port{8080}}), Errno::ok);
+  EXPECT_EQ(shard.bind(tcp, {kA, Port{8081}}), Errno::inval);
+  EXPECT_EQ(shard.listen(udp, 1), Errno::opnotsupp);
+  EXPECT_EQ(shard.shutdown(tcp, 1), Errno::notconn);
+  EXPECT_EQ(shard.shutdown(tcp, 9), Errno::inval);
+  EXPECT_EQ(shard.connect(tcp, {Ipv4Address{192, 0, 2, 1}, Port{80}}), Errno::netunreach);
+  EXPECT_EQ(shard.send(udp, {}, {}, {}), Errno::destaddrreq);
+  EXPECT_EQ(shard.send(udp, {.destination = Endpoint{Ipv4Address::broadcast(), Port{9}}}, {}, {}), Errno::acces);
+  const std::vector<std::byte> huge(65508);
+  EXPECT_EQ(shard.send(udp, {.destination = Endpoint{kB, Port{9}}}, huge, {}), Errno::msgsize);
+  EXPECT_EQ(shard.connect(stack::SocketId{12345}, {kB, Port{9}}), Errno::badf);
+  EXPECT_EQ(shard.listen(tcp, 5), Errno::ok);
+  EXPECT_EQ(shard.connect(tcp, {kB, Port{9}}), Errno::isconn);
+}
+
+TEST(SimSockets, APositionThatCannotBeEndsOnlyThatSocket) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  std::vector<Host::Stream*> accepted;
+  b.listen(Port{7}, [&](Host::Stream& s) { accepted.push_back(&s); });
+  Host::Stream& bad = a.connect(at(b, 7));
+  Host::Stream& good = a.connect(at(b, 7));
+  ASSERT_TRUE(net.run_until([&] { return bad.connected && good.connected && accepted.size() == 2; }, 10s));
+  EXPECT_FALSE(a.shard(0).progress(bad.id, 1u << 30, 0));
+  good.to_send = net.random_bytes(100'000);
+  good.close_after_send = true;
+  Host::Stream* other = b.shard(0).remote_endpoint(accepted[0]->id) == a.shard(0).local_endpoint(good.id) ? accepted[0] : accepted[1];
+  ASSERT_TRUE(net.run_until([&] { return bad.failed && other->peer_fin; }, 30s)) << net.trace();
+  EXPECT_EQ(other->received, good.to_send);
+  EXPECT_EQ(a.drops(packet::Drop::socket_broken), 1u);
+}
+
+TEST(SimSockets, PortsOfAListenerAreFreeWhenItsLastConnectionIs) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  Host::Stream* accepted = nullptr;
+  const stack::SocketId listener = b.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+  Host::Stream& s = a.connect(at(b, 7));
+  ASSERT_TRUE(net.run_until([&] { return accepted != nullptr; }, 10s));
+  b.shard(0).close(listener);
+  net.run_for(1ms);
+  const auto again = b.shard(0).open({.type = 1, .privileged = true});
+  EXPECT_EQ(b.shard(0).bind(*again, {Ipv4Address::any(), Port{7}}), Errno::addrinuse);
+  s.close();
+  net.run_for(1s);
+  accepted->close();
+  net.run_for(100s);
+  EXPECT_EQ(b.shard(0).bind(*again, {Ipv4Address::any(), Port{7}}), Errno::ok);
+}
+
+}  // namespace
+}  // namespace iopkt::sim
