@@ -123,10 +123,9 @@ Leaving leave(Entry entry) {
   const std::uint32_t status = s.status();
   const bool unseen = (status & ipc::Status::attached) == 0 || (status & ipc::Status::reset) != 0;
   const bool holds_port = s.datagram || (status & ipc::Status::listening) != 0;
-  // With both directions shut the stack's end does not change any more when this one closes: it is told beforehand, while the
-  // slot is this socket's for certain.
-  const bool hidden = (status & ipc::Status::shut_wr) != 0 &&
-                      (status & (ipc::Status::fin_received | ipc::Status::shut_rd)) != 0;
+  // With both directions shut (and the peer's FIN may come at any moment) the stack's end does not change any more when this one
+  // closes: it is told beforehand, while the slot is this socket's for certain.
+  const bool hidden = (status & ipc::Status::shut_wr) != 0;
   if (before <= 1 && hidden && !unseen && !holds_port) {
     s.slot->kicks.fetch_or(ipc::Kick::closed);
     s.end(-1).ring();
