@@ -76,8 +76,11 @@ void forget_half_open(ShardState& s, HalfOpenEntry* entry) {
 }
 
 void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
-  const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, listener->options,
-                                             static_cast<std::uint32_t>(listener->options.receive_buffer));
+  // A listener that did not ask for a size: its children get rings of the default one, so that is what the SYN,ACK offers.
+  const std::uint32_t receive_space = listener->options.receive_buffer > 0
+                                          ? static_cast<std::uint32_t>(listener->options.receive_buffer)
+                                          : s.settings.tcp.recvspace;
+  const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, listener->options, receive_space);
   wire::SeqNum iss = tcp::initial_sequence_number(s.key(), seg.flow.local, seg.flow.remote, s.now);
   if (iss_floor && iss < *iss_floor) iss = *iss_floor;
   const tcp::ListenOutcome outcome = tcp::on_segment_in_listen(s.tcp_context, config, seg.in, iss, s.now);
