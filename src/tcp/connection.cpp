@@ -121,9 +121,7 @@ void Connection::stop_timers() {
 }
 
 void Connection::enter_time_wait(Instant now) {
-  const bool ack_now = b_.rcv.ack_now;
   stop_timers();
-  b_.rcv.ack_now = ack_now;
   b_.state = State::time_wait;
   b_.linger_at = now + 2 * ms(tun().msl_ms);
   b_.events |= event_time_wait;
@@ -134,6 +132,7 @@ void Connection::finish() {
   stop_timers();
   b_.state = State::closed;
   b_.rcv.ack_now = false;
+  b_.rcv.more_acks = 0;
   b_.events |= event_closed;
   ++count().closed;
 }
@@ -142,6 +141,7 @@ void Connection::fail(Failure why, Instant) {
   stop_timers();
   b_.state = State::closed;
   b_.rcv.ack_now = false;
+  b_.rcv.more_acks = 0;
   b_.failure = why;
   b_.events |= event_failed | event_closed;
   ++count().failed;

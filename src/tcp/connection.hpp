@@ -4,9 +4,8 @@
 // No port, address, clock, allocation on the data path, or packet in here. What the owner does:
 //
 //   on_segment()   then copies each Copy from the payload into the receive ring, then calls poll_output() until it
-//                  answers nothing, then take_events(), then re-arms its timer with next_deadline(). Between two segments
-//                  of a burst too: each out-of-order segment draws an acknowledgment of its own (RFC 5681 section 4.2),
-//                  and the peer counts them.
+//                  answers nothing, then take_events(), then re-arms its timer with next_deadline(). A burst of
+//                  segments may be given before the output is asked for.
 //   on_timer()     when next_deadline() has come; then the same. Spurious calls do no harm.
 //   user calls     then the same. No user call sends anything by itself.
 //

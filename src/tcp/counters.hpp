@@ -64,7 +64,7 @@ struct Counters {
         Row{"tcp.rx.pure_acks", "segments", "Acknowledgments without payload.", &S::rx_pure_acks},
         Row{"tcp.rx.resets", "segments", "Accepted RSTs.", &S::rx_resets},
         Row{"tcp.rx.sack_blocks", "blocks", "SACK blocks used.", &S::rx_sack_blocks},
-        Row{"tcp.rx.segments", "segments", "Received for connections, as given by GRO.", &S::rx_segments},
+        Row{"tcp.rx.segments", "segments", "Received, as given by GRO (counted by whoever receives them).", &S::rx_segments},
         Row{"tcp.rx.urgent", "segments", "That moved the urgent mark.", &S::rx_urgent},
         Row{"tcp.rx.window_probes", "segments", "Payload that met a closed window.", &S::rx_window_probes},
         Row{"tcp.time_wait.entered", "connections", "Entered TIME-WAIT.", &S::time_wait_entered},

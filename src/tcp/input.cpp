@@ -15,7 +15,6 @@ constexpr Duration kChallengePeriod = 5s;      // RFC 5961 section 7
 
 SegmentResult Connection::on_segment(const SegmentIn& seg, Instant now, Copies& out) {
   out.clear();
-  ++count().rx_segments;
   switch (b_.state) {
     case State::closed:
       return {.drop = Drop::tcp_no_socket};

@@ -52,6 +52,9 @@ void Connection::schedule_ack(const SegmentIn& seg, const Receiver::Accepted& go
   if (seg.payload_len <= b_.advertised_mss) rcv.segment_size = std::max(rcv.segment_size, seg.payload_len);
   // RFC 5681 section 4.2: at once for what is out of order, fills a hole, or came before; for a FIN as everybody does.
   if (!got.in_order || got.bytes < seg.payload_len || had_holes || got.fin_reached || b_.options.quickack) {
+    // A peer without SACK counts duplicates, so a burst of segments beyond a hole draws as many ACKs. With SACK one says all.
+    if (got.in_order) rcv.more_acks = 0;
+    else if (rcv.ack_now && !b_.snd.sack && got.bytes > 0 && rcv.more_acks < 255) ++rcv.more_acks;
     rcv.ack_now = true;
     return;
   }

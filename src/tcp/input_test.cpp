@@ -159,6 +159,33 @@ TEST(TcpInput, ChallengeAcksHaveARate) {
   EXPECT_EQ(s.give({.seq = 5, .flags = kRst}).size(), 1u);
 }
 
+TEST(TcpInput, EmptySegmentsOutOfStepAreAnsweredAtThatRateToo) {
+  // Two ends that are out of step would answer each other for ever; text is always answered, or its sender would starve.
+  Script s;
+  s.establish();
+  std::size_t empty = 0, with_text = 0;
+  for (int i = 0; i < 50; ++i) {
+    empty += s.give({.seq = 0}).size();
+    with_text += s.give({.seq = 0, .len = 1}).size();
+  }
+  EXPECT_EQ(empty, s.tunables.challenge_ack_limit);
+  EXPECT_EQ(with_text, 50u);
+}
+
+TEST(TcpInput, AnOldSegmentDoesNotSetTheWindow) {
+  Script s;
+  s.establish();
+  s.give({.seq = 1, .len = 10, .window = 9000});
+  s.give({.seq = 11, .len = 10, .window = 8000});
+  EXPECT_EQ(s.c->info().snd_wnd, 8000u);
+  s.give({.seq = 1, .len = 30, .window = 500});  // overlaps, so it is acceptable, but begins before SND.WL1
+  EXPECT_EQ(s.c->info().snd_wnd, 8000u);
+  s.write(10);
+  s.give({.seq = 31, .ack = 11, .window = 7000});
+  s.give({.seq = 31, .ack = 1, .window = 500});  // an older acknowledgment
+  EXPECT_EQ(s.c->info().snd_wnd, 7000u);
+}
+
 TEST(TcpInput, AckOfOurFinMovesEachState) {
   const struct {
     State before;

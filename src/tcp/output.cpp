@@ -141,7 +141,12 @@ std::optional<SegmentOut> Connection::output_ack(Instant now) {
   // SND.NXT; below it when the peer has taken its window back, for it would not look at what is beyond.
   const Offset at = std::min(b_.snd.max, std::max(b_.snd.window_edge(), b_.snd.una));
   ++count().tx_pure_acks;
-  return header(b_.snd.seq_of(at), 0, now);
+  SegmentOut out = header(b_.snd.seq_of(at), 0, now);
+  if (b_.rcv.more_acks > 0) {
+    --b_.rcv.more_acks;
+    b_.rcv.ack_now = true;
+  }
+  return out;
 }
 
 // ---- data -------------------------------------------------------------------------------------------------------------

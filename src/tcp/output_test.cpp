@@ -200,6 +200,24 @@ TEST(TcpOutput, OutOfOrderAndDuplicatesAreAcknowledgedAtOnce) {
   EXPECT_EQ(s.texts(s.give({.seq = 101, .len = 10})), Lines{". 1 ack 111"});
 }
 
+TEST(TcpOutput, ABurstBeyondAHoleDrawsAsManyDuplicatesUnlessSackSaysIt) {
+  for (const bool sack : {false, true}) {
+    SCOPED_TRACE(sack);
+    Script s;
+    s.establish(sack);
+    const wire::TcpOptions none;
+    const auto quietly = [&](std::uint32_t seq) {
+      s.c->on_segment({.seq = s.irs + seq, .ack = s.iss + 1, .flags = wire::ack, .window = 65535, .options = none, .payload_len = 100},
+                      s.now, s.copies);
+    };
+    for (const std::uint32_t seq : {101u, 201u, 301u}) quietly(seq);
+    EXPECT_EQ(s.texts(s.drain()), sack ? Lines{". 1 ack 1"} : (Lines{". 1 ack 1", ". 1 ack 1", ". 1 ack 1"}));
+    // The hole is filled before they went out: no duplicates of the new number.
+    for (const std::uint32_t seq : {501u, 601u, 1u}) quietly(seq);
+    EXPECT_EQ(s.texts(s.drain()), Lines{". 1 ack 401"});
+  }
+}
+
 TEST(TcpOutput, ReadingAnnouncesTheWindow) {
   Script s;
   s.config.receive_capacity = s.config.receive_capacity_max = 8000;

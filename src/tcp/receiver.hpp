@@ -26,6 +26,7 @@ struct Receiver {
   bool ack_now{};              ///< An acknowledgment is due with the next poll_output().
   bool fin_received{};         ///< The FIN was reached in order; nxt counts it.
   bool urgent_valid{};         ///< `up` means something.
+  std::uint8_t more_acks{};    ///< Duplicate ACKs due beyond the one of ack_now; only counted without SACK.
   Offset fin{-1};              ///< Where the peer's FIN stands, once it was seen; -1: not yet.
   Offset up{};                 ///< RCV.UP: the byte after the urgent data.
   Offset last_ack_sent{};      ///< RFC 7323 section 4.3
