@@ -176,8 +176,14 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     socket->set_status(ipc::Status::urgent);
     socket->end.send_urgent();
   }
-  if ((event.what & stack::event::soft_error) != 0)
+  if ((event.what & stack::event::soft_error) != 0) {
     socket->slot.error.store(static_cast<std::uint32_t>(event.error), std::memory_order_release);
+    // Who sleeps or polls for a datagram has to see it, too: a record of its own, which the reader takes with the error.
+    using Put = ipc::DatagramProducer::Put;
+    if (socket->datagram &&
+        ipc::DatagramProducer::put(socket->receive, {.flags = ipc::RecordHeader::error_queue}, {}) == Put::queued_flush)
+      list_for_flush(*socket);
+  }
   if ((event.what & stack::event::peer_fin) != 0 && !socket->failed) {
     on_readable(*socket);
     socket->fin = true;
