@@ -211,8 +211,9 @@ static void overflow(void) {
   for (int i = 0; i < 2000; ++i)
     if (sendto(c, block, sizeof block, MSG_DONTWAIT, (struct sockaddr *)&a, sizeof a) < 0) break;
   int got = 0;
+  await(s, POLLIN);
   while (recv(s, block, sizeof block, MSG_DONTWAIT) == sizeof block) ++got;
-  say("some came, some were lost: %d", got > 0 && got < 2000);
+  say("some came: %d", got > 0); /* the kernel has lost the others; a stack may also have said EAGAIN */
   ssize_t n = 0; /* what was on its way meanwhile comes first */
   while (n != 1) {
     must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
