@@ -9,7 +9,9 @@ std::byte* HeapPages::take(std::size_t bytes) {
   return static_cast<std::byte*>(::operator new(bytes, std::align_val_t{bytes}, std::nothrow));
 }
 
-void HeapPages::give_back(std::byte* memory, std::size_t bytes) { ::operator delete(memory, std::align_val_t{bytes}); }
+void HeapPages::give_back(std::byte* memory, std::size_t bytes) {
+  ::operator delete(memory, std::align_val_t{bytes});
+}
 
 namespace {
 constexpr std::size_t index_of(Kind kind) { return static_cast<std::size_t>(kind); }
@@ -153,7 +155,8 @@ void Cache::give(Kind kind, void* object) {
   }
   if (stock.limit == 0) return pools_.give(kind, sub_, &object, 1);
   ++stock.spills;
-  const std::size_t spill = std::min(stock.objects.size(), std::min<std::size_t>(stock.limit / 2 + 1, kBatchMax));
+  const std::size_t spill =
+      std::min(stock.objects.size(), std::min<std::size_t>(stock.limit / 2 + 1, kBatchMax));
   pools_.give(kind, sub_, stock.objects.data() + stock.objects.size() - spill, spill);
   stock.objects.resize(stock.objects.size() - spill);
   stock.objects.push_back(object);

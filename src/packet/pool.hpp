@@ -1,7 +1,9 @@
-// Where packets come from: mbufs and clusters carved from page quanta, shared by the shards, cached per shard.
+// Where packets come from: mbufs and clusters carved from page quanta, shared by the shards, cached per
+// shard.
 //
-// An mbuf is one Packet object (kMbufSize bytes); a cluster is `mclbytes` of contiguous memory, aligned to its size. The
-// shared Pools is locked only when a cache is refilled or spilled, a batch at a time. A Cache belongs to one shard.
+// An mbuf is one Packet object (kMbufSize bytes); a cluster is `mclbytes` of contiguous memory, aligned to
+// its size. The shared Pools is locked only when a cache is refilled or spilled, a batch at a time. A Cache
+// belongs to one shard.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +21,8 @@ class Cache;
 
 inline constexpr std::size_t kMbufSize = 512;
 
-/// Gives the pools their memory; the daemon maps it (or takes it from a named memory object), tests allocate it.
+/// Gives the pools their memory; the daemon maps it (or takes it from a named memory object), tests allocate
+/// it.
 class PageSource {
  public:
   virtual ~PageSource() = default;
@@ -37,21 +40,22 @@ class HeapPages final : public PageSource {
 
 /// Option rows of the page in plain values; see the daemon's option table for ranges and defaults.
 struct PoolConfig {
-  std::uint32_t pagesize = 128 * 1024;  ///< allocation quantum of mbuf and cluster pools, a power of two
-  std::uint32_t mclbytes = 2048;        ///< cluster size, a power of two, at most pagesize
-  std::uint32_t mbuf_cache = 256;       ///< mbufs kept per shard
-  std::uint32_t pkt_cache = 256;        ///< mbuf+cluster pairs kept per shard
-  std::uint32_t mtag_cache = 128;       ///< tags kept per shard
-  std::uint32_t num_pool_cache = 1;     ///< shared sub-pools that shards are spread over, 1..20
-  std::uint32_t max_bytes = 512u << 20; ///< most memory of all pools together
-  bool caching = true;                  ///< cache=0 switches every per-shard cache off
-  bool bigpage_strict = false;          ///< pagesize for the tag pool too
+  std::uint32_t pagesize = 128 * 1024;   ///< allocation quantum of mbuf and cluster pools, a power of two
+  std::uint32_t mclbytes = 2048;         ///< cluster size, a power of two, at most pagesize
+  std::uint32_t mbuf_cache = 256;        ///< mbufs kept per shard
+  std::uint32_t pkt_cache = 256;         ///< mbuf+cluster pairs kept per shard
+  std::uint32_t mtag_cache = 128;        ///< tags kept per shard
+  std::uint32_t num_pool_cache = 1;      ///< shared sub-pools that shards are spread over, 1..20
+  std::uint32_t max_bytes = 512u << 20;  ///< most memory of all pools together
+  bool caching = true;                   ///< cache=0 switches every per-shard cache off
+  bool bigpage_strict = false;           ///< pagesize for the tag pool too
 };
 
 /// One kind of object: counts are of objects, kept where they move.
 struct PoolStatistics {
   std::uint32_t object_bytes{}, quantum_bytes{};
-  std::uint64_t quanta{}, total{}, in_use{}, requests{}, failures{}, cache_hits{}, cache_refills{}, cache_spills{};
+  std::uint64_t quanta{}, total{}, in_use{}, requests{}, failures{}, cache_hits{}, cache_refills{},
+      cache_spills{};
 };
 
 enum class Kind : std::uint8_t { mbuf, cluster, tag };
