@@ -99,7 +99,10 @@ void VerbRunner::decide(const JobPtr& job) {
 
 void VerbRunner::finish(const JobPtr& job) {
   control::Outcome& outcome = job->outcome;
-  if (outcome.error == control::Errno::ok && outcome.next) parts_.stack.publish(std::move(*outcome.next));
+  if (outcome.error == control::Errno::ok && outcome.next) {
+    control::keep_links(*outcome.next, *parts_.stack.network());
+    parts_.stack.publish(std::move(*outcome.next));
+  }
   if (outcome.error != control::Errno::ok) {
     job->request->refuse(static_cast<int>(outcome.error), outcome.line);
   } else {
@@ -117,7 +120,11 @@ int VerbRunner::carry_out(const control::DeviceStep& step) {
     case Kind::start: return parts_.interfaces.start(step.interface_index);
     case Kind::stop: return parts_.interfaces.stop(step.interface_index);
     case Kind::set_mac: return parts_.interfaces.set_mac(step.interface_index, step.mac.bytes.data());
-    case Kind::set_mtu: return parts_.interfaces.set_mtu(step.interface_index, step.mtu);
+    case Kind::set_mtu: {
+      // A device that cannot be told takes all that its limits allow; the MTU then is what the stack sends at most.
+      const int error = parts_.interfaces.set_mtu(step.interface_index, step.mtu);
+      return error == EOPNOTSUPP ? 0 : error;
+    }
     case Kind::destroy:
       if (AttachedInterface* attached = parts_.interfaces.give_back(step.interface_index)) parts_.plugins.destroy(*attached);
       return 0;

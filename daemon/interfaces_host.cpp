@@ -23,7 +23,7 @@ iface::Interface describe(const AttachedInterface& attached, std::uint32_t index
   out.capabilities = out.enabled_capabilities = info.capabilities;
   out.link_up = attached.link_up;
   out.speed_mbps = attached.speed_mbps;
-  out.flags = flag::running | flag::simplex | flag::multicast;
+  out.flags = flag::simplex | flag::multicast;  // up and running come with the first address, or by command
   if (info.link_type == IOPKT_LINK_ETHERNET) {
     out.link_type = iface::LinkType::ethernet;
     std::copy_n(info.mac, 6, out.mac.bytes.begin());

@@ -100,6 +100,17 @@ Outcome run(const Context& context, std::string_view verb, const Record& argumen
   return outcome;
 }
 
+void keep_links(Network& next, const Network& now) {
+  for (const auto& current : now.interfaces.all()) {
+    const iface::Interface* one = next.interfaces.by_index(current->index);
+    if (one == nullptr || (one->link_up == current->link_up && one->speed_mbps == current->speed_mbps)) continue;
+    iface::Interface changed = *one;
+    changed.link_up = current->link_up;
+    changed.speed_mbps = current->speed_mbps;
+    next.interfaces = next.interfaces.with(std::move(changed));
+  }
+}
+
 ShardPart collect(const stack::Shard& shard) {
   ShardPart part;
   shard.list_sockets(part.sockets);

@@ -88,6 +88,9 @@ const VerbRow* find_verb(std::string_view name);
 /// Errors: perm (not privileged), inval (unknown argument), opnotsupp (unknown verb), and the verb's own.
 Outcome run(const Context& context, std::string_view verb, const Record& arguments);
 
+/// While devices were asked, their links may have come or gone: carries what `now` knows of them over into `next`.
+void keep_links(Network& next, const Network& now);
+
 /// For those without devices: runs the verb on every shard from one thread and publishes at once; steps are
 /// left undone.
 Outcome run_here(stack::Stack& stack, const Surroundings& surroundings, bool privileged,

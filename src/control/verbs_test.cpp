@@ -204,6 +204,21 @@ TEST_F(Verbs, DestroyingADriversInterfaceAsksTheDriver) {
       << "nothing is published before the driver agreed";
 }
 
+TEST_F(Verbs, ALinkThatChangesWhileTheDriverIsAskedIsNotForgotten) {
+  Outcome outcome = run({host.stack(), nothing, true, {}}, "interface.set", named("en0").number("mtu", 1400));
+  ASSERT_TRUE(outcome.next.has_value());
+  Network meanwhile = *host.stack().network();
+  iface::Interface changed = en0();
+  changed.link_up = false;
+  changed.speed_mbps = 10;
+  meanwhile.interfaces = meanwhile.interfaces.with(changed);
+  keep_links(*outcome.next, meanwhile);
+  const iface::Interface* result = outcome.next->interfaces.by_name("en0");
+  EXPECT_FALSE(result->link_up);
+  EXPECT_EQ(result->speed_mbps, 10u);
+  EXPECT_EQ(result->mtu, 1400u);
+}
+
 TEST_F(Verbs, Routes) {
   const Record way =
       Record{}.address("destination", "0.0.0.0").number("prefix_length", 0).address("gateway", "10.0.0.2");
