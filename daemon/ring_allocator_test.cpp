@@ -36,7 +36,9 @@ TEST(RingAllocator, BlocksNeverOverlapAndAllComesBack) {
         ASSERT_GE(*at, begin);
         ASSERT_LE(*at + size, end);
         const auto next = held.lower_bound(*at);
-        if (next != held.end()) ASSERT_LE(*at + size, next->first);
+        if (next != held.end()) {
+          ASSERT_LE(*at + size, next->first);
+        }
         if (next != held.begin()) {
           const auto previous = std::prev(next);
           ASSERT_LE(previous->first + previous->second, *at);
