@@ -37,10 +37,19 @@ std::uint8_t namespace_tag() {
   return static_cast<std::uint8_t>(hash % 255 + 1);
 }
 
+/// The tag, read once per process: a program that confines itself later (seccomp) must not be seen to read links then.
+constexpr std::uint32_t kTagKnown = 1 << 8;
+std::atomic<std::uint32_t> process_tag{0};
+
 std::uint64_t identity() {
   if (own_identity == 0) {
     const int saved = errno;
-    own_identity = static_cast<std::uint64_t>(syscall(SYS_gettid)) << 8 | namespace_tag();
+    std::uint32_t tag = process_tag.load(std::memory_order_relaxed);
+    if (tag == 0) {
+      tag = kTagKnown | namespace_tag();
+      process_tag.store(tag, std::memory_order_relaxed);
+    }
+    own_identity = static_cast<std::uint64_t>(syscall(SYS_gettid)) << 8 | (tag & 0xff);
     errno = saved;
   }
   return own_identity;
@@ -78,7 +87,11 @@ constexpr std::uint64_t next_generation(std::uint64_t lock) { return (lock + 1) 
 
 }  // namespace
 
-void forget_thread_id() { own_identity = 0; }
+void forget_thread_id() {
+  own_identity = 0;
+  process_tag.store(0, std::memory_order_relaxed);
+  identity();
+}
 
 // ---------------------------------------------------------------------------------------------- the lock
 
