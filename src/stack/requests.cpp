@@ -310,6 +310,8 @@ void Shard::close(SocketId id) {
   }
   if (k->state == SocketState::listening) stop_listening(s, *k);
   if (!k->tcp) return destroy_socket(s, *k);
+  // What the window lets through counts as sent before the close, which may be a reset.
+  send_queued(s, *k);
   if (k->options.linger_on != 0 && k->options.linger_seconds == 0) k->tcp->abort(s.now);
   else k->tcp->close(s.now);
   if (k->options.linger_on == 0) k->linger_until = Instant::never();

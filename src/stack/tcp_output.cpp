@@ -97,6 +97,12 @@ void mark_dirty(ShardState& s, Socket& k) {
   s.dirty.push_back(k.id);
 }
 
+void send_queued(ShardState& s, Socket& k) {
+  while (const auto segment = k.tcp->poll_output(s.now))
+    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &k.options, k.fib,
+                 k.bound_interface);
+}
+
 void remove_flow(ShardState& s, Socket& k) {
   if (!k.flow) return;
   s.flows.erase(*k.flow);
@@ -131,9 +137,7 @@ void end_connection(ShardState& s, Socket& k) {
 
 void pump(ShardState& s, Socket& k) {
   if (!k.tcp) return;
-  while (const auto segment = k.tcp->poll_output(s.now))
-    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &k.options, k.fib,
-                 k.bound_interface);
+  send_queued(s, k);
   const tcp::Events events = k.tcp->take_events();
   std::uint32_t what = 0;
   if ((events & tcp::event_readable) != 0 || k.receive.tail != k.tcp->receive_tail()) {

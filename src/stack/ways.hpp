@@ -35,6 +35,8 @@ void rx_tcp(ShardState& s, const Arrival& at, packet::PacketPtr segment);
 /// Makes the output of every connection that something happened to. True: there was some.
 bool pump_dirty(ShardState& s);
 void mark_dirty(ShardState& s, Socket& k);
+/// Segments that the connection may send now. `k.tcp` exists; its events stay for pump_dirty().
+void send_queued(ShardState& s, Socket& k);
 void on_timer(ShardState& s, Timed& timed);
 /// The connection's table entry, RST to the peer and events, when a request ends it.
 void abort_tcp(ShardState& s, Socket& k, tcp::Failure why);
