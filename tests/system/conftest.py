@@ -60,10 +60,7 @@ def lab(labs, lab_key):
     lab = labs.get(lab_key)
     sockets, descriptors = len(lab.stack.sockets()), lab.stack.descriptors()
     yield lab
-    for program in lab.programs:
-        if program.running():
-            program.kill()
-    lab.programs.clear()
+    lab.end_programs()
     assert lab.stack.running(), "the stack has ended:\n" + lab.stack.log()
     lab.settled(sockets, descriptors)
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -56,13 +57,14 @@ class Running:
             try:
                 self.process.wait(LIMIT)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                self.kill()
                 raise AssertionError(f"{self.name} did not end on SIGTERM; it printed:\n{self.text()}") from None
 
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
+    def kill(self, children=True):
+        """With all that it has started, unless they made a session of their own."""
+        if self.running():  # not reaped yet, so the number is still its own
+            (os.killpg if children else os.kill)(self.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 class Lab:
@@ -119,9 +121,7 @@ class Lab:
         return self.stack
 
     def close(self, check=True):
-        for program in self.programs:
-            if program.running():
-                program.kill()
+        self.end_programs()
         try:
             if self.stack is not None:
                 if check:
@@ -134,6 +134,11 @@ class Lab:
             for namespace in self.namespaces:
                 namespace.delete()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def end_programs(self):
+        for program in self.programs:
+            program.kill()
+        self.programs.clear()
 
     def report(self):
         """For a failed test: what the stack logged and counted, and the end of what programs printed."""

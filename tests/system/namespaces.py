@@ -6,7 +6,7 @@ import subprocess
 import time
 
 _numbers = itertools.count(1)
-LIMIT = 120  # seconds; only ends what hangs
+LIMIT = 60  # seconds; only ends what hangs
 
 
 def wait_until(condition, what, limit=LIMIT):

@@ -5,45 +5,11 @@ import pathlib
 import pytest
 
 from lab import FULL, sha256
+from nginx import PORT, start_nginx
 
 MEGABYTE = 1 << 20
 LARGE = (1024 if FULL else 64) * MEGABYTE
 SMALL_FILES = 1000
-PORT = 8080
-
-NGINX = """
-daemon off;
-master_process on;
-worker_processes 2;
-pid {folder}/nginx.pid;
-error_log stderr notice;
-events {{ worker_connections 2048; }}
-http {{
-  access_log off;
-  sendfile on;
-  keepalive_requests 1000000;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
-    listen {port};
-    root {root};
-  }}
-}}
-"""
-
-
-def start_nginx(lab, on_stack, root):
-    folder = lab.directory(f"nginx-{'stack' if on_stack else 'peer'}")
-    config = folder / "nginx.conf"
-    # Workers need not change their user, which a world of one user could not do.
-    config.write_text("user root;\n" + NGINX.format(folder=folder, port=PORT, root=root))
-    nginx = lab.start(on_stack, "/usr/sbin/nginx", "-c", config, "-p", folder, "-e", "stderr")
-    lab.wait_listening(on_stack, PORT, nginx)
-    return nginx
-
 
 @pytest.fixture(params=[True, False], ids=["server-on-stack", "client-on-stack"])
 def on_stack(request):

@@ -1,0 +1,270 @@
+"""Unmodified programs on our stack and against it. Whatever carries data is checked by hash."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from lab import FULL, OURS, PEER, sha256
+from namespaces import wait_until
+from nginx import PORT as HTTP_PORT, start_nginx
+
+PROGRAMS = pathlib.Path(__file__).parent / "programs"
+MEGABYTE = 1 << 20
+PORT = 7001
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture(params=[True, False], ids=["server-on-stack", "client-on-stack"])
+def on_stack(request):
+    """Where the server runs; its client is on the other side."""
+    return request.param
+
+
+# ---- python
+
+
+def test_python_http(lab, on_stack):
+    root = lab.directory("python-www")
+    _, wanted = lab.file("python-www/data", 8 * MEGABYTE)
+    server = lab.start(on_stack, PYTHON, "-u", "-m", "http.server", PORT, "--directory", root)
+    lab.wait_listening(on_stack, PORT, server)
+    url = f"http://{lab.address(on_stack)}:{PORT}/data"
+    got = lab.run(not on_stack, PYTHON, PROGRAMS / "fetch.py", url, 5)
+    assert got.split() == [wanted] * 5
+    server.kill()
+
+
+# ---- iperf3
+
+
+def iperf(lab, on_stack, *words):
+    server = lab.start(on_stack, "iperf3", "-s", "-1", "-p", PORT)
+    lab.wait_listening(on_stack, PORT, server)
+    text = lab.run(not on_stack, "iperf3", "-J", "-c", lab.address(on_stack), "-p", PORT, "-t", 5 if FULL else 1, *words)
+    server.wait()
+    report = json.loads(text)
+    assert "error" not in report, report["error"]
+    return report["end"]
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("streams", [1, 8])
+def test_iperf3_tcp(lab, on_stack, streams, reverse):
+    end = iperf(lab, on_stack, "-P", streams, *(["-R"] if reverse else []))
+    assert len(end["streams"]) == streams
+    assert all(one["receiver"]["bytes"] > 0 for one in end["streams"])
+    # What was received was sent; the sender's figure may hold what was still on the way at the end.
+    assert 0 < end["sum_received"]["bytes"] <= end["sum_sent"]["bytes"]
+    print(f"{end['sum_received']['bits_per_second'] / 1e9:.2f} Gbit/s, "
+          f"{end['sum_sent'].get('retransmits', 0)} retransmissions")
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_iperf3_udp(lab, on_stack, reverse):
+    end = iperf(lab, on_stack, "-u", "-b", "20M", "-l", 1400, *(["-R"] if reverse else []))
+    total = end["sum"]
+    assert total["packets"] > 0 and total["lost_packets"] < total["packets"] / 2, total
+    print(f"{total['packets']} datagrams, {total['lost_packets']} lost")
+
+
+# ---- ssh
+
+
+SSHD = """
+ListenAddress {address}
+Port {port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+PermitRootLogin yes
+Subsystem sftp internal-sftp
+"""
+
+
+def may_change_user():
+    """sshd's unprivileged half needs a second user, which a user namespace of one user does not have."""
+    return len(pathlib.Path("/proc/self/uid_map").read_text().split()) > 3 or "4294967295" in pathlib.Path("/proc/self/uid_map").read_text()
+
+
+@pytest.fixture
+def sshd(lab, on_stack):
+    if not may_change_user():
+        pytest.skip("sshd needs a second user; this namespace has one")
+    folder = lab.directory("ssh")
+    for key in ("host_key", "user_key"):
+        if not (folder / key).exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+    (folder / "authorized_keys").write_bytes((folder / "user_key.pub").read_bytes())
+    config = folder / f"sshd_config_{on_stack}"
+    config.write_text(SSHD.format(address=lab.address(on_stack), port=PORT, folder=folder))
+    # sshd wants /run/sshd: it gets a /run of its own.
+    start = 'mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec "$@"'
+    server = lab.start(on_stack, "unshare", "--mount", "sh", "-c", start, "sh", "/usr/sbin/sshd", "-D", "-e", "-f", config)
+    lab.wait_listening(on_stack, PORT, server)
+    options = ["-F", "none", "-i", folder / "user_key", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
+               "-o", f"UserKnownHostsFile={folder}/known_{on_stack}", "-o", "LogLevel=ERROR"]
+    yield folder, options
+    server.kill()
+
+
+def test_ssh_and_scp(lab, on_stack, sshd):
+    folder, options = sshd
+    address = lab.address(on_stack)
+    data, wanted = lab.file("ssh/data", 16 * MEGABYTE)
+    said = lab.run(not on_stack, "ssh", *options, "-p", PORT, f"root@{address}", f"echo over there; sha256sum {data}")
+    assert said.split() == ["over", "there", wanted, str(data)]
+    # Through the remote shell's standard input and output, both ways at once.
+    with open(data, "rb") as source, open(folder / "back", "wb") as back:
+        lab.run(not on_stack, "ssh", *options, "-p", PORT, f"root@{address}", "cat", stdin=source, stdout=back, limit=300)
+    assert sha256(folder / "back") == wanted
+    for words in ([data, f"root@{address}:{folder}/up"], [f"root@{address}:{data}", folder / "down"]):
+        lab.run(not on_stack, "scp", *options, "-P", PORT, *words, limit=300)
+    assert sha256(folder / "up") == wanted and sha256(folder / "down") == wanted
+
+
+# ---- redis
+
+
+REDIS_COMMANDS = ("ping_inline,ping_mbulk,set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,zpopmin,lrange_100,"
+                  "lrange_300,lrange_500,lrange_600,mset")
+
+
+def test_redis(lab, on_stack):
+    server = lab.start(on_stack, "redis-server", "--port", PORT, "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "",
+                       "--dir", lab.folder)
+    lab.wait_listening(on_stack, PORT, server)
+    where = ["-h", lab.address(on_stack), "-p", PORT]
+    text = lab.run(not on_stack, "redis-benchmark", *where, "-c", 50, "-n", 20000 if FULL else 1000, "--csv", limit=300)
+    rows = [line.split(",")[0].strip('"') for line in text.splitlines()[1:] if line.startswith('"')]
+    assert len(rows) == 20, text
+    assert all(float(line.split(",")[1].strip('"')) > 0 for line in text.splitlines()[1:] if line.startswith('"'))
+    value, count = os.urandom(32).hex(), 200
+    got = lab.run(not on_stack, "redis-cli", *where, "-r", count, "append", "key", value)
+    assert got.split()[-1] == str(len(value) * count)
+    assert lab.run(not on_stack, "redis-cli", *where, "--raw", "get", "key").strip() == value * count
+    lab.run(not on_stack, "redis-cli", *where, "shutdown", "nosave", status=None)
+    server.wait()
+
+
+# ---- socat, netcat
+
+
+def test_socat_echo(lab, on_stack):
+    """A file goes to an echo server and comes back."""
+    data, wanted = lab.file("socat-data", 8 * MEGABYTE)
+    server = lab.start(on_stack, "socat", f"TCP4-LISTEN:{PORT},reuseaddr,fork", "PIPE")
+    lab.wait_listening(on_stack, PORT, server)
+    with open(data, "rb") as source, open(lab.folder / "socat-back", "wb") as back:
+        lab.run(not on_stack, "socat", "-t", 60, "-", f"TCP4:{lab.address(on_stack)}:{PORT}", stdin=source, stdout=back,
+                stderr=subprocess.DEVNULL)
+    assert sha256(lab.folder / "socat-back") == wanted
+    server.kill()
+
+
+def test_socat_udp(lab, on_stack):
+    server = lab.start(on_stack, "socat", f"UDP4-RECVFROM:{PORT},fork", "EXEC:rev")
+    lab.wait_listening(on_stack, PORT, server, protocol="udp")
+    said = lab.run(not on_stack, "sh", "-c", f"echo stressed | socat -t 20 -,ignoreeof UDP4:{lab.address(on_stack)}:{PORT} | head -n 1")
+    assert said.strip() == "desserts"
+    server.kill()
+
+
+@pytest.mark.parametrize("sender", ["client", "server"])
+def test_netcat(lab, on_stack, sender):
+    data, wanted = lab.file("nc-data", 8 * MEGABYTE)
+    got = lab.folder / "nc-got"
+    with open(data, "rb") as source, open(got, "wb") as sink:
+        def ends(sends):
+            return {"stdin": source if sends else subprocess.DEVNULL, "stdout": subprocess.DEVNULL if sends else sink}
+        # -N: the end of the file is the end of the stream; -d: standard input is not looked at.
+        server_words = ["-N"] if sender == "server" else ["-d"]
+        client_words = ["-N"] if sender == "client" else ["-d"]
+        server = lab.start(on_stack, "nc", *server_words, "-l", "-p", PORT, **ends(sender == "server"))
+        lab.wait_listening(on_stack, PORT, server)
+        lab.run(not on_stack, "nc", *client_words, lab.address(on_stack), PORT, **ends(sender == "client"))
+        server.wait()
+    assert sha256(got) == wanted
+
+
+# ---- ping
+
+
+def test_ping_from_the_peer(lab):
+    said = lab.run(False, "ping", "-n", "-i", "0.01", "-c", 20, OURS)
+    assert "20 received, 0% packet loss" in said
+    assert "ttl=" in said
+
+
+def test_ping_with_every_size(lab):
+    """Also those that are sent in fragments, both ways."""
+    for size in (0, 1, 17, 1472, 1473, 2960, 9000, 65507):
+        said = lab.run(False, "ping", "-n", "-c", 2, "-i", "0.01", "-s", size, OURS)
+        assert "2 received" in said, f"size {size}: {said}"
+
+
+def test_flood_of_pings(lab):
+    before = lab.stack.counters("icmp")
+    said = lab.run(False, "ping", "-n", "-f", "-c", 500, OURS)
+    received = int(re.search(r"(\d+) received", said).group(1))
+    assert received == 500, said
+    after = lab.stack.counters("icmp")
+    grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    assert any(value >= 500 for value in grown.values()), grown
+
+
+def test_ping_on_the_stack(lab):
+    """Debian's ping has a file capability, for which the loader drops every preload; a copy has none."""
+    copy = lab.folder / "ping"
+    copy.write_bytes(pathlib.Path("/usr/bin/ping").read_bytes())
+    copy.chmod(0o755)
+    said = lab.run(True, copy, "-n", "-i", "0.01", "-c", 20, PEER)
+    assert "20 received, 0% packet loss" in said
+
+
+# ---- wrk
+
+
+WRK_SECONDS = 30 if FULL else 3
+
+
+def check_wrk(text):
+    assert "Socket errors" not in text, text
+    assert "Non-2xx" not in text, text
+    requests = int(re.search(r"(\d+) requests in", text).group(1))
+    assert requests > 0
+    print(text)
+    return requests
+
+
+def test_wrk(lab):
+    root = lab.directory("wrk-www")
+    (root / "index.html").write_bytes(b"x" * 612)
+    nginx = start_nginx(lab, True, root)
+    text = lab.run(False, "wrk", "-t1", "-c256", f"-d{WRK_SECONDS}s", "--timeout", "30s", f"http://{OURS}:{HTTP_PORT}/", limit=300)
+    check_wrk(text)
+    nginx.stop()
+
+
+def test_nginx_reload_under_load(lab):
+    """New workers take over while 256 connections ask: nobody sees a failed request."""
+    root = lab.directory("wrk-www")
+    (root / "index.html").write_bytes(b"x" * 612)
+    nginx = start_nginx(lab, True, root)
+    load = lab.start(False, "wrk", "-t1", "-c256", f"-d{WRK_SECONDS}s", "--timeout", "30s", f"http://{OURS}:{HTTP_PORT}/")
+
+    def served():
+        return lab.stack.counters("tcp")["tcp.rx.bytes"]
+    for _ in range(2):
+        mark = served()
+        wait_until(lambda: served() > mark + 20000, "requests")
+        started = nginx.text().count("start worker process ")
+        nginx.process.send_signal(1)
+        wait_until(lambda: nginx.text().count("start worker process ") >= started + 2, "new workers")
+    check_wrk(load.wait(limit=300))
+    nginx.stop()
