@@ -56,8 +56,6 @@ class Side:
         self.veth()
         sh("ip", "-n", self.near, "addr", "add", self.near_ip + "/24", "dev", "bn0")
         sh("ip", "-n", self.near, "link", "set", "bn0", "up")
-        for ns in (self.near, self.peer):
-            sh("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=cubic")
         return self
 
     def io_pkt(self, link, shards):
@@ -70,7 +68,6 @@ class Side:
             driver = ["-d", "packet", "if=bn0"]
         else:
             driver = ["-d", "tap", f"netns={self.peer},hostip={self.peer_ip}/24"]
-        sh("ip", "netns", "exec", self.peer, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=cubic")
         self.env.update(SOCK=prefix, IOPKT_RUN_DIR=prefix + "/run", IOPKT_QUIET="1")
         daemon = ["ip", "netns", "exec", self.near, build + "/sbin/io-pkt-v4-hc", "--foreground", f"-t{shards}", *driver,
                   "-p", "tcpip", f"prefix={prefix}"]

@@ -43,7 +43,7 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
 ShardState::~ShardState() {
   flows.for_each([](const FlowKey&, Timed* entry) {
     if (entry->kind == Timed::Kind::half_open) delete static_cast<HalfOpenEntry*>(entry);
-    if (entry->kind == Timed::Kind::time_wait) delete static_cast<TimeWaitEntry*>(entry);
+    else if (entry->kind == Timed::Kind::time_wait) delete static_cast<TimeWaitEntry*>(entry);
   });
 }
 
