@@ -7,6 +7,7 @@
 #include <memory>
 #include <variant>
 
+#include "base/spinlock.hpp"
 #include "neigh/neighbours.hpp"
 #include "packet/packet.hpp"
 #include "socket/port_table.hpp"
@@ -28,10 +29,24 @@ struct Listener {
   std::uint32_t user = 0;
   bool privileged = false;
   socket::BindingPtr binding;
-  socket::SocketOptions options;  ///< what children inherit
   std::atomic<std::uint32_t> backlog{0};
   std::atomic<std::uint32_t> waiting{0};  ///< established, not accepted yet
   std::atomic<bool> closed{false};
+
+  /// What children inherit: as it is when their SYN comes.
+  std::shared_ptr<const socket::SocketOptions> options() const {
+    const SpinGuard guard{lock_};
+    return options_;
+  }
+  void set_options(const socket::SocketOptions& options) {
+    auto fresh = std::make_shared<const socket::SocketOptions>(options);
+    const SpinGuard guard{lock_};
+    options_.swap(fresh);
+  }
+
+ private:
+  mutable SpinLock lock_;
+  std::shared_ptr<const socket::SocketOptions> options_;
 };
 using ListenerPtr = std::shared_ptr<Listener>;
 

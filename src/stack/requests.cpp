@@ -255,7 +255,7 @@ Errno Shard::listen(SocketId id, std::uint32_t backlog) {
   listener->user = k->user;
   listener->privileged = k->privileged;
   listener->binding = k->binding;
-  listener->options = k->options;
+  listener->set_options(k->options);
   listener->backlog = backlog;
   k->listener = listener;
   k->state = SocketState::listening;
@@ -378,6 +378,7 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   }
   if (level == num::kSolSocket && (name == num::so_reuseaddr || name == num::so_reuseport) && k->binding)
     ports_of(s, *k).update(*k->binding, k->options.reuse_address != 0, k->options.reuse_port != 0);
+  if (k->listener && k->state == SocketState::listening) k->listener->set_options(k->options);
   if (k->tcp) {
     k->tcp->set_options(tcp_options(k->options), s.now);
     mark_dirty(s, *k);

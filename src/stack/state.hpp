@@ -78,6 +78,7 @@ struct HalfOpenEntry : Timed {
   std::uint32_t interface_index = 0;
   tcp::HalfOpen half;
   ListenerPtr listener;
+  std::shared_ptr<const socket::SocketOptions> options;  ///< the listener's when the SYN came
 };
 
 struct TimeWaitEntry : Timed {

@@ -77,10 +77,10 @@ void forget_half_open(ShardState& s, HalfOpenEntry* entry) {
 
 void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
   // A listener that did not ask for a size: its children get rings of the default one, so that is what the SYN,ACK offers.
-  const std::uint32_t receive_space = listener->options.receive_buffer > 0
-                                          ? static_cast<std::uint32_t>(listener->options.receive_buffer)
-                                          : s.settings.tcp.recvspace;
-  const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, listener->options, receive_space);
+  const auto options = listener->options();
+  const std::uint32_t receive_space = options->receive_buffer > 0 ? static_cast<std::uint32_t>(options->receive_buffer)
+                                                                  : s.settings.tcp.recvspace;
+  const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, *options, receive_space);
   wire::SeqNum iss = tcp::initial_sequence_number(s.key(), seg.flow.local, seg.flow.remote, s.now);
   if (iss_floor && iss < *iss_floor) iss = *iss_floor;
   const tcp::ListenOutcome outcome = tcp::on_segment_in_listen(s.tcp_context, config, seg.in, iss, s.now);
@@ -96,11 +96,12 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
   entry->interface_index = seg.at.in->index;
   entry->half = outcome.child;
   entry->listener = listener;
+  entry->options = options;
   const auto place = s.flows.try_emplace(seg.flow, static_cast<Timed*>(entry.get()));
   if (place.value == nullptr || !place.is_new) return s.drop(Drop::tcp_syn_overflow);
   ++s.half_open_count;
   s.wheel.schedule(*entry, entry->half.deadline);
-  send_segment(s, seg.flow, outcome.answer, nullptr, &listener->options, listener->fib);
+  send_segment(s, seg.flow, outcome.answer, nullptr, options.get(), listener->fib);
   static_cast<void>(entry.release());
 }
 
@@ -109,8 +110,8 @@ Socket* complete(ShardState& s, HalfOpenEntry& entry) {
   const ListenerPtr& listener = entry.listener;
   if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow), nullptr;
   Rings rings;
-  if (!s.ring_source.provide(listener->cookie, static_cast<std::uint32_t>(listener->options.send_buffer),
-                             static_cast<std::uint32_t>(listener->options.receive_buffer), rings))
+  if (!s.ring_source.provide(listener->cookie, static_cast<std::uint32_t>(entry.options->send_buffer),
+                             static_cast<std::uint32_t>(entry.options->receive_buffer), rings))
     return s.drop(Drop::tcp_listen_overflow), nullptr;
   Socket* k = make_socket(s);
   if (k == nullptr) {
@@ -125,7 +126,7 @@ Socket* complete(ShardState& s, HalfOpenEntry& entry) {
   k->bound_interface = listener->bound_interface;
   k->user = listener->user;
   k->privileged = listener->privileged;
-  k->options = listener->options;
+  k->options = *entry.options;
   k->options.send_buffer = static_cast<std::int32_t>(rings.send.size);
   k->options.receive_buffer = static_cast<std::int32_t>(rings.receive.size);
   k->binding = listener->binding;
@@ -158,7 +159,7 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
     case tcp::HalfOpenOutcome::Kind::ignore: s.wheel.schedule(*entry, entry->half.deadline); return;
     case tcp::HalfOpenOutcome::Kind::answer:
       s.wheel.schedule(*entry, entry->half.deadline);
-      return send_segment(s, entry->flow, outcome.answer, nullptr, &entry->listener->options, entry->listener->fib);
+      return send_segment(s, entry->flow, outcome.answer, nullptr, entry->options.get(), entry->listener->fib);
     case tcp::HalfOpenOutcome::Kind::give_up: return forget_half_open(s, entry);
     case tcp::HalfOpenOutcome::Kind::complete:
       if (Socket* k = complete(s, *entry)) to_connection(s, *k, seg);
@@ -266,7 +267,7 @@ void on_timer(ShardState& s, Timed& timed) {
       const tcp::HalfOpenOutcome outcome = tcp::on_timer(s.tcp_context, entry->half, s.now);
       if (outcome.kind == tcp::HalfOpenOutcome::Kind::give_up) return forget_half_open(s, entry);
       if (outcome.kind == tcp::HalfOpenOutcome::Kind::answer)
-        send_segment(s, entry->flow, outcome.answer, nullptr, &entry->listener->options, entry->listener->fib);
+        send_segment(s, entry->flow, outcome.answer, nullptr, entry->options.get(), entry->listener->fib);
       s.wheel.schedule(*entry, entry->half.deadline);
       return;
     }

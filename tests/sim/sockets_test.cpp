@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "socket/numbers.hpp"
 #include "tests/support/sim_net.hpp"
 #include "wire/checksum.hpp"
 #include "wire/ipv4.hpp"
@@ -159,6 +160,48 @@ TEST(SimSockets, RequestsThatTheHostRefuses) {
   EXPECT_EQ(shard.connect(stack::SocketId{12345}, {kB, Port{9}}), Errno::badf);
   EXPECT_EQ(shard.listen(tcp, 5), Errno::ok);
   EXPECT_EQ(shard.connect(tcp, {kB, Port{9}}), Errno::isconn);
+}
+
+TEST(SimSockets, WhatWasWrittenComesBeforeTheResetOfALingerOfZero) {
+  for (const std::uint32_t shards : {1u, 2u}) {
+    SimNet net{1};
+    Host& a = net.host("10.0.0.1/24", {.shards = shards});
+    Host& b = net.host("10.0.0.2/24", {.shards = shards});
+    net.wire({&a, &b}, {});
+    Host::Stream* accepted = nullptr;
+    b.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+    Host::Stream& s = a.connect(at(b, 7));
+    ASSERT_TRUE(net.run_until([&] { return s.connected && accepted != nullptr; }, 10s)) << net.trace();
+    const std::int32_t linger[2] = {1, 0};
+    ASSERT_EQ(a.shard(s.shard).set_option(s.id, socket::num::kSolSocket, socket::num::so_linger,
+                                          std::as_bytes(std::span{linger}), false),
+              Errno::ok);
+    s.to_send = net.random_bytes(100);
+    s.close_after_send = true;
+    ASSERT_TRUE(net.run_until([&] { return accepted->failed; }, 10s)) << net.trace();
+    EXPECT_EQ(accepted->error, Errno::connreset);
+    EXPECT_EQ(accepted->received, s.to_send);
+  }
+}
+
+TEST(SimSockets, ChildrenInheritWhatWasSetAfterListen) {
+  for (const std::uint32_t shards : {1u, 3u}) {
+    SimNet net{1};
+    Host& a = net.host("10.0.0.1/24");
+    Host& b = net.host("10.0.0.2/24", {.shards = shards});
+    net.wire({&a, &b}, {});
+    Host::Stream* accepted = nullptr;
+    const stack::SocketId listener = b.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+    const std::int32_t one = 1;
+    ASSERT_EQ(b.shard(0).set_option(listener, socket::num::kSolTcp, socket::num::tcp_nodelay, std::as_bytes(std::span{&one, 1}),
+                                    false),
+              Errno::ok);
+    a.connect(at(b, 7));
+    ASSERT_TRUE(net.run_until([&] { return accepted != nullptr; }, 10s)) << net.trace();
+    const auto got = b.shard(accepted->shard).get_option(accepted->id, socket::num::kSolTcp, socket::num::tcp_nodelay, 4);
+    ASSERT_TRUE(got.has_value());
+    EXPECT_EQ((*got)[0], 1);
+  }
 }
 
 TEST(SimSockets, APositionThatCannotBeEndsOnlyThatSocket) {
