@@ -145,7 +145,12 @@ void VerbRunner::mount(const JobPtr& job) {
         }
         std::vector<control::Record> names;
         for (AttachedInterface* attached : *loaded) {
-          parts_.interfaces.take_up(*attached);
+          if (!parts_.interfaces.take_up(*attached)) {
+            job->outcome.error = control::Errno::nfile;
+            job->outcome.line = attached->name + ": too many interfaces";
+            parts_.plugins.destroy(*attached);
+            continue;
+          }
           names.emplace_back().text("name", attached->name);
         }
         job->outcome.answer.list("interfaces", std::move(names));

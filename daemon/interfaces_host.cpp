@@ -85,7 +85,7 @@ void InterfacesHost::on_shard0(Task task) {
   if (threads_.empty() || threads_[0]->is_current() || !threads_[0]->call([&] { task(); })) task();
 }
 
-void InterfacesHost::take_up(AttachedInterface& attached) {
+bool InterfacesHost::take_up(AttachedInterface& attached) {
   auto running = std::make_shared<RunningInterface>();
   running->attached = &attached;
   const std::uint32_t pollers = stack_.shard_count() - (dedicated_ ? 1 : 0);
@@ -93,13 +93,18 @@ void InterfacesHost::take_up(AttachedInterface& attached) {
   attached.engine = running.get();
   on_shard0([&] {
     stack::Network network = *stack_.network();
-    next_index_ = std::max(next_index_, control::next_index(network));
-    running->index = next_index_++;
+    running->index = control::next_index(network);
+    if (running->index == 0) return;
     IOPKT_ASSERT(control::add_interface(network, describe(attached, running->index)) == control::Errno::ok);
     stack_.publish(std::move(network));
   });
+  if (running->index == 0) {
+    attached.engine = nullptr;
+    return false;
+  }
   const std::lock_guard guard{lock_};
   running_.push_back(std::move(running));
+  return true;
 }
 
 void InterfacesHost::on_every_shard(const std::function<void(ShardThread&)>& call) {

@@ -24,8 +24,8 @@ class InterfacesHost final : public DriverHost {
   void log(LogLevel level, std::string_view line) override;  // any thread
   bool name_taken(std::string_view name) override;
 
-  /// Publishes it, down.
-  void take_up(AttachedInterface& interface);
+  /// Publishes it, down. False: there are too many interfaces.
+  [[nodiscard]] bool take_up(AttachedInterface& interface);
   /// The device is brought up and the shards poll it / the reverse. An errno, 0: done. Interfaces without a device: 0.
   int start(std::uint32_t index);
   int stop(std::uint32_t index);
@@ -57,7 +57,6 @@ class InterfacesHost final : public DriverHost {
   mutable std::mutex lock_;         // running_
   mutable std::mutex device_lock_;  // calls into drivers' control side; never taken inside lock_
   std::vector<std::shared_ptr<RunningInterface>> running_;
-  std::uint32_t next_index_ = 2;  ///< 1 is lo0
 };
 
 }  // namespace iopkt::daemon

@@ -212,7 +212,8 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
   settings.key = random_value<HashKey>();
   server_ = std::make_unique<ControlServer>(common_, status_fd_.get(), threads, *verbs_, std::move(settings), context_.log);
   surroundings_.add = [this](control::Record& out) { describe(out); };
-  for (AttachedInterface* attached : plugins.interfaces()) interfaces_.take_up(*attached);
+  for (AttachedInterface* attached : plugins.interfaces())
+    if (!interfaces_.take_up(*attached)) return unexpected(StartFault{.line = attached->name + ": too many interfaces"});
   if (auto listening = server_->listen(context_.instance); !listening) return listening;
   for (const auto& thread : threads_) thread->start(threads);
   return {};

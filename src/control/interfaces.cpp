@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "stack/counters.hpp"
+
 namespace iopkt::control {
 namespace {
 
@@ -86,9 +88,11 @@ bool is_host_address(const wire::IpAddress& address) {
 }  // namespace
 
 std::uint32_t next_index(const Network& network) {
-  std::uint32_t highest = 0;
-  for (const auto& one : network.interfaces.all()) highest = std::max(highest, one->index);
-  return highest + 1;
+  const std::uint32_t fresh = network.interfaces.highest_index() + 1;
+  if (fresh < stack::kInterfacesMax) return fresh;
+  for (std::uint32_t index = 1; index < stack::kInterfacesMax; ++index)
+    if (network.interfaces.by_index(index) == nullptr) return index;
+  return 0;
 }
 
 Errno add_interface(Network& network, iface::Interface interface) {

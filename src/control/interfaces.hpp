@@ -17,7 +17,8 @@ using stack::Network;
 Errno add_interface(Network& network, iface::Interface interface);
 /// With its addresses and all routes over it. Errors: nxio.
 Errno remove_interface(Network& network, std::uint32_t index);
-/// The least index that was not used since the stack started. `used` is the highest so far.
+/// The least index that was not used since the stack started; when there is none left, the least free one (whose counters go
+/// on where they were). 0: there are stack::kInterfacesMax - 1 interfaces.
 std::uint32_t next_index(const Network& network);
 
 /// Replaces the interface's value (flags, MTU, capabilities, link state …), keeping its index and name.

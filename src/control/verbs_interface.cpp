@@ -183,7 +183,7 @@ Outcome interface_create(const Context& context, const Record& arguments) {
   Network next = *context.stack.network();
   iface::Interface lo = *next.interfaces.by_name("lo0");
   lo.index = next_index(next);
-  if (lo.index >= stack::kInterfacesMax) return refuse(Errno::nfile, "too many interfaces");
+  if (lo.index == 0) return refuse(Errno::nfile, "too many interfaces");
   lo.name = std::string(name);
   lo.addresses.clear();
   lo.flags = iflag::loopback | iflag::multicast;

@@ -193,6 +193,28 @@ TEST_F(Verbs, LoopbackInterfacesAreClonedOthersRefusedByName) {
     EXPECT_NE(ask("interface.create", named(name)).error, Errno::ok) << name;
 }
 
+TEST_F(Verbs, AnIndexIsUsedAgainOnlyWhenNoneIsLeft) {
+  const auto index_of = [&](const char* name) { return host.stack().network()->interfaces.by_name(name)->index; };
+  ASSERT_EQ(ask("interface.create", named("lo1")).error, Errno::ok);
+  const std::uint32_t first = index_of("lo1");
+  for (std::uint32_t n = first; n + 1 < stack::kInterfacesMax; ++n) {
+    ASSERT_EQ(ask("interface.destroy", named("lo1")).error, Errno::ok);
+    ASSERT_EQ(ask("interface.create", named("lo1")).error, Errno::ok);
+    ASSERT_EQ(index_of("lo1"), n + 1);
+  }
+  ASSERT_EQ(ask("interface.create", named("lo2")).error, Errno::ok);
+  EXPECT_EQ(index_of("lo2"), first);
+  std::string name;
+  Errno error = Errno::ok;
+  std::size_t count = host.stack().network()->interfaces.all().size();
+  for (int unit = 3; error == Errno::ok; ++unit, ++count) {
+    name = "lo" + std::to_string(unit);
+    error = ask("interface.create", named(name)).error;
+  }
+  EXPECT_EQ(error, Errno::nfile);
+  EXPECT_EQ(count, stack::kInterfacesMax);
+}
+
 TEST_F(Verbs, DestroyingADriversInterfaceAsksTheDriver) {
   const std::uint32_t index = en0().index;
   const Outcome outcome = run({host.stack(), nothing, true, {}}, "interface.destroy", named("en0"));

@@ -42,6 +42,7 @@ InterfaceTable::InterfaceTable(std::vector<Pointer> interfaces) : interfaces_(st
     IOPKT_ASSERT(p->index > 0 && by_index(p->index) == nullptr);
     by_index_.resize(p->index + 1);
     by_index_[p->index] = p.get();
+    highest_ = p->index;
     for (const InterfaceAddress& a : p->addresses) {
       local_.emplace_back(a.address, p.get());
       if (a.broadcast && p->is(flag::broadcast)) broadcast_.push_back(*a.broadcast);
@@ -91,14 +92,18 @@ InterfaceTable InterfaceTable::with(Interface changed) const {
   for (const Pointer& p : interfaces_)
     if (p->index != changed.index) next.push_back(p);
   next.push_back(std::make_shared<const Interface>(std::move(changed)));
-  return InterfaceTable{std::move(next)};
+  InterfaceTable table{std::move(next)};
+  table.highest_ = std::max(table.highest_, highest_);
+  return table;
 }
 
 InterfaceTable InterfaceTable::without(std::uint32_t index) const {
   std::vector<Pointer> next;
   for (const Pointer& p : interfaces_)
     if (p->index != index) next.push_back(p);
-  return InterfaceTable{std::move(next)};
+  InterfaceTable table{std::move(next)};
+  table.highest_ = highest_;
+  return table;
 }
 
 }  // namespace iopkt::iface

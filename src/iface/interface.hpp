@@ -134,6 +134,8 @@ class InterfaceTable {
     return index < by_index_.size() ? by_index_[index] : nullptr;
   }
   const Interface* by_name(std::string_view name) const;
+  /// The highest index that this table or one that it came from had.
+  std::uint32_t highest_index() const { return highest_; }
   /// The interface that has this address as its own. Every address in the network of a loopback interface is
   /// its own (RFC 1122 3.2.1.3 (g): all of 127/8 loops). nullptr: the address is not ours.
   const Interface* find_local(const IpAddress& address) const;
@@ -148,6 +150,7 @@ class InterfaceTable {
 
  private:
   std::vector<Pointer> interfaces_;
+  std::uint32_t highest_{};
   std::vector<const Interface*> by_index_;
   std::vector<std::pair<IpAddress, const Interface*>> local_;  // sorted by address
   std::vector<Ipv4Address> broadcast_;                         // sorted
