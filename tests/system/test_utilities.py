@@ -162,6 +162,13 @@ def test_refusals_are_named(slirp, words, said):
     assert set(slirp.interfaces("a")) == {"lo0", "en0"}
 
 
+def test_a_snapshot_holds_what_the_commands_show(slirp):
+    whole = json.loads(slirp.run("iopkt", "-i0", "snapshot"))
+    assert {"instance", "pid", "interfaces", "routes", "neighbours", "variables", "protocols", "buffers", "sockets"} <= set(whole)
+    assert [i["name"] for i in whole["interfaces"]] == ["lo0", "en0"]
+    assert len(whole["variables"]) == len(slirp.run("sysctl", "-a", prefix="a").splitlines())
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 def test_others_may_look_but_not_change(slirp):
     for path in [slirp.folder, *slirp.folder.parents]:

@@ -21,6 +21,7 @@ constexpr char kUsage[] =
     "       iopkt [-i N | -p PREFIX] COMMAND [ARGUMENT...]       ifconfig, route, netstat ...\n"
     "       iopkt ps [--json]                                    list running stacks\n"
     "       iopkt stop [-i N]                                    end one\n"
+    "       iopkt [-i N | -p PREFIX] snapshot                    all that a stack knows of itself, as JSON\n"
     "       iopkt version\n";
 constexpr int kEndMilliseconds = 10'000;
 
@@ -88,6 +89,9 @@ int run(Io& io, Words words) {
   }
   const std::string library = installation() + "/lib/io-pkt/libiopkt-socket.so";
   if (::access(library.c_str(), R_OK) != 0) return io.error(library + ": " + std::strerror(errno));
+  // ld.so(8): the words of LD_PRELOAD are parted by blanks and colons, and nothing can hide them.
+  if (library.find_first_of(" :") != library.npos)
+    return io.error(library + ": the loader takes no path with a blank or colon");
   const std::string program = find_program(words[0]);
   if (program.empty()) return io.error(words[0] + ": no such program"), 127;
   if (const Unreachable why = why_unreachable(program); why != Unreachable::nothing)
@@ -134,6 +138,15 @@ int stop(Io& io, Words words) {
   return status;
 }
 
+int snapshot(Io& io, const Words& words) {
+  if (!words.empty() && words[0] != "--json") return io.complain(kUsage), 1;
+  RemoteStack stack;
+  Node answer;
+  if (!asked(io, stack, "snapshot", {}, answer)) return 1;
+  io.print(to_json(answer));
+  return 0;
+}
+
 std::string known_commands(const std::string& folder) {
   std::vector<std::string> names;
   if (DIR* open = ::opendir(folder.c_str())) {
@@ -160,6 +173,7 @@ int dispatch(Io& io, Words words) {
   if (name == "run") return run(io, rest);
   if (name == "ps") return list(io, rest);
   if (name == "stop") return stop(io, rest);
+  if (name == "snapshot") return snapshot(io, rest);
   if (name == "version" || name == "--version") return io.print("io-pkt " IOPKT_VERSION "\n"), 0;
   const std::string path = folder + "/" + name;
   if (name.find('/') != name.npos || ::access(path.c_str(), X_OK) != 0) {
