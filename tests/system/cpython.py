@@ -179,7 +179,7 @@ def stack_side(stack, log=None):
 
 
 def read_expected():
-    """[(pattern, reason)] of the committed list of known differences."""
+    """[(result, pattern, reason)] of the committed list of known differences."""
     expected, reason = [], None
     for line in EXPECTED.read_text().splitlines():
         line = line.strip()
@@ -188,12 +188,16 @@ def read_expected():
         elif line and not line.startswith("#"):
             if reason is None:
                 raise ValueError(f"{EXPECTED.name}: {line}: under no reason")
-            expected.append((line, reason))
+            result, pattern = line.split()
+            if result not in ("skip", "fail"):
+                raise ValueError(f"{EXPECTED.name}: {line}: neither skip nor fail")
+            expected.append((result, pattern, reason))
     return expected
 
 
-def reason_for(name, expected):
-    return next((reason for pattern, reason in expected if fnmatch.fnmatchcase(name, pattern)), None)
+def reason_for(name, result, expected):
+    """Why this result is known; None: it is not. A hang is always a fault."""
+    return next((reason for known, pattern, reason in expected if known == result and fnmatch.fnmatchcase(name, pattern)), None)
 
 
 def differences(kernel, stack, expected):
@@ -204,10 +208,10 @@ def differences(kernel, stack, expected):
         here = stack.results.get(name, "missing")
         if result != "pass" or here == "pass" or (here == "missing" and not stack.whole):
             continue
-        found.append((name, result, here, reason_for(name, expected)))
+        found.append((name, result, here, reason_for(name, here, expected)))
     for name, here in sorted(stack.results.items()):  # setUpClass, setUpModule
         if name not in kernel.results and here in ("fail", "hang"):
-            found.append((name, "missing", here, reason_for(name, expected)))
+            found.append((name, "missing", here, reason_for(name, here, expected)))
     return found
 
 
