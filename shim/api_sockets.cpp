@@ -13,6 +13,7 @@
 #include "shim/options.hpp"
 #include "shim/process.hpp"
 #include "shim/real.hpp"
+#include "shim/resolver.hpp"
 #include "shim/sockets.hpp"
 #include "shim/stdio.hpp"
 #include "shim/table.hpp"
@@ -37,6 +38,7 @@ bool is_network_netlink(int protocol) {
 __attribute__((constructor)) static void start() {
   find_real();
   prepare_process();
+  confine_libc_resolver();
   adopt_inherited();
 }
 

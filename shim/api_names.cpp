@@ -1,0 +1,261 @@
+// What programs call: names of hosts. /etc/hosts and numbers by libc, DNS by resolver.cpp.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <resolv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/process.hpp"
+#include "shim/real.hpp"
+#include "shim/resolver.hpp"
+
+using namespace iopkt::shim;
+
+namespace {
+
+bool by_libc() { return settings().kernel_inet; }
+
+/// Addresses that no socket can be made for only make programs try.
+void drop_inet6(addrinfo*& list) {
+  char* canonical = nullptr;
+  for (addrinfo** at = &list; *at != nullptr;) {
+    addrinfo* item = *at;
+    if (item->ai_family != AF_INET6) {
+      at = &item->ai_next;
+      continue;
+    }
+    *at = item->ai_next;
+    item->ai_next = nullptr;
+    if (item->ai_canonname != nullptr) {
+      canonical = item->ai_canonname;
+      item->ai_canonname = nullptr;
+    }
+    freeaddrinfo(item);
+  }
+  if (canonical == nullptr) return;
+  if (list != nullptr && list->ai_canonname == nullptr) {
+    list->ai_canonname = canonical;
+  } else {
+    free(canonical);
+  }
+}
+
+int addresses_from_dns(const char* node, const char* service, const addrinfo& hints, addrinfo** out) {
+  Found found;
+  if (const int error = resolve_name(node, found); error != 0) return error;
+  addrinfo numeric = hints;
+  numeric.ai_family = AF_INET;
+  numeric.ai_flags = (hints.ai_flags & AI_NUMERICSERV) | AI_NUMERICHOST;
+  *out = nullptr;
+  addrinfo** tail = out;
+  for (std::size_t i = 0; i < found.count; ++i) {
+    char text[INET_ADDRSTRLEN];
+    inet_ntop(AF_INET, &found.addresses[i], text, sizeof text);
+    const int error = real().getaddrinfo(text, service, &numeric, tail);
+    if (error != 0) {
+      *tail = nullptr;
+      if (*out != nullptr) freeaddrinfo(*out);
+      return error;
+    }
+    while (*tail != nullptr) tail = &(*tail)->ai_next;
+  }
+  if ((hints.ai_flags & AI_CANONNAME) != 0 && *out != nullptr) (*out)->ai_canonname = strdup(found.name);
+  return 0;
+}
+
+bool may_ask_dns(int error) {
+  return error == EAI_NONAME || error == EAI_NODATA || error == EAI_AGAIN || error == EAI_FAIL || error == EAI_ADDRFAMILY;
+}
+
+int h_errno_of(int error) {
+  switch (error) {
+    case EAI_NONAME: return HOST_NOT_FOUND;
+    case EAI_NODATA: return NO_DATA;
+    case EAI_AGAIN: return TRY_AGAIN;
+    default: return NO_RECOVERY;
+  }
+}
+
+/// Lays a hostent out in a caller's buffer: addresses, the two lists, the name. ERANGE: it is too small.
+int make_host(const Found& found, hostent* host, char* buffer, std::size_t size) {
+  const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(buffer) % alignof(char*);
+  const std::size_t skip = misaligned == 0 ? 0 : alignof(char*) - misaligned;
+  const std::size_t pointers = (found.count + 2) * sizeof(char*);
+  const std::size_t addresses = found.count * sizeof(in_addr);
+  const std::size_t name = strlen(found.name) + 1;
+  if (size < skip + pointers + addresses + name) return ERANGE;
+  char** list = reinterpret_cast<char**>(buffer + skip);
+  char* at = buffer + skip + pointers;
+  for (std::size_t i = 0; i < found.count; ++i, at += sizeof(in_addr)) {
+    memcpy(at, &found.addresses[i], sizeof(in_addr));
+    list[i] = at;
+  }
+  list[found.count] = nullptr;
+  list[found.count + 1] = nullptr;
+  memcpy(at, found.name, name);
+  host->h_name = at;
+  host->h_aliases = &list[found.count + 1];
+  host->h_addrtype = AF_INET;
+  host->h_length = sizeof(in_addr);
+  host->h_addr_list = list;
+  return 0;
+}
+
+/// What the calls without a buffer of the caller's answer with.
+struct Kept {
+  hostent host;
+  alignas(char*) char buffer[8192];
+};
+constinit Kept g_kept{};
+
+hostent* keep(int error, hostent* result, int problem) {
+  if (result != nullptr) return result;
+  h_errno = error == ERANGE ? NETDB_INTERNAL : problem;
+  return nullptr;
+}
+
+}  // namespace
+
+IOPKT_EXPORT int getaddrinfo(const char* __restrict node, const char* __restrict service,
+                             const addrinfo* __restrict hints, addrinfo** __restrict out) {
+  if (by_libc()) return real().getaddrinfo(node, service, hints, out);
+  addrinfo own{};
+  if (hints != nullptr) own = *hints;
+  // Without hints: AI_V4MAPPED | AI_ADDRCONFIG, of which the second would ask about the kernel's interfaces.
+  if (hints == nullptr) own.ai_flags = AI_V4MAPPED;
+  own.ai_flags &= ~AI_ADDRCONFIG;
+  const int error = real().getaddrinfo(node, service, &own, out);
+  if (error == 0) {
+    if (own.ai_family == AF_UNSPEC && !settings().kernel_inet6) {
+      addrinfo* list = *out;
+      bool any_inet = false;
+      for (const addrinfo* item = list; item != nullptr; item = item->ai_next) any_inet |= item->ai_family == AF_INET;
+      if (any_inet) drop_inet6(list);
+      *out = list;
+    }
+    return 0;
+  }
+  const bool asks_for_inet = own.ai_family == AF_UNSPEC || own.ai_family == AF_INET;
+  if (node == nullptr || (own.ai_flags & AI_NUMERICHOST) != 0 || !asks_for_inet || !may_ask_dns(error)) return error;
+  return addresses_from_dns(node, service, own, out);
+}
+
+IOPKT_EXPORT int getnameinfo(const sockaddr* __restrict address, socklen_t length, char* __restrict host,
+                             socklen_t host_size, char* __restrict service, socklen_t service_size, int flags) {
+  if (by_libc() || host == nullptr || host_size == 0 || (flags & NI_NUMERICHOST) != 0 || address == nullptr ||
+      length < sizeof(sockaddr_in) || address->sa_family != AF_INET) {
+    return real().getnameinfo(address, length, host, host_size, service, service_size, flags);
+  }
+  const int by_file = real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NAMEREQD);
+  if (by_file != EAI_NONAME && by_file != EAI_AGAIN && by_file != EAI_FAIL) return by_file;
+  sockaddr_in in;
+  memcpy(&in, address, sizeof in);
+  Found found;
+  if (resolve_address(in.sin_addr, found) != 0)
+    return (flags & NI_NAMEREQD) != 0
+               ? EAI_NONAME
+               : real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NUMERICHOST);
+  if (strlen(found.name) >= host_size) return EAI_OVERFLOW;
+  strcpy(host, found.name);
+  if (service == nullptr || service_size == 0) return 0;
+  return real().getnameinfo(address, length, nullptr, 0, service, service_size, flags & ~NI_NAMEREQD);
+}
+
+IOPKT_EXPORT int gethostbyname2_r(const char* __restrict name, int family, hostent* __restrict host,
+                                  char* __restrict buffer, size_t size, hostent** __restrict result,
+                                  int* __restrict problem) {
+  const int error = real().gethostbyname2_r(name, family, host, buffer, size, result, problem);
+  if (by_libc() || family != AF_INET || *result != nullptr || error == ERANGE) return error;
+  Found found;
+  if (const int failed = resolve_name(name, found); failed != 0) {
+    *problem = h_errno_of(failed);
+    return 0;
+  }
+  const int made = make_host(found, host, buffer, size);
+  if (made == 0) *result = host;
+  if (made != 0) *problem = NETDB_INTERNAL;
+  return made;
+}
+IOPKT_EXPORT int gethostbyname_r(const char* __restrict name, hostent* __restrict host, char* __restrict buffer,
+                                 size_t size, hostent** __restrict result, int* __restrict problem) {
+  return gethostbyname2_r(name, AF_INET, host, buffer, size, result, problem);
+}
+IOPKT_EXPORT int gethostbyaddr_r(const void* __restrict address, socklen_t length, int family, hostent* __restrict host,
+                                 char* __restrict buffer, size_t size, hostent** __restrict result,
+                                 int* __restrict problem) {
+  const int error = real().gethostbyaddr_r(address, length, family, host, buffer, size, result, problem);
+  if (by_libc() || family != AF_INET || length != sizeof(in_addr) || *result != nullptr || error == ERANGE) return error;
+  Found found;
+  in_addr in;
+  memcpy(&in, address, sizeof in);
+  if (const int failed = resolve_address(in, found); failed != 0) {
+    *problem = h_errno_of(failed);
+    return 0;
+  }
+  found.addresses[0] = in;
+  found.count = 1;
+  const int made = make_host(found, host, buffer, size);
+  if (made == 0) *result = host;
+  return made;
+}
+
+IOPKT_EXPORT hostent* gethostbyname2(const char* name, int family) {
+  hostent* result = nullptr;
+  int problem = 0;
+  const int error =
+      gethostbyname2_r(name, family, &g_kept.host, g_kept.buffer, sizeof g_kept.buffer, &result, &problem);
+  return keep(error, result, problem);
+}
+IOPKT_EXPORT hostent* gethostbyname(const char* name) { return gethostbyname2(name, AF_INET); }
+IOPKT_EXPORT hostent* gethostbyaddr(const void* address, socklen_t length, int family) {
+  hostent* result = nullptr;
+  int problem = 0;
+  const int error =
+      gethostbyaddr_r(address, length, family, &g_kept.host, g_kept.buffer, sizeof g_kept.buffer, &result, &problem);
+  return keep(error, result, problem);
+}
+
+// ---------------------------------------------------------------------------------------------- res_query and its kin
+// The headers rename these to names with two underscores; programs built against older ones use those without.
+
+#undef res_query
+#undef res_search
+#undef res_send
+#undef res_nquery
+#undef res_nsearch
+#undef res_nsend
+
+#define IOPKT_QUERY(name, search)                                                                              \
+  IOPKT_EXPORT int name(const char* question, int dns_class, int type, unsigned char* answer, int room) {      \
+    return query(question, dns_class, type, answer, room, search);                                             \
+  }                                                                                                            \
+  IOPKT_EXPORT int __##name(const char* question, int dns_class, int type, unsigned char* answer, int room) {  \
+    return query(question, dns_class, type, answer, room, search);                                             \
+  }
+IOPKT_QUERY(res_query, false)
+IOPKT_QUERY(res_search, true)
+#define IOPKT_STATE_QUERY(name, search)                                                                        \
+  IOPKT_EXPORT int name(res_state, const char* question, int dns_class, int type, unsigned char* answer,       \
+                        int room) {                                                                            \
+    return query(question, dns_class, type, answer, room, search);                                             \
+  }                                                                                                            \
+  IOPKT_EXPORT int __##name(res_state, const char* question, int dns_class, int type, unsigned char* answer,   \
+                            int room) {                                                                        \
+    return query(question, dns_class, type, answer, room, search);                                             \
+  }
+IOPKT_STATE_QUERY(res_nquery, false)
+IOPKT_STATE_QUERY(res_nsearch, true)
+IOPKT_EXPORT int res_send(const unsigned char* question, int length, unsigned char* answer, int room) {
+  return send_query(question, length, answer, room);
+}
+IOPKT_EXPORT int __res_send(const unsigned char* question, int length, unsigned char* answer, int room) {
+  return send_query(question, length, answer, room);
+}
+IOPKT_EXPORT int res_nsend(res_state, const unsigned char* question, int length, unsigned char* answer, int room) {
+  return send_query(question, length, answer, room);
+}
+IOPKT_EXPORT int __res_nsend(res_state, const unsigned char* question, int length, unsigned char* answer, int room) {
+  return send_query(question, length, answer, room);
+}

@@ -1,0 +1,43 @@
+"""A name server for tests: answers a handful of names on 127.0.0.1:53, in whatever stack its sockets are."""
+import socket
+import struct
+
+NAMES = {"web.test": ["10.9.8.7", "10.9.8.6"], "deep.inner.test": ["10.1.1.1"]}
+ADDRESSES = {"7.8.9.10.in-addr.arpa": "web.test"}
+
+
+def labels(name):
+    return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+
+
+def answer(question):
+    number, _, _ = struct.unpack("!HHH", question[:6])
+    at, parts = 12, []
+    while question[at]:
+        parts.append(question[at + 1:at + 1 + question[at]].decode())
+        at += 1 + question[at]
+    name = ".".join(parts).lower()
+    kind, = struct.unpack("!H", question[at + 1:at + 3])
+    records = []
+    if kind == 1:
+        records = [socket.inet_aton(address) for address in NAMES.get(name, [])]
+    elif kind == 12 and name in ADDRESSES:
+        records = [labels(ADDRESSES[name])]
+    code = 0 if name in NAMES or name in ADDRESSES else 3
+    out = struct.pack("!HHHHHH", number, 0x8180 | code, 1, len(records), 0, 0) + question[12:at + 5]
+    for data in records:
+        out += struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(data)) + data
+    return out
+
+
+def main():
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 53))
+    print("ready", flush=True)
+    while True:
+        question, client = server.recvfrom(2048)
+        server.sendto(answer(question), client)
+
+
+if __name__ == "__main__":
+    main()
