@@ -302,6 +302,19 @@ TEST_F(Verbs, Neighbours) {
   EXPECT_EQ(ask("arp.delete", Record{}.address("address", "10.0.0.9")).error, Errno::esrch);
 }
 
+TEST_F(Verbs, NeighboursGoWithTheirInterface) {
+  host.connect({peer.address(), wire::Port{9}}, 0);
+  net.run_for(100ms);
+  ask("arp.set", Record{}.address("address", "10.0.0.9").text("mac", "02:00:00:00:00:09"));
+  ASSERT_EQ(list(ask("arp.list"), "neighbours").size(), 2u);
+  ask("interface.set", named("en0").boolean("up", false));
+  const auto kept = list(ask("arp.list"), "neighbours");
+  ASSERT_EQ(kept.size(), 1u) << "down: what was learned is forgotten, what was set stays";
+  EXPECT_EQ(kept[0].text_of("address"), "10.0.0.9");
+  ask("interface.destroy", named("en0"));
+  EXPECT_TRUE(list(ask("arp.list"), "neighbours").empty());
+}
+
 TEST_F(Verbs, EveryVariableTakesItsRangeAndNothingElse) {
   const auto set = [&](const Variable& v, std::uint64_t value) {
     return ask("sysctl.set", named(v.name).text("value", std::to_string(value)));

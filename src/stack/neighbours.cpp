@@ -5,6 +5,17 @@ namespace iopkt::stack {
 
 Instant Shard::time() const { return state_->now; }
 
+void forget_lost_neighbours(ShardState& s, const Network& old) {
+  neigh::Actions actions;
+  for (const auto& before : old.interfaces.all()) {
+    const iface::Interface* now = s.interface(before->index);
+    const bool gone = now == nullptr || now->name != before->name;
+    const bool down = !gone && before->is_up() && before->link_up && (!now->is_up() || !now->link_up);
+    if (gone || down) s.neighbours->erase_interface(before->index, !gone, actions);
+  }
+  apply_neighbour_actions(s, actions);
+}
+
 std::vector<neigh::Entry> Shard::list_neighbours() const {
   IOPKT_ASSERT(state_->neighbours != nullptr);
   return state_->neighbours->list();

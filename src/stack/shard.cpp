@@ -91,8 +91,9 @@ void raise(ShardState& s, Socket& k, std::uint32_t what, Errno error) {
 }
 
 void adopt_network(ShardState& s, NetworkPtr network) {
-  s.network = std::move(network);
+  const NetworkPtr old = std::exchange(s.network, std::move(network));
   s.settings = s.network->settings;
+  if (s.neighbours && old) forget_lost_neighbours(s, *old);
 }
 
 // ---- the turn

@@ -103,6 +103,8 @@ void tx_link(ShardState& s, const iface::Interface& out, packet::PacketPtr packe
 void enqueue_frame(ShardState& s, const iface::Interface& out, packet::PacketPtr frame);
 void apply_neighbour_actions(ShardState& s, const neigh::Actions& actions);
 void apply_neighbour_action(ShardState& s, const neigh::Action& action);
+/// Shard 0, with a new Network: nobody is behind an interface that is gone; one that went down has to be asked anew.
+void forget_lost_neighbours(ShardState& s, const Network& old);
 void on_unresolved(ShardState& s, const packet::Packet& packet);
 
 // ---- inbox.cpp: other shards
