@@ -40,10 +40,10 @@ class Instance {
   /// Carries out a verb: `arguments` are records without the leading text "verb", which is added.
   Expected<Records, Failure> manage(std::string_view verb, std::span<const std::byte> arguments = {});
 
-  /// Variables by name, number list ("4.2.0.1") or prefix; records name, value, type.
+  /// Variables by name, or by the beginning of names: a list "variables" of groups {name, value, type, ...}.
   Expected<Records, Failure> sysctl_get(std::string_view name);
   Expected<Records, Failure> sysctl_list(std::string_view prefix = {});
-  /// Answers records name, value, old.
+  /// Answers the same list with {name, old, value, type}.
   Expected<Records, Failure> sysctl_set(std::string_view name, std::string_view value);
 
   /// An interface ioctl on no socket in particular: `data` is the struct, in and out. What ioctl(2) returns.

@@ -163,9 +163,9 @@ struct ModeRequest {
 // arena: the memory file of an arena that this process does not have (forked child, accepted socket).
 // connect: 0 done, EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram association.
 // close: a hint that the slot may be freed; needed only after a reset, where no end is left to show it.
-// sysctl_get, sysctl_list: blob is a name, a number list "4.2.0.1", or a prefix of names.
-// sysctl_set: records name, value. Answer of all three: records name, value, old (set), type.
-// manage: first record is text "verb"; the rest are its arguments. Answer: records.
+// sysctl_get, sysctl_list: blob is a name or the beginning of names (whole words). sysctl_set: records name, value.
+// Answer of all three: a list "variables" of groups {name, value, type, ...}, of sysctl_set {name, old, value, type}.
+// manage: first record is text "verb"; the rest are its arguments. Answer: records. The verbs: src/control/verbs.cpp, "mount".
 
 enum class MessageId : std::uint16_t {
 #define IOPKT_ROW(number, name, ...) name = number,
