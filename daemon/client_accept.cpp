@@ -98,7 +98,9 @@ bool ClientShard::retry_after_sweep(RequestPtr& request) {
     ClientShard& other = *common_.shards[static_cast<std::size_t>(std::countr_zero(shards))];
     other.thread_->post([this, &other, wait] {
       other.sweep_listeners(nullptr);
-      if (wait->left.fetch_sub(1) == 1) thread_->post([this, wait] { handle(std::move(wait->request)); });
+      other.when_published([this, wait] {
+        if (wait->left.fetch_sub(1) == 1) thread_->post([this, wait] { handle(std::move(wait->request)); });
+      });
     });
   }
   return true;

@@ -57,7 +57,6 @@ class Request {
   std::vector<std::byte> blob;
   std::vector<Fd> fds;
   bool retried = false;  ///< was put off once already, or passed on by another shard
-  int pending_error = 0; ///< the answer, while it is held back
 
   /// The fixed part. The frame was checked against its row, so it is there.
   template <class Fixed>

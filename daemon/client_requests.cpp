@@ -39,7 +39,7 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
     case MessageId::connect: return request_connect(request, socket);
     case MessageId::listen: return request_listen(request, socket);
     case MessageId::shutdown: return request_shutdown(*request, socket);
-    case MessageId::close: return request_close(*request, socket);
+    case MessageId::close: return request_close(request, socket);
     case MessageId::getsockname:
     case MessageId::getpeername: return request_name(*request, socket);
     case MessageId::setsockopt: return request_set_option(*request, socket);
@@ -133,13 +133,14 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
 
 /// The client's own word that no descriptor of the slot is left: after a reset there is no end to show it, a listener and a socket
 /// that was never attached have none, two shutdowns hide it, and a port has to be free when close() returns.
-void ClientShard::request_close(Request& request, ClientSocket& socket) {
-  const auto wanted = request.fixed<ipc::CloseRequest>();
-  if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request.answer_blob();
+void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
+  const auto wanted = request->fixed<ipc::CloseRequest>();
+  if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request->answer_blob();
   socket.client_done = true;
   close_socket(socket, false);
   maybe_free(socket);
-  request.answer_blob();
+  // A listener's port is free when no shard knows the listener any more.
+  answer_when_published(request, 0);
 }
 
 // ---------------------------------------------------------------------------------------------- options
@@ -213,18 +214,25 @@ void ClientShard::pass_on(RequestPtr& request) {
 // ---------------------------------------------------------------------------------------------- answers that wait
 
 void ClientShard::answer_when_published(RequestPtr& request, int error) {
-  const std::uint64_t publication = stack().publication();
-  if ((error != 0 && error != EINPROGRESS) || stack().published(publication)) return request->answer_errno(error);
-  request->pending_error = error;
-  held_.push_back({std::move(request), publication});
+  if (error != 0 && error != EINPROGRESS) return request->answer_errno(error);
+  when_published([request = std::move(request), error] { request->answer_errno(error); });
 }
 
-bool ClientShard::answer_held() {
-  return std::erase_if(held_, [&](Held& held) {
-           if (!stack().published(held.publication)) return false;
-           held.request->answer_errno(held.request->pending_error);
-           return true;
-         }) != 0;
+void ClientShard::when_published(Task then) {
+  const std::uint64_t publication = stack().publication();
+  if (stack().published(publication)) return then();
+  held_.push_back({publication, std::move(then)});
+}
+
+bool ClientShard::run_held() {
+  std::vector<Task> due;
+  std::erase_if(held_, [&](Held& held) {
+    if (!stack().published(held.publication)) return false;
+    due.push_back(std::move(held.then));
+    return true;
+  });
+  for (Task& task : due) task();
+  return !due.empty();
 }
 
 }  // namespace iopkt::daemon

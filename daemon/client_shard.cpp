@@ -149,7 +149,7 @@ bool ClientShard::deliver() {
   for (const stack::SocketEvent& event : stack().take_events()) on_event(event), any = true;
   flush_tokens();
   if (!offers_.empty()) any = offer_pending() || any;
-  if (!held_.empty()) any = answer_held() || any;
+  if (!held_.empty()) any = run_held() || any;
   std::erase_if(clients_, [&](const std::unique_ptr<ShardClient>& client) {
     if (!client->ended || client->socket_count != 0) return false;
     thread_->poller().remove(client->watch);

@@ -105,7 +105,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void request_bind(RequestPtr& request, ClientSocket& socket);
   void request_connect(RequestPtr& request, ClientSocket& socket);
   void request_shutdown(Request& request, ClientSocket& socket);
-  void request_close(Request& request, ClientSocket& socket);
+  void request_close(RequestPtr& request, ClientSocket& socket);
   void request_name(Request& request, ClientSocket& socket);
   void request_set_option(Request& request, ClientSocket& socket);
   void request_get_option(Request& request, ClientSocket& socket);
@@ -115,7 +115,9 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void pass_on(RequestPtr& request);
   /// Answers `error`, but a success only when every shard knows of it.
   void answer_when_published(RequestPtr& request, int error);
-  bool answer_held();
+  /// Runs `then` when every shard knows what this one has told them, at once or at a later turn.
+  void when_published(Task then);
+  bool run_held();
   std::size_t ring_size(const ClientSocket& socket, bool send) const;
 
   // client_accept.cpp
@@ -148,8 +150,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::vector<std::uint64_t> busy_;        // datagram sockets with more to send than one turn's budget
   std::deque<std::uint64_t> offers_;       // connections whose listener's queue was full
   struct Held {
-    RequestPtr request;
     std::uint64_t publication;
+    Task then;
   };
   std::vector<Held> held_;
   bool tokens_left_ = false;               // some token found no room: again within a millisecond

@@ -1,0 +1,118 @@
+// Bounds of a client: what it may hold is counted where it is given out, also by several threads at once.
+#include "client.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstring>
+#include <thread>
+
+#include "client_address.hpp"
+#include "complaints.hpp"
+
+namespace iopkt::daemon {
+namespace {
+
+TEST(Bounded, NeverAboveItsBoundAlsoWithManyThreads) {
+  Bounded count;
+  constexpr std::uint64_t kMost = 50;
+  std::atomic<bool> above{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20000; ++i) {
+        if (!count.take(20, kMost)) continue;
+        if (count.used() > kMost) above = true;
+        count.give(20);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_FALSE(above);
+  EXPECT_EQ(count.used(), 0u);
+  EXPECT_FALSE(count.take(~std::uint64_t{0}, kMost));
+  EXPECT_TRUE(count.take(kMost, kMost));
+  EXPECT_FALSE(count.take(1, kMost));
+}
+
+TEST(ClientArenas, GrowAndStopAtTheQuota) {
+  const auto client = Client::make(7, 1, {}, 2, 0, {.sockets = 10, .arenas = 3, .ring_bytes = 1});
+  ASSERT_TRUE(client);
+  const auto first = client->add_arena(0), second = client->add_arena(0), other = client->add_arena(1);
+  ASSERT_TRUE(first && second && other);
+  EXPECT_GT(second->slot_count, first->slot_count);
+  EXPECT_EQ(other->slot_count, first->slot_count);
+  EXPECT_FALSE(client->add_arena(0));
+  EXPECT_EQ(client->arenas.used(), 3u);
+  // The numbers that doorbells carry do not overlap.
+  EXPECT_GE(second->first_slot, first->first_slot + first->slot_count);
+  EXPECT_GE(other->first_slot, second->first_slot + second->slot_count);
+  EXPECT_EQ(client->arena(second->id), second);
+  EXPECT_EQ(client->arena(99), nullptr);
+}
+
+TEST(ListenerEntry, KnowsWhetherSomebodyListensWithoutConnecting) {
+  const std::string path = "/tmp/iopkt-listener-" + std::to_string(::getpid());
+  ::unlink(path.c_str());
+  Fd listener{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  ListenerEntry entry;
+  entry.name.reset(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  ::unlink(path.c_str());
+  EXPECT_TRUE(entry.alive());
+  EXPECT_TRUE(entry.alive());
+  EXPECT_LT(::accept(listener.get(), nullptr, nullptr), 0) << "the probe shows up as a connection";
+  listener.reset();
+  EXPECT_FALSE(entry.alive());
+}
+
+TEST(ProgramAddress, ReadsWhatTheHostReads) {
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  in.sin_port = htons(80);
+  in.sin_addr.s_addr = htonl(0x0a000001);
+  const auto bytes = [&](std::size_t n) { return as_bytes(&in, n); };
+  const auto good = read_address(bytes(sizeof in), false);
+  ASSERT_TRUE(good);
+  EXPECT_EQ(good->endpoint, (wire::Endpoint{wire::Ipv4Address{0x0a000001}, wire::Port{80}}));
+  EXPECT_EQ(read_address(bytes(sizeof in - 1), false).error(), EINVAL);
+  EXPECT_EQ(read_address(bytes(1), false).error(), EINVAL);
+  EXPECT_EQ(read_address({}, false).error(), EINVAL);
+  in.sin_family = AF_UNSPEC;
+  EXPECT_TRUE(read_address(bytes(sizeof in), false)->unspecified_family);
+  EXPECT_EQ(read_address(bytes(sizeof in), true).error(), EAFNOSUPPORT) << "bind: only the wildcard passes for AF_INET";
+  in.sin_addr.s_addr = 0;
+  EXPECT_TRUE(read_address(bytes(sizeof in), true));
+  in.sin_family = AF_INET6;
+  EXPECT_EQ(read_address(bytes(sizeof in), false).error(), EAFNOSUPPORT);
+}
+
+TEST(SharedEndpoint, SurvivesBothWays) {
+  const wire::Endpoint v4{wire::Ipv4Address{0x01020304}, wire::Port{65535}};
+  wire::Ipv6Address six{};
+  for (std::size_t i = 0; i < 16; ++i) six.bytes[i] = static_cast<std::uint8_t>(i * 17);
+  const wire::Endpoint v6{six, wire::Port{1}};
+  for (const wire::Endpoint& endpoint : {v4, v6}) EXPECT_EQ(from_shared(to_shared(endpoint)), endpoint);
+  EXPECT_FALSE(from_shared({}));
+}
+
+TEST(Complaints, AreBoundedAndSayHowManyWereLeftOut) {
+  struct Sink final : LogSink {
+    void write(LogLevel, std::string_view line) override { lines.emplace_back(line); }
+    std::vector<std::string> lines;
+  } sink;
+  Complaints complaints{sink};
+  for (int i = 0; i < 1000; ++i) complaints.write("x");
+  EXPECT_GE(sink.lines.size(), 10u);
+  EXPECT_LT(sink.lines.size(), 30u);
+}
+
+}  // namespace
+}  // namespace iopkt::daemon

@@ -1,0 +1,522 @@
+// The running engine against clients that speak the protocol, and against those that do not. No device: everything loops.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <thread>
+
+#include "fd.hpp"
+#include "base/bytes.hpp"
+#include "ipc/arena.hpp"
+#include "ipc/datagram_ring.hpp"
+#include "ipc/descriptor.hpp"
+#include "ipc/messages.hpp"
+#include "ipc/nodes.hpp"
+#include "ipc/receive_ring.hpp"
+#include "ipc/records.hpp"
+#include "ipc/send_ring.hpp"
+#include "stack_engine.hpp"
+
+namespace iopkt::daemon {
+namespace {
+
+namespace fs = std::filesystem;
+using ipc::MessageId;
+using ipc::Status;
+
+/// Waits for what another thread does. The bound only ends a test that would hang.
+bool eventually(const std::function<bool()>& what) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+  while (!what()) {
+    if (std::chrono::steady_clock::now() > give_up) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+short polled(int fd) {
+  pollfd p{.fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP, .revents = 0};
+  ::poll(&p, 1, 0);
+  return p.revents;
+}
+
+Fd connect_node(const std::string& path, int type) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  Fd fd{::socket(AF_UNIX, type | SOCK_CLOEXEC, 0)};
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fd.reset();
+  return fd;
+}
+
+sockaddr_in inet(std::uint32_t address, std::uint16_t port) {
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  in.sin_addr.s_addr = htonl(address);
+  in.sin_port = htons(port);
+  return in;
+}
+
+class EngineTest : public testing::TestWithParam<std::uint32_t> {
+ protected:
+  void SetUp() override {
+    char pattern[] = "/tmp/iopkt-engine-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern), nullptr);
+    base_ = pattern;
+    ::setenv("IOPKT_RUN_DIR", (base_ + "/run").c_str(), 1);
+    options_ = default_options(Variant::v4_hc);
+    options_.tcpip.prefix = base_ + "/p";
+    options_.tcpip.recv_ctxt = 4096;
+    log_.emplace(Log::Target::standard_error, "test");
+    auto instance = Instance::claim(options_);
+    ASSERT_TRUE(instance) << instance.error().line;
+    instance_ = std::move(*instance);
+    context_.emplace(EngineContext{options_, GetParam(), *log_, *instance_});
+    engine_ = make_stack_engine(*context_);
+    plugins_.emplace(engine_->driver_host(), PluginSettings{});
+    const auto up = engine_->start(*plugins_);
+    ASSERT_TRUE(up) << up.error().line;
+    ASSERT_EQ(::pipe2(end_, O_CLOEXEC), 0);
+    main_ = std::thread{[this] { engine_->run(end_[0]); }};
+  }
+  void TearDown() override {
+    if (main_.joinable()) {
+      EXPECT_EQ(::write(end_[1], "x", 1), 1);
+      main_.join();
+      ::close(end_[0]);
+      ::close(end_[1]);
+    }
+    if (engine_) engine_->stop();
+    plugins_.reset();
+    engine_.reset();
+    instance_.reset();
+    ::unsetenv("IOPKT_RUN_DIR");
+    std::error_code ignored;
+    fs::remove_all(base_, ignored);
+  }
+
+  std::string node(std::string_view name) const { return options_.tcpip.prefix + "/dev/socket/" + std::string{name}; }
+
+  std::string base_;
+  Options options_;
+  std::optional<Log> log_;
+  std::unique_ptr<Instance> instance_;
+  std::optional<EngineContext> context_;
+  std::unique_ptr<Engine> engine_;
+  std::optional<Plugins> plugins_;
+  std::thread main_;
+  int end_[2] = {-1, -1};
+};
+
+/// One process of a client, by hand.
+class Program {
+ public:
+  explicit Program(const std::string& control_node, std::uint32_t parent = 0, std::uint64_t secret = 0, bool utility = false) {
+    connection_ = connect_node(control_node, SOCK_SEQPACKET);
+    std::array<int, ipc::kMessageFdsMax> fds{};
+    const ipc::HelloRequest request{.version = ipc::kProtocolVersion,
+                                    .flags = utility ? ipc::HelloFlag::utility : 0,
+                                    .parent_client = parent,
+                                    .reserved = 0,
+                                    .parent_secret = secret};
+    const auto result = ipc::call<MessageId::hello>(connection_.get(), scratch_, 2048, ++number_, request, {}, hello, {}, fds);
+    greeted = result.transport == 0 && result.error == 0;
+    error = result.error;
+    if (!greeted || utility) return;
+    control_ = ipc::map_control(fds[0]);
+    for (std::size_t i = 2; i < result.fds; ++i) events_.push_back(fds[i]);
+    for (const int fd : {fds[0], fds[1]}) ::close(fd);
+  }
+  ~Program() {
+    ipc::unmap(control_);
+    for (auto& [id, arena] : arenas_) ipc::unmap(arena);
+    for (const int fd : events_) ::close(fd);
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  template <MessageId Id>
+  int ask(const typename ipc::MessageTypes<Id>::Request& request, std::span<const std::byte> blob = {},
+          typename ipc::MessageTypes<Id>::Answer* answer = nullptr, std::span<std::byte> out = {}, std::size_t* got = nullptr) {
+    typename ipc::MessageTypes<Id>::Answer value{};
+    std::array<int, 4> fds{};
+    const auto result =
+        ipc::call<Id>(connection_.get(), scratch_, hello.message_max, ++number_, request, blob, value, out, fds);
+    if (result.transport != 0) return -result.transport;
+    if (result.fds != 0) {
+      const ipc::Mapping arena = ipc::map_arena(fds[0]);
+      if (arena) arenas_[ipc::arena_header(arena).arena_id] = arena;
+      for (std::size_t i = 0; i < result.fds; ++i) ::close(fds[i]);
+    }
+    if (answer != nullptr) *answer = value;
+    if (got != nullptr) *got = result.blob_len;
+    return result.error;
+  }
+  ipc::Slot& slot(std::uint64_t name) {
+    const ipc::Mapping& arena = arenas_.at(ipc::arena_of(name));
+    return ipc::slot_at(arena.base, ipc::arena_header(arena), ipc::index_of(name));
+  }
+  std::byte* base(std::uint64_t name) { return arenas_.at(ipc::arena_of(name)).base; }
+  std::size_t size(std::uint64_t name) { return arenas_.at(ipc::arena_of(name)).size; }
+  std::uint32_t bell_number(std::uint64_t name) {
+    return ipc::arena_header(arenas_.at(ipc::arena_of(name))).first_slot + ipc::index_of(name);
+  }
+  ipc::ProgramEnd end(int fd, std::uint64_t name) { return {fd, slot(name), control_.base, events_.data(), bell_number(name)}; }
+  int connection() const { return connection_.get(); }
+  void drop_connection() { connection_.reset(); }
+
+  bool greeted = false;
+  int error = 0;
+  ipc::HelloAnswer hello{};
+
+ private:
+  Fd connection_;
+  std::array<std::byte, 65536> scratch_{};
+  std::uint32_t number_ = 0;
+  ipc::Mapping control_;
+  std::vector<int> events_;
+  std::map<std::uint32_t, ipc::Mapping> arenas_;
+};
+
+struct Socket {
+  ipc::SlotAnswer slot{};
+  Fd fd;
+};
+
+std::span<const std::byte> bytes_of(const sockaddr_in& in) { return as_bytes(&in, sizeof in); }
+
+/// slot_open and, with `attach`, the native end with its HELLO.
+Socket open_socket(Program& program, const std::string& attach_node, std::uint16_t type) {
+  Socket out;
+  EXPECT_EQ(program.ask<MessageId::slot_open>({.domain = AF_INET, .type = type, .protocol = 0, .cookie = 0}, {}, &out.slot), 0);
+  if (attach_node.empty()) return out;
+  out.fd = connect_node(attach_node, type == SOCK_STREAM ? SOCK_STREAM : SOCK_SEQPACKET);
+  ipc::set_minimum_buffer(out.fd.get());
+  ipc::ProgramEnd end = program.end(out.fd.get(), out.slot.slot);
+  end.send_unit(ipc::Unit::hello(program.hello.client_id, out.slot.slot, out.slot.nonce, 0));
+  if (type == SOCK_STREAM) end.send_stall();
+  EXPECT_TRUE(eventually([&] { return (program.slot(out.slot.slot).status.load() & Status::attached) != 0; }));
+  return out;
+}
+
+/// A slot that listens on `port` of all addresses; the native listener is answered.
+Socket open_listener(Program& program, const std::string& folder, std::uint16_t port) {
+  Socket out = open_socket(program, "", SOCK_STREAM);
+  const sockaddr_in any = inet(0, port);
+  EXPECT_EQ(program.ask<MessageId::bind>({.slot = out.slot.slot, .flags = 0, .reserved = 0}, bytes_of(any)), 0);
+  const std::string name = "test" + std::to_string(port) + "-" + std::to_string(out.slot.slot);
+  out.fd.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  (folder + "/" + name).copy(address.sun_path, sizeof address.sun_path - 1);
+  EXPECT_EQ(::bind(out.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  EXPECT_EQ(::listen(out.fd.get(), 128), 0);
+  EXPECT_EQ(program.ask<MessageId::listen>({.slot = out.slot.slot, .backlog = 16, .flags = 0}, as_bytes(name.data(), name.size())), 0);
+  return out;
+}
+
+Socket accept_socket(Program& program, const Socket& listener) {
+  Socket out;
+  out.fd.reset(::accept(listener.fd.get(), nullptr, nullptr));
+  ipc::AcceptHello hello{};
+  EXPECT_EQ(::recv(out.fd.get(), &hello, sizeof hello, MSG_WAITALL), static_cast<ssize_t>(sizeof hello));
+  EXPECT_EQ(hello.magic, ipc::AcceptHello::kMagic);
+  EXPECT_EQ(program.ask<MessageId::accept_adopt>({.slot = hello.slot, .nonce = hello.nonce}, {}, &out.slot), 0);
+  ipc::set_minimum_buffer(out.fd.get());
+  program.end(out.fd.get(), hello.slot).send_unit(ipc::Unit::hello(program.hello.client_id, hello.slot, hello.nonce, 0));
+  return out;
+}
+
+std::size_t write_all(Program& program, const Socket& socket, std::string_view text) {
+  ipc::ProgramEnd end = program.end(socket.fd.get(), socket.slot.slot);
+  ipc::SendRingWriter writer{program.slot(socket.slot.slot), program.base(socket.slot.slot), program.size(socket.slot.slot), end};
+  std::size_t done = 0;
+  eventually([&] {
+    const iovec piece{const_cast<char*>(text.data()) + done, text.size() - done};
+    const auto outcome = writer.write({&piece, 1});
+    if (outcome.kind == ipc::WriteOutcome::Kind::data) done += outcome.bytes;
+    return done == text.size() || outcome.kind == ipc::WriteOutcome::Kind::closed || outcome.kind == ipc::WriteOutcome::Kind::failed;
+  });
+  return done;
+}
+
+/// Reads until `bytes` came or the stream ended.
+std::string read_some(Program& program, const Socket& socket, std::size_t bytes) {
+  ipc::ProgramEnd end = program.end(socket.fd.get(), socket.slot.slot);
+  ipc::ReceiveRingReader reader{program.slot(socket.slot.slot), program.base(socket.slot.slot), program.size(socket.slot.slot), end};
+  std::string out;
+  eventually([&] {
+    char buffer[8192];
+    const iovec piece{buffer, std::min(sizeof buffer, bytes - out.size())};
+    const auto outcome = reader.read({&piece, 1});
+    if (outcome.kind == ipc::ReadOutcome::Kind::data) out.append(buffer, outcome.bytes);
+    return out.size() == bytes || outcome.kind == ipc::ReadOutcome::Kind::eof || outcome.kind == ipc::ReadOutcome::Kind::reset;
+  });
+  return out;
+}
+
+/// Sockets of all clients, as the verb `info` says.
+std::uint64_t sockets_in_use(const std::string& control_node) {
+  Program utility{control_node, 0, 0, true};
+  std::vector<std::byte> blob;
+  ipc::RecordWriter{blob}.text("verb", "info");
+  std::vector<std::byte> answer(65536);
+  std::size_t got = 0;
+  if (utility.ask<MessageId::manage>({}, blob, nullptr, answer, &got) != 0) return ~std::uint64_t{0};
+  std::uint64_t sum = 0;
+  ipc::RecordReader reader{std::span{answer}.first(got)};
+  for (ipc::Record record; reader.next(record);)
+    if (record.key == "sockets") sum += record.number();
+  EXPECT_FALSE(reader.bad());
+  return sum;
+}
+
+// ---------------------------------------------------------------------------------------------- what must work
+
+TEST_P(EngineTest, NodesAreThereWithTheirModes) {
+  for (const std::string_view name : {ipc::kControlNode, ipc::kStreamNode, ipc::kPacketNode}) {
+    struct stat what{};
+    ASSERT_EQ(::stat(node(name).c_str(), &what), 0) << name;
+    EXPECT_TRUE(S_ISSOCK(what.st_mode));
+    EXPECT_EQ(what.st_mode & 07777, 0666u) << name;
+  }
+  struct stat folder{};
+  ASSERT_EQ(::stat(node(ipc::kListenerFolder).c_str(), &folder), 0);
+  EXPECT_EQ(folder.st_mode & 07777, 01777u);
+}
+
+TEST_P(EngineTest, StreamsLoopBetweenTwoProgramsAndNothingIsLeft) {
+  {
+    Program server{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
+    ASSERT_TRUE(server.greeted && client.greeted);
+    EXPECT_NE(server.hello.client_id, client.hello.client_id);
+    const Socket listener = open_listener(server, node(ipc::kListenerFolder), 4711);
+    for (int round = 0; round < 8; ++round) {
+      Socket a = open_socket(client, node(ipc::kStreamNode), SOCK_STREAM);
+      EXPECT_EQ(polled(a.fd.get()) & POLLOUT, 0) << "a connect in progress is not writable";
+      const sockaddr_in to = inet(INADDR_LOOPBACK, 4711);
+      EXPECT_EQ(client.ask<MessageId::connect>({.slot = a.slot.slot, .flags = 0, .reserved = 0}, bytes_of(to)), EINPROGRESS);
+      Socket b = accept_socket(server, listener);
+      ASSERT_TRUE(eventually([&] { return (client.slot(a.slot.slot).status.load() & Status::connected) != 0; }));
+      EXPECT_TRUE(eventually([&] { return (polled(a.fd.get()) & POLLOUT) != 0; }));
+      std::string text;
+      for (int i = 0; text.size() < 700'000; ++i) text += std::to_string(i * round) + ",";
+      std::thread writer{[&] { EXPECT_EQ(write_all(client, a, text), text.size()); }};
+      EXPECT_EQ(read_some(server, b, text.size()), text);
+      writer.join();
+      EXPECT_EQ(write_all(server, b, "answer"), 6u);
+      b.fd.reset();  // FIN
+      EXPECT_EQ(read_some(client, a, 100), "answer");
+      EXPECT_TRUE(eventually([&] { return (polled(a.fd.get()) & POLLRDHUP) != 0; }));
+      EXPECT_EQ(polled(a.fd.get()) & (POLLHUP | POLLERR), 0) << "an end of stream is no hang-up";
+    }
+    EXPECT_GT(sockets_in_use(node(ipc::kControlNode)), 0u);
+  }
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+}
+
+TEST_P(EngineTest, DatagramsLoopWhole) {
+  Program program{node(ipc::kControlNode)};
+  const Socket a = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+  const Socket b = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+  const sockaddr_in to = inet(INADDR_LOOPBACK, 5353);
+  ASSERT_EQ(program.ask<MessageId::bind>({.slot = b.slot.slot, .flags = 0, .reserved = 0}, bytes_of(to)), 0);
+  ASSERT_EQ(program.ask<MessageId::connect>({.slot = a.slot.slot, .flags = 0, .reserved = 0}, bytes_of(to)), 0);
+  ipc::ProgramEnd out = program.end(a.fd.get(), a.slot.slot), in = program.end(b.fd.get(), b.slot.slot);
+  ipc::DatagramWriter writer{program.slot(a.slot.slot), program.base(a.slot.slot), program.size(a.slot.slot), out};
+  ipc::DatagramReader reader{program.slot(b.slot.slot), program.base(b.slot.slot), program.size(b.slot.slot), in};
+  for (const std::size_t length : {std::size_t{0}, std::size_t{1}, std::size_t{1472}, std::size_t{9000}, std::size_t{65507}}) {
+    std::string text(length, 'x');
+    const iovec piece{text.data(), length};
+    ASSERT_EQ(writer.write({}, {&piece, 1}).kind, ipc::WriteOutcome::Kind::data);
+    std::vector<char> room(65536);
+    const iovec to_room{room.data(), room.size()};
+    ipc::RecordHeader header;
+    ASSERT_TRUE(eventually([&] { return reader.read({&to_room, 1}, header).kind == ipc::ReadOutcome::Kind::data; })) << length;
+    EXPECT_EQ(header.payload_len, length);
+    EXPECT_EQ(std::memcmp(room.data(), text.data(), length), 0);
+  }
+}
+
+TEST_P(EngineTest, RefusedConnectionShowsItsErrnoAndAReset) {
+  Program program{node(ipc::kControlNode)};
+  Socket a = open_socket(program, node(ipc::kStreamNode), SOCK_STREAM);
+  const sockaddr_in to = inet(INADDR_LOOPBACK, 9);
+  EXPECT_EQ(program.ask<MessageId::connect>({.slot = a.slot.slot, .flags = 0, .reserved = 0}, bytes_of(to)), EINPROGRESS);
+  ipc::Slot& slot = program.slot(a.slot.slot);
+  ASSERT_TRUE(eventually([&] { return (slot.status.load() & Status::reset) != 0; }));
+  EXPECT_EQ(ipc::take_error(slot), ECONNREFUSED);
+  EXPECT_TRUE(eventually([&] { return (polled(a.fd.get()) & (POLLERR | POLLHUP)) == (POLLERR | POLLHUP); }));
+  // No end is left: only the client's word frees the slot.
+  EXPECT_EQ(sockets_in_use(node(ipc::kControlNode)), 1u);
+  EXPECT_EQ(program.ask<MessageId::close>({.slot = a.slot.slot, .incarnation = a.slot.incarnation, .reserved = 0}), 0);
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+}
+
+TEST_P(EngineTest, ForkedChildSharesTheClientAndTheLastOneEndsIt) {
+  Program parent{node(ipc::kControlNode)};
+  Program child{node(ipc::kControlNode), parent.hello.client_id, parent.hello.secret};
+  ASSERT_TRUE(child.greeted);
+  EXPECT_EQ(child.hello.client_id, parent.hello.client_id);
+  open_socket(parent, "", SOCK_STREAM);
+  parent.drop_connection();
+  EXPECT_EQ(sockets_in_use(node(ipc::kControlNode)), 1u) << "the child holds the client";
+  child.drop_connection();
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+  Program stranger{node(ipc::kControlNode), parent.hello.client_id, parent.hello.secret + 1};
+  EXPECT_FALSE(stranger.greeted);
+  EXPECT_EQ(stranger.error, EACCES);
+}
+
+TEST_P(EngineTest, PortOfADeadListenerIsFreeAgain) {
+  Program program{node(ipc::kControlNode)};
+  {
+    Socket dead = open_listener(program, node(ipc::kListenerFolder), 4712);
+    dead.fd.reset();  // without a word, as a killed process
+  }
+  const Socket again = open_listener(program, node(ipc::kListenerFolder), 4712);
+  EXPECT_NE(program.slot(again.slot.slot).status.load() & Status::listening, 0u);
+}
+
+TEST_P(EngineTest, LongRequestsAreSplitNotRefused) {
+  Program utility{node(ipc::kControlNode), 0, 0, true};
+  ASSERT_TRUE(utility.greeted);
+  EXPECT_EQ(utility.hello.message_max, 4096u);
+  std::vector<std::byte> blob;
+  ipc::RecordWriter writer{blob};
+  writer.text("verb", "interface.list").text("name", std::string(20000, 'x'));
+  EXPECT_EQ(utility.ask<MessageId::manage>({}, blob), ENXIO);
+}
+
+// ---------------------------------------------------------------------------------------------- what must do no harm
+
+TEST_P(EngineTest, GarbageOnEveryNodeHurtsNobodyElse) {
+  Program bystander{node(ipc::kControlNode)};
+  const Socket kept = open_socket(bystander, node(ipc::kPacketNode), SOCK_DGRAM);
+  std::vector<std::string> messages{"x", std::string(31, '\0'), std::string(32, '\xff'), std::string(4096, 'A')};
+  // A right header with lengths, flags and rows that are not.
+  const auto with = [&](ipc::FrameHeader header, std::size_t rest = 0) {
+    std::string out(sizeof header + rest, '\0');
+    std::memcpy(out.data(), &header, sizeof header);
+    messages.push_back(out);
+  };
+  with({.id = 0});
+  with({.id = 999});
+  with({.id = 2, .fixed_len = 16}, 16);  // before hello
+  with({.id = 1, .flags = ipc::kAnswer});
+  with({.id = 1, .flags = ipc::kContinuation});
+  with({.id = 1, .fixed_len = 0xffffffff});
+  with({.id = 22, .flags = ipc::kMore, .blob_len = 8}, 8);
+  with({.id = 1, .fixed_len = sizeof(ipc::HelloRequest), .reserved = 7}, sizeof(ipc::HelloRequest));
+  const struct {
+    std::string_view name;
+    int type;
+  } nodes[] = {{ipc::kControlNode, SOCK_SEQPACKET}, {ipc::kStreamNode, SOCK_STREAM}, {ipc::kPacketNode, SOCK_SEQPACKET}};
+  for (const auto& [name, type] : nodes) {
+    for (const std::string& message : messages) {
+      const Fd fd = connect_node(node(name), type);
+      ASSERT_TRUE(fd);
+      EXPECT_EQ(::send(fd.get(), message.data(), message.size(), MSG_NOSIGNAL), static_cast<ssize_t>(message.size()));
+      ::shutdown(fd.get(), SHUT_WR);
+      // Closed, or (an error that the protocol has words for) answered and then closed.
+      char buffer[4096];
+      while (::recv(fd.get(), buffer, sizeof buffer, 0) > 0) {
+      }
+    }
+  }
+  EXPECT_EQ(bystander.ask<MessageId::getsockname>({.slot = kept.slot.slot}), 0);
+}
+
+TEST_P(EngineTest, NobodyAttachesToASlotThatIsNotTheirs) {
+  Program owner{node(ipc::kControlNode)}, other{node(ipc::kControlNode)};
+  Socket mine = open_socket(owner, "", SOCK_STREAM);
+  const ipc::Unit units[] = {
+      ipc::Unit::hello(owner.hello.client_id, mine.slot.slot, mine.slot.nonce + 1, 0),
+      ipc::Unit::hello(other.hello.client_id, mine.slot.slot, mine.slot.nonce, 0),
+      ipc::Unit::hello(owner.hello.client_id, mine.slot.slot + 1, mine.slot.nonce, 0),
+      ipc::Unit::hello(owner.hello.client_id, ~std::uint64_t{0}, mine.slot.nonce, 0),
+      ipc::Unit::hello(0, mine.slot.slot, mine.slot.nonce, 0),
+      ipc::Unit::stall(),
+      ipc::Unit::attach(mine.slot.nonce),
+  };
+  for (const ipc::Unit& unit : units) {
+    const Fd fd = connect_node(node(ipc::kStreamNode), SOCK_STREAM);
+    ASSERT_EQ(::send(fd.get(), &unit, sizeof unit, MSG_NOSIGNAL), static_cast<ssize_t>(sizeof unit));
+    EXPECT_TRUE(eventually([&] { return (polled(fd.get()) & POLLHUP) != 0; }));
+  }
+  // A stream's slot takes no packet socket.
+  const Fd wrong = connect_node(node(ipc::kPacketNode), SOCK_SEQPACKET);
+  const ipc::Unit right = ipc::Unit::hello(owner.hello.client_id, mine.slot.slot, mine.slot.nonce, 0);
+  ASSERT_EQ(::send(wrong.get(), &right, sizeof right, MSG_NOSIGNAL), static_cast<ssize_t>(sizeof right));
+  EXPECT_TRUE(eventually([&] { return (polled(wrong.get()) & POLLHUP) != 0; }));
+  EXPECT_EQ(owner.slot(mine.slot.slot).status.load() & Status::attached, 0u);
+  EXPECT_EQ(other.ask<MessageId::getsockname>({.slot = mine.slot.slot}), EBADF) << "another client's slot";
+  EXPECT_EQ(owner.ask<MessageId::getsockname>({.slot = mine.slot.slot}), 0);
+}
+
+TEST_P(EngineTest, BrokenRingsCostTheirSocketAndNoOther) {
+  Program program{node(ipc::kControlNode)};
+  const Socket kept = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+  const std::function<void(ipc::Slot&)> faults[] = {
+      [](ipc::Slot& s) { s.tx_tail.store(~std::uint64_t{0}); },
+      [](ipc::Slot& s) { s.tx_tail.store(ipc::PositionWord::make(64, 0).bits); },  // a record of zeroes
+      [](ipc::Slot& s) { s.tx_tail.store(ipc::PositionWord::make(ipc::kPositionMask, 0).bits); },
+  };
+  for (const auto& fault : faults) {
+    const Socket victim = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+    fault(program.slot(victim.slot.slot));
+    program.end(victim.fd.get(), victim.slot.slot).ring();
+    EXPECT_TRUE(eventually([&] { return (polled(victim.fd.get()) & POLLHUP) != 0; }));
+  }
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 1; }));
+  EXPECT_EQ(program.ask<MessageId::getsockname>({.slot = kept.slot.slot}), 0);
+}
+
+TEST_P(EngineTest, TooManyAndTooShortUnitsEndTheirSocket) {
+  Program program{node(ipc::kControlNode)};
+  const Socket flood = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+  const int large = 1 << 20;
+  ::setsockopt(flood.fd.get(), SOL_SOCKET, SO_SNDBUF, &large, sizeof large);
+  const ipc::Unit stall = ipc::Unit::stall();
+  for (int i = 0; i < 1000; ++i)
+    if (::send(flood.fd.get(), &stall, sizeof stall, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN) break;
+  EXPECT_TRUE(eventually([&] {
+    ::send(flood.fd.get(), &stall, sizeof stall, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return (polled(flood.fd.get()) & POLLHUP) != 0;
+  }));
+  const Socket cut = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+  ASSERT_EQ(::send(cut.fd.get(), "x", 1, MSG_NOSIGNAL), 1);
+  EXPECT_TRUE(eventually([&] { return (polled(cut.fd.get()) & POLLHUP) != 0; }));
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+}
+
+TEST_P(EngineTest, BellsOfSlotsThatDoNotExistAreHarmless) {
+  Program program{node(ipc::kControlNode)};
+  const Socket kept = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+  ipc::Slot& slot = program.slot(kept.slot.slot);
+  const std::uint32_t shard = slot.shard.load();
+  for (std::uint32_t other = 0; other < 4; ++other) {
+    slot.shard.store(other);  // the client's own lie: the wrong shard is rung
+    program.end(kept.fd.get(), kept.slot.slot).ring();
+  }
+  slot.shard.store(shard);
+  EXPECT_EQ(program.ask<MessageId::getsockname>({.slot = kept.slot.slot}), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, EngineTest, testing::Values(1u, 2u, 3u));
+
+}  // namespace
+}  // namespace iopkt::daemon
