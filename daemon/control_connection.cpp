@@ -133,7 +133,13 @@ void ControlConnection::answer(ipc::MessageId id, std::uint32_t number, int erro
                                std::span<const std::byte> blob, std::string_view line, std::span<const int> fds) {
   ipc::FrameHeader header{.id = static_cast<std::uint16_t>(id), .flags = ipc::kAnswer, .number = number,
                           .error = static_cast<std::uint32_t>(error)};
-  if (ipc::send_split(fd_.get(), scratch(), ipc::kMessageMax, header, fixed, blob, line.substr(0, ipc::kLineMax), fds) != 0) {
+  const std::size_t most = std::min(ipc::kMessageMax, server_.settings_.reply_bytes);
+  std::size_t operations = 0;
+  const int error_sending =
+      ipc::send_split(fd_.get(), scratch(), most, header, fixed, blob, line.substr(0, ipc::kLineMax), fds, &operations);
+  ++server_.statistics_.replies;
+  server_.statistics_.reply_operations += operations;
+  if (error_sending != 0) {
     // Gone, or it does not read its answers: it is of no use any more. The end of file makes shard 0 forget it.
     ::shutdown(fd_.get(), SHUT_RDWR);
   }

@@ -2,6 +2,7 @@
 // of other shards are passed to their threads, which answer by themselves. ipc/messages.hpp.
 #pragma once
 
+#include <atomic>
 #include <array>
 #include <map>
 #include <memory>
@@ -23,6 +24,7 @@ class ControlServer {
  public:
   struct Settings {
     std::size_t receive_bytes = 65536;  ///< recv_ctxt: longest request message
+    std::size_t reply_bytes = 65536;    ///< reply_ctxt times the size of a buffer: most of a reply in one operation
     std::uint32_t spin_ns = 0;          ///< what clients are told to spin
     Quota quota;
     std::string prefix;
@@ -31,6 +33,7 @@ class ControlServer {
   };
   struct Statistics {
     std::uint64_t connections{}, refused_connections{}, requests{}, split_requests{}, bad_messages{}, attaches{}, bad_attaches{};
+    std::atomic<std::uint64_t> replies{}, reply_operations{};  ///< any shard's thread answers
   };
   /// `status`: descriptor of the status file, which outlives the server.
   ControlServer(ClientsCommon& common, int status, std::vector<ShardThread*> threads, VerbRunner& verbs, Settings settings,

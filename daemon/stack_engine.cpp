@@ -109,6 +109,8 @@ class StackEngine final : public Engine {
   Expected<void, StartFault> make_threads();
   void run_main();
   void on_main(Task task);
+  /// What the clients' side has to know of the settings.
+  void adopt(const stack::Network& network);
   void describe(control::Record& out) const;
 
   const EngineContext context_;
@@ -180,8 +182,12 @@ Expected<void, StartFault> StackEngine::make_threads() {
     settings.position = resource_manager ? 0 : i - first;
     settings.pollers = shards_ - first;
     settings.polls = !resource_manager;
-    const bool asked = context_.options.was_given("rx_prio") || context_.options.was_given("rx_pulse_prio");
-    settings.priority = asked && !resource_manager ? static_cast<int>(tcpip.rx_prio) : 0;
+    // A shard receives and runs its timers: the higher of what was asked for either. The resource manager only times.
+    const Options& options = context_.options;
+    std::uint32_t priority = options.was_given("timer_pulse_prio") ? tcpip.timer_pulse_prio : 0;
+    if (!resource_manager && (options.was_given("rx_prio") || options.was_given("rx_pulse_prio")))
+      priority = std::max(priority, tcpip.rx_prio);
+    settings.priority = static_cast<int>(priority);
     settings.alive = &const_cast<ipc::StatusPage&>(ipc::status_page(status_)).alive[i];
     auto thread = std::make_unique<ShardThread>(stack_, i, std::move(settings), context_.log);
     if (!thread->prepare()) return fault("a shard's thread");
@@ -201,10 +207,12 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
   interfaces_.set_threads(threads);
   const TcpipConfig& tcpip = context_.options.tcpip;
   verbs_ = std::make_unique<VerbRunner>(
-      VerbRunner::Parts{stack_, interfaces_, threads, plugins, surroundings_, [this](Task task) { on_main(std::move(task)); }},
+      VerbRunner::Parts{stack_, interfaces_, threads, plugins, surroundings_, [this](const stack::Network& network) { adopt(network); },
+                        [this](Task task) { on_main(std::move(task)); }},
       FunctionalConnections::Limits{.least = tcpip.threads_min, .increment = tcpip.threads_incr, .most = tcpip.threads_max},
       common_.complain);
   ControlServer::Settings settings;
+  settings.reply_bytes = std::size_t{tcpip.reply_ctxt} * packet::kMbufSize;
   settings.receive_bytes = std::clamp<std::size_t>(tcpip.recv_ctxt, ipc::kMessageMin, ipc::kMessageMax);
   settings.spin_ns = kClientSpinNs;
   settings.prefix = tcpip.prefix;
@@ -219,6 +227,11 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
   return {};
 }
 
+void StackEngine::adopt(const stack::Network& network) {
+  common_.send_space = network.settings.tcp.sendspace;
+  common_.receive_space = network.settings.tcp.recvspace;
+}
+
 void StackEngine::describe(control::Record& out) const {
   const FunctionalConnections::Statistics& f = verbs_->functional().statistics();
   control::Record functional;
@@ -230,6 +243,7 @@ void StackEngine::describe(control::Record& out) const {
   control::Record requests;
   requests.number("connections", s.connections).number("refused_connections", s.refused_connections);
   requests.number("requests", s.requests).number("split_requests", s.split_requests).number("bad_messages", s.bad_messages);
+  requests.number("replies", s.replies).number("reply_operations", s.reply_operations);
   requests.number("attaches", s.attaches).number("bad_attaches", s.bad_attaches);
   out.group("requests", std::move(requests));
   std::vector<control::Record> clients;

@@ -88,7 +88,7 @@ int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Rec
 
 int send_split(int fd, std::span<std::byte> scratch, std::size_t message_max, FrameHeader header,
                std::span<const std::byte> fixed, std::span<const std::byte> blob, std::string_view line,
-               std::span<const int> fds) {
+               std::span<const int> fds, std::size_t* operations) {
   const std::size_t limit = std::min({scratch.size(), message_max, kMessageMax});
   bool first = true;
   do {
@@ -105,6 +105,7 @@ int send_split(int fd, std::span<std::byte> scratch, std::size_t message_max, Fr
     if (const int error = send_message(fd, scratch.first(bytes), first ? fds : std::span<const int>{}); error != 0) {
       return error;
     }
+    if (operations != nullptr) ++*operations;
     blob = blob.subspan(n);
     if (last) return 0;
     first = false;

@@ -302,10 +302,10 @@ struct Received {
 int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Received& out, int flags = 0);
 
 /// Sends a request, split into messages of at most `message_max` bytes if need be. `scratch` holds one message (at most kMessageMax
-/// is used). 0 or an errno.
+/// is used). 0 or an errno. `operations`, if given: how many messages were sent is added.
 int send_split(int fd, std::span<std::byte> scratch, std::size_t message_max, FrameHeader header,
                std::span<const std::byte> fixed, std::span<const std::byte> blob, std::string_view line = {},
-               std::span<const int> fds = {});
+               std::span<const int> fds = {}, std::size_t* operations = nullptr);
 
 /// A blocking request and its answer on a connection that nobody else uses meanwhile (the caller holds its lock).
 /// `scratch`: kMessageMax bytes or less. The answer's blob is copied to `blob_out`, as far as it fits.
