@@ -140,6 +140,8 @@ int accept_socket(int fd, Entry entry, sockaddr* address, socklen_t* length, int
   if (s.datagram) return fail(EOPNOTSUPP);
   if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return fail(EINVAL);
   if (address != nullptr && (length == nullptr || static_cast<int>(*length) < 0)) return fail(length == nullptr ? EFAULT : EINVAL);
+  // A forked worker may need nothing but this; when it is killed, the listener must not seem to be served still.
+  be_known();
   for (;;) {
     const int accepted = real().accept4(fd, nullptr, nullptr, flags);
     if (accepted < 0) return -1;

@@ -30,6 +30,7 @@ constinit std::size_t g_link_count = 0;                ///< under the lock
 constinit std::atomic<Link*> g_link{nullptr};          ///< the current one
 constinit std::atomic<std::uint32_t> g_arena_end{0};   ///< one above the highest arena in use
 constinit client::Channel g_channel;                   ///< under the lock
+constinit std::atomic<bool> g_channel_fd_known{false}; ///< g_channel is open, for who does not hold the lock
 alignas(64) constinit std::byte g_scratch[ipc::kMessageMax];  ///< under the lock
 
 // ---------------------------------------------------------------------------------------------- the lock
@@ -78,6 +79,7 @@ void close_all(const client::Channel::Greeting& greeting) {
 
 int adopt_channel_fd() {
   g_channel.moved_to(hide_fd(g_channel.fd()));
+  g_channel_fd_known.store(true, std::memory_order_relaxed);
   return 0;
 }
 
@@ -191,6 +193,7 @@ int Request::finish(const ipc::CallResult& result) {
     const int fd = g_channel.fd();
     set_entry(fd, {});
     g_channel.close();
+    g_channel_fd_known.store(false, std::memory_order_relaxed);
     return ENETDOWN;
   }
   return result.error;
@@ -242,6 +245,13 @@ void restart_after_fork_in_child() {
   set_entry(g_channel.fd(), {});
   native::close(g_channel.fd());
   g_channel.forget();
+  g_channel_fd_known.store(false, std::memory_order_relaxed);
+}
+
+void be_known() {
+  if (g_channel_fd_known.load(std::memory_order_relaxed)) return;
+  const KeepErrno keep;
+  const Request request;
 }
 
 void connect_before_losing_rights() {

@@ -177,6 +177,9 @@ const Settings& settings();
 /// One line on standard error, "libiopkt-socket: ...", unless IOPKT_QUIET. Each `once` flag lets one line through per process.
 void say(std::atomic<bool>& once, std::string_view what, std::string_view detail = {});
 
+/// Makes sure that this process has a control connection of its own: by its end the stack learns of the end of the process.
+void be_known();
+
 /// Before the process gives up rights that the control connection was made with (setuid, chroot): makes sure there is one.
 void connect_before_losing_rights();
 
