@@ -102,6 +102,7 @@ void VerbRunner::finish(const JobPtr& job) {
   if (outcome.error == control::Errno::ok && outcome.next) {
     control::keep_links(*outcome.next, *parts_.stack.network());
     parts_.stack.publish(std::move(*outcome.next));
+    parts_.published(*parts_.stack.network());
   }
   if (outcome.error != control::Errno::ok) {
     job->request->refuse(static_cast<int>(outcome.error), outcome.line);

@@ -22,6 +22,7 @@ class VerbRunner {
     std::vector<ShardThread*> threads;
     Plugins& plugins;
     const control::Surroundings& surroundings;
+    std::function<void(const stack::Network&)> published;  ///< a verb has published it; shard 0's thread
     std::function<void(Task)> on_main;  ///< any thread: runs it on the main thread, soon
   };
   VerbRunner(Parts parts, FunctionalConnections::Limits limits, std::function<void(std::string)> complain);

@@ -145,10 +145,17 @@ bool DeviceQueues::receive() {
   return any;
 }
 
+bool DeviceQueues::drop_all(packet::Burst& burst) {
+  for (std::size_t i = 0; i < burst.size(); ++i) shard_.count_drop(packet::Drop::link_down);
+  burst.clear();
+  return false;
+}
+
 bool DeviceQueues::send_to(Sender& sender) {
   RunningInterface& interface = *sender.interface;
   packet::Burst burst = shard_.take_transmit(interface.index);
-  if (interface.failed || burst.empty()) return false;
+  if (interface.failed) return drop_all(burst);
+  if (burst.empty()) return false;
   std::size_t done = 0;
   if (!sender.blocked || sender.retry) {
     const auto held = hold(interface, sender.queue);
@@ -159,7 +166,7 @@ bool DeviceQueues::send_to(Sender& sender) {
       const int n = interface.attached->ops.transmit(interface.attached->info.device, sender.queue, frames.data(), count);
       if (n < 0 || n > static_cast<int>(count)) {
         fail(interface, "transmit", n < 0 ? -n : ERANGE);
-        return false;
+        return drop_all(burst);
       }
       done += static_cast<std::size_t>(n);
       if (n < static_cast<int>(count)) break;
@@ -193,7 +200,9 @@ bool DeviceQueues::transmit() {
     if (index < senders_.size() && senders_[index]) {
       any = send_to(*senders_[index]) || any;
     } else {
-      shard_.take_transmit(index).clear();
+      // Its device was stopped or is gone; the Network that says so is on its way.
+      packet::Burst burst = shard_.take_transmit(index);
+      drop_all(burst);
     }
   }
   for (const auto& sender : senders_)

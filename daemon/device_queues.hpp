@@ -52,6 +52,7 @@ class DeviceQueues {
   struct Sender;
   bool receive_from(Queue& queue);
   bool send_to(Sender& sender);
+  bool drop_all(packet::Burst& burst);  ///< counted; false
   void fail(RunningInterface& interface, const char* call, int error);
 
   stack::Shard& shard_;
