@@ -140,7 +140,7 @@ void socket_ioctl(Request& request, const stack::Shard& shard, stack::SocketId i
   const auto wanted = request.fixed<ipc::IoctlRequest>();
   if (wanted.code != SIOCATMARK) return request.refuse(ENOTTY);
   const auto mark = shard.urgent_mark(id);
-  const int at_mark = mark && *mark == receive_head ? 1 : 0;
+  const int at_mark = mark && *mark == receive_head + 1 ? 1 : 0;
   request.answer<ipc::MessageId::ioctl>({.result = 0, .reserved = 0}, as_bytes(&at_mark, sizeof at_mark));
 }
 

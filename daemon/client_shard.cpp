@@ -116,7 +116,11 @@ bool ClientShard::tell_progress(ClientSocket& socket) {
   if (tail_moved == 0 && head_moved == 0) return true;
   socket.send_tail += tail_moved;
   socket.receive_head += head_moved;
-  if (stack().progress(socket.id, socket.send_tail, socket.receive_head)) return true;
+  if (stack().progress(socket.id, socket.send_tail, socket.receive_head)) {
+    if (std::uint64_t urgent = 0; socket.send.take_urgent(urgent))
+      stack().mark_urgent(socket.id, socket.send_tail - ipc::distance(urgent, tail));
+    return true;
+  }
   broken(socket, "positions that the stack refuses");
   return false;
 }
@@ -174,7 +178,7 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
   }
   if ((event.what & stack::event::urgent) != 0 && socket->attached()) {
     socket->set_status(ipc::Status::urgent);
-    socket->end.send_urgent();
+    socket->end.send_urgent(urgent_byte(*socket));
   }
   if ((event.what & stack::event::soft_error) != 0) {
     socket->slot.error.store(static_cast<std::uint32_t>(event.error), std::memory_order_release);
@@ -195,6 +199,14 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     socket->released = true;
     maybe_free(*socket);
   }
+}
+
+/// What recv(MSG_OOB) is to give; 0 while the byte itself is still on its way. It also stays in the stream (RFC 6093).
+char ClientShard::urgent_byte(const ClientSocket& socket) const {
+  const auto mark = stack().urgent_mark(socket.id);
+  if (!mark || socket.receive_block.size == 0 || *mark > stack().receive_tail(socket.id)) return 0;
+  const std::byte* ring = socket.arena->base() + socket.receive_block.offset;
+  return static_cast<char>(ring[(*mark - 1) & (socket.receive_block.size - 1)]);
 }
 
 void ClientShard::on_readable(ClientSocket& socket) {

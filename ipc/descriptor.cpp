@@ -120,8 +120,7 @@ unsigned StackEnd::drain_to_ballast() {
 
 void StackEnd::show_fin() { sys::shutdown(fd_, SHUT_WR); }
 
-StackIo::Sent StackEnd::send_urgent() {
-  const char byte = 0;
+StackIo::Sent StackEnd::send_urgent(char byte) {
   return sent_of(sys::send(fd_, &byte, 1, kSendFlags | MSG_OOB));
 }
 

@@ -136,7 +136,7 @@ class StackEnd final : public StackIo {
   /// FIN: shuts the writing side; the program sees IN RDHUP.
   void show_fin();
   /// Urgent data: one byte out of band; the program sees PRI until it reads it.
-  Sent send_urgent();
+  Sent send_urgent(char byte = 0);
   /// Accept hello for an end connected to a program's listener.
   Sent send_accept_hello(const AcceptHello& hello);
 

@@ -19,6 +19,17 @@ std::uint64_t SendRingConsumer::checked_tail() {
   return tail_;
 }
 
+bool SendRingConsumer::take_urgent(std::uint64_t& position) {
+  std::uint64_t seen = slot_->tx_urgent.load(std::memory_order_acquire);
+  if ((seen & 1) == 0) return false;
+  position = position_of(seen);
+  const std::uint64_t ahead = distance(head_, position);
+  // The tail is still to come, and with it another bell.
+  if (ahead > distance(head_, tail_) && ahead <= size_) return false;
+  if (!slot_->tx_urgent.compare_exchange_strong(seen, 0, std::memory_order_acq_rel)) return false;
+  return ahead != 0 && ahead <= distance(head_, tail_);
+}
+
 void SendRingConsumer::set_ring(std::byte* base, RingRef ref) {
   IOPKT_ASSERT(base != nullptr && ref.exists());
   IOPKT_ASSERT(distance(head_, tail_) == 0);

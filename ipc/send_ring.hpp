@@ -48,6 +48,9 @@ class SendRingConsumer {
   /// the answer stays what it was.
   std::uint64_t checked_tail();
   std::size_t queued() { return static_cast<std::size_t>(distance(head_, checked_tail())); }
+  /// MSG_OOB: the byte before `position` is urgent. Asked after checked_tail(): head() < position <= that tail. False: nothing
+  /// new. Taken once.
+  bool take_urgent(std::uint64_t& position);
 
   /// Frees everything before `new_head` for reuse by the client, lifts a stall once unstall_room() is free, and wakes blocked
   /// writers then. Precondition: head() <= new_head <= the last checked_tail().
@@ -129,7 +132,8 @@ class SendRingWriter {
       : slot_(&slot), arena_(arena), arena_size_(arena_size), io_(&io) {}
 
   /// Copies as much of `from` as there is room for, publishes it, stalls the descriptor if that filled the ring, and rings.
-  WriteOutcome write(std::span<const iovec> from);
+  /// `urgent`: the last byte that it copies is urgent (MSG_OOB).
+  WriteOutcome write(std::span<const iovec> from, bool urgent = false);
   /// SIOCOUTQ: bytes that the peer has not acknowledged.
   std::size_t queued() const;
   /// Free bytes now; 0 without a ring.

@@ -167,7 +167,7 @@ WriteOutcome SendRingWriter::blocked() const {
   return {WriteOutcome::Kind::full};
 }
 
-WriteOutcome SendRingWriter::write(std::span<const iovec> from) {
+WriteOutcome SendRingWriter::write(std::span<const iovec> from, bool urgent) {
   const WriteOutcome obstacle = blocked();
   if (obstacle.kind != WriteOutcome::Kind::full) return obstacle;
   const std::size_t want = total_length(from, kRingSizeMax);
@@ -196,6 +196,8 @@ WriteOutcome SendRingWriter::write(std::span<const iovec> from) {
       if (n == 0) break;
       std::uint64_t seen = view.tail.bits;
       const std::uint64_t next = PositionWord::make((view.tail.position() + n) & kPositionMask, view.tail.epoch()).bits;
+      // Before the tail, so that the stack sends none of these bytes without knowing.
+      if (urgent) slot_->tx_urgent.store(position_of(next) << kPositionShift | 1, std::memory_order_release);
       if (slot_->tx_tail.compare_exchange_strong(seen, next, std::memory_order_acq_rel)) break;
     }
   }

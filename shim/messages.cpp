@@ -192,7 +192,7 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
 
 ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   if (const int error = check_message(message); error != 0) return fail(error);
-  if ((flags & MSG_OOB) != 0) return fail(EOPNOTSUPP);
+  if ((flags & MSG_OOB) != 0 && entry.datagram()) return fail(EOPNOTSUPP);
   if (!entry.datagram()) {
     if ((flags & 0x20000000) != 0) return fail(EOPNOTSUPP);  // MSG_FASTOPEN
     return send_stream(fd, entry, message->msg_iov, message->msg_iovlen, flags);

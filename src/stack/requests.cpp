@@ -406,6 +406,13 @@ std::uint64_t Shard::send_head(SocketId id) const {
   return k == nullptr ? 0 : k->send.head;
 }
 
+void Shard::mark_urgent(SocketId id, std::uint64_t position) {
+  Socket* k = state_->find(id);
+  if (k == nullptr || !k->tcp || position > k->send.tail) return;
+  k->tcp->set_send_urgent(position);
+  mark_dirty(*state_, *k);
+}
+
 std::optional<std::uint64_t> Shard::urgent_mark(SocketId id) const {
   const Socket* k = state_->find(id);
   return k == nullptr || !k->tcp ? std::nullopt : k->tcp->urgent_mark();

@@ -100,6 +100,9 @@ class Shard {
   wire::Endpoint remote_endpoint(SocketId id) const;  ///< unspecified port 0: not connected
   std::uint64_t receive_tail(SocketId id) const;      ///< how far the receive ring may be read
   std::uint64_t send_head(SocketId id) const;         ///< how far the send ring may be reused
+  /// MSG_OOB: the byte before `position` is urgent; at most the send tail of the last progress(). To be called before the turn
+  /// ends, so that none of the bytes is sent without it.
+  void mark_urgent(SocketId id, std::uint64_t position);
   /// SIOCATMARK's position of the urgent mark; nullopt: none.
   std::optional<std::uint64_t> urgent_mark(SocketId id) const;
 

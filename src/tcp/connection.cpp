@@ -172,7 +172,7 @@ void Connection::set_send_tail(std::uint64_t position) {
 
 void Connection::set_send_urgent(std::uint64_t position) {
   const Offset up = static_cast<Offset>(position) + 1;
-  if (b_.state == State::closed || b_.snd.fin_queued) return;
+  if (b_.state == State::closed || b_.snd.fin_queued || b_.orphan) return;
   IOPKT_ASSERT(up <= b_.snd.tail);
   b_.snd.up = std::max(b_.snd.up, up);
 }
