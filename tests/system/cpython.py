@@ -267,15 +267,20 @@ def main():
     if given.save:
         pathlib.Path(given.save).write_text(json.dumps(kept))
     print("\n" + table(rows) + "\n")
-    new = 0
+    new, known = 0, {}
     for _, kernel, ours, found in rows:
         if given.side == "stack" and not kernel.results:
             found = [(name, "?", result, None) for name, result in ours.results.items() if result in ("fail", "hang")]
         for name, there, here, reason in found:
-            new += reason is None
-            print(f"{here:8} {name}" + (f"  [{reason}]" if reason else ""))
-            if given.verbose and reason is None:
+            if reason is not None:
+                known[reason] = known.get(reason, 0) + 1
+                continue
+            new += 1
+            print(f"{here:8} {name}")
+            if given.verbose:
                 print("    " + ours.details.get(name, "").replace("\n", "\n    "))
+    for reason, count in sorted(known.items()):
+        print(f"known    {count} tests: {reason}")
     return 1 if new else 0
 
 
