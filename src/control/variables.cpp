@@ -153,7 +153,7 @@ Outcome sysctl_get(const Context& context, const Record& arguments) {
     if (name.empty() || is_below(v.name, name)) found.push_back(describe(v));
   if (found.empty() && std::ranges::find(kNotBuilt, name) != kNotBuilt.end())
     return refuse(Errno::opnotsupp, std::string(name) + ": not built yet");
-  if (found.empty()) return refuse(static_cast<Errno>(ENOENT), unknown_name(all, name));
+  if (found.empty()) return refuse(Errno::noent, unknown_name(all, name));
   Outcome outcome;
   outcome.answer.list("variables", std::move(found));
   return outcome;
@@ -165,7 +165,7 @@ Outcome sysctl_set(const Context& context, const Record& arguments) {
     return refuse(Errno::opnotsupp, std::string(name) + ": not built yet");
   const std::vector<Variable> all = list_variables(context);
   const auto old = std::ranges::find(all, name, &Variable::name);
-  if (old == all.end()) return refuse(static_cast<Errno>(ENOENT), unknown_name(all, name));
+  if (old == all.end()) return refuse(Errno::noent, unknown_name(all, name));
   if (!old->writable) return refuse(Errno::perm, std::string(name) + ": read-only");
   Network next = *context.stack.network();
   SetResult set = set_variable(next, name, value);

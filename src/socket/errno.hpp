@@ -10,6 +10,7 @@ namespace iopkt::socket {
 enum class Errno : int {
   ok = 0,
   perm = EPERM,
+  noent = ENOENT,
   badf = EBADF,
   again = EAGAIN,
   nomem = ENOMEM,
