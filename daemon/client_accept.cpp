@@ -187,6 +187,8 @@ ClientShard::Offered ClientShard::offer(ClientSocket& child) {
     maybe_free(child);
     return Offered::refused;
   }
+  // From here on accept() and the close of the listener are the program's business, and their order shows on this end alone.
+  stack().offered(child.id);
   // Data may be there already; its token stands behind the hello.
   on_readable(child);
   list_for_flush(child);

@@ -209,7 +209,7 @@ void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
                            (socket.fin_shown || (socket.status & ipc::Status::shut_rd) != 0);
     if (!shutdowns || socket.hung_up) {
       socket.client_done = true;
-      close_socket(socket, false);
+      close_socket(socket, socket.parent != nullptr);  // never accepted, and its listener is closed
       return maybe_free(socket);
     }
     socket.hung_up = true;

@@ -304,6 +304,7 @@ void Shard::close(SocketId id) {
   Socket* k = s.find(id);
   if (k == nullptr || k->client_gone) return;
   k->client_gone = true;
+  accepted(id);  // one that never was does not wait any more either
   if (k->kind != SocketKind::tcp) {
     if (k->kind == SocketKind::udp) unregister_port(s, *k);
     return destroy_socket(s, *k);
@@ -324,6 +325,10 @@ void Shard::accepted(SocketId child) {
   k->accept_waiting = false;
   --k->listener->waiting;
   k->listener.reset();
+}
+
+void Shard::offered(SocketId child) {
+  if (Socket* k = state_->find(child); k != nullptr) k->offered = true;
 }
 
 bool Shard::progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive_head) {

@@ -86,6 +86,9 @@ class Shard {
   void close(SocketId id);
   /// accept(2) took (or gave up) one connection of the listener with this cookie.
   void accepted(SocketId child);
+  /// The program can accept `child` without asking again, and may have done so already: if its listener ends, whoever offered it
+  /// finds out, and says accepted() or closes it.
+  void offered(SocketId child);
 
   /// The client moved: `send_tail` of its send ring, `receive_head` of its receive ring. False: impossible positions, the
   /// socket is broken and has been reset.

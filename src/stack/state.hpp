@@ -52,6 +52,7 @@ struct Socket : Timed {
   bool event_queued = false;
   bool shut_read = false, shut_write = false;
   bool accept_waiting = false;  ///< a child that its listener's program has not taken yet
+  bool offered = false;         ///< ... but can take by itself: the end of its listener is not its end
   bool reuse_bound = false;     ///< the program chose the port itself
   std::uint32_t user = 0;
   std::uint32_t pending_events = 0;

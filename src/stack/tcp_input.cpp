@@ -282,7 +282,7 @@ void drop_waiting_children(ShardState& s, const ListenerPtr& listener) {
     if (entry->kind == Timed::Kind::half_open && static_cast<HalfOpenEntry*>(entry)->listener == listener)
       half_open.push_back(static_cast<HalfOpenEntry*>(entry));
     if (entry->kind == Timed::Kind::connection && static_cast<Socket*>(entry)->accept_waiting &&
-        static_cast<Socket*>(entry)->listener == listener)
+        !static_cast<Socket*>(entry)->offered && static_cast<Socket*>(entry)->listener == listener)
       waiting.push_back(static_cast<Socket*>(entry));
   });
   for (HalfOpenEntry* entry : half_open) forget_half_open(s, entry);
