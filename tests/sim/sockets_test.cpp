@@ -81,6 +81,30 @@ TEST(SimSockets, ClosingAListenerResetsWhatNobodyAccepted) {
   }
 }
 
+TEST(SimSockets, AnOfferedConnectionOutlivesItsListener) {
+  for (const std::uint32_t shards : {1u, 2u}) {
+    SimNet net{1};
+    Host& a = net.host("10.0.0.1/24", {.shards = shards});
+    Host& b = net.host("10.0.0.2/24", {.shards = shards});
+    net.wire({&a, &b}, {});
+    b.accept_at_once = false;
+    const stack::SocketId listener = b.listen(Port{7}, [](Host::Stream&) {});
+    Host::Stream& s = a.connect(at(b, 7));
+    ASSERT_TRUE(net.run_until([&] { return s.connected && b.waiting().size() == 1; }, 10s)) << net.trace();
+    const std::uint32_t shard = b.waiting()[0].first;
+    const stack::SocketId child = b.waiting()[0].second.child;
+    b.shard(shard).offered(child);
+    b.shard(0).close(listener);
+    net.run_for(1s);
+    EXPECT_FALSE(s.failed);
+    // Nobody took it after all.
+    b.shard(shard).disconnect(child);
+    b.shard(shard).close(child);
+    ASSERT_TRUE(net.run_until([&] { return s.failed; }, 10s)) << net.trace();
+    EXPECT_EQ(s.error, Errno::connreset);
+  }
+}
+
 TEST(SimSockets, AFullQueueTakesNoMoreUntilSomebodyAccepts) {
   SimNet net{1};
   Host& a = net.host("10.0.0.1/24");

@@ -75,6 +75,8 @@ class Host final : public LogSink {
   /// Packets that somebody holds; 0 at rest.
   std::uint64_t packets_held() const;
   std::size_t sockets() const;
+  /// With !accept_at_once: connections that nobody took yet, each with its shard.
+  const std::vector<std::pair<std::uint32_t, stack::AcceptEvent>>& waiting() const { return waiting_; }
   /// Gives a frame to the interface, as the wire does.
   void receive(const Frame& frame);
 
