@@ -136,9 +136,12 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
 void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
   const auto wanted = request->fixed<ipc::CloseRequest>();
   if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request->answer_blob();
+  const bool connection = !socket.datagram && !socket.listener;
   socket.client_done = true;
   close_socket(socket, false);
   maybe_free(socket);
+  // At the end of this turn a connection's reset has left, and over loopback has arrived.
+  if (connection) return held_.push_back({stack().publication(), [request = std::move(request)] { request->answer_blob(); }});
   // A listener's port is free when no shard knows the listener any more.
   answer_when_published(request, 0);
 }

@@ -123,6 +123,9 @@ Leaving leave(Entry entry) {
   const std::uint32_t status = s.status();
   const bool unseen = (status & ipc::Status::attached) == 0 || (status & ipc::Status::reset) != 0;
   const bool holds_port = s.datagram || (status & ipc::Status::listening) != 0;
+  // SO_LINGER of 0: the reset has happened when close() returns.
+  const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
+  const bool resets = (hints & Hint::linger) != 0 && hints >> 32 == 0;
   // With both directions shut (and the peer's FIN may come at any moment) the stack's end does not change any more when this one
   // closes: it is told beforehand, while the slot is this socket's for certain.
   const bool hidden = (status & ipc::Status::shut_wr) != 0;
@@ -130,7 +133,7 @@ Leaving leave(Entry entry) {
     s.slot->kicks.fetch_or(ipc::Kick::closed);
     s.end(-1).ring();
   }
-  return {.socket = s, .incarnation = incarnation, .tell = before <= 1 && (unseen || holds_port) && s.alive()};
+  return {.socket = s, .incarnation = incarnation, .tell = before <= 1 && (unseen || holds_port || resets) && s.alive()};
 }
 
 void left(const Leaving& leaving) {
