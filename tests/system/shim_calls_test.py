@@ -22,8 +22,8 @@ def all_cases():
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one-shard", "two-shards"])
-def stack(request, tmp_path_factory):
-    with Stack(tmp_path_factory.mktemp("stack"), shards=request.param) as running:
+def stack(request):
+    with Stack(shards=request.param) as running:
         yield running
 
 

@@ -14,8 +14,8 @@ PYTHON = "/usr/bin/python3"
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    with Stack(tmp_path_factory.mktemp("stack")) as running:
+def stack():
+    with Stack() as running:
         yield running
 
 

@@ -1,7 +1,9 @@
 """A started stack for tests of the preloaded library: only its loopback interface, no driver, no privilege."""
 import os
 import pathlib
+import shutil
 import subprocess
+import tempfile
 import time
 
 BUILD = pathlib.Path(os.environ.get("IOPKT_BUILD_DIR", pathlib.Path(__file__).parents[2] / "build" / "dev"))
@@ -13,8 +15,10 @@ START_LIMIT = 30  # seconds; only ends a start that hangs
 class Stack:
     _next_instance = 900
 
-    def __init__(self, folder, shards=1, options=()):
-        self.prefix = pathlib.Path(folder)
+    def __init__(self, folder=None, shards=1, options=()):
+        """`folder` has to be short: a socket address has room for little. Without one the stack brings its own."""
+        self.own_folder = folder is None
+        self.prefix = pathlib.Path(folder or tempfile.mkdtemp(prefix="iopkt-", dir="/tmp"))
         self.shards = shards
         self.options = list(options)
 
@@ -41,6 +45,8 @@ class Stack:
             raise
         finally:
             self.log_file.close()
+            if self.own_folder:
+                shutil.rmtree(self.prefix, ignore_errors=True)
 
     def running(self):
         return self.process.poll() is None
