@@ -12,51 +12,63 @@ static void on_signal(int number, int flags) {
   struct sigaction a = {.sa_handler = count_signal, .sa_flags = flags};
   sigaction(number, &a, NULL);
 }
-/* Signals this thread every 20 ms, `times` times, then does `last`. */
+/* Signals a thread every 20 ms: `times` times, then sends to `fd`; or, when there is no fd, until stop_poking(): a signal that comes
+ * before the victim sleeps does not count. */
 struct poker {
   pthread_t victim;
   int times;
   int fd;
+  pthread_t self;
+  atomic_int stop;
 };
 static void *poke(void *argument) {
   struct poker *p = argument;
-  for (int i = 0; i < p->times; ++i) {
+  for (int i = 0; (p->fd < 0 || i < p->times) && p->stop == 0; ++i) {
     poll(NULL, 0, 20);
-    pthread_kill(p->victim, SIGUSR1);
+    if (p->stop == 0) pthread_kill(p->victim, SIGUSR1);
   }
-  poll(NULL, 0, 20);
-  if (p->fd >= 0) send(p->fd, "late", 4, MSG_NOSIGNAL);
+  if (p->fd >= 0) {
+    poll(NULL, 0, 20);
+    send(p->fd, "late", 4, MSG_NOSIGNAL);
+  }
   return NULL;
+}
+static struct poker poker;
+static void start_poking(int times, int fd) {
+  poker.victim = pthread_self();
+  poker.times = times;
+  poker.fd = fd;
+  poker.stop = 0;
+  pthread_create(&poker.self, NULL, poke, &poker);
+}
+static void stop_poking(void) {
+  if (poker.fd < 0) poker.stop = 1;
+  pthread_join(poker.self, NULL);
 }
 
 static void interrupted_read(void) {
   int p[2];
   char b[8];
   tcp_pair(p);
-  pthread_t t;
-  struct poker k = {pthread_self(), 1, -1};
   on_signal(SIGUSR1, 0);
-  pthread_create(&t, NULL, poke, &k);
+  start_poking(0, -1);
   show("recv without SA_RESTART", recv(p[0], b, 8, 0));
-  pthread_join(t, NULL);
+  stop_poking();
   on_signal(SIGUSR1, SA_RESTART);
-  k = (struct poker){pthread_self(), 3, p[1]};
-  pthread_create(&t, NULL, poke, &k);
+  start_poking(3, p[1]);
   show("recv with SA_RESTART", recv(p[0], b, 8, 0));
-  pthread_join(t, NULL);
+  stop_poking();
   struct timeval limit = {.tv_sec = 5};
   setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  k = (struct poker){pthread_self(), 1, -1};
-  pthread_create(&t, NULL, poke, &k);
+  start_poking(0, -1);
   show("recv with SO_RCVTIMEO", recv(p[0], b, 8, 0));
-  pthread_join(t, NULL);
+  stop_poking();
   int l = listener(1);
-  k = (struct poker){pthread_self(), 1, -1};
   on_signal(SIGUSR1, 0);
-  pthread_create(&t, NULL, poke, &k);
+  start_poking(0, -1);
   show("accept", accept(l, NULL, NULL));
-  pthread_join(t, NULL);
-  say("signals %d", signals);
+  stop_poking();
+  say("signals %d", signals > 5);
 }
 
 static void *drain(void *argument) {
@@ -76,19 +88,17 @@ static void interrupted_write(void) {
   int p[2];
   static char block[1 << 24];
   tcp_pair(p);
-  pthread_t t, d;
-  struct poker k = {pthread_self(), 1, -1};
+  pthread_t d;
   on_signal(SIGUSR1, 0);
-  pthread_create(&t, NULL, poke, &k);
+  start_poking(0, -1);
   ssize_t n = send(p[0], block, sizeof block, 0);
+  stop_poking();
   say("partial %d", n > 0 && n < (ssize_t)sizeof block);
-  pthread_join(t, NULL);
   fill_up(p[0], block, 65536);
   fill_up(p[0], block, 1);
-  k = (struct poker){pthread_self(), 1, -1};
-  pthread_create(&t, NULL, poke, &k);
+  start_poking(0, -1);
   show("send into a full one", send(p[0], block, 1, 0));
-  pthread_join(t, NULL);
+  stop_poking();
   struct timeval limit = {.tv_usec = 60000};
   fill_up(p[0], block, 1);
   setsockopt(p[0], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -96,11 +106,10 @@ static void interrupted_write(void) {
   limit.tv_usec = 0;
   setsockopt(p[0], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   on_signal(SIGUSR1, SA_RESTART);
-  k = (struct poker){pthread_self(), 3, -1};
-  pthread_create(&t, NULL, poke, &k);
+  start_poking(0, -1);
   pthread_create(&d, NULL, drain, &p[1]);
   show("send with SA_RESTART", send(p[0], block, 4096, 0));
-  pthread_join(t, NULL);
+  stop_poking();
   shutdown(p[0], SHUT_WR);
   pthread_join(d, NULL);
 }
