@@ -527,6 +527,31 @@ TEST_F(RingTest, ASendRingMovesUnderAWriter) {
   EXPECT_EQ(write(1).kind, WriteOutcome::Kind::no_ring);
 }
 
+TEST_F(RingTest, AnUrgentByteIsKnownWithTheTailThatShowsIt) {
+  std::uint64_t at = 0;
+  EXPECT_EQ(write(10).bytes, 10u);
+  rig.consumer.checked_tail();
+  EXPECT_FALSE(rig.consumer.take_urgent(at));
+  program.on_step = [&](Step s) {
+    if (s != Step::write_copied) return;
+    rig.slot->tx_urgent.store(std::uint64_t{15} << kPositionShift | 1);
+    EXPECT_FALSE(rig.consumer.take_urgent(at));  // the tail is still to come
+  };
+  const iovec piece{buffer, 5};
+  EXPECT_EQ(writer.write({&piece, 1}, true).bytes, 5u);
+  program.on_step = nullptr;
+  rig.consumer.checked_tail();
+  ASSERT_TRUE(rig.consumer.take_urgent(at));
+  EXPECT_EQ(at, 15u);
+  EXPECT_FALSE(rig.consumer.take_urgent(at));  // once
+  rig.consumer.consume_to(12, stack);
+  for (const std::uint64_t nonsense : {std::uint64_t{12}, std::uint64_t{3}, std::uint64_t{1} << 40}) {
+    rig.slot->tx_urgent.store(nonsense << kPositionShift | 1);
+    EXPECT_FALSE(rig.consumer.take_urgent(at)) << nonsense;
+    EXPECT_EQ(rig.slot->tx_urgent.load(), 0u) << nonsense;
+  }
+}
+
 // ---------------------------------------------------------------------------------------------- hostile words
 
 TEST_F(RingTest, AnImpossiblePositionBreaksOnlyThisClient) {
