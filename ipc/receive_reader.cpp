@@ -110,9 +110,14 @@ bool ReaderCore::settle_once(Patience& patience) {
       slot_->rx_word.compare_exchange_strong(seen, word.with_state(TokenState::none).bits, std::memory_order_acq_rel);
       return false;
     case TokenState::sending:
-      if (!io_->await_token() || ++patience.looks > kSendingLooksMax) return true;
-      io_->yield();
-      return false;
+      if (!io_->await_token()) return true;
+      if (++patience.looks <= kSendingLooksMax) {
+        io_->yield();
+        return false;
+      }
+      // Left to whoever comes next. An edge-triggered program does not come by itself: the next arrival has to renew the edge.
+      return word.observed() ||
+             slot_->rx_word.compare_exchange_strong(seen, word.with(ReceiveWord::kObserved, true).bits, std::memory_order_acq_rel);
     case TokenState::present:
       return word.removing() ? wait_for_remover(word, patience) : remove_token(word);
   }
