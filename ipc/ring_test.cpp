@@ -550,6 +550,9 @@ TEST_F(RingTest, AnUrgentByteIsKnownWithTheTailThatShowsIt) {
     EXPECT_FALSE(rig.consumer.take_urgent(at)) << nonsense;
     EXPECT_EQ(rig.slot->tx_urgent.load(), 0u) << nonsense;
   }
+  rig.slot->tx_urgent.store(1);
+  reset_slot(*rig.slot, AF_INET, SOCK_STREAM, 0, 8, 0);
+  EXPECT_EQ(rig.slot->tx_urgent.load(), 0u);  // not the next socket's
 }
 
 // ---------------------------------------------------------------------------------------------- hostile words
