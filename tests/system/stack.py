@@ -139,6 +139,11 @@ class Stack:
         rows = [row for one in self.json("netstat", *words)["protocols"] for row in one["counters"]]
         return {row["name"]: row["value"] for row in rows}
 
+    def drops(self):
+        """Packets dropped, by name of the reason."""
+        rows = [row for one in self.json("netstat", "-s")["protocols"] for row in one["drops"]]
+        return {row["name"]: row["value"] for row in rows if row["value"] > 0}
+
     def interface(self, name):
         found = [i for i in self.json("ifconfig", "-a")["interfaces"] if i["name"] == name]
         return found[0] if found else None

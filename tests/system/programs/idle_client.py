@@ -1,0 +1,7 @@
+"""Makes connections and keeps them until its standard input ends: idle_client.py ADDRESS PORT COUNT."""
+import socket
+import sys
+
+kept = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(int(sys.argv[3]))]
+print("connected", flush=True)
+sys.stdin.read()
