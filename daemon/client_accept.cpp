@@ -169,7 +169,12 @@ ClientShard::Offered ClientShard::offer(ClientSocket& child) {
       ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   if (!connected && fd && !child.parent->closed && errno == EAGAIN) return Offered::later;
   if (!connected) {
-    // Nobody listens any more (or no descriptor is left): the peer sees a reset, as from the host.
+    // Nobody listens any more (or no descriptor is left): the peer sees a reset, as from the host. Its process may have ended
+    // without a word, or the sweep at its end came before the kernel had closed the listener: this is the time to notice.
+    if (fd && !child.parent->closed && errno == ECONNREFUSED) {
+      ClientShard& home = *common_.shards[child.parent->shard];
+      home.thread_->post([&home, client = child.parent->client] { home.sweep_listeners(client.get()); });
+    }
     if (!fd) common_.complain(std::string{"a connection is reset: "} + std::strerror(errno));
     child.client_done = true;
     close_socket(child, true);
