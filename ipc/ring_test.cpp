@@ -193,6 +193,22 @@ TEST_F(RingTest, AnEmptyReaderWaitsForTheByteOnItsWay) {
   EXPECT_EQ(state(), TokenState::none);
 }
 
+TEST_F(RingTest, AReaderThatGivesUpOnTheByteOnItsWayGetsANewEdge) {
+  reader.set_edge();
+  rig.put(10);
+  force_state(TokenState::sending);  // the stack has lost the CPU inside send()
+  EXPECT_EQ(read(100).bytes, 10u);
+  EXPECT_EQ(state(), TokenState::sending);
+  ++stack.queued;
+  force_state(TokenState::present);  // ... and comes back
+  rig.put(10);
+  rig.producer.flush(stack);
+  EXPECT_EQ(stack.sends, 1);
+  EXPECT_EQ(read(100).bytes, 10u);
+  EXPECT_EQ(stack.queued, 0);
+  EXPECT_EQ(state(), TokenState::none);
+}
+
 TEST_F(RingTest, ADeadRemoverIsReplacedAndTheStackRepairs) {
   rig.put(10);
   rig.producer.flush(stack);
