@@ -29,12 +29,18 @@ class _Labs:
         self.key, self.lab = None, None
 
     def get(self, key):
-        if self.key != key or not self.lab.stack.running():
+        if self.key != key or not self.healthy():
             self.close()
             self.lab = Lab(*key)
             self.lab.__enter__()
             self.key = key
         return self.lab
+
+    def healthy(self):
+        try:
+            return self.lab.stack.running() and self.lab.stack.sockets() is not None
+        except AssertionError:
+            return False
 
     def close(self):
         lab, self.lab, self.key = self.lab, None, None
