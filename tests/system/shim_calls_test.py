@@ -29,7 +29,7 @@ def stack(request):
 
 def run(path, case, env):
     # The limit only ends a case that hangs.
-    done = subprocess.run([path, case], env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([path, case], env=env, capture_output=True, text=True, timeout=60)
     return done.stdout + done.stderr + f"exit {done.returncode}\n"
 
 
