@@ -23,7 +23,8 @@ int Channel::open_node(std::string_view path, const Identity& identity, Greeting
   if (length == 0) return ENAMETOOLONG;
   fd_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (fd_ < 0) return errno;
-  // EINTR: a local connect is either done at once or waits for room in the backlog; then nothing has happened yet.
+  // EINTR: a local connect is either done at once or waits for room in the backlog; then nothing has happened
+  // yet.
   while (connect(fd_, reinterpret_cast<const sockaddr*>(&address), length) != 0) {
     if (errno == EINTR) continue;
     const int error = errno;

@@ -1,5 +1,5 @@
-// One control connection to a stack. No allocation, no exception, no lock: the shim uses it inside socket calls (it brings
-// the lock), the utilities through client::Instance.
+// One control connection to a stack. No allocation, no exception, no lock: the shim uses it inside socket
+// calls (it brings the lock), the utilities through client::Instance.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@ namespace iopkt::client {
 
 /// Whom a new connection speaks for.
 struct Identity {
-  bool utility{};               ///< management only: no control page, no slots
+  bool utility{};                 ///< management only: no control page, no slots
   std::uint32_t parent_client{};  ///< a forked child: the client it belongs to
   std::uint64_t parent_secret{};
 };
@@ -24,7 +24,8 @@ class Channel {
   /// What the stack said when it was greeted.
   struct Greeting {
     ipc::HelloAnswer answer{};
-    std::array<int, ipc::kMessageFdsMax> fds{};  ///< control file, status file, one event descriptor per shard; the caller's
+    std::array<int, ipc::kMessageFdsMax>
+        fds{};  ///< control file, status file, one event descriptor per shard; the caller's
     std::size_t fd_count{};
   };
 
@@ -35,11 +36,13 @@ class Channel {
   bool is_open() const { return fd_ >= 0; }
   int fd() const { return fd_; }
 
-  /// Connects to the control node at `path` and says hello. 0 or an errno: ENOENT or ECONNREFUSED (no stack there), EACCES,
-  /// ENAMETOOLONG, EPROTONOSUPPORT (other release), or what the stack refused with. The descriptor is close-on-exec.
+  /// Connects to the control node at `path` and says hello. 0 or an errno: ENOENT or ECONNREFUSED (no stack
+  /// there), EACCES, ENAMETOOLONG, EPROTONOSUPPORT (other release), or what the stack refused with. The
+  /// descriptor is close-on-exec.
   int open(std::string_view prefix, const Identity& identity, Greeting& out);
   int open_node(std::string_view path, const Identity& identity, Greeting& out);
-  /// Closes the descriptor, if it is open. For the child of a fork, where the number may be anything: forget().
+  /// Closes the descriptor, if it is open. For the child of a fork, where the number may be anything:
+  /// forget().
   void close();
   void forget() { fd_ = -1; }
   /// The descriptor now has this number (the caller has moved it out of the program's way).
@@ -50,8 +53,10 @@ class Channel {
   template <ipc::MessageId Id>
   ipc::CallResult call(std::span<std::byte> scratch, const typename ipc::MessageTypes<Id>::Request& request,
                        typename ipc::MessageTypes<Id>::Answer& answer, std::span<const std::byte> blob = {},
-                       std::span<std::byte> blob_out = {}, std::span<int> fds_out = {}, std::span<char> line_out = {}) {
-    return ipc::call<Id>(fd_, scratch, message_max_, ++number_, request, blob, answer, blob_out, fds_out, line_out);
+                       std::span<std::byte> blob_out = {}, std::span<int> fds_out = {},
+                       std::span<char> line_out = {}) {
+    return ipc::call<Id>(fd_, scratch, message_max_, ++number_, request, blob, answer, blob_out, fds_out,
+                         line_out);
   }
   std::size_t message_max() const { return message_max_; }
 

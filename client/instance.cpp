@@ -98,8 +98,8 @@ Expected<Records, Failure> Instance::sysctl_set(std::string_view name, std::stri
 Expected<int, Failure> Instance::ioctl(std::uint64_t code, std::span<std::byte> data) {
   const ipc::IoctlRequest request{.slot = ipc::kNoSlot, .code = code, .capacity = data.size()};
   ipc::IoctlAnswer answer{};
-  const auto result =
-      state_->channel.call<ipc::MessageId::ioctl>(state_->scratch, request, answer, data, data, {}, state_->line);
+  const auto result = state_->channel.call<ipc::MessageId::ioctl>(state_->scratch, request, answer, data,
+                                                                  data, {}, state_->line);
   if (result.transport != 0 || result.error != 0) return unexpected(failure_of(result, state_->line));
   return answer.result;
 }

@@ -1,4 +1,5 @@
-// A running stack as commands see it: management verbs, sysctl and interface ioctls over one control connection.
+// A running stack as commands see it: management verbs, sysctl and interface ioctls over one control
+// connection.
 #pragma once
 
 #include <cstddef>
@@ -26,11 +27,12 @@ struct Failure {
 /// An answer made of records; walk it with ipc::RecordReader.
 using Records = std::vector<std::byte>;
 
-/// One connection to one stack. Calls block until the stack answers; when it dies meanwhile they fail with ENOTCONN (or
-/// ECONNRESET). One thread at a time.
+/// One connection to one stack. Calls block until the stack answers; when it dies meanwhile they fail with
+/// ENOTCONN (or ECONNRESET). One thread at a time.
 class Instance {
  public:
-  /// The stack whose nodes lie under `prefix` ("" is /dev/socket). Errors: ENOENT and ECONNREFUSED mean that none runs there.
+  /// The stack whose nodes lie under `prefix` ("" is /dev/socket). Errors: ENOENT and ECONNREFUSED mean that
+  /// none runs there.
   static Expected<Instance, Failure> open(std::string_view prefix);
   /// The one that SOCK names.
   static Expected<Instance, Failure> open();

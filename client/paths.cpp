@@ -33,7 +33,8 @@ socklen_t node_address(std::string_view prefix, std::string_view node, sockaddr_
     put("/");
     put(node);
   }
-  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + static_cast<std::size_t>(at - out.sun_path) + 1);
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) +
+                                static_cast<std::size_t>(at - out.sun_path) + 1);
 }
 
 }  // namespace iopkt::client

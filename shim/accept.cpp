@@ -1,4 +1,5 @@
-// listen(2) and accept(2): the descriptor is a real AF_UNIX listener, to which the stack connects an end per connection.
+// listen(2) and accept(2): the descriptor is a real AF_UNIX listener, to which the stack connects an end per
+// connection.
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -44,7 +45,8 @@ int bind_natively(int fd, char (&name)[33]) {
   return EADDRINUSE;
 }
 
-/// A listener that the stack has refused cannot be turned back: an unconnected AF_UNIX socket takes its place.
+/// A listener that the stack has refused cannot be turned back: an unconnected AF_UNIX socket takes its
+/// place.
 void undo_native_listen(int fd, const char* name) {
   sockaddr_un address;
   char node[64];
@@ -52,7 +54,8 @@ void undo_native_listen(int fd, const char* name) {
   if (client::node_address(settings().prefix, node, address) != 0) unlink(address.sun_path);
   const int flags = native::fcntl(fd, F_GETFL);
   const int fd_flags = native::fcntl(fd, F_GETFD);
-  const int fresh = native::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | ((flags & O_NONBLOCK) != 0 ? SOCK_NONBLOCK : 0), 0);
+  const int fresh = native::socket(
+      AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | ((flags & O_NONBLOCK) != 0 ? SOCK_NONBLOCK : 0), 0);
   if (fresh < 0) return;
   native::dup3(fresh, fd, (fd_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
   native::close(fresh);
@@ -105,7 +108,8 @@ int adopt(int fd, const Socket& listener) {
   if (const int error = ipc::set_minimum_buffer(fd); error != 0) return error;
   const Socket s = socket_of(entry);
   ipc::ProgramEnd end = s.end(fd);
-  // If the other end is gone, the slot says what happened: the descriptor is given out all the same, as the kernel does.
+  // If the other end is gone, the slot says what happened: the descriptor is given out all the same, as the
+  // kernel does.
   end.send_unit(ipc::Unit::hello(s.link->client_id, s.name, hello.nonce, cookie_of(fd)));
   add_holder(fd, entry);
   return 0;
@@ -122,7 +126,8 @@ int listen_socket(int fd, Entry entry, int backlog) {
     const int error = request_about<ipc::MessageId::listen>(s, request);
     return error != 0 ? fail(error) : 0;
   }
-  if ((status & (ipc::Status::connected | ipc::Status::connecting | ipc::Status::reset)) != 0) return fail(EINVAL);
+  if ((status & (ipc::Status::connected | ipc::Status::connecting | ipc::Status::reset)) != 0)
+    return fail(EINVAL);
   char name[33];
   if (const int error = bind_natively(fd, name); error != 0) return fail(error == EINVAL ? EINVAL : error);
   // Listening before the stack knows: from its answer on it may connect at any moment.
@@ -139,15 +144,18 @@ int accept_socket(int fd, Entry entry, sockaddr* address, socklen_t* length, int
   const Socket s = socket_of(entry);
   if (s.datagram) return fail(EOPNOTSUPP);
   if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return fail(EINVAL);
-  if (address != nullptr && (length == nullptr || static_cast<int>(*length) < 0)) return fail(length == nullptr ? EFAULT : EINVAL);
-  // A forked worker may need nothing but this; when it is killed, the listener must not seem to be served still.
+  if (address != nullptr && (length == nullptr || static_cast<int>(*length) < 0))
+    return fail(length == nullptr ? EFAULT : EINVAL);
+  // A forked worker may need nothing but this; when it is killed, the listener must not seem to be served
+  // still.
   be_known();
   for (;;) {
     const int accepted = real().accept4(fd, nullptr, nullptr, flags);
     if (accepted < 0) return -1;
     const int error = adopt(accepted, s);
     if (error == 0) {
-      if (address != nullptr) give_address(ipc::read_names(*socket_of(entry_of(accepted)).slot).peer, address, length);
+      if (address != nullptr)
+        give_address(ipc::read_names(*socket_of(entry_of(accepted)).slot).peer, address, length);
       return accepted;
     }
     native::close(accepted);

@@ -54,24 +54,28 @@ ssize_t receive(int fd, Entry entry, void* to, std::size_t size, int flags) {
 }
 
 ssize_t send_stream_or_datagram(int fd, Entry entry, const void* from, std::size_t size, int flags) {
-  if (entry.datagram() || (flags & (MSG_OOB | 0x20000000)) != 0) return send_to(fd, entry, from, size, flags, nullptr, 0);
+  if (entry.datagram() || (flags & (MSG_OOB | 0x20000000)) != 0)
+    return send_to(fd, entry, from, size, flags, nullptr, 0);
   const iovec piece{const_cast<void*>(from), std::min(size, kTransferMax)};
   return send_stream(fd, entry, &piece, 1, flags);
 }
 
 }  // namespace
 
-// ---------------------------------------------------------------------------------------------- read and write
+// ---------------------------------------------------------------------------------------------- read and
+// write
 
 IOPKT_EXPORT ssize_t read(int fd, void* to, size_t size) {
   const Entry entry = entry_of(fd);
-  if (!entry.ours()) [[likely]] return real().read(fd, to, size);
+  if (!entry.ours()) [[likely]]
+    return real().read(fd, to, size);
   return size == 0 ? 0 : receive(fd, entry, to, size, 0);
 }
 
 IOPKT_EXPORT ssize_t write(int fd, const void* from, size_t size) {
   const Entry entry = entry_of(fd);
-  if (!entry.ours()) [[likely]] return real().write(fd, from, size);
+  if (!entry.ours()) [[likely]]
+    return real().write(fd, from, size);
   return send_stream_or_datagram(fd, entry, from, size, 0);
 }
 
@@ -107,15 +111,16 @@ IOPKT_EXPORT ssize_t pwritev64v2(int fd, const iovec* list, int count, off64_t o
   return pwritev2(fd, list, count, offset, flags);
 }
 
-// ---------------------------------------------------------------------------------------------- recv and send
+// ---------------------------------------------------------------------------------------------- recv and
+// send
 
 IOPKT_EXPORT ssize_t recv(int fd, void* to, size_t size, int flags) {
   const Entry entry = entry_of(fd);
   return entry.ours() ? receive(fd, entry, to, size, flags) : real().recv(fd, to, size, flags);
 }
 
-IOPKT_EXPORT ssize_t recvfrom(int fd, void* __restrict to, size_t size, int flags, sockaddr* __restrict address,
-                              socklen_t* __restrict length) {
+IOPKT_EXPORT ssize_t recvfrom(int fd, void* __restrict to, size_t size, int flags,
+                              sockaddr* __restrict address, socklen_t* __restrict length) {
   const Entry entry = entry_of(fd);
   if (!entry.ours()) return real().recvfrom(fd, to, size, flags, address, length);
   return receive_from(fd, entry, to, size, flags, address, length);
@@ -166,10 +171,12 @@ IOPKT_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, 
 
 IOPKT_EXPORT ssize_t send(int fd, const void* from, size_t size, int flags) {
   const Entry entry = entry_of(fd);
-  return entry.ours() ? send_stream_or_datagram(fd, entry, from, size, flags) : real().send(fd, from, size, flags);
+  return entry.ours() ? send_stream_or_datagram(fd, entry, from, size, flags)
+                      : real().send(fd, from, size, flags);
 }
 
-IOPKT_EXPORT ssize_t sendto(int fd, const void* from, size_t size, int flags, const sockaddr* address, socklen_t length) {
+IOPKT_EXPORT ssize_t sendto(int fd, const void* from, size_t size, int flags, const sockaddr* address,
+                            socklen_t length) {
   const Entry entry = entry_of(fd);
   if (!entry.ours()) return real().sendto(fd, from, size, flags, address, length);
   return send_to(fd, entry, from, size, flags, address, length);
@@ -192,7 +199,8 @@ IOPKT_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) 
   return done > 0 || count == 0 ? static_cast<int>(done) : -1;
 }
 
-// ---------------------------------------------------------------------------------------------- files and pipes
+// ---------------------------------------------------------------------------------------------- files and
+// pipes
 
 IOPKT_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) noexcept {
   if (!entry_of(out).ours() && !entry_of(in).ours()) return real().sendfile(out, in, offset, count);
@@ -202,16 +210,21 @@ IOPKT_EXPORT ssize_t sendfile64(int out, int in, off64_t* offset, size_t count) 
   return sendfile(out, in, offset, count);
 }
 
-IOPKT_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t count, unsigned flags) {
-  if (!entry_of(in).ours() && !entry_of(out).ours()) return real().splice(in, in_offset, out, out_offset, count, flags);
+IOPKT_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t count,
+                            unsigned flags) {
+  if (!entry_of(in).ours() && !entry_of(out).ours())
+    return real().splice(in, in_offset, out, out_offset, count, flags);
   return splice_fd(in, in_offset, out, out_offset, count, flags);
 }
 
-// ---------------------------------------------------------------------------------------------- other names of the same
+// ---------------------------------------------------------------------------------------------- other names
+// of the same
 
 IOPKT_EXPORT ssize_t __read(int fd, void* to, size_t size) { return read(fd, to, size); }
 IOPKT_EXPORT ssize_t __write(int fd, const void* from, size_t size) { return write(fd, from, size); }
-IOPKT_EXPORT ssize_t __send(int fd, const void* from, size_t size, int flags) { return send(fd, from, size, flags); }
+IOPKT_EXPORT ssize_t __send(int fd, const void* from, size_t size, int flags) {
+  return send(fd, from, size, flags);
+}
 
 // _FORTIFY_SOURCE: the size of the buffer comes along.
 extern "C" [[noreturn]] void __chk_fail(void);

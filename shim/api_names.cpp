@@ -66,15 +66,20 @@ int addresses_from_dns(const char* node, const char* service, const addrinfo& hi
 }
 
 bool may_ask_dns(int error) {
-  return error == EAI_NONAME || error == EAI_NODATA || error == EAI_AGAIN || error == EAI_FAIL || error == EAI_ADDRFAMILY;
+  return error == EAI_NONAME || error == EAI_NODATA || error == EAI_AGAIN || error == EAI_FAIL ||
+         error == EAI_ADDRFAMILY;
 }
 
 int h_errno_of(int error) {
   switch (error) {
-    case EAI_NONAME: return HOST_NOT_FOUND;
-    case EAI_NODATA: return NO_DATA;
-    case EAI_AGAIN: return TRY_AGAIN;
-    default: return NO_RECOVERY;
+    case EAI_NONAME:
+      return HOST_NOT_FOUND;
+    case EAI_NODATA:
+      return NO_DATA;
+    case EAI_AGAIN:
+      return TRY_AGAIN;
+    default:
+      return NO_RECOVERY;
   }
 }
 
@@ -131,32 +136,36 @@ IOPKT_EXPORT int getaddrinfo(const char* __restrict node, const char* __restrict
     if (own.ai_family == AF_UNSPEC && !settings().kernel_inet6) {
       addrinfo* list = *out;
       bool any_inet = false;
-      for (const addrinfo* item = list; item != nullptr; item = item->ai_next) any_inet |= item->ai_family == AF_INET;
+      for (const addrinfo* item = list; item != nullptr; item = item->ai_next)
+        any_inet |= item->ai_family == AF_INET;
       if (any_inet) drop_inet6(list);
       *out = list;
     }
     return 0;
   }
   const bool asks_for_inet = own.ai_family == AF_UNSPEC || own.ai_family == AF_INET;
-  if (node == nullptr || (own.ai_flags & AI_NUMERICHOST) != 0 || !asks_for_inet || !may_ask_dns(error)) return error;
+  if (node == nullptr || (own.ai_flags & AI_NUMERICHOST) != 0 || !asks_for_inet || !may_ask_dns(error))
+    return error;
   return addresses_from_dns(node, service, own, out);
 }
 
 IOPKT_EXPORT int getnameinfo(const sockaddr* __restrict address, socklen_t length, char* __restrict host,
-                             socklen_t host_size, char* __restrict service, socklen_t service_size, int flags) {
+                             socklen_t host_size, char* __restrict service, socklen_t service_size,
+                             int flags) {
   if (by_libc() || host == nullptr || host_size == 0 || (flags & NI_NUMERICHOST) != 0 || address == nullptr ||
       length < sizeof(sockaddr_in) || address->sa_family != AF_INET) {
     return real().getnameinfo(address, length, host, host_size, service, service_size, flags);
   }
-  const int by_file = real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NAMEREQD);
+  const int by_file =
+      real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NAMEREQD);
   if (by_file != EAI_NONAME && by_file != EAI_AGAIN && by_file != EAI_FAIL) return by_file;
   sockaddr_in in;
   memcpy(&in, address, sizeof in);
   Found found;
   if (resolve_address(in.sin_addr, found) != 0)
-    return (flags & NI_NAMEREQD) != 0
-               ? EAI_NONAME
-               : real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NUMERICHOST);
+    return (flags & NI_NAMEREQD) != 0 ? EAI_NONAME
+                                      : real().getnameinfo(address, length, host, host_size, service,
+                                                           service_size, flags | NI_NUMERICHOST);
   if (strlen(found.name) >= host_size) return EAI_OVERFLOW;
   strcpy(host, found.name);
   if (service == nullptr || service_size == 0) return 0;
@@ -178,15 +187,17 @@ IOPKT_EXPORT int gethostbyname2_r(const char* __restrict name, int family, hoste
   if (made != 0) *problem = NETDB_INTERNAL;
   return made;
 }
-IOPKT_EXPORT int gethostbyname_r(const char* __restrict name, hostent* __restrict host, char* __restrict buffer,
-                                 size_t size, hostent** __restrict result, int* __restrict problem) {
-  return gethostbyname2_r(name, AF_INET, host, buffer, size, result, problem);
-}
-IOPKT_EXPORT int gethostbyaddr_r(const void* __restrict address, socklen_t length, int family, hostent* __restrict host,
+IOPKT_EXPORT int gethostbyname_r(const char* __restrict name, hostent* __restrict host,
                                  char* __restrict buffer, size_t size, hostent** __restrict result,
                                  int* __restrict problem) {
+  return gethostbyname2_r(name, AF_INET, host, buffer, size, result, problem);
+}
+IOPKT_EXPORT int gethostbyaddr_r(const void* __restrict address, socklen_t length, int family,
+                                 hostent* __restrict host, char* __restrict buffer, size_t size,
+                                 hostent** __restrict result, int* __restrict problem) {
   const int error = real().gethostbyaddr_r(address, length, family, host, buffer, size, result, problem);
-  if (by_libc() || family != AF_INET || length != sizeof(in_addr) || *result != nullptr || error == ERANGE) return error;
+  if (by_libc() || family != AF_INET || length != sizeof(in_addr) || *result != nullptr || error == ERANGE)
+    return error;
   Found found;
   in_addr in;
   memcpy(&in, address, sizeof in);
@@ -212,13 +223,14 @@ IOPKT_EXPORT hostent* gethostbyname(const char* name) { return gethostbyname2(na
 IOPKT_EXPORT hostent* gethostbyaddr(const void* address, socklen_t length, int family) {
   hostent* result = nullptr;
   int problem = 0;
-  const int error =
-      gethostbyaddr_r(address, length, family, &g_kept.host, g_kept.buffer, sizeof g_kept.buffer, &result, &problem);
+  const int error = gethostbyaddr_r(address, length, family, &g_kept.host, g_kept.buffer,
+                                    sizeof g_kept.buffer, &result, &problem);
   return keep(error, result, problem);
 }
 
-// ---------------------------------------------------------------------------------------------- res_query and its kin
-// The headers rename these to names with two underscores; programs built against older ones use those without.
+// ---------------------------------------------------------------------------------------------- res_query
+// and its kin The headers rename these to names with two underscores; programs built against older ones use
+// those without.
 
 #undef res_query
 #undef res_search
@@ -227,23 +239,24 @@ IOPKT_EXPORT hostent* gethostbyaddr(const void* address, socklen_t length, int f
 #undef res_nsearch
 #undef res_nsend
 
-#define IOPKT_QUERY(name, search)                                                                              \
-  IOPKT_EXPORT int name(const char* question, int dns_class, int type, unsigned char* answer, int room) {      \
-    return query(question, dns_class, type, answer, room, search);                                             \
-  }                                                                                                            \
-  IOPKT_EXPORT int __##name(const char* question, int dns_class, int type, unsigned char* answer, int room) {  \
-    return query(question, dns_class, type, answer, room, search);                                             \
+#define IOPKT_QUERY(name, search)                                                                         \
+  IOPKT_EXPORT int name(const char* question, int dns_class, int type, unsigned char* answer, int room) { \
+    return query(question, dns_class, type, answer, room, search);                                        \
+  }                                                                                                       \
+  IOPKT_EXPORT int __##name(const char* question, int dns_class, int type, unsigned char* answer,         \
+                            int room) {                                                                   \
+    return query(question, dns_class, type, answer, room, search);                                        \
   }
 IOPKT_QUERY(res_query, false)
 IOPKT_QUERY(res_search, true)
-#define IOPKT_STATE_QUERY(name, search)                                                                        \
-  IOPKT_EXPORT int name(res_state, const char* question, int dns_class, int type, unsigned char* answer,       \
-                        int room) {                                                                            \
-    return query(question, dns_class, type, answer, room, search);                                             \
-  }                                                                                                            \
-  IOPKT_EXPORT int __##name(res_state, const char* question, int dns_class, int type, unsigned char* answer,   \
-                            int room) {                                                                        \
-    return query(question, dns_class, type, answer, room, search);                                             \
+#define IOPKT_STATE_QUERY(name, search)                                                                      \
+  IOPKT_EXPORT int name(res_state, const char* question, int dns_class, int type, unsigned char* answer,     \
+                        int room) {                                                                          \
+    return query(question, dns_class, type, answer, room, search);                                           \
+  }                                                                                                          \
+  IOPKT_EXPORT int __##name(res_state, const char* question, int dns_class, int type, unsigned char* answer, \
+                            int room) {                                                                      \
+    return query(question, dns_class, type, answer, room, search);                                           \
   }
 IOPKT_STATE_QUERY(res_nquery, false)
 IOPKT_STATE_QUERY(res_nsearch, true)
@@ -253,9 +266,11 @@ IOPKT_EXPORT int res_send(const unsigned char* question, int length, unsigned ch
 IOPKT_EXPORT int __res_send(const unsigned char* question, int length, unsigned char* answer, int room) {
   return send_query(question, length, answer, room);
 }
-IOPKT_EXPORT int res_nsend(res_state, const unsigned char* question, int length, unsigned char* answer, int room) {
+IOPKT_EXPORT int res_nsend(res_state, const unsigned char* question, int length, unsigned char* answer,
+                           int room) {
   return send_query(question, length, answer, room);
 }
-IOPKT_EXPORT int __res_nsend(res_state, const unsigned char* question, int length, unsigned char* answer, int room) {
+IOPKT_EXPORT int __res_nsend(res_state, const unsigned char* question, int length, unsigned char* answer,
+                             int room) {
   return send_query(question, length, answer, room);
 }

@@ -28,7 +28,8 @@ int refuse(std::atomic<bool>& once, const char* what) {
   return -1;
 }
 
-/// Netlink protocols that configure or show networks; the others (audit, events of devices ...) are the kernel's business.
+/// Netlink protocols that configure or show networks; the others (audit, events of devices ...) are the
+/// kernel's business.
 bool is_network_netlink(int protocol) {
   return protocol == NETLINK_ROUTE || protocol == NETLINK_SOCK_DIAG || protocol == NETLINK_XFRM;
 }
@@ -48,7 +49,8 @@ IOPKT_EXPORT int socket(int domain, int type, int protocol) noexcept {
   static constinit std::atomic<bool> packet_said{false}, netlink_said{false}, key_said{false};
   switch (domain) {
     case AF_INET:
-      return settings().kernel_inet ? real().socket(domain, type, protocol) : open_socket(domain, type, protocol);
+      return settings().kernel_inet ? real().socket(domain, type, protocol)
+                                    : open_socket(domain, type, protocol);
     case AF_INET6:
       if (settings().kernel_inet6) break;
       errno = EAFNOSUPPORT;  // what a host without IPv6 answers; programs then take IPv4
@@ -79,7 +81,8 @@ IOPKT_EXPORT int listen(int fd, int backlog) noexcept {
 
 IOPKT_EXPORT int accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
   const Entry entry = entry_of(fd);
-  return entry.ours() ? accept_socket(fd, entry, address, length, flags) : real().accept4(fd, address, length, flags);
+  return entry.ours() ? accept_socket(fd, entry, address, length, flags)
+                      : real().accept4(fd, address, length, flags);
 }
 
 IOPKT_EXPORT int accept(int fd, sockaddr* __restrict address, socklen_t* __restrict length) {
@@ -91,7 +94,9 @@ IOPKT_EXPORT int connect(int fd, const sockaddr* address, socklen_t length) {
   const Entry entry = entry_of(fd);
   return entry.ours() ? connect_socket(fd, entry, address, length) : real().connect(fd, address, length);
 }
-IOPKT_EXPORT int __connect(int fd, const sockaddr* address, socklen_t length) { return connect(fd, address, length); }
+IOPKT_EXPORT int __connect(int fd, const sockaddr* address, socklen_t length) {
+  return connect(fd, address, length);
+}
 
 IOPKT_EXPORT int shutdown(int fd, int how) noexcept {
   const Entry entry = entry_of(fd);
@@ -108,7 +113,8 @@ IOPKT_EXPORT int getpeername(int fd, sockaddr* __restrict address, socklen_t* __
   return entry.ours() ? peer_name(entry, address, length) : real().getpeername(fd, address, length);
 }
 
-IOPKT_EXPORT int getsockopt(int fd, int level, int name, void* __restrict value, socklen_t* __restrict length) noexcept {
+IOPKT_EXPORT int getsockopt(int fd, int level, int name, void* __restrict value,
+                            socklen_t* __restrict length) noexcept {
   const Entry entry = entry_of(fd);
   return entry.ours() ? get_option(fd, entry, level, name, value, length)
                       : real().getsockopt(fd, level, name, value, length);
@@ -143,12 +149,15 @@ IOPKT_EXPORT int epoll_ctl(int epoll, int operation, int fd, epoll_event* event)
 // ---------------------------------------------------------------------------------------------- descriptors
 
 IOPKT_EXPORT int close(int fd) {
-  if (entry_of(fd).flags() == 0) [[likely]] return real().close(fd);
+  if (entry_of(fd).flags() == 0) [[likely]]
+    return real().close(fd);
   return close_fd(fd);
 }
 IOPKT_EXPORT int __close(int fd) { return close(fd); }
 
-IOPKT_EXPORT int close_range(unsigned first, unsigned last, int flags) noexcept { return close_range_of(first, last, flags); }
+IOPKT_EXPORT int close_range(unsigned first, unsigned last, int flags) noexcept {
+  return close_range_of(first, last, flags);
+}
 IOPKT_EXPORT void closefrom(int first) noexcept { close_from(first); }
 IOPKT_EXPORT int dup(int fd) noexcept { return duplicate(fd); }
 IOPKT_EXPORT int dup2(int from, int to) noexcept { return duplicate_to(from, to); }
@@ -207,7 +216,9 @@ IOPKT_EXPORT int dprintf(int fd, const char* __restrict format, ...) {
   va_end(arguments);
   return n;
 }
-IOPKT_EXPORT int __vdprintf_chk(int fd, int, const char* format, va_list arguments) { return vdprintf(fd, format, arguments); }
+IOPKT_EXPORT int __vdprintf_chk(int fd, int, const char* format, va_list arguments) {
+  return vdprintf(fd, format, arguments);
+}
 IOPKT_EXPORT int __dprintf_chk(int fd, int, const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
@@ -216,14 +227,14 @@ IOPKT_EXPORT int __dprintf_chk(int fd, int, const char* format, ...) {
   return n;
 }
 
-// ---------------------------------------------------------------------------------------------- giving up rights
-// The control connection speaks with the rights that the process had when it was made. A worker that was forked from a privileged
-// parent and then changes its user makes it before.
+// ---------------------------------------------------------------------------------------------- giving up
+// rights The control connection speaks with the rights that the process had when it was made. A worker that
+// was forked from a privileged parent and then changes its user makes it before.
 
-#define IOPKT_RIGHTS(result, name, parameters, arguments)     \
-  IOPKT_EXPORT result name parameters noexcept {              \
-    connect_before_losing_rights();                           \
-    return real().name arguments;                             \
+#define IOPKT_RIGHTS(result, name, parameters, arguments) \
+  IOPKT_EXPORT result name parameters noexcept {          \
+    connect_before_losing_rights();                       \
+    return real().name arguments;                         \
   }
 IOPKT_RIGHTS(int, setuid, (uid_t u), (u))
 IOPKT_RIGHTS(int, setgid, (gid_t g), (g))

@@ -78,14 +78,16 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   if (is_nonblocking(fd)) return EINPROGRESS;
   const int result = outcome(fd, entry, s);
   // A blocking attempt that has failed leaves a socket as new, in the kernel, too.
-  if ((client_word(s, ClientWord::hints).load() & Hint::connect_refused) != 0 && !is_nonblocking(fd)) revive(fd, entry);
+  if ((client_word(s, ClientWord::hints).load() & Hint::connect_refused) != 0 && !is_nonblocking(fd))
+    revive(fd, entry);
   return result;
 }
 
 void copy_option(int from, int to, int name) {
   timeval value{};
   socklen_t length = sizeof value;
-  if (native::getsockopt(from, SOL_SOCKET, name, &value, &length) == 0 && (value.tv_sec != 0 || value.tv_usec != 0))
+  if (native::getsockopt(from, SOL_SOCKET, name, &value, &length) == 0 &&
+      (value.tv_sec != 0 || value.tv_usec != 0))
     native::setsockopt(to, SOL_SOCKET, name, &value, length);
 }
 
@@ -94,16 +96,18 @@ struct OptionName {
 };
 /// What a program sets before it connects, and expects to still be set when it tries again.
 constexpr OptionName kCarried[] = {
-    {SOL_SOCKET, SO_REUSEADDR}, {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},  {SOL_SOCKET, SO_OOBINLINE},
-    {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE}, {IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT},
-    {IPPROTO_IP, IP_TOS},       {IPPROTO_IP, IP_TTL},
+    {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},
+    {SOL_SOCKET, SO_OOBINLINE},   {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE},
+    {IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_IP, IP_TOS},
+    {IPPROTO_IP, IP_TTL},
 };
 
 void carry_options(const Socket& from, const Socket& to) {
   for (const OptionName& o : kCarried) {
     int value = 0;
     std::size_t length = 0;
-    const ipc::OptionRequest get{.slot = from.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0};
+    const ipc::OptionRequest get{
+        .slot = from.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0};
     const std::span<std::byte> room{reinterpret_cast<std::byte*>(&value), sizeof value};
     if (request_about<ipc::MessageId::getsockopt>(from, get, {}, room, &length) != 0 || value == 0) continue;
     request_about<ipc::MessageId::setsockopt>(
@@ -118,9 +122,10 @@ int revive(int fd, Entry& entry) {
   const Socket old = socket_of(entry);
   const int flags = native::fcntl(fd, F_GETFL);
   const int fd_flags = native::fcntl(fd, F_GETFD);
-  const int fresh = open_socket(old.slot->domain.load(), old.slot->type.load() | SOCK_CLOEXEC |
-                                    (flags > 0 && (flags & O_NONBLOCK) != 0 ? SOCK_NONBLOCK : 0),
-                                static_cast<int>(old.slot->protocol.load()));
+  const int fresh = open_socket(
+      old.slot->domain.load(),
+      old.slot->type.load() | SOCK_CLOEXEC | (flags > 0 && (flags & O_NONBLOCK) != 0 ? SOCK_NONBLOCK : 0),
+      static_cast<int>(old.slot->protocol.load()));
   if (fresh < 0) return errno;
   const Entry born = entry_of(fresh);
   carry_options(old, socket_of(born));

@@ -52,8 +52,8 @@ int interface_list(const Socket& s, ifconf* conf) {
   ipc::IoctlAnswer answer{};
   std::size_t got = 0;
   const int error = request_about<ipc::MessageId::ioctl>(
-      s, {.slot = s.name, .code = SIOCGIFCONF, .capacity = wanted < sizeof room ? wanted : sizeof room}, {}, room, &got,
-      &answer);
+      s, {.slot = s.name, .code = SIOCGIFCONF, .capacity = wanted < sizeof room ? wanted : sizeof room}, {},
+      room, &got, &answer);
   if (error != 0) return fail(error);
   got = got < sizeof room ? got : sizeof room;
   if (conf->ifc_buf != nullptr) {
@@ -92,8 +92,8 @@ int interface_request(const Socket& s, unsigned long code, void* argument) {
   if (argument == nullptr) return fail(EFAULT);
   const std::span<std::byte> data{static_cast<std::byte*>(argument), size};
   ipc::IoctlAnswer answer{};
-  const int error =
-      request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = code, .capacity = size}, data, data, nullptr, &answer);
+  const int error = request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = code, .capacity = size},
+                                                         data, data, nullptr, &answer);
   return error != 0 ? fail(error) : answer.result;
 }
 
@@ -106,8 +106,8 @@ int at_mark(int fd, Entry entry) {
   int mark = 0;
   ipc::IoctlAnswer answer{};
   const int error =
-      request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = SIOCATMARK, .capacity = sizeof mark}, {},
-                                           std::as_writable_bytes(std::span{&mark, 1}), nullptr, &answer);
+      request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = SIOCATMARK, .capacity = sizeof mark},
+                                           {}, std::as_writable_bytes(std::span{&mark, 1}), nullptr, &answer);
   return error != 0 ? fail(error) : mark;
 }
 
@@ -127,7 +127,8 @@ int control(int fd, Entry entry, unsigned long code, void* argument) {
     case FIONREAD:
       return unread_bytes(fd, s, static_cast<int*>(argument));
     case SIOCOUTQ:
-    case 0x894B:  // SIOCOUTQNSD: the ring holds what is not acknowledged; what of it was sent is the stack's secret
+    case 0x894B:  // SIOCOUTQNSD: the ring holds what is not acknowledged; what of it was sent is the stack's
+                  // secret
       return unsent_bytes(fd, s, static_cast<int*>(argument));
     case SIOCATMARK: {
       if (argument == nullptr) return fail(EFAULT);

@@ -142,7 +142,8 @@ int close_range_of(unsigned first, unsigned last, int flags) {
 
 void close_from(int first) {
   const KeepErrno keep;
-  if (close_range_of(first < 0 ? 0 : static_cast<unsigned>(first), ~0u, 0) != 0) real().closefrom(first < 0 ? 0 : first);
+  if (close_range_of(first < 0 ? 0 : static_cast<unsigned>(first), ~0u, 0) != 0)
+    real().closefrom(first < 0 ? 0 : first);
 }
 
 }  // namespace iopkt::shim

@@ -1,4 +1,5 @@
-// Descriptor numbers: closing and copying them. Each answers as the libc function of a similar name, for any descriptor.
+// Descriptor numbers: closing and copying them. Each answers as the libc function of a similar name, for any
+// descriptor.
 #pragma once
 
 namespace iopkt::shim {

@@ -1,5 +1,5 @@
-// epoll registrations. The kernel does the polling; what is kept here is only what connect-after-refusal needs: it puts a new file
-// at the descriptor, and the kernel forgets registrations with the file.
+// epoll registrations. The kernel does the polling; what is kept here is only what connect-after-refusal
+// needs: it puts a new file at the descriptor, and the kernel forgets registrations with the file.
 #include "shim/epoll.hpp"
 
 #include <errno.h>
@@ -19,13 +19,15 @@ struct Registration {
   int epoll;
   epoll_event event;
 };
-/// Sockets that are not connected yet and are watched: more than this at once are not put back (a documented limit).
+/// Sockets that are not connected yet and are watched: more than this at once are not put back (a documented
+/// limit).
 constexpr int kRegistrations = 1024;
 constinit Registration g_registrations[kRegistrations];
 constinit std::atomic<int> g_count{0};
 constinit std::atomic<bool> g_held{false};
 
-/// Held for a pass over the table; signals are blocked meanwhile, so that a handler cannot wait for its own thread.
+/// Held for a pass over the table; signals are blocked meanwhile, so that a handler cannot wait for its own
+/// thread.
 class Lock {
  public:
   Lock() {

@@ -1,4 +1,5 @@
-// epoll_ctl(2): noting edge-triggered holders, and putting registrations back when a descriptor had to be replaced.
+// epoll_ctl(2): noting edge-triggered holders, and putting registrations back when a descriptor had to be
+// replaced.
 #pragma once
 
 #include <sys/epoll.h>

@@ -88,27 +88,27 @@ IOPKT_EXPORT int fexecve(int fd, char* const* arguments, char* const* environmen
 }
 IOPKT_EXPORT int posix_spawn(pid_t* __restrict pid, const char* __restrict path,
                              const posix_spawn_file_actions_t* __restrict actions,
-                             const posix_spawnattr_t* __restrict attributes, char* const* __restrict arguments,
-                             char* const* __restrict environment) {
+                             const posix_spawnattr_t* __restrict attributes,
+                             char* const* __restrict arguments, char* const* __restrict environment) {
   return real().posix_spawn(pid, path, actions, attributes, arguments, IOPKT_ENVIRONMENT(environment));
 }
 IOPKT_EXPORT int posix_spawnp(pid_t* __restrict pid, const char* __restrict file,
                               const posix_spawn_file_actions_t* __restrict actions,
-                              const posix_spawnattr_t* __restrict attributes, char* const* __restrict arguments,
-                              char* const* __restrict environment) {
+                              const posix_spawnattr_t* __restrict attributes,
+                              char* const* __restrict arguments, char* const* __restrict environment) {
   return real().posix_spawnp(pid, file, actions, attributes, arguments, IOPKT_ENVIRONMENT(environment));
 }
 
 // The calls with the arguments one by one, up to a null; execle has the environment behind it.
-#define IOPKT_COLLECT(first)                                                        \
-  va_list counting, reading;                                                        \
-  va_start(counting, first);                                                        \
-  va_copy(reading, counting);                                                       \
-  std::size_t count = 1;                                                            \
-  while (va_arg(counting, char*) != nullptr) ++count;                               \
-  va_end(counting);                                                                 \
-  char** arguments = static_cast<char**>(alloca((count + 1) * sizeof(char*)));      \
-  arguments[0] = const_cast<char*>(first);                                          \
+#define IOPKT_COLLECT(first)                                                   \
+  va_list counting, reading;                                                   \
+  va_start(counting, first);                                                   \
+  va_copy(reading, counting);                                                  \
+  std::size_t count = 1;                                                       \
+  while (va_arg(counting, char*) != nullptr) ++count;                          \
+  va_end(counting);                                                            \
+  char** arguments = static_cast<char**>(alloca((count + 1) * sizeof(char*))); \
+  arguments[0] = const_cast<char*>(first);                                     \
   for (std::size_t i = 1; i <= count; ++i) arguments[i] = va_arg(reading, char*)
 
 IOPKT_EXPORT int execl(const char* path, const char* first, ...) noexcept {

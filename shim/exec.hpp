@@ -1,4 +1,5 @@
-// exec and posix_spawn: the new program joins this one's client, so that sockets it inherits are its own, too.
+// exec and posix_spawn: the new program joins this one's client, so that sockets it inherits are its own,
+// too.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +17,8 @@ void remember_client(unsigned client, unsigned long secret);
 
 /// How many pointers new_environment() needs for `environment`.
 std::size_t environment_room(char* const* environment);
-/// Copies the list into `room`, with our variable set. No allocation. Answers `room`, or `environment` itself where there is
-/// nothing to tell (no stack was used, or the new program will not have this library).
+/// Copies the list into `room`, with our variable set. No allocation. Answers `room`, or `environment` itself
+/// where there is nothing to tell (no stack was used, or the new program will not have this library).
 char* const* new_environment(char* const* environment, char** room);
 
 }  // namespace iopkt::shim

@@ -24,13 +24,14 @@ struct Identity {
 constinit std::atomic<Identity*> g_identity{nullptr};
 constinit std::uint64_t g_mask_before_fork = 0;
 
-/// Every descriptor of the parent is now also the child's. Counted before the fork, so that no close() in the parent can come
-/// between.
+/// Every descriptor of the parent is now also the child's. Counted before the fork, so that no close() in the
+/// parent can come between.
 void count_holders_twice() {
   const int end = g_table_end.load(std::memory_order_acquire);
   for (int fd = 0; fd < end; ++fd) {
     const Entry entry = entry_of(fd);
-    if (entry.ours()) client_word(socket_of(entry), ClientWord::holders).fetch_add(1, std::memory_order_relaxed);
+    if (entry.ours())
+      client_word(socket_of(entry), ClientWord::holders).fetch_add(1, std::memory_order_relaxed);
   }
 }
 
@@ -64,7 +65,8 @@ void prepare_process() {
   if (identity == nullptr) {
     void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return;  // the next call tries again
-    if (madvise(page, 4096, MADV_WIPEONFORK) != 0) static_cast<void>(0);  // older kernel: only bare clones are not seen
+    if (madvise(page, 4096, MADV_WIPEONFORK) != 0)
+      static_cast<void>(0);  // older kernel: only bare clones are not seen
     identity = static_cast<Identity*>(page);
     identity->pid.store(getpid(), std::memory_order_relaxed);
     Identity* none = nullptr;

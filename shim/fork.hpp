@@ -3,8 +3,9 @@
 
 namespace iopkt::shim {
 
-/// Called before anything that uses the lock or changes the table: reads the environment, learns the process id, registers the
-/// fork handlers. In the child of a fork that ran no handlers (a bare clone), puts the child's own state right. Idempotent.
+/// Called before anything that uses the lock or changes the table: reads the environment, learns the process
+/// id, registers the fork handlers. In the child of a fork that ran no handlers (a bare clone), puts the
+/// child's own state right. Idempotent.
 void prepare_process();
 
 // process.cpp; signals are blocked around them.

@@ -1,7 +1,7 @@
 // Recognising and attaching foreign descriptors.
 //
-// Only AF_UNIX sockets whose peer or own name lies among the stack's nodes, or that have neither name, come into question; and
-// only those whose SO_COOKIE the stack knows are ever sent anything.
+// Only AF_UNIX sockets whose peer or own name lies among the stack's nodes, or that have neither name, come
+// into question; and only those whose SO_COOKIE the stack knows are ever sent anything.
 #include "shim/inherit.hpp"
 
 #include <dirent.h>
@@ -39,7 +39,8 @@ int int_option(int fd, int name) {
 
 bool under_prefix(const sockaddr_un& address, socklen_t length) {
   if (length <= offsetof(sockaddr_un, sun_path)) return false;
-  const std::string_view path{address.sun_path, strnlen(address.sun_path, length - offsetof(sockaddr_un, sun_path))};
+  const std::string_view path{address.sun_path,
+                              strnlen(address.sun_path, length - offsetof(sockaddr_un, sun_path))};
   const std::string_view prefix{settings().prefix};
   return path.starts_with(prefix) && path.substr(prefix.size()).starts_with(ipc::kSocketFolder);
 }
@@ -54,8 +55,8 @@ bool examine(int fd, Candidate& out) {
   if (native::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_length) != 0) return false;
   const bool has_peer = native::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_length) == 0;
   const bool nameless = own_length <= sizeof(sa_family_t);
-  // Attached ends have the node as their peer; listeners and what they accept carry the listener's name; a TCP socket that has not
-  // connected yet has neither name nor peer.
+  // Attached ends have the node as their peer; listeners and what they accept carry the listener's name; a
+  // TCP socket that has not connected yet has neither name nor peer.
   const bool attached = has_peer && under_prefix(peer, peer_length);
   const bool listener_or_accepted = !nameless && under_prefix(own, own_length);
   const bool fresh = nameless && !has_peer && type == SOCK_STREAM;
@@ -77,21 +78,24 @@ bool look_up(std::span<Candidate> candidates) {
   if (request.error() != 0) return false;
   ipc::Empty empty;
   std::size_t got = 0;
-  const int error = request.call<ipc::MessageId::lookup>({}, empty, std::as_bytes(std::span{asked, candidates.size()}),
-                                                         std::as_writable_bytes(std::span{answered}), &got);
+  const int error =
+      request.call<ipc::MessageId::lookup>({}, empty, std::as_bytes(std::span{asked, candidates.size()}),
+                                           std::as_writable_bytes(std::span{answered}), &got);
   if (error != 0 || got != bytes) return false;
   for (std::size_t i = 0; i < candidates.size(); ++i) candidates[i].slot = answered[i].slot;
   return true;
 }
 
-/// Takes the socket in. One of another client is only given to who proves possession, by a unit that arrives at the stack's end.
-/// A failure leaves the descriptor as it is: of no use, but unharmed.
+/// Takes the socket in. One of another client is only given to who proves possession, by a unit that arrives
+/// at the stack's end. A failure leaves the descriptor as it is: of no use, but unharmed.
 void adopt(const Candidate& c) {
   Entry entry;
   Request request;
   if (request.error() != 0 || c.fd >= kTableSize) return;
   if (c.slot != ipc::kNoSlot) {
-    if (request.entry_from({.slot = c.slot, .nonce = 0, .incarnation = 0, .reserved = 0}, c.datagram, entry) != 0) return;
+    if (request.entry_from({.slot = c.slot, .nonce = 0, .incarnation = 0, .reserved = 0}, c.datagram,
+                           entry) != 0)
+      return;
   } else {
     if (!c.attached) return;
     ipc::AttachBeginAnswer begun{};
@@ -126,7 +130,8 @@ class Batch {
 /// Calls `use` for each number in /proc/self/fd. False: there is no /proc.
 template <class Use>
 bool for_each_fd(Use&& use) {
-  const int folder = static_cast<int>(syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const int folder =
+      static_cast<int>(syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder < 0) return false;
   alignas(dirent64) char room[4096];
   for (;;) {

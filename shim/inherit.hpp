@@ -1,5 +1,5 @@
-// Descriptors that came from elsewhere: inherited over exec, or received with SCM_RIGHTS. Those that are the stack's are recognised
-// and attached; all others are left alone.
+// Descriptors that came from elsewhere: inherited over exec, or received with SCM_RIGHTS. Those that are the
+// stack's are recognised and attached; all others are left alone.
 #pragma once
 
 #include <sys/socket.h>

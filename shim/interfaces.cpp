@@ -1,4 +1,5 @@
-// getifaddrs(3), if_nametoindex(3) and their kin: libc would ask the kernel about the kernel's interfaces; these ask the stack.
+// getifaddrs(3), if_nametoindex(3) and their kin: libc would ask the kernel about the kernel's interfaces;
+// these ask the stack.
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -24,8 +25,8 @@ constexpr int kIndexMax = 4096;
 int ask(Request& request, unsigned long code, ifreq& record) {
   ipc::IoctlAnswer answer{};
   const std::span<std::byte> bytes = std::as_writable_bytes(std::span{&record, 1});
-  return request.call<ipc::MessageId::ioctl>({.slot = ipc::kNoSlot, .code = code, .capacity = sizeof record}, answer, bytes,
-                                             bytes);
+  return request.call<ipc::MessageId::ioctl>({.slot = ipc::kNoSlot, .code = code, .capacity = sizeof record},
+                                             answer, bytes, bytes);
 }
 int ask(Request& request, unsigned long code, const char* name, ifreq& record) {
   record = {};
@@ -69,7 +70,9 @@ struct Node {
 
 unsigned flags_of(Request& request, const Listed& interface) {
   ifreq record;
-  return ask(request, SIOCGIFFLAGS, interface.name, record) == 0 ? static_cast<unsigned short>(record.ifr_flags) : 0;
+  return ask(request, SIOCGIFFLAGS, interface.name, record) == 0
+             ? static_cast<unsigned short>(record.ifr_flags)
+             : 0;
 }
 
 void fill_link(Request& request, const Listed& interface, Node& node) {

@@ -6,8 +6,8 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <string.h>
-#include <time.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include <algorithm>
 
@@ -32,7 +32,9 @@ ssize_t fail(int error) {
 class ControlWriter {
  public:
   explicit ControlWriter(msghdr& message)
-      : message_(message), at_(static_cast<char*>(message.msg_control)), left_(at_ != nullptr ? message.msg_controllen : 0) {}
+      : message_(message),
+        at_(static_cast<char*>(message.msg_control)),
+        left_(at_ != nullptr ? message.msg_controllen : 0) {}
   ~ControlWriter() { message_.msg_controllen = used_; }
   ControlWriter(const ControlWriter&) = delete;
   ControlWriter& operator=(const ControlWriter&) = delete;
@@ -84,7 +86,8 @@ void put_control(msghdr& message, const Socket& s, const Header& h) {
       out.put(SOL_SOCKET, SCM_TIMESTAMP, timeval{.tv_sec = ts.tv_sec, .tv_usec = ts.tv_nsec / 1000});
     }
   }
-  // The stack writes down all that it knows: what the program wants is a matter of the moment in which it reads.
+  // The stack writes down all that it knows: what the program wants is a matter of the moment in which it
+  // reads.
   if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_pktinfo) != 0) {
     in_pktinfo info{};
     info.ipi_ifindex = static_cast<int>(h.ifindex);
@@ -92,14 +95,17 @@ void put_control(msghdr& message, const Socket& s, const Header& h) {
     info.ipi_spec_dst = info.ipi_addr;
     out.put(IPPROTO_IP, IP_PKTINFO, info);
   }
-  if ((h.flags & Header::has_ttl) != 0 && (hints & Hint::want_ttl) != 0) out.put(IPPROTO_IP, IP_TTL, static_cast<int>(h.ttl));
+  if ((h.flags & Header::has_ttl) != 0 && (hints & Hint::want_ttl) != 0)
+    out.put(IPPROTO_IP, IP_TTL, static_cast<int>(h.ttl));
   if ((h.flags & Header::has_tos) != 0 && (hints & Hint::want_tos) != 0) out.put(IPPROTO_IP, IP_TOS, h.tos);
-  if (h.gso_size != 0 && (hints & Hint::want_gro) != 0) out.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(h.gso_size));
+  if (h.gso_size != 0 && (hints & Hint::want_gro) != 0)
+    out.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(h.gso_size));
 }
 
 /// Reads what a program asks for one datagram. 0 or an errno.
 int take_control(const msghdr& message, Header& h) {
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(const_cast<msghdr*>(&message), c)) {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr;
+       c = CMSG_NXTHDR(const_cast<msghdr*>(&message), c)) {
     if (c->cmsg_len < sizeof(cmsghdr)) return EINVAL;
     const std::size_t size = c->cmsg_len - CMSG_LEN(0);
     const unsigned char* data = CMSG_DATA(c);
@@ -140,7 +146,8 @@ int take_control(const msghdr& message, Header& h) {
 /// The destination of a datagram. 0 or an errno.
 int take_destination(const Socket& s, const sockaddr* address, socklen_t length, Header& h) {
   if (address == nullptr || length == 0) {
-    const bool connected = (s.status() & ipc::Status::connected) != 0 || ipc::read_names(*s.slot).peer.family != 0;
+    const bool connected =
+        (s.status() & ipc::Status::connected) != 0 || ipc::read_names(*s.slot).peer.family != 0;
     return connected ? 0 : EDESTADDRREQ;
   }
   if (length < sizeof(sockaddr_in)) return EINVAL;
@@ -148,7 +155,8 @@ int take_destination(const Socket& s, const sockaddr* address, socklen_t length,
   memcpy(&in, address, sizeof in);
   if (in.sin_family != AF_INET && in.sin_family != AF_UNSPEC) return EAFNOSUPPORT;
   const bool raw = s.slot->type.load(std::memory_order_relaxed) == SOCK_RAW;
-  if (in.sin_port == 0 && !raw && s.slot->protocol.load(std::memory_order_relaxed) != IPPROTO_ICMP) return EINVAL;
+  if (in.sin_port == 0 && !raw && s.slot->protocol.load(std::memory_order_relaxed) != IPPROTO_ICMP)
+    return EINVAL;
   h.flags |= Header::has_destination;
   h.remote.family = AF_INET;
   h.remote.port = ntohs(in.sin_port);
@@ -199,17 +207,20 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   }
   const Socket s = socket_of(entry);
   Header header{};
-  int error = take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
+  int error =
+      take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
   if (error == 0 && message->msg_controllen > 0) error = take_control(*message, header);
   if (error == 0 && (flags & MSG_DONTROUTE) != 0) header.flags |= Header::dont_route;
   const bool udp = s.slot->type.load(std::memory_order_relaxed) == SOCK_DGRAM;
-  if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > (udp ? kUdpPayloadMax : 65535)) error = EMSGSIZE;
+  if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > (udp ? kUdpPayloadMax : 65535))
+    error = EMSGSIZE;
   if (error == 0) error = bind_if_unbound(s);
   if (error != 0) return fail(error);
   return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header);
 }
 
-ssize_t receive_from(int fd, Entry entry, void* to, std::size_t size, int flags, sockaddr* address, socklen_t* length) {
+ssize_t receive_from(int fd, Entry entry, void* to, std::size_t size, int flags, sockaddr* address,
+                     socklen_t* length) {
   if (address != nullptr && length == nullptr) return fail(EFAULT);
   if (address != nullptr && static_cast<int>(*length) < 0) return fail(EINVAL);
   iovec piece{to, std::min(size, kTransferMax)};

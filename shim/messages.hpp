@@ -11,7 +11,8 @@ namespace iopkt::shim {
 ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags);
 ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags);
 /// recv and send with an address, without a msghdr of the program's.
-ssize_t receive_from(int fd, Entry entry, void* to, std::size_t size, int flags, sockaddr* address, socklen_t* length);
+ssize_t receive_from(int fd, Entry entry, void* to, std::size_t size, int flags, sockaddr* address,
+                     socklen_t* length);
 ssize_t send_to(int fd, Entry entry, const void* from, std::size_t size, int flags, const sockaddr* address,
                 socklen_t length);
 

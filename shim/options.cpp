@@ -30,7 +30,9 @@ int give(const void* from, std::size_t size, void* value, socklen_t* length) {
   *length = static_cast<socklen_t>(n);
   return 0;
 }
-int give_int(int number, void* value, socklen_t* length) { return give(&number, sizeof number, value, length); }
+int give_int(int number, void* value, socklen_t* length) {
+  return give(&number, sizeof number, value, length);
+}
 
 /// Options that the kernel keeps for the descriptor itself: they work on it as they do on any socket.
 bool is_native(int level, int name) {
@@ -66,7 +68,8 @@ bool get_locally(int fd, const Socket& s, int name, void* value, socklen_t* leng
       result = give_int((s.status() & ipc::Status::listening) != 0 ? 1 : 0, value, length);
       return true;
     case SO_RCVLOWAT:
-      result = give_int(static_cast<int>(std::max(1u, slot.rx_lowat.load(std::memory_order_relaxed))), value, length);
+      result = give_int(static_cast<int>(std::max(1u, slot.rx_lowat.load(std::memory_order_relaxed))), value,
+                        length);
       return true;
     case SO_SNDLOWAT:
       result = give_int(1, value, length);
@@ -102,7 +105,8 @@ void note_option(const Socket& s, int level, int name, const void* value, sockle
     std::uint64_t before = hints.load(), after = 0;
     do {
       after = (before & 0xffffffffu & ~Hint::linger);
-      if (l.l_onoff != 0) after |= Hint::linger | static_cast<std::uint64_t>(static_cast<std::uint32_t>(l.l_linger)) << 32;
+      if (l.l_onoff != 0)
+        after |= Hint::linger | static_cast<std::uint64_t>(static_cast<std::uint32_t>(l.l_linger)) << 32;
     } while (!hints.compare_exchange_weak(before, after));
   }
 }
@@ -156,11 +160,12 @@ int set_option(int fd, Entry entry, int level, int name, const void* value, sock
   const Socket s = socket_of(entry);
   if (level == SOL_SOCKET && name == SO_RCVLOWAT) return set_receive_lowat(fd, s, value, length);
   // Never changeable, as in the kernel.
-  if (level == SOL_SOCKET && (name == SO_TYPE || name == SO_DOMAIN || name == SO_PROTOCOL || name == SO_ERROR ||
-                              name == SO_ACCEPTCONN || name == SO_SNDLOWAT)) {
+  if (level == SOL_SOCKET && (name == SO_TYPE || name == SO_DOMAIN || name == SO_PROTOCOL ||
+                              name == SO_ERROR || name == SO_ACCEPTCONN || name == SO_SNDLOWAT)) {
     return fail(ENOPROTOOPT);
   }
-  const ipc::OptionRequest request{.slot = s.name, .level = level, .name = name, .capacity = length, .reserved = 0};
+  const ipc::OptionRequest request{
+      .slot = s.name, .level = level, .name = name, .capacity = length, .reserved = 0};
   const int error = request_about<ipc::MessageId::setsockopt>(
       s, request, {static_cast<const std::byte*>(value), std::min<std::size_t>(length, 65536)});
   if (error != 0) return fail(error);

@@ -1,4 +1,5 @@
-// getsockopt(2), setsockopt(2) and ioctl(2) on sockets of the stack: answered here where that is exact, else asked.
+// getsockopt(2), setsockopt(2) and ioctl(2) on sockets of the stack: answered here where that is exact, else
+// asked.
 #pragma once
 
 #include <sys/socket.h>

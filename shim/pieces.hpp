@@ -32,7 +32,8 @@ class Pieces {
     }
     return {room.data(), n};
   }
-  /// How many bytes the last window had at least, so that a caller can tell a short result from a short window.
+  /// How many bytes the last window had at least, so that a caller can tell a short result from a short
+  /// window.
   std::size_t window_limit() const { return window_size_; }
 
   void advance(std::size_t bytes) {

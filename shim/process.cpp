@@ -26,11 +26,11 @@ namespace {
 
 constexpr std::size_t kLinksMax = 32;
 constinit Link g_links[kLinksMax];
-constinit std::size_t g_link_count = 0;                ///< under the lock
-constinit std::atomic<Link*> g_link{nullptr};          ///< the current one
-constinit std::atomic<std::uint32_t> g_arena_end{0};   ///< one above the highest arena in use
-constinit client::Channel g_channel;                   ///< under the lock
-constinit std::atomic<bool> g_channel_fd_known{false}; ///< g_channel is open, for who does not hold the lock
+constinit std::size_t g_link_count = 0;                 ///< under the lock
+constinit std::atomic<Link*> g_link{nullptr};           ///< the current one
+constinit std::atomic<std::uint32_t> g_arena_end{0};    ///< one above the highest arena in use
+constinit client::Channel g_channel;                    ///< under the lock
+constinit std::atomic<bool> g_channel_fd_known{false};  ///< g_channel is open, for who does not hold the lock
 alignas(64) constinit std::byte g_scratch[ipc::kMessageMax];  ///< under the lock
 
 // ---------------------------------------------------------------------------------------------- the lock
@@ -96,7 +96,8 @@ bool join_parent() {
   return false;
 }
 
-/// The first connection of a program that another one has exec'ed: it belongs to the same client, if the stack still knows it.
+/// The first connection of a program that another one has exec'ed: it belongs to the same client, if the
+/// stack still knows it.
 int open_as_heir_or_new(client::Channel::Greeting& greeting) {
   unsigned client = 0;
   unsigned long secret = 0;
@@ -124,7 +125,8 @@ int open_channel() {
            ipc::kSocketFolder.data(), strerrordesc_np(error));
   say(once, "no stack to serve sockets (SOCK selects it) at ", where);
   if (error == ENOENT || error == ECONNREFUSED || error == ENOTDIR) return EAFNOSUPPORT;
-  if (error == EACCES || error == EPERM || error == EMFILE || error == ENFILE || error == ENOMEM) return error;
+  if (error == EACCES || error == EPERM || error == EMFILE || error == ENFILE || error == ENOMEM)
+    return error;
   return ENETDOWN;
 }
 
@@ -204,7 +206,8 @@ int Request::map_arena(std::uint32_t id) {
   if (end == Entry::kArenasMax) return ENFILE;
   if (fd_count_ == 0) {
     ipc::Empty empty;
-    if (const int error = call<ipc::MessageId::arena>({.arena_id = id, .reserved = 0}, empty); error != 0) return error;
+    if (const int error = call<ipc::MessageId::arena>({.arena_id = id, .reserved = 0}, empty); error != 0)
+      return error;
     if (fd_count_ == 0) return EPROTO;
   }
   const ipc::Mapping mapping = ipc::map_arena(fds_[0]);
@@ -228,9 +231,11 @@ int Request::entry_from(const ipc::SlotAnswer& answer, bool datagram, Entry& out
     if (const int error = map_arena(id); error != 0) return error;
     arena = find_arena(link(), id);
   }
-  const auto& header = *reinterpret_cast<const ipc::ArenaHeader*>(g_arenas[arena].base.load(std::memory_order_relaxed));
+  const auto& header =
+      *reinterpret_cast<const ipc::ArenaHeader*>(g_arenas[arena].base.load(std::memory_order_relaxed));
   if (index >= header.slot_count || index >= Entry::kArenaSlotsMax) return EPROTO;
-  out = Entry::make(static_cast<std::uint32_t>(arena), index, Entry::kOurs | (datagram ? Entry::kDatagram : 0));
+  out =
+      Entry::make(static_cast<std::uint32_t>(arena), index, Entry::kOurs | (datagram ? Entry::kDatagram : 0));
   return 0;
 }
 
@@ -285,7 +290,8 @@ bool move_hidden(int fd) {
   if (moved >= 0) {
     set_entry(moved, Entry::make(0, 0, Entry::kHidden));
     if (g_channel.fd() == fd) g_channel.moved_to(moved);
-    // A thread that reads the old number at this moment rings a descriptor that is still the same: it is closed last.
+    // A thread that reads the old number at this moment rings a descriptor that is still the same: it is
+    // closed last.
     for (Link& link : g_links)
       for (std::uint32_t i = 0; i < link.shard_count; ++i)
         if (link.event_fds[i] == fd) link.event_fds[i] = moved;
@@ -349,7 +355,8 @@ const Settings& settings() {
 
 void say(std::atomic<bool>& once, std::string_view what, std::string_view detail) {
   if (settings().quiet || once.exchange(true)) return;
-  if (entry_of(STDERR_FILENO).ours()) return;  // standard error is a connection: our line would be in its data
+  if (entry_of(STDERR_FILENO).ours())
+    return;  // standard error is a connection: our line would be in its data
   const KeepErrno keep;
   static constexpr std::string_view kWho = "libiopkt-socket: ";
   const std::string_view parts[] = {kWho, what, detail, "\n"};

@@ -1,9 +1,10 @@
 // What this process shares with the stack: its control connection, and the memory that came over it.
 //
-// A *link* is one life of a stack as this process knows it: control page, doorbell descriptors, client number. When the stack is
-// started again, the next socket() makes a new link; sockets of the old one stay as they were left, dead.
-// A forked child keeps links and arenas (the memory is shared) and makes a control connection of its own when it needs one.
-// A vfork child shares all memory with its parent but not the descriptors: it changes nothing here.
+// A *link* is one life of a stack as this process knows it: control page, doorbell descriptors, client
+// number. When the stack is started again, the next socket() makes a new link; sockets of the old one stay as
+// they were left, dead. A forked child keeps links and arenas (the memory is shared) and makes a control
+// connection of its own when it needs one. A vfork child shares all memory with its parent but not the
+// descriptors: it changes nothing here.
 #pragma once
 
 #include <signal.h>
@@ -37,7 +38,8 @@ struct Link {
   }
   /// False once the stack has ended, in whatever way.
   bool alive() const {
-    return ipc::control_header(control).alive.load(std::memory_order_acquire) != 0 && ipc::shard_alive(life(0));
+    return ipc::control_header(control).alive.load(std::memory_order_acquire) != 0 &&
+           ipc::shard_alive(life(0));
   }
 };
 
@@ -72,23 +74,29 @@ Socket socket_of(Entry entry);
 
 /// Words of a slot that only clients use (Slot::reserved): agreed between the processes that share a socket.
 struct ClientWord {
-  static constexpr std::size_t holders = 0;  ///< descriptors in shimmed processes; may be too high after a kill or an exec
-  static constexpr std::size_t hints = 1;    ///< Hint
+  static constexpr std::size_t holders =
+      0;  ///< descriptors in shimmed processes; may be too high after a kill or an exec
+  static constexpr std::size_t hints = 1;  ///< Hint
 };
 struct Hint {
-  static constexpr std::uint64_t connect_unconfirmed = 1 << 0;  ///< EINPROGRESS was answered, the outcome not yet
-  static constexpr std::uint64_t timestamp = 1 << 1;            ///< SO_TIMESTAMP: struct timeval
-  static constexpr std::uint64_t timestampns = 1 << 2;          ///< SO_TIMESTAMPNS: struct timespec
-  static constexpr std::uint64_t linger = 1 << 3;               ///< close() waits; seconds in bits 32..63
-  static constexpr std::uint64_t want_gro = 1 << 4;             ///< UDP_GRO
-  static constexpr std::uint64_t connect_refused = 1 << 5;      ///< the outcome of a connect was told: the next one starts anew
-  static constexpr std::uint64_t want_pktinfo = 1 << 6;         ///< IP_PKTINFO
-  static constexpr std::uint64_t want_ttl = 1 << 7;             ///< IP_RECVTTL
-  static constexpr std::uint64_t want_tos = 1 << 8;             ///< IP_RECVTOS
+  static constexpr std::uint64_t connect_unconfirmed =
+      1 << 0;                                           ///< EINPROGRESS was answered, the outcome not yet
+  static constexpr std::uint64_t timestamp = 1 << 1;    ///< SO_TIMESTAMP: struct timeval
+  static constexpr std::uint64_t timestampns = 1 << 2;  ///< SO_TIMESTAMPNS: struct timespec
+  static constexpr std::uint64_t linger = 1 << 3;       ///< close() waits; seconds in bits 32..63
+  static constexpr std::uint64_t want_gro = 1 << 4;     ///< UDP_GRO
+  static constexpr std::uint64_t connect_refused =
+      1 << 5;  ///< the outcome of a connect was told: the next one starts anew
+  static constexpr std::uint64_t want_pktinfo = 1 << 6;  ///< IP_PKTINFO
+  static constexpr std::uint64_t want_ttl = 1 << 7;      ///< IP_RECVTTL
+  static constexpr std::uint64_t want_tos = 1 << 8;      ///< IP_RECVTOS
 };
-inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) { return s.slot->reserved[which]; }
+inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) {
+  return s.slot->reserved[which];
+}
 
-// ---------------------------------------------------------------------------------------------- signals and locks
+// ---------------------------------------------------------------------------------------------- signals and
+// locks
 
 /// Blocks every signal while it lives, so that a handler never meets a lock of its own thread.
 class NoSignals {
@@ -114,8 +122,8 @@ class KeepErrno {
   int saved_;
 };
 
-/// True in the child of vfork() (or clone(CLONE_VM) without CLONE_FILES), whose descriptors are not those of the tables here.
-/// One system call.
+/// True in the child of vfork() (or clone(CLONE_VM) without CLONE_FILES), whose descriptors are not those of
+/// the tables here. One system call.
 bool in_vfork_child();
 
 // ---------------------------------------------------------------------------------------------- requests
@@ -128,15 +136,16 @@ class Request {
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  /// 0, or the errno of what a socket call should fail with when there is no stack: EAFNOSUPPORT (none runs there), EACCES, ENETDOWN.
-  /// A line on standard error has said why, once per process.
+  /// 0, or the errno of what a socket call should fail with when there is no stack: EAFNOSUPPORT (none runs
+  /// there), EACCES, ENETDOWN. A line on standard error has said why, once per process.
   int error() const { return error_; }
   Link* link() const;
 
   /// One request on the open connection; 0 or an errno (the answer's; ENETDOWN when the stack went away).
   template <ipc::MessageId Id>
-  int call(const typename ipc::MessageTypes<Id>::Request& request, typename ipc::MessageTypes<Id>::Answer& answer,
-           std::span<const std::byte> blob = {}, std::span<std::byte> blob_out = {}, std::size_t* blob_len = nullptr) {
+  int call(const typename ipc::MessageTypes<Id>::Request& request,
+           typename ipc::MessageTypes<Id>::Answer& answer, std::span<const std::byte> blob = {},
+           std::span<std::byte> blob_out = {}, std::size_t* blob_len = nullptr) {
     if (error_ != 0) return error_;
     fd_count_ = 0;
     const ipc::CallResult r =
@@ -144,7 +153,8 @@ class Request {
     if (blob_len != nullptr) *blob_len = r.blob_len;
     return finish(r);
   }
-  /// Turns a SlotAnswer of the last call, and the arena that may have come with it, into an entry. ENFILE, ENOMEM, EPROTO.
+  /// Turns a SlotAnswer of the last call, and the arena that may have come with it, into an entry. ENFILE,
+  /// ENOMEM, EPROTO.
   int entry_from(const ipc::SlotAnswer& answer, bool datagram, Entry& out);
 
  private:
@@ -165,25 +175,29 @@ int find_arena(const Link* link, std::uint32_t id);
 
 /// Settings of the environment, read once.
 struct Settings {
-  bool quiet;             ///< IOPKT_QUIET
-  bool kernel_inet;       ///< IOPKT_KERNEL names inet, and so on
+  bool quiet;        ///< IOPKT_QUIET
+  bool kernel_inet;  ///< IOPKT_KERNEL names inet, and so on
   bool kernel_inet6;
   bool kernel_packet;
   bool kernel_netlink;
-  char prefix[128];       ///< SOCK, absolute, without slashes at its end
+  char prefix[128];  ///< SOCK, absolute, without slashes at its end
 };
 const Settings& settings();
 
-/// One line on standard error, "libiopkt-socket: ...", unless IOPKT_QUIET. Each `once` flag lets one line through per process.
+/// One line on standard error, "libiopkt-socket: ...", unless IOPKT_QUIET. Each `once` flag lets one line
+/// through per process.
 void say(std::atomic<bool>& once, std::string_view what, std::string_view detail = {});
 
-/// Makes sure that this process has a control connection of its own: by its end the stack learns of the end of the process.
+/// Makes sure that this process has a control connection of its own: by its end the stack learns of the end
+/// of the process.
 void be_known();
 
-/// Before the process gives up rights that the control connection was made with (setuid, chroot): makes sure there is one.
+/// Before the process gives up rights that the control connection was made with (setuid, chroot): makes sure
+/// there is one.
 void connect_before_losing_rights();
 
-/// Moves a descriptor of this library out of the program's way (a high number, close-on-exec) and hides it. The new number.
+/// Moves a descriptor of this library out of the program's way (a high number, close-on-exec) and hides it.
+/// The new number.
 int hide_fd(int fd);
 /// The program wants the number of a hidden descriptor: moves it elsewhere. False: no number is free.
 bool move_hidden(int fd);

@@ -18,8 +18,8 @@ void find(Function*& out, const char* name) {
   if (symbol == nullptr) {
     constexpr char kWhat[] = "libiopkt-socket: this C library has no ";
     // The raw descriptor: stdio may not be usable yet.
-    if (::write(STDERR_FILENO, kWhat, sizeof kWhat - 1) < 0 || ::write(STDERR_FILENO, name, strlen(name)) < 0 ||
-        ::write(STDERR_FILENO, "\n", 1) < 0) {
+    if (::write(STDERR_FILENO, kWhat, sizeof kWhat - 1) < 0 ||
+        ::write(STDERR_FILENO, name, strlen(name)) < 0 || ::write(STDERR_FILENO, "\n", 1) < 0) {
       abort();
     }
     abort();

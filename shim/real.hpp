@@ -1,4 +1,5 @@
-// The next definition of every function that this library replaces: what libc (or another preloaded library) would do.
+// The next definition of every function that this library replaces: what libc (or another preloaded library)
+// would do.
 #pragma once
 
 #include <fcntl.h>
@@ -20,16 +21,19 @@
 namespace iopkt::shim {
 
 // X(name): found with dlsym(RTLD_NEXT, name); its type is that of the declaration in libc's headers.
-#define IOPKT_REAL_FUNCTIONS(X)                                                                                \
-  X(socket) X(bind) X(listen) X(accept) X(accept4) X(connect) X(shutdown) X(getsockname) X(getpeername)        \
-  X(getsockopt) X(setsockopt) X(read) X(readv) X(preadv2) X(write) X(writev) X(pwritev2) X(send) X(sendto)     \
-  X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendfile) X(splice) X(close)             \
-  X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) X(fcntl) X(ioctl) X(epoll_ctl) X(fdopen) X(vdprintf)      \
-  X(sockatmark) X(fileno) X(fileno_unlocked) X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid)      \
-  X(setregid) X(setresuid) X(setresgid) X(setgroups) X(initgroups) X(chroot) X(execve)                                  \
-  X(getaddrinfo) X(getnameinfo) X(gethostbyname) X(gethostbyname2) X(gethostbyname_r)            \
-  X(gethostbyname2_r) X(gethostbyaddr) X(gethostbyaddr_r) X(getifaddrs) X(freeifaddrs) X(if_nametoindex)       \
-  X(if_indextoname) X(if_nameindex) X(if_freenameindex) X(execvpe) X(fexecve) X(posix_spawn) X(posix_spawnp)
+#define IOPKT_REAL_FUNCTIONS(X)                                                                             \
+  X(socket)                                                                                                 \
+  X(bind) X(listen) X(accept) X(accept4) X(connect) X(shutdown) X(getsockname) X(getpeername) X(getsockopt) \
+      X(setsockopt) X(read) X(readv) X(preadv2) X(write) X(writev) X(pwritev2) X(send) X(sendto) X(sendmsg) \
+          X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendfile) X(splice) X(close)             \
+              X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) X(fcntl) X(ioctl) X(epoll_ctl) X(fdopen)   \
+                  X(vdprintf) X(sockatmark) X(fileno) X(fileno_unlocked) X(setuid) X(setgid) X(seteuid)     \
+                      X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) X(setgroups)             \
+                          X(initgroups) X(chroot) X(execve) X(getaddrinfo) X(getnameinfo) X(gethostbyname)  \
+                              X(gethostbyname2) X(gethostbyname_r) X(gethostbyname2_r) X(gethostbyaddr)     \
+                                  X(gethostbyaddr_r) X(getifaddrs) X(freeifaddrs) X(if_nametoindex)         \
+                                      X(if_indextoname) X(if_nameindex) X(if_freenameindex) X(execvpe)      \
+                                          X(fexecve) X(posix_spawn) X(posix_spawnp)
 
 struct Real {
 #define IOPKT_REAL_MEMBER(name) decltype(&::name) name = nullptr;
@@ -42,9 +46,11 @@ extern bool g_real_ready;
 /// Looks all of them up. Aborts with a message when libc lacks one (it cannot: all are glibc 2.34's).
 void find_real();
 
-/// The table; valid also before this library's constructor ran (another library's constructor may read or write).
+/// The table; valid also before this library's constructor ran (another library's constructor may read or
+/// write).
 inline const Real& real() {
-  if (!g_real_ready) [[unlikely]] find_real();
+  if (!g_real_ready) [[unlikely]]
+    find_real();
   return g_real;
 }
 

@@ -33,8 +33,8 @@ int take_socket_error(int fd, const Socket& s) {
 
 namespace {
 
-constexpr std::uint32_t kStates = ipc::Status::connecting | ipc::Status::connected | ipc::Status::fin_received |
-                                  ipc::Status::shut_rd | ipc::Status::reset;
+constexpr std::uint32_t kStates = ipc::Status::connecting | ipc::Status::connected |
+                                  ipc::Status::fin_received | ipc::Status::shut_rd | ipc::Status::reset;
 
 /// What a reader does when the ring is empty. 0: look again; otherwise the errno to fail with.
 /// `gone` is set when the descriptor shows an end that the slot does not know of (yet).
@@ -44,7 +44,8 @@ int sleep_until_readable(int fd, Entry entry, const Socket& s, const Reader& rea
   if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd)) return EAGAIN;
   const std::uint32_t status = s.status();
   const auto nothing = [&] {
-    return reader.nothing_unread() && s.status() == status && s.slot->error.load(std::memory_order_relaxed) == 0;
+    return reader.nothing_unread() && s.status() == status &&
+           s.slot->error.load(std::memory_order_relaxed) == 0;
   };
   if (spin(s, nothing)) return 0;
   char token;
@@ -87,7 +88,8 @@ ipc::ReadOutcome look(ipc::ReceiveRingReader& reader, const Pieces& rest, std::s
 ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, int flags) {
   using Kind = ipc::ReadOutcome::Kind;
   const Socket s = socket_of(entry);
-  if ((flags & MSG_OOB) != 0) return native::recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? 1 : 0, flags);
+  if ((flags & MSG_OOB) != 0)
+    return native::recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? 1 : 0, flags);
   if ((flags & MSG_ERRQUEUE) != 0) return fail(EAGAIN);
   if ((s.status() & kStates) == 0) return fail(ENOTCONN);
 
@@ -103,7 +105,8 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
     ipc::ReadOutcome outcome{};
     if (only_wait) {
       outcome.kind = reader.nothing_unread() ? Kind::empty : Kind::data;
-      if (outcome.kind == Kind::empty && (s.status() & (ipc::Status::fin_received | ipc::Status::shut_rd)) != 0)
+      if (outcome.kind == Kind::empty &&
+          (s.status() & (ipc::Status::fin_received | ipc::Status::shut_rd)) != 0)
         outcome.kind = Kind::eof;
       if (outcome.kind == Kind::empty && (s.status() & ipc::Status::reset) != 0) outcome.kind = Kind::reset;
     } else {
@@ -132,14 +135,15 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
     if (done == 0) {
       if (const int error = ipc::take_error(*s.slot); error != 0) return fail(error);
     }
-    const bool peek_for_more = (flags & MSG_PEEK) != 0 && done > 0 && (flags & MSG_DONTWAIT) == 0 && !is_nonblocking(fd);
+    const bool peek_for_more =
+        (flags & MSG_PEEK) != 0 && done > 0 && (flags & MSG_DONTWAIT) == 0 && !is_nonblocking(fd);
     const int error = peek_for_more ? nap() : sleep_until_readable(fd, entry, s, reader, flags, gone);
     if (error != 0) return done > 0 ? static_cast<ssize_t>(done) : fail(error);
   }
 }
 
-/// An error that came in is shown as a record without payload, so that it wakes sleepers and pollers. Once the error is taken its
-/// record goes, too, if it is the next.
+/// An error that came in is shown as a record without payload, so that it wakes sleepers and pollers. Once
+/// the error is taken its record goes, too, if it is the next.
 namespace {
 void drop_error_record(ipc::DatagramReader& reader) {
   ipc::RecordHeader next{};
@@ -155,7 +159,8 @@ static void take_error_record(int fd, const Socket& s) {
   drop_error_record(reader);
 }
 
-ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count, int flags, Arrival& arrival) {
+ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count, int flags,
+                         Arrival& arrival) {
   using Kind = ipc::ReadOutcome::Kind;
   const Socket s = socket_of(entry);
   if ((flags & MSG_OOB) != 0) return fail(EOPNOTSUPP);
@@ -184,8 +189,10 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
       const int error = take_socket_error(fd, s);
       return fail(error != 0 ? error : ENETDOWN);
     }
-    if (outcome.kind == Kind::stream) return real().recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? to->iov_len : 0, flags);
-    if (const int error = sleep_until_readable(fd, entry, s, reader, flags, gone); error != 0) return fail(error);
+    if (outcome.kind == Kind::stream)
+      return real().recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? to->iov_len : 0, flags);
+    if (const int error = sleep_until_readable(fd, entry, s, reader, flags, gone); error != 0)
+      return fail(error);
   }
 }
 

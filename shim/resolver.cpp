@@ -51,12 +51,15 @@ class Channel {
         const bool in = ARES_GETSOCK_READABLE(static_cast<unsigned>(bits), n) != 0;
         const bool out = ARES_GETSOCK_WRITABLE(static_cast<unsigned>(bits), n) != 0;
         if (!in && !out) continue;
-        wait[count++] = {.fd = sockets[i], .events = static_cast<short>((in ? POLLIN : 0) | (out ? POLLOUT : 0)), .revents = 0};
+        wait[count++] = {.fd = sockets[i],
+                         .events = static_cast<short>((in ? POLLIN : 0) | (out ? POLLOUT : 0)),
+                         .revents = 0};
       }
       timeval limit{};
       timeval* const left = ares_timeout(channel_, nullptr, &limit);
       if (count == 0 && left == nullptr) return;
-      const int ms = left == nullptr ? -1 : static_cast<int>(left->tv_sec * 1000 + (left->tv_usec + 999) / 1000);
+      const int ms =
+          left == nullptr ? -1 : static_cast<int>(left->tv_sec * 1000 + (left->tv_usec + 999) / 1000);
       const int ready = poll(wait, count, ms);
       if (ready < 0 && errno != EINTR) return;
       for (nfds_t i = 0; ready > 0 && i < count; ++i) {
@@ -76,15 +79,22 @@ class Channel {
 
 int eai_of(int status) {
   switch (status) {
-    case ARES_SUCCESS: return 0;
-    case ARES_ENOTFOUND: return EAI_NONAME;
-    case ARES_ENODATA: return EAI_NODATA;
-    case ARES_EBADNAME: return EAI_NONAME;
-    case ARES_ENOMEM: return EAI_MEMORY;
+    case ARES_SUCCESS:
+      return 0;
+    case ARES_ENOTFOUND:
+      return EAI_NONAME;
+    case ARES_ENODATA:
+      return EAI_NODATA;
+    case ARES_EBADNAME:
+      return EAI_NONAME;
+    case ARES_ENOMEM:
+      return EAI_MEMORY;
     case ARES_ETIMEOUT:
     case ARES_ECONNREFUSED:
-    case ARES_ESERVFAIL: return EAI_AGAIN;
-    default: return EAI_FAIL;
+    case ARES_ESERVFAIL:
+      return EAI_AGAIN;
+    default:
+      return EAI_FAIL;
   }
 }
 
@@ -137,10 +147,18 @@ void on_raw(void* argument, int status, int, unsigned char* bytes, int length) {
 int finish(const Raw& raw) {
   if (raw.status == ARES_SUCCESS) return raw.length;
   switch (eai_of(raw.status)) {
-    case EAI_NONAME: h_errno = HOST_NOT_FOUND; break;
-    case EAI_NODATA: h_errno = NO_DATA; break;
-    case EAI_AGAIN: h_errno = TRY_AGAIN; break;
-    default: h_errno = NO_RECOVERY; break;
+    case EAI_NONAME:
+      h_errno = HOST_NOT_FOUND;
+      break;
+    case EAI_NODATA:
+      h_errno = NO_DATA;
+      break;
+    case EAI_AGAIN:
+      h_errno = TRY_AGAIN;
+      break;
+    default:
+      h_errno = NO_RECOVERY;
+      break;
   }
   return -1;
 }

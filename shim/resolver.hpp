@@ -1,5 +1,6 @@
-// DNS over the stack's own sockets. libc's resolver makes its sockets with calls that cannot be replaced, so that its questions would
-// go out through the kernel: it is confined to files (/etc/hosts), and what it does not find there is asked here, with c-ares.
+// DNS over the stack's own sockets. libc's resolver makes its sockets with calls that cannot be replaced, so
+// that its questions would go out through the kernel: it is confined to files (/etc/hosts), and what it does
+// not find there is asked here, with c-ares.
 #pragma once
 
 #include <netdb.h>
@@ -25,7 +26,8 @@ struct Found {
 int resolve_name(const char* name, Found& out);
 /// The name of an address. 0, or an EAI_ error.
 int resolve_address(in_addr address, Found& out);
-/// One question and the raw answer, as res_query(3) and, with `search`, res_search(3): its length, or -1 and h_errno.
+/// One question and the raw answer, as res_query(3) and, with `search`, res_search(3): its length, or -1 and
+/// h_errno.
 int query(const char* name, int dns_class, int type, unsigned char* answer, int room, bool search);
 /// A ready-made question, as res_send(3).
 int send_query(const unsigned char* question, int length, unsigned char* answer, int room);

@@ -38,7 +38,8 @@ ssize_t broken_pipe(int flags) {
 std::int64_t send_timeout_ns(int fd) {
   timeval t{};
   socklen_t length = sizeof t;
-  if (native::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, &length) != 0 || (t.tv_sec == 0 && t.tv_usec == 0)) return -1;
+  if (native::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, &length) != 0 || (t.tv_sec == 0 && t.tv_usec == 0))
+    return -1;
   return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::int64_t>(t.tv_usec) * 1000;
 }
 
@@ -129,7 +130,8 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
     }
     if (!s.alive()) return fail(ENETDOWN);
     if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd)) return fail(EAGAIN);
-    if (const int error = sleep_until_writable(fd, entry, s); error != 0) return fail(error == EPIPE ? ENETDOWN : error);
+    if (const int error = sleep_until_writable(fd, entry, s); error != 0)
+      return fail(error == EPIPE ? ENETDOWN : error);
   }
 }
 

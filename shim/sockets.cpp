@@ -26,7 +26,8 @@ int fail(int error) {
 
 constexpr int kTypeFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int kTypesEnd = 11;  // SOCK_MAX of the kernel
-/// An AF_UNIX connect finds the stack's backlog full when a thousand programs start at once; longer than that it is stuck.
+/// An AF_UNIX connect finds the stack's backlog full when a thousand programs start at once; longer than that
+/// it is stuck.
 constexpr std::uint64_t kAttachPatienceNs = 5'000'000'000;
 
 std::uint64_t cookie_of(int fd) {
@@ -89,7 +90,8 @@ int open_socket(int domain, int type, int protocol) {
   }
   if (error == 0) {
     add_holder(fd, entry);
-    // Its fresh poll mask is that of a fresh UDP socket only once it is attached; a TCP socket stays apart until connect().
+    // Its fresh poll mask is that of a fresh UDP socket only once it is attached; a TCP socket stays apart
+    // until connect().
     if (datagram) error = attach(fd, socket_of(entry));
     if (error != 0) {
       const Leaving leaving = leave(entry);
@@ -118,22 +120,24 @@ Leaving leave(Entry entry) {
   std::uint64_t before = holders.load(std::memory_order_relaxed);
   while (before > 0 && !holders.compare_exchange_weak(before, before - 1, std::memory_order_acq_rel)) {
   }
-  // The stack sees the end of an attached socket by itself. It sees nothing where no end is left or none was made yet; and a
-  // port of a datagram socket or listener has to be free when close() returns.
+  // The stack sees the end of an attached socket by itself. It sees nothing where no end is left or none was
+  // made yet; and a port of a datagram socket or listener has to be free when close() returns.
   const std::uint32_t status = s.status();
   const bool unseen = (status & ipc::Status::attached) == 0 || (status & ipc::Status::reset) != 0;
   const bool holds_port = s.datagram || (status & ipc::Status::listening) != 0;
   // SO_LINGER of 0: the reset has happened when close() returns.
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
   const bool resets = (hints & Hint::linger) != 0 && hints >> 32 == 0;
-  // With both directions shut (and the peer's FIN may come at any moment) the stack's end does not change any more when this one
-  // closes: it is told beforehand, while the slot is this socket's for certain.
+  // With both directions shut (and the peer's FIN may come at any moment) the stack's end does not change any
+  // more when this one closes: it is told beforehand, while the slot is this socket's for certain.
   const bool hidden = (status & ipc::Status::shut_wr) != 0;
   if (before <= 1 && hidden && !unseen && !holds_port) {
     s.slot->kicks.fetch_or(ipc::Kick::closed);
     s.end(-1).ring();
   }
-  return {.socket = s, .incarnation = incarnation, .tell = before <= 1 && (unseen || holds_port || resets) && s.alive()};
+  return {.socket = s,
+          .incarnation = incarnation,
+          .tell = before <= 1 && (unseen || holds_port || resets) && s.alive()};
 }
 
 void left(const Leaving& leaving) {
@@ -148,7 +152,8 @@ void left(const Leaving& leaving) {
 int give_address(const ipc::SharedEndpoint& from, sockaddr* address, socklen_t* length) {
   if (length == nullptr) return EFAULT;
   if (static_cast<int>(*length) < 0) return EINVAL;
-  // An endpoint without a family is a name that was never given: the wildcard of the only family that is served.
+  // An endpoint without a family is a name that was never given: the wildcard of the only family that is
+  // served.
   sockaddr_in in{};
   in.sin_family = AF_INET;
   in.sin_port = htons(from.port);
@@ -179,8 +184,8 @@ int bind_socket(Entry entry, const sockaddr* address, socklen_t length) {
   if (address == nullptr) return fail(EFAULT);
   if (static_cast<int>(length) < 0 || length > sizeof(sockaddr_storage)) return fail(EINVAL);
   const Socket s = socket_of(entry);
-  const int error = request_about<ipc::MessageId::bind>(s, {.slot = s.name, .flags = 0, .reserved = 0},
-                                                        {reinterpret_cast<const std::byte*>(address), length});
+  const int error = request_about<ipc::MessageId::bind>(
+      s, {.slot = s.name, .flags = 0, .reserved = 0}, {reinterpret_cast<const std::byte*>(address), length});
   return error != 0 ? fail(error) : 0;
 }
 
@@ -189,8 +194,8 @@ int bind_if_unbound(const Socket& s) {
   if (s.slot->type.load(std::memory_order_relaxed) != SOCK_DGRAM) return 0;
   sockaddr_in any{};
   any.sin_family = AF_INET;
-  const int error = request_about<ipc::MessageId::bind>(s, {.slot = s.name, .flags = 0, .reserved = 0},
-                                                        {reinterpret_cast<const std::byte*>(&any), sizeof any});
+  const int error = request_about<ipc::MessageId::bind>(
+      s, {.slot = s.name, .flags = 0, .reserved = 0}, {reinterpret_cast<const std::byte*>(&any), sizeof any});
   // EINVAL: another thread or process was faster.
   return error == EINVAL ? 0 : error;
 }
@@ -202,10 +207,11 @@ int shutdown_socket(int fd, Entry entry, int how) {
   const Socket s = socket_of(entry);
   const std::uint32_t status = s.status();
   const bool listening = (status & ipc::Status::listening) != 0;
-  const bool usable = (status & (ipc::Status::connected | ipc::Status::connecting)) != 0 && (status & ipc::Status::reset) == 0;
+  const bool usable = (status & (ipc::Status::connected | ipc::Status::connecting)) != 0 &&
+                      (status & ipc::Status::reset) == 0;
   if (!usable && !listening) return fail(ENOTCONN);
-  const int error =
-      request_about<ipc::MessageId::shutdown>(s, {.slot = s.name, .how = static_cast<std::uint32_t>(how), .reserved = 0});
+  const int error = request_about<ipc::MessageId::shutdown>(
+      s, {.slot = s.name, .how = static_cast<std::uint32_t>(how), .reserved = 0});
   if (error != 0) return fail(error);
   // The kernel's own end shows it to pollers and wakes those that sleep in recv or accept.
   native::shutdown(fd, how);

@@ -38,7 +38,8 @@ ssize_t read_cookie(void* cookie, char* to, size_t size) {
 ssize_t write_cookie(void* cookie, const char* from, size_t size) {
   const int fd = fd_of(cookie);
   const Entry entry = entry_of(fd);
-  const ssize_t n = entry.ours() ? send_to(fd, entry, from, size, 0, nullptr, 0) : real().write(fd, from, size);
+  const ssize_t n =
+      entry.ours() ? send_to(fd, entry, from, size, 0, nullptr, 0) : real().write(fd, from, size);
   return n < 0 ? 0 : n;  // what a cookie's write answers for a failure
 }
 int seek_cookie(void*, off64_t*, int) {
@@ -62,8 +63,9 @@ FILE* open_stream(int fd, const char* mode) {
   char kept[4] = {mode[0], 0, 0, 0};
   if (strchr(mode, '+') != nullptr) kept[1] = '+';
   if (strchr(mode, 'e') != nullptr) native::fcntl(fd, F_SETFD, FD_CLOEXEC);
-  FILE* stream = fopencookie(cookie_of(fd), kept,
-                             {.read = read_cookie, .write = write_cookie, .seek = seek_cookie, .close = close_cookie});
+  FILE* stream =
+      fopencookie(cookie_of(fd), kept,
+                  {.read = read_cookie, .write = write_cookie, .seek = seek_cookie, .close = close_cookie});
   if (stream == nullptr) return nullptr;
   g_any.store(true, std::memory_order_relaxed);
   for (Named& n : g_named) {

@@ -1,5 +1,5 @@
-// FILE streams on sockets. libc's own streams read and write with calls that cannot be replaced, so that a stream on a socket of
-// the stack is a custom one (fopencookie) over the replaced calls.
+// FILE streams on sockets. libc's own streams read and write with calls that cannot be replaced, so that a
+// stream on a socket of the stack is a custom one (fopencookie) over the replaced calls.
 #pragma once
 
 #include <stdio.h>

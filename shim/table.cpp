@@ -23,14 +23,16 @@ Entry set_entry(int fd, Entry what) {
   while (end <= fd && !g_table_end.compare_exchange_weak(end, fd + 1, std::memory_order_relaxed)) {
   }
   std::uint64_t before = g_table[fd].load(std::memory_order_acquire);
-  while (!g_table[fd].compare_exchange_weak(before, next_generation({before}, what).bits, std::memory_order_acq_rel)) {
+  while (!g_table[fd].compare_exchange_weak(before, next_generation({before}, what).bits,
+                                            std::memory_order_acq_rel)) {
   }
   return {before};
 }
 
 bool clear_entry(int fd, Entry expected) {
   std::uint64_t before = expected.bits;
-  return g_table[fd].compare_exchange_strong(before, next_generation(expected, {}).bits, std::memory_order_acq_rel);
+  return g_table[fd].compare_exchange_strong(before, next_generation(expected, {}).bits,
+                                             std::memory_order_acq_rel);
 }
 
 }  // namespace iopkt::shim

@@ -1,4 +1,5 @@
-// Moving data between a socket and another descriptor. The kernel cannot reach the rings, so it goes through a buffer.
+// Moving data between a socket and another descriptor. The kernel cannot reach the rings, so it goes through
+// a buffer.
 #include "shim/transfer.hpp"
 
 #include <errno.h>
@@ -28,7 +29,8 @@ std::size_t room_of(int fd, const Socket& s) {
   return ipc::SendRingWriter(*s.slot, s.arena, s.arena_size, end).room();
 }
 
-/// Pipe or file to socket. Only as much is read as the ring takes now: what was taken from a pipe could not be put back.
+/// Pipe or file to socket. Only as much is read as the ring takes now: what was taken from a pipe could not
+/// be put back.
 ssize_t splice_out(int in, off64_t* offset, int out, Entry entry, std::size_t count, unsigned flags) {
   const Socket s = socket_of(entry);
   const int send_flags = MSG_NOSIGNAL | ((flags & SPLICE_F_NONBLOCK) != 0 ? MSG_DONTWAIT : 0);
@@ -38,7 +40,8 @@ ssize_t splice_out(int in, off64_t* offset, int out, Entry entry, std::size_t co
     if ((send_flags & MSG_DONTWAIT) != 0 || is_nonblocking(out)) return fail(EAGAIN);
     const int error = sleep_until_writable(out, entry, s);
     if (error != 0) return fail(error);
-    if ((room = room_of(out, s)) == 0 && (s.status() & (ipc::Status::connected | ipc::Status::connecting)) == 0)
+    if ((room = room_of(out, s)) == 0 &&
+        (s.status() & (ipc::Status::connected | ipc::Status::connecting)) == 0)
       return fail(EPIPE);
   }
   char buffer[16 * 1024];
@@ -63,8 +66,10 @@ ssize_t splice_in(int in, Entry entry, int out, off64_t* offset, std::size_t cou
     if (poll(&ready, 1, 0) == 0) return fail(EAGAIN);
   }
   // A pipe takes at most what one write of PIPE_BUF takes without blocking in the middle.
-  const std::size_t portion = std::min<std::size_t>(static_cast<std::size_t>(seen), offset != nullptr ? sizeof buffer : 4096);
-  const ssize_t n = offset != nullptr ? pwrite(out, buffer, portion, *offset) : real().write(out, buffer, portion);
+  const std::size_t portion =
+      std::min<std::size_t>(static_cast<std::size_t>(seen), offset != nullptr ? sizeof buffer : 4096);
+  const ssize_t n =
+      offset != nullptr ? pwrite(out, buffer, portion, *offset) : real().write(out, buffer, portion);
   if (n <= 0) return n;
   if (offset != nullptr) *offset += n;
   const iovec taken{buffer, static_cast<std::size_t>(n)};
@@ -97,7 +102,8 @@ ssize_t send_file(int out, int in, off_t* offset, std::size_t count) {
       break;
     }
     const iovec piece{buffer, static_cast<std::size_t>(n)};
-    result = entry.datagram() ? send_datagram(out, entry, &piece, 1, 0, {}) : send_stream(out, entry, &piece, 1, 0);
+    result = entry.datagram() ? send_datagram(out, entry, &piece, 1, 0, {})
+                              : send_stream(out, entry, &piece, 1, 0);
     if (result <= 0) break;
     done += static_cast<std::size_t>(result);
     at += result;
@@ -113,13 +119,15 @@ ssize_t send_file(int out, int in, off_t* offset, std::size_t count) {
   return done > 0 ? static_cast<ssize_t>(done) : result;
 }
 
-ssize_t splice_fd(int in, off64_t* in_offset, int out, off64_t* out_offset, std::size_t count, unsigned flags) {
+ssize_t splice_fd(int in, off64_t* in_offset, int out, off64_t* out_offset, std::size_t count,
+                  unsigned flags) {
   const Entry from = entry_of(in);
   const Entry to = entry_of(out);
   if ((from.ours() && in_offset != nullptr) || (to.ours() && out_offset != nullptr)) return fail(EINVAL);
   if (from.ours() && to.ours()) return fail(EINVAL);  // one side has to be a pipe
   if (count == 0) return 0;
-  return to.ours() ? splice_out(in, in_offset, out, to, count, flags) : splice_in(in, from, out, out_offset, count, flags);
+  return to.ours() ? splice_out(in, in_offset, out, to, count, flags)
+                   : splice_in(in, from, out, out_offset, count, flags);
 }
 
 }  // namespace iopkt::shim

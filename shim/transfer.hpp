@@ -8,6 +8,7 @@
 namespace iopkt::shim {
 
 ssize_t send_file(int out, int in, off_t* offset, std::size_t count);
-ssize_t splice_fd(int in, off64_t* in_offset, int out, off64_t* out_offset, std::size_t count, unsigned flags);
+ssize_t splice_fd(int in, off64_t* in_offset, int out, off64_t* out_offset, std::size_t count,
+                  unsigned flags);
 
 }  // namespace iopkt::shim

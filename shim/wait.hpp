@@ -20,11 +20,13 @@ inline void pause_cpu() {
 #endif
 }
 
-/// Looks again and again while `nothing()` and the shard polls, at most for the time that the stack recommends. True: worth a look.
+/// Looks again and again while `nothing()` and the shard polls, at most for the time that the stack
+/// recommends. True: worth a look.
 template <class Nothing>
 bool spin(const Socket& s, Nothing&& nothing) {
   const std::uint32_t bound = ipc::control_header(s.link->control).spin_ns.load(std::memory_order_relaxed);
-  const ipc::Doorbell& bell = ipc::doorbell_at(s.link->control.base, s.shard() < s.link->shard_count ? s.shard() : 0);
+  const ipc::Doorbell& bell =
+      ipc::doorbell_at(s.link->control.base, s.shard() < s.link->shard_count ? s.shard() : 0);
   if (bound == 0 || !ipc::shard_awake(bell)) return false;
   const std::uint64_t end = now_ns() + bound;
   do {
