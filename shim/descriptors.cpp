@@ -14,6 +14,7 @@
 #include "shim/native.hpp"
 #include "shim/real.hpp"
 #include "shim/sockets.hpp"
+#include "shim/stdio.hpp"
 #include "shim/wait.hpp"
 
 namespace iopkt::shim {
@@ -67,7 +68,10 @@ bool make_way(int fd) {
 
 /// `to` has become a copy of what `entry` is.
 int copied(int to, Entry entry) {
-  if (to >= 0 && entry.ours() && !in_vfork_child()) add_holder(to, entry);
+  if (to >= 0 && entry.ours() && !in_vfork_child()) {
+    add_holder(to, entry);
+    serve_standard_stream(to);
+  }
   return to;
 }
 

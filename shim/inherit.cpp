@@ -17,6 +17,7 @@
 #include "ipc/nodes.hpp"
 #include "shim/native.hpp"
 #include "shim/sockets.hpp"
+#include "shim/stdio.hpp"
 
 namespace iopkt::shim {
 
@@ -158,6 +159,8 @@ void adopt_inherited() {
     for (int fd = 0; fd < 64; ++fd) batch.add(fd);
   }
   batch.flush();
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (entry_of(fd).ours()) serve_standard_stream(fd);
 }
 
 void adopt_received(const msghdr& message) {

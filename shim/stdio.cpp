@@ -11,6 +11,7 @@
 #include "shim/descriptors.hpp"
 #include "shim/messages.hpp"
 #include "shim/native.hpp"
+#include "shim/process.hpp"
 #include "shim/real.hpp"
 
 namespace iopkt::shim {
@@ -82,6 +83,17 @@ int descriptor_of(FILE* stream) {
   for (const Named& n : g_named)
     if (n.stream.load() == stream) return n.fd.load();
   return -1;
+}
+
+void serve_standard_stream(int fd) {
+  static constinit std::atomic<bool> served[3];
+  if (fd < 0 || fd > STDERR_FILENO || served[fd].exchange(true)) return;
+  const KeepErrno keep;
+  FILE* stream = open_stream(fd, fd == STDIN_FILENO ? "r" : "w");
+  if (stream == nullptr) return;
+  if (fd == STDERR_FILENO) setvbuf(stream, nullptr, _IONBF, 0);
+  FILE*& standard = fd == STDIN_FILENO ? stdin : fd == STDOUT_FILENO ? stdout : stderr;
+  standard = stream;
 }
 
 }  // namespace iopkt::shim
