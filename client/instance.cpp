@@ -25,7 +25,7 @@ std::string Failure::text() const { return line.empty() ? std::string{strerror(e
 namespace {
 
 /// No answer is longer: a routing table of some 30,000 lines.
-constexpr std::size_t kAnswerMax = std::size_t{4} << 20;
+constexpr std::size_t kAnswerMax = std::size_t{32} << 20;
 
 Failure failure_of(const ipc::CallResult& result, std::span<const char> line) {
   if (result.transport != 0) return {result.transport, "the stack has gone away"};

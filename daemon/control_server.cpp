@@ -17,6 +17,9 @@
 namespace iopkt::daemon {
 namespace {
 
+/// Bytes of answers that may wait for one program; counted only while they wait.
+constexpr int kAnswerRoom = 32 << 20;
+
 using ipc::MessageId;
 
 constexpr unsigned kAcceptsPerTurn = 64;
@@ -141,6 +144,12 @@ void ControlServer::accept_all(Node& node) {
 }
 
 void ControlServer::accepted(Node& node, Fd fd) {
+  if (node.control) {
+    // A long answer (netstat with thousands of sockets) goes out in one turn: it waits in the connection, not in shard 0.
+    const int room = kAnswerRoom;
+    if (::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room) != 0)
+      static_cast<void>(::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room));
+  }
   if (!node.control) {
     if (pending_.size() >= kPendingMax) forget(*pending_.front());
     auto pending = std::make_unique<Pending>(*this, std::move(fd), node.type == SOCK_STREAM);

@@ -75,6 +75,20 @@ void forget_half_open(ShardState& s, HalfOpenEntry* entry) {
   delete entry;
 }
 
+/// A flood must not keep others out: the oldest half-open connection makes room, since a real peer answers within a round
+/// trip and a flood's never does (RFC 4987 section 3.3).
+void make_room_for_half_open(ShardState& s) {
+  const std::size_t most = s.stack.config().half_open_max;
+  while (!s.half_open_order.empty() && (s.half_open_count >= most || s.half_open_order.size() >= 2 * most)) {
+    const FlowKey oldest = s.half_open_order.front();
+    s.half_open_order.pop_front();
+    Timed** entry = s.flows.find(oldest);
+    if (entry == nullptr || (*entry)->kind != Timed::Kind::half_open) continue;
+    s.drop(Drop::tcp_syn_overflow);
+    forget_half_open(s, static_cast<HalfOpenEntry*>(*entry));
+  }
+}
+
 void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
   // A listener that did not ask for a size: its children get rings of the default one, so that is what the SYN,ACK offers.
   const auto options = listener->options();
@@ -89,7 +103,7 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
   if (outcome.kind == Kind::reset) return send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, listener->fib);
   // A full queue of established connections takes no new ones: the peer's SYN is sent again later.
   if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow);
-  if (s.half_open_count >= s.stack.config().half_open_max) return s.drop(Drop::tcp_syn_overflow);
+  make_room_for_half_open(s);
   auto entry = std::make_unique<HalfOpenEntry>();
   entry->flow = seg.flow;
   entry->flow_hash = seg.hash;
@@ -100,6 +114,7 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
   const auto place = s.flows.try_emplace(seg.flow, static_cast<Timed*>(entry.get()));
   if (place.value == nullptr || !place.is_new) return s.drop(Drop::tcp_syn_overflow);
   ++s.half_open_count;
+  s.half_open_order.push_back(seg.flow);
   s.wheel.schedule(*entry, entry->half.deadline);
   send_segment(s, seg.flow, outcome.answer, nullptr, options.get(), listener->fib);
   static_cast<void>(entry.release());
