@@ -8,7 +8,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 from lab import Lab  # noqa: E402
 
 FAILED = pytest.StashKey[bool]()
-LABS = [("tap", 1), ("tap", 2), ("veth", 1), ("veth", 2)]
+# Each kind of link and each number of shards once; all combinations with IOPKT_SYSTEM_FULL=1.
+LABS = [("tap", 1), ("veth", 2)]
+if os.environ.get("IOPKT_SYSTEM_FULL") == "1":
+    LABS += [("tap", 2), ("veth", 1)]
 
 
 @pytest.hookimpl(hookwrapper=True)
