@@ -53,9 +53,7 @@ def iperf(lab, on_stack, *words):
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("streams", [1, 8])
-def test_iperf3_tcp(lab, on_stack, streams, reverse, request):
-    if streams == 8 and reverse:
-        request.applymarker(pytest.mark.xfail(reason="defect: seen once to stall with 8 streams towards the stack", strict=False))
+def test_iperf3_tcp(lab, on_stack, streams, reverse):
     end = iperf(lab, on_stack, "-P", streams, *(["-R"] if reverse else []))
     assert len(end["streams"]) == streams
     assert all(one["receiver"]["bytes"] > 0 for one in end["streams"])
@@ -116,9 +114,7 @@ def sshd(lab, on_stack):
     server.kill()
 
 
-def test_ssh_and_scp(lab, on_stack, sshd, request):
-    if on_stack:
-        request.applymarker(pytest.mark.xfail(reason="defect: sshd's seccomp filter kills the library's recvfrom()"))
+def test_ssh_and_scp(lab, on_stack, sshd):
     folder, options = sshd
     address = lab.address(on_stack)
     data, wanted = lab.file("ssh/data", 16 * MEGABYTE)
@@ -160,9 +156,7 @@ def test_redis(lab, on_stack):
 # ---- socat, netcat
 
 
-def test_socat_echo(lab, on_stack, request):
-    if on_stack:
-        request.applymarker(pytest.mark.xfail(reason="defect: a forking socat echoes 8 MB through a pipe and hangs", strict=False))
+def test_socat_echo(lab, on_stack):
     """A file goes to an echo server and comes back."""
     data, wanted = lab.file("socat-data", 8 * MEGABYTE)
     server = lab.start(on_stack, "socat", f"TCP4-LISTEN:{PORT},reuseaddr,fork", "PIPE")
@@ -174,9 +168,7 @@ def test_socat_echo(lab, on_stack, request):
     server.kill()
 
 
-def test_socat_udp(lab, on_stack, request):
-    if on_stack:
-        request.applymarker(pytest.mark.xfail(reason="defect: port 7001 of a killed forking server stays taken", strict=False))
+def test_socat_udp(lab, on_stack):
     server = lab.start(on_stack, "socat", f"UDP4-RECVFROM:{PORT},fork", "EXEC:rev")
     lab.wait_listening(on_stack, PORT, server, protocol="udp")
     # The pipe stays open, so that socat waits for the answer; it is ended once that has come.
@@ -279,9 +271,7 @@ def test_wrk(lab, loaded_nginx):
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["connection-per-request", "kept-connections"])
-def test_nginx_reload_under_load(lab, loaded_nginx, kept, request):
-    if not kept:
-        request.applymarker(pytest.mark.xfail(reason="defect: now and then a reload fails requests", strict=False))
+def test_nginx_reload_under_load(lab, loaded_nginx, kept):
     """New workers take over while 256 connections ask.
 
     With a connection for each request none may fail. A kept connection is closed by its old worker, also when the next
