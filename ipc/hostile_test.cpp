@@ -278,7 +278,7 @@ TEST(Moving, RingsMoveWhileBothSidesWork) {
     }
     rig.consumer.consume_to((rig.consumer.head() + n) & kPositionMask, rig.end);
   };
-  int receive_at = 0, send_at = 1, moves = 0;
+  int receive_at = 0, send_at = 1, send_left = -1, moves = 0;
   const auto end = now() + stress_time();
   while (now() < end) {
     const std::size_t n = random.below(400);
@@ -287,8 +287,9 @@ TEST(Moving, RingsMoveWhileBothSidesWork) {
       sum += 3 * n;
     }
     if (random.below(3) == 0) serve();
+    if (!rig.consumer.old_place_in_use()) send_left = -1;
     int free_place = 0;
-    while (free_place == receive_at || free_place == send_at) ++free_place;
+    while (free_place == receive_at || free_place == send_at || free_place == send_left) ++free_place;
     if (random.below(8) == 0) {
       const auto epoch = static_cast<std::uint16_t>(rig.producer.epoch() + 1);
       if (rig.producer.move_ring(rig.ring_memory(free_place), rig.ring_ref(free_place, epoch))) {
@@ -298,6 +299,7 @@ TEST(Moving, RingsMoveWhileBothSidesWork) {
     } else if (random.below(8) == 0) {
       const auto epoch = static_cast<std::uint16_t>(rig.consumer.epoch() + 1);
       if (rig.consumer.move_ring(rig.ring_memory(free_place), rig.ring_ref(free_place, epoch))) {
+        send_left = send_at;
         send_at = free_place;
         ++moves;
       }

@@ -120,6 +120,10 @@ struct PositionWord {
   }
 };
 
+/// The writer lock (send_ring.hpp): owner | generation, which every taking raises.
+inline constexpr unsigned kLockGenerationBits = 24;
+constexpr bool lock_is_held(std::uint64_t lock) { return lock >> kLockGenerationBits != 0; }
+
 /// Where a ring lies in the slot's own arena: page 32 bits | log2 of its size 16 bits | epoch 16 bits. All zero: no ring.
 struct RingRef {
   std::uint64_t bits{};

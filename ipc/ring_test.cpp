@@ -533,8 +533,13 @@ TEST_F(RingTest, ASendRingMovesUnderAWriter) {
     if (s != Step::write_copied || !once) return;
     once = false;
     ASSERT_TRUE(rig.consumer.move_ring(rig.ring_memory(2), RingRef::make(2 * kPage + 2 * Rig::kRing, 2 * Rig::kRing, 1)));
+    // The writer has not noticed yet: what it left half copied may still be written to.
+    EXPECT_TRUE(rig.consumer.old_place_in_use());
+    EXPECT_FALSE(rig.consumer.move_ring(rig.ring_memory(1), rig.ring_ref(1, 2)));
+    EXPECT_FALSE(rig.consumer.drop_ring());
   };
   EXPECT_EQ(write(200).bytes, 200u);
+  EXPECT_FALSE(rig.consumer.old_place_in_use());
   EXPECT_EQ(rig.consumer.queued(), 260u);
   for (int i = 0; i < 200; ++i) ASSERT_EQ(std::to_integer<int>(rig.ring_memory(2)[100 + i]), i);
   EXPECT_FALSE(rig.consumer.drop_ring());

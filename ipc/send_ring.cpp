@@ -40,8 +40,22 @@ void SendRingConsumer::set_ring(std::byte* base, RingRef ref) {
   slot_->tx_ring.store(ref.bits, std::memory_order_release);
 }
 
+/// Called right after the epoch in the tail was raised. A writer takes the lock, then reads the tail: either it sees the new
+/// epoch, or its lock is seen here. Both sides are seq_cst for this.
+void SendRingConsumer::leave_place() {
+  const std::uint64_t lock = slot_->tx_lock.load();
+  left_lock_ = lock_is_held(lock) ? lock : 0;
+}
+
+bool SendRingConsumer::old_place_in_use() {
+  // Each taking of the lock has a generation of its own.
+  if (left_lock_ != 0 && slot_->tx_lock.load() != left_lock_) left_lock_ = 0;
+  return left_lock_ != 0;
+}
+
 bool SendRingConsumer::move_ring(std::byte* base, RingRef ref) {
   IOPKT_ASSERT(base != nullptr && ref.exists() && ref.epoch() == static_cast<std::uint16_t>(epoch_ + 1));
+  if (old_place_in_use()) return false;
   const std::uint16_t next_epoch = ref.epoch();
   for (int i = 0; i < kCasTriesMax; ++i) {
     std::uint64_t seen = slot_->tx_tail.load(std::memory_order_acquire);
@@ -51,10 +65,8 @@ bool SendRingConsumer::move_ring(std::byte* base, RingRef ref) {
     if (position_of(seen) != tail) continue;
     if (n > 0) move_between_rings(base, ref.size(), base_, size_, head_, n);
     // A writer that is copying to the old place loses its CAS of the tail here, and copies again.
-    if (!slot_->tx_tail.compare_exchange_strong(seen, PositionWord::make(tail, next_epoch).bits,
-                                                std::memory_order_acq_rel)) {
-      continue;
-    }
+    if (!slot_->tx_tail.compare_exchange_strong(seen, PositionWord::make(tail, next_epoch).bits)) continue;
+    leave_place();
     base_ = base;
     size_ = ref.size();
     epoch_ = next_epoch;
@@ -66,12 +78,11 @@ bool SendRingConsumer::move_ring(std::byte* base, RingRef ref) {
 
 bool SendRingConsumer::drop_ring() {
   if (size_ == 0) return true;
+  if (old_place_in_use()) return false;
   std::uint64_t seen = PositionWord::make(head_, epoch_).bits;
   const std::uint16_t next_epoch = static_cast<std::uint16_t>(epoch_ + 1);
-  if (!slot_->tx_tail.compare_exchange_strong(seen, PositionWord::make(head_, next_epoch).bits,
-                                              std::memory_order_acq_rel)) {
-    return false;
-  }
+  if (!slot_->tx_tail.compare_exchange_strong(seen, PositionWord::make(head_, next_epoch).bits)) return false;
+  leave_place();
   slot_->tx_ring.store(0, std::memory_order_release);
   tail_ = head_;
   epoch_ = next_epoch;

@@ -34,10 +34,14 @@ class SendRingConsumer {
 
   /// Gives the ring its memory; nothing may be queued.
   void set_ring(std::byte* base, RingRef ref);
-  /// Moves the queued bytes to other memory while writers run; `ref` must have epoch() + 1. False: does not fit, or broken.
+  /// Moves the queued bytes to other memory while writers run; `ref` must have epoch() + 1. False: does not fit, broken, or the
+  /// memory of the move before is still in use. What lay at the old place stays the slot's until old_place_in_use() is false.
   [[nodiscard]] bool move_ring(std::byte* base, RingRef ref);
-  /// Takes the memory away while nothing is queued. False: something is (or arrived meanwhile); nothing changed.
+  /// Takes the memory away while nothing is queued. False: something is (or arrived meanwhile), or as above; nothing changed.
   [[nodiscard]] bool drop_ring();
+  /// True while a writer that began before the last move or drop may still be copying to the old place: its CAS of the tail is
+  /// going to fail, but its bytes land there. Until this is false, or the slot is released, that memory is given to nobody.
+  [[nodiscard]] bool old_place_in_use();
 
   std::byte* base() const { return base_; }
   std::size_t size() const { return size_; }
@@ -73,11 +77,13 @@ class SendRingConsumer {
  private:
   void store_head(bool force_open, StackIo& io);
   unsigned balance(StackIo& io);
+  void leave_place();
 
   Slot* slot_ = nullptr;
   std::byte* base_ = nullptr;
   std::size_t size_ = 0;
   std::uint64_t head_ = 0, tail_ = 0;
+  std::uint64_t left_lock_ = 0;  ///< the writer lock as it was held when the last place was left; 0: nobody held it
   std::uint16_t epoch_ = 0;
   bool datagram_ = false, broken_ = false;
   Counts counts_;
@@ -89,7 +95,7 @@ class SendRingConsumer {
 /// wait. The same thread (a signal handler, or after longjmp) steals its own lock; what it interrupted notices the
 /// generation and copies again. A dead holder is stolen from after a while, within one pid namespace.
 /// Limit: a handler that writes to the very socket whose write it interrupted in the middle of the copy, and returns, may see its
-/// bytes overwritten by the rest of that copy (at most 16 KiB).
+/// bytes overwritten by the rest of that copy (at most 16 KiB), also where that place was left by a move in between.
 class WriterLock {
  public:
   WriterLock(Slot& slot, ProgramIo& io);

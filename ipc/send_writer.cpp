@@ -81,8 +81,8 @@ bool is_dead(std::uint32_t tid) {
   return dead;
 }
 
-constexpr std::uint64_t kGenerationMask = (1 << 24) - 1;
-constexpr std::uint64_t owner_of(std::uint64_t lock) { return lock >> 24; }  // identity: tid << 8 | tag
+constexpr std::uint64_t kGenerationMask = (std::uint64_t{1} << kLockGenerationBits) - 1;
+constexpr std::uint64_t owner_of(std::uint64_t lock) { return lock >> kLockGenerationBits; }  // identity: tid << 8 | tag
 constexpr std::uint64_t next_generation(std::uint64_t lock) { return (lock + 1) & kGenerationMask; }
 
 }  // namespace
@@ -114,8 +114,9 @@ void WriterLock::acquire() {
         take = (owner & 0xff) == (me & 0xff) && is_dead(static_cast<std::uint32_t>(owner >> 8));
       }
     }
-    const std::uint64_t next = me << 24 | next_generation(seen);
-    if (take && slot_->tx_lock.compare_exchange_strong(seen, next, std::memory_order_acq_rel)) {
+    const std::uint64_t next = me << kLockGenerationBits | next_generation(seen);
+    // seq_cst, as the load of the tail that follows: see SendRingConsumer::leave_place().
+    if (take && slot_->tx_lock.compare_exchange_strong(seen, next)) {
       mine_ = next;
       return;
     }
@@ -137,7 +138,7 @@ WriterLock::~WriterLock() {
 /// Tail, ring and V that belong together; the caller holds the lock or only wants numbers. False: no ring.
 bool SendRingWriter::load(View& view) const {
   for (unsigned tries = 0; tries < 10'000; ++tries) {
-    const PositionWord tail{slot_->tx_tail.load(std::memory_order_acquire)};
+    const PositionWord tail{slot_->tx_tail.load()};
     const RingRef ref{slot_->tx_ring.load(std::memory_order_acquire)};
     const SendWord word{slot_->tx_word.load(std::memory_order_acquire)};
     if (!ref.exists()) return false;
