@@ -127,8 +127,9 @@ Expected<Quoted, Drop> quoted(const IcmpHeader& message, const wire::Ipv4Header&
   q.about.reporter = header.src;
   q.about.local.address = inner->src();
   q.about.remote.address = inner->dst();
-  const bool has_ports =
-      inner->protocol() == wire::IpProtocol::tcp || inner->protocol() == wire::IpProtocol::udp;
+  const bool has_ports = inner->protocol() == wire::IpProtocol::tcp ||
+                         inner->protocol() == wire::IpProtocol::udp ||
+                         inner->protocol() == wire::IpProtocol::udplite;
   if (!has_ports) return q;
   if (transport.size() < 8) return unexpected(Drop::icmp_no_flow);
   q.about.local.port = {load_be16(transport, 0)};

@@ -1,5 +1,5 @@
 // Numbers that programs pass: the host's (Linux) for levels and options, QNX's for the options that Linux has not.
-// Sources: Linux asm-generic/socket.h, in.h, tcp.h; QNX sys/socket.h (SO_SETFIB, SO_TXPRIO, SO_VLANPRIO).
+// Sources: Linux asm-generic/socket.h, in.h, tcp.h, udp.h; QNX sys/socket.h (SO_SETFIB, SO_TXPRIO, SO_VLANPRIO).
 #pragma once
 
 namespace iopkt::socket::num {
@@ -8,7 +8,7 @@ inline constexpr int kAfInet = 2, kAfInet6 = 10;
 inline constexpr int kStream = 1, kDgram = 2, kRaw = 3;
 inline constexpr int kShutRead = 0, kShutWrite = 1, kShutBoth = 2;
 
-inline constexpr int kSolSocket = 1, kSolIp = 0, kSolTcp = 6, kSolUdp = 17, kSolRaw = 255, kSolIpv6 = 41;
+inline constexpr int kSolSocket = 1, kSolIp = 0, kSolTcp = 6, kSolUdp = 17, kSolUdpLite = 136, kSolRaw = 255, kSolIpv6 = 41;
 
 enum So : int {
   so_debug = 1, so_reuseaddr = 2, so_type = 3, so_error = 4, so_dontroute = 5, so_broadcast = 6, so_sndbuf = 7,
@@ -33,5 +33,7 @@ enum Tcp : int {
   tcp_linger2 = 8, tcp_defer_accept = 9, tcp_window_clamp = 10, tcp_info = 11, tcp_quickack = 12, tcp_congestion = 13,
   tcp_user_timeout = 18, tcp_fastopen = 23, tcp_notsent_lowat = 25,
 };
+
+enum UdpLite : int { udplite_send_cscov = 10, udplite_recv_cscov = 11 };
 
 }  // namespace iopkt::socket::num

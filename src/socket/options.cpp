@@ -29,7 +29,8 @@ struct Row {
 };
 
 constexpr std::uint8_t bit(SocketKind kind) { return static_cast<std::uint8_t>(1u << static_cast<unsigned>(kind)); }
-constexpr std::uint8_t kAll = bit(SocketKind::tcp) | bit(SocketKind::udp) | bit(SocketKind::raw);
+constexpr std::uint8_t kUdpLite = bit(SocketKind::udplite);
+constexpr std::uint8_t kAll = bit(SocketKind::tcp) | bit(SocketKind::udp) | kUdpLite | bit(SocketKind::raw);
 constexpr std::uint8_t kTcp = bit(SocketKind::tcp);
 constexpr std::uint8_t kRaw = bit(SocketKind::raw);
 constexpr std::int32_t kAny = INT32_MAX;
@@ -86,6 +87,8 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolTcp, tcp_window_clamp, &S::window_clamp, 0, kAny, plain, kTcp},
     {kSolTcp, tcp_user_timeout, &S::user_timeout_ms, 0, kAny, plain, kTcp},
     {kSolTcp, tcp_notsent_lowat, &S::notsent_low_water, INT32_MIN, kAny, plain, kTcp},
+    {kSolUdpLite, udplite_send_cscov, &S::send_coverage, INT32_MIN, kAny, plain, kUdpLite},
+    {kSolUdpLite, udplite_recv_cscov, &S::receive_coverage, INT32_MIN, kAny, plain, kUdpLite},
 });
 
 const Row* find(SocketKind kind, int level, int name) {
@@ -165,6 +168,8 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   else if (level == kSolIp && name == ip_tos) *number &= 255;
   else if (*number < row->min || *number > row->max) return Errno::inval;
   if (level == kSolIp && name == ip_multicast_ttl && *number == -1) *number = 1;
+  // RFC 3828 section 3.1: the header is always covered; the host raises less than it, and lowers what no field holds.
+  if (level == kSolUdpLite && *number != 0) *number = std::clamp(*number, 8, 65535);
   if (level == kSolSocket && name == so_priority && !privileged && *number > 6) return Errno::perm;
   options.*row->field = *number;
   return Errno::ok;
@@ -194,7 +199,7 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
     if (facts.mtu == 0) return unexpected(Errno::notconn);
     one(facts.mtu);
   } else if (const Row* row = find(facts.kind, level, name)) {
-    one(options.*row->field);
+    one(row->level == kSolUdpLite ? std::max(options.*row->field, 0) : options.*row->field);
     if ((row->rule & byte_allowed) != 0 && room == 1) answer.resize(1);
   } else {
     return unexpected(Errno::noprotoopt);

@@ -38,9 +38,14 @@ struct SocketOptions {
   std::int32_t no_delay = 0, cork = 0, quick_ack = 1, max_segment = 0, keep_idle = 7200, keep_interval = 75;
   std::int32_t keep_count = 9, syn_count = 6, linger2 = 60, defer_accept = 0, window_clamp = 0, user_timeout_ms = 0;
   std::int32_t notsent_low_water = -1, fastopen = 0;
+  // IPPROTO_UDPLITE: bytes of coverage, 0: all
+  std::int32_t send_coverage = 0;
+  std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any
 };
 
-enum class SocketKind : std::uint8_t { tcp, udp, raw };
+enum class SocketKind : std::uint8_t { tcp, udp, udplite, raw };
+/// A socket whose datagrams have ports.
+constexpr bool is_udp(SocketKind kind) { return kind == SocketKind::udp || kind == SocketKind::udplite; }
 
 /// Sets one option. `privileged`: the client may do what CAP_NET_ADMIN or CAP_NET_RAW allows.
 /// Errors: noprotoopt (no such option here), inval (too short, out of range), perm, dom, opnotsupp.

@@ -1,4 +1,5 @@
-// UDP and raw sockets: who gets a datagram, and how one is sent. RFC 768, RFC 1122 section 4.1; ip(7), raw(7), udp(7).
+// UDP, UDP-Lite and raw sockets: who gets a datagram, and how one is sent. RFC 768, RFC 1122 section 4.1, RFC 3828; ip(7),
+// raw(7), udp(7), udplite(7).
 #include <algorithm>
 
 #include "packet/segment.hpp"
@@ -17,30 +18,33 @@ using packet::PacketPtr;
 // ---- the directory of a port, on the shard that the port hashes to
 
 void register_port(ShardState& s, Socket& k) {
-  const PortMember member{.shard = s.number,
+  const PortMember member{.kind = k.kind,
+                          .shard = s.number,
                           .id = k.id,
                           .local = k.local,
                           .remote = k.remote,
                           .interface_index = k.bound_interface,
                           .fib = k.fib,
                           .reuse_port = k.options.reuse_port != 0,
+                          .least_coverage = k.options.receive_coverage,
                           .order = ++s.bind_order};
   const std::uint32_t home = s.stack.shard_of_port(k.local.port);
-  if (home == s.number) s.udp_members[k.local.port.value].push_back(member);
+  if (home == s.number) s.udp_members[port_key(k.kind, k.local.port)].push_back(member);
   else send_to(s, home, message::PortAdd{member});
 }
 
 void unregister_port(ShardState& s, Socket& k) {
   if (!k.binding) return;
   const std::uint32_t home = s.stack.shard_of_port(k.local.port);
-  if (home == s.number) return remove_member(s, s.number, k.id, k.local.port);
-  send_to(s, home, message::PortRemove{s.number, k.id, k.local.port});
+  const message::PortRemove who{k.kind, s.number, k.id, k.local.port};
+  if (home == s.number) return remove_member(s, who);
+  send_to(s, home, Message{who});
 }
 
-void remove_member(ShardState& s, std::uint32_t shard, SocketId id, wire::Port port) {
-  const auto found = s.udp_members.find(port.value);
+void remove_member(ShardState& s, const message::PortRemove& who) {
+  const auto found = s.udp_members.find(port_key(who.kind, who.port));
   if (found == s.udp_members.end()) return;
-  std::erase_if(found->second, [&](const PortMember& m) { return m.shard == shard && m.id == id; });
+  std::erase_if(found->second, [&](const PortMember& m) { return m.shard == who.shard && m.id == who.id; });
   if (found->second.empty()) s.udp_members.erase(found);
 }
 
@@ -82,6 +86,9 @@ namespace {
 /// -1: not for this socket; otherwise how closely it fits.
 int score(const PortMember& m, const udp::UdpIn& in, const Arrival& at) {
   int points = 0;
+  // RFC 3828 section 3.1: a receiver may refuse what is covered less than it asks for; 0 asks for everything.
+  if (in.partial && m.least_coverage >= 0 && (m.least_coverage == 0 || in.coverage < static_cast<std::uint32_t>(m.least_coverage)))
+    return -1;
   if (m.interface_index != 0) {
     if (m.interface_index != at.in->index) return -1;
     points += 1;
@@ -121,9 +128,12 @@ void copy_to(ShardState& s, const Arrival& at, const PortMember& m, const udp::U
 }  // namespace
 
 void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
-  const auto in = udp::input(at.ip.src, at.ip.dst, *packet, s.settings.udp, s.counters.udp);
+  const bool lite = at.ip.protocol == wire::IpProtocol::udplite;
+  const auto in = lite ? udp::lite_input(at.ip.src, at.ip.dst, *packet, s.settings.udp, s.counters.udp)
+                       : udp::input(at.ip.src, at.ip.dst, *packet, s.settings.udp, s.counters.udp);
   if (!in) return s.drop(in.error());
-  const auto found = s.udp_members.find(in->dst.port.value);
+  const auto kind = lite ? socket::SocketKind::udplite : socket::SocketKind::udp;
+  const auto found = s.udp_members.find(port_key(kind, in->dst.port));
   const bool to_many = at.broadcast || at.multicast;
   std::vector<const PortMember*> best;
   int best_score = -1;
@@ -151,8 +161,6 @@ void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
   } else {
     last = *std::max_element(best.begin(), best.end(), [](const auto* a, const auto* b) { return a->order < b->order; });
   }
-  ++s.counters.udp.rx_datagrams;
-  s.counters.udp.rx_bytes += packet->size();
   deliver(s, last->shard, make_datagram(at, last->id, in->src, std::move(packet)));
 }
 
@@ -176,7 +184,7 @@ bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
 }
 
 void on_port_error(ShardState& s, const message::PortError& error) {
-  const auto found = s.udp_members.find(error.local.port.value);
+  const auto found = s.udp_members.find(port_key(error.kind, error.local.port));
   if (found == s.udp_members.end()) return s.drop(Drop::icmp_no_flow);
   for (const PortMember& m : found->second) {
     if (m.remote.port.value == 0 || m.remote != error.remote || !error.hard) continue;
@@ -219,21 +227,39 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   return how;
 }
 
+/// What UDP and UDP-Lite check before they make a packet.
+socket::Result<Outgoing> outgoing_udp(ShardState& s, const Socket& k, const DatagramRequest& request, const wire::Endpoint& to,
+                                      std::size_t length) {
+  if (!request.destination && k.remote.port.value == 0) return unexpected(Errno::destaddrreq);
+  if (to.port.value == 0) return unexpected(Errno::inval);
+  if (length > udp::kMaxPayloadV4) return unexpected(Errno::msgsize);
+  auto how = outgoing(s, k, request, to);
+  if (how) how->protocol = static_cast<wire::IpProtocol>(k.protocol);
+  return how;
+}
+
+/// Copied: the client may reuse the record as soon as the call has answered. Null: no buffers (counted).
+PacketPtr copy_payload(ShardState& s, Bytes first, Bytes second) {
+  PacketPtr packet = packet::allocate_header(s.cache);
+  if (packet && packet->append(first) && packet->append(second)) return packet;
+  s.drop(Drop::no_buffer);
+  return {};
+}
+
+Errno refused(ShardState& s, Drop why) {
+  s.drop(why);
+  return why == Drop::ip_too_big ? Errno::msgsize : Errno::nobufs;
+}
+
 }  // namespace
 
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
-  const bool connected = k.remote.port.value != 0;
-  if (!request.destination && !connected) return Errno::destaddrreq;
   const wire::Endpoint to = request.destination.value_or(k.remote);
-  if (to.port.value == 0) return Errno::inval;
   const std::size_t length = first.size() + second.size();
-  if (length > udp::kMaxPayloadV4) return Errno::msgsize;
-  auto how = outgoing(s, k, request, to);
+  const auto how = outgoing_udp(s, k, request, to, length);
   if (!how) return how.error();
-  how->protocol = wire::IpProtocol::udp;
-  PacketPtr packet = packet::allocate_header(s.cache);
-  // Copied: the client may reuse the record as soon as this call has answered.
-  if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
+  PacketPtr packet = copy_payload(s, first, second);
+  if (!packet) return Errno::nobufs;
   const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
   if (!path) return path.error();
   constexpr std::uint32_t kHeaders = 20 + wire::UdpView::kHeaderLen;
@@ -247,11 +273,24 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const wire::Endpoint source{how->source, k.local.port};
   const wire::Endpoint destination{how->destination, to.port};
   if (const auto added = udp::add_header(*packet, source, destination, checksum, s.counters.udp, cut ? request.segment_size : 0); !added)
-    return s.drop(added.error()), added.error() == Drop::ip_too_big ? Errno::msgsize : Errno::nobufs;
+    return refused(s, added.error());
   if (cut && path->local) {
     // To ourselves: each datagram by itself, as a wire would bring them.
     return tx_local_segments(s, std::move(packet), *how);
   }
+  return tx_ip(s, std::move(packet), *how);
+}
+
+Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
+  const wire::Endpoint to = request.destination.value_or(k.remote);
+  const auto how = outgoing_udp(s, k, request, to, first.size() + second.size());
+  if (!how) return how.error();
+  PacketPtr packet = copy_payload(s, first, second);
+  if (!packet) return Errno::nobufs;
+  const auto coverage = static_cast<std::uint32_t>(k.options.send_coverage);
+  if (const auto added = udp::add_lite_header(*packet, {how->source, k.local.port}, {how->destination, to.port}, coverage, s.counters.udp);
+      !added)
+    return refused(s, added.error());
   return tx_ip(s, std::move(packet), *how);
 }
 

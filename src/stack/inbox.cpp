@@ -60,10 +60,10 @@ void handle(ShardState& s, Message& message) {
             drop_waiting_children(s, m.listener);
           },
           [&](message::PortAdd& m) {
-            remove_member(s, m.member.shard, m.member.id, m.member.local.port);
-            s.udp_members[m.member.local.port.value].push_back(m.member);
+            remove_member(s, {m.member.kind, m.member.shard, m.member.id, m.member.local.port});
+            s.udp_members[port_key(m.member.kind, m.member.local.port)].push_back(m.member);
           },
-          [&](message::PortRemove& m) { remove_member(s, m.shard, m.id, m.port); },
+          [&](message::PortRemove& m) { remove_member(s, m); },
           [&](message::RawAdd& m) { add_raw(s, m.member); },
           [&](message::RawRemove& m) { remove_raw(s, m.shard, m.id); },
           [&](message::FlowAdd& m) { add_foreign(s, m); },

@@ -106,7 +106,7 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
     }
   }
   socket::SocketFacts facts{.kind = k->kind};
-  facts.type = k->kind == socket::SocketKind::tcp ? num::kStream : k->kind == socket::SocketKind::udp ? num::kDgram : num::kRaw;
+  facts.type = k->kind == socket::SocketKind::tcp ? num::kStream : is_udp(k->kind) ? num::kDgram : num::kRaw;
   facts.protocol = k->protocol;
   facts.accepting = k->state == SocketState::listening;
   facts.cookie = static_cast<std::uint64_t>(s.number) << 32 | k->id.value;
@@ -120,11 +120,23 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
   return socket::get_option(k->options, facts, level, name, room);
 }
 
+namespace {
+const char* name_of(socket::SocketKind kind) {
+  switch (kind) {
+    case socket::SocketKind::tcp: return "tcp";
+    case socket::SocketKind::udp: return "udp";
+    case socket::SocketKind::udplite: return "udplite";
+    case socket::SocketKind::raw: break;
+  }
+  return "ip";
+}
+}  // namespace
+
 void Shard::list_sockets(std::vector<SocketSummary>& out) const {
   const ShardState& s = *state_;
   for (const auto& k : s.slab) {
     if (!k) continue;
-    SocketSummary line{.protocol = k->kind == socket::SocketKind::tcp ? "tcp" : k->kind == socket::SocketKind::udp ? "udp" : "ip",
+    SocketSummary line{.protocol = name_of(k->kind),
                        .local = k->local,
                        .remote = k->remote,
                        .shard = s.number,

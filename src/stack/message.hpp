@@ -10,6 +10,7 @@
 #include "base/spinlock.hpp"
 #include "neigh/neighbours.hpp"
 #include "packet/packet.hpp"
+#include "socket/options.hpp"
 #include "socket/port_table.hpp"
 #include "stack/events.hpp"
 #include "stack/flow.hpp"
@@ -52,6 +53,7 @@ using ListenerPtr = std::shared_ptr<Listener>;
 
 /// A datagram socket as the shard of its port sees it.
 struct PortMember {
+  socket::SocketKind kind = socket::SocketKind::udp;
   std::uint32_t shard = 0;
   SocketId id;
   wire::Endpoint local;
@@ -59,8 +61,13 @@ struct PortMember {
   std::uint32_t interface_index = 0;  ///< SO_BINDTODEVICE
   std::uint8_t fib = 0;
   bool reuse_port = false;
+  std::int32_t least_coverage = -1;  ///< UDP-Lite: SocketOptions::receive_coverage
   std::uint64_t order = 0;  ///< of binding: later ones win among equals, as on the host
 };
+/// UDP and UDP-Lite have ports of their own (RFC 3828 section 3).
+constexpr std::uint32_t port_key(socket::SocketKind kind, wire::Port port) {
+  return (kind == socket::SocketKind::udplite ? 1u << 16 : 0u) | port.value;
+}
 
 struct RawMember {
   std::uint32_t shard = 0;
@@ -107,6 +114,7 @@ struct PortAdd {
   PortMember member;
 };
 struct PortRemove {
+  socket::SocketKind kind;
   std::uint32_t shard;
   SocketId id;
   wire::Port port;
@@ -140,6 +148,7 @@ struct FlowError {
 };
 /// The same about a datagram, for the shard of its local port.
 struct PortError {
+  socket::SocketKind kind;
   wire::Endpoint local, remote;
   Errno error;
   bool hard;  ///< a socket that is not asked to hear of errors hears of this one when it is connected

@@ -20,7 +20,11 @@ bool is_local_or_any(const ShardState& s, const wire::IpAddress& address) {
 }
 
 socket::PortTable& ports_of(ShardState& s, const Socket& k) {
-  return k.kind == SocketKind::tcp ? s.stack.tcp_ports() : s.stack.udp_ports();
+  switch (k.kind) {
+    case SocketKind::tcp: return s.stack.tcp_ports();
+    case SocketKind::udplite: return s.stack.udplite_ports();
+    default: return s.stack.udp_ports();
+  }
 }
 
 /// Claims a port for a socket that has none. `suits` narrows the choice among ephemeral ports.
@@ -51,7 +55,7 @@ Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
     if (!source) return source.error();
     k.local.address = *source;
   }
-  if (k.kind == SocketKind::udp) {
+  if (is_udp(k.kind)) {
     unregister_port(s, k);
     if (!k.binding) {
       const auto suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
@@ -61,7 +65,7 @@ Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   }
   k.remote = to;
   k.state = SocketState::open;
-  if (k.kind == SocketKind::udp) register_port(s, k);
+  if (is_udp(k.kind)) register_port(s, k);
   else register_raw(s, k);
   return Errno::ok;
 }
@@ -136,6 +140,10 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
     case num::kDgram:
       // ICMP "ping" sockets are the host's speciality: refused as on a host whose ping_group_range is empty.
       if (protocol == static_cast<int>(wire::IpProtocol::icmp)) return unexpected(Errno::acces);
+      if (protocol == static_cast<int>(wire::IpProtocol::udplite)) {
+        kind = SocketKind::udplite;
+        break;
+      }
       if (protocol != 0 && protocol != static_cast<int>(wire::IpProtocol::udp)) return unexpected(Errno::protonosupport);
       kind = SocketKind::udp, protocol = static_cast<int>(wire::IpProtocol::udp);
       break;
@@ -193,11 +201,11 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
   if (local.port.value != 0 && local.port.value < kFirstUnprivilegedPort && !k->privileged) return Errno::acces;
   const bool chosen = local.port.value != 0;
   std::function<bool(wire::Port)> suits;
-  if (k->kind == SocketKind::udp) suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
+  if (is_udp(k->kind)) suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
   const Errno claimed = claim_port(s, *k, local, suits);
   if (claimed != Errno::ok) return claimed;
   k->reuse_bound = chosen;
-  if (k->kind == SocketKind::udp) register_port(s, *k);
+  if (is_udp(k->kind)) register_port(s, *k);
   return Errno::ok;
 }
 
@@ -216,7 +224,7 @@ Errno Shard::disconnect(SocketId id) {
     if (k->tcp) abort_tcp(s, *k, tcp::Failure::aborted);
     return Errno::ok;
   }
-  if (k->kind == SocketKind::udp) unregister_port(s, *k);
+  if (is_udp(k->kind)) unregister_port(s, *k);
   k->remote = {};
   if (!k->reuse_bound) {
     k->binding.reset();
@@ -227,7 +235,7 @@ Errno Shard::disconnect(SocketId id) {
   // The host keeps a port that the program chose, and gives the address back that bind() asked for.
   k->local.address = k->binding->claim().address;
   k->state = SocketState::bound;
-  if (k->kind == SocketKind::udp) register_port(s, *k);
+  if (is_udp(k->kind)) register_port(s, *k);
   return Errno::ok;
 }
 
@@ -306,7 +314,7 @@ void Shard::close(SocketId id) {
   k->client_gone = true;
   accepted(id);  // one that never was does not wait any more either
   if (k->kind != SocketKind::tcp) {
-    if (k->kind == SocketKind::udp) unregister_port(s, *k);
+    if (is_udp(k->kind)) unregister_port(s, *k);
     return destroy_socket(s, *k);
   }
   if (k->state == SocketState::listening) stop_listening(s, *k);
@@ -353,14 +361,18 @@ Errno Shard::send(SocketId id, const DatagramRequest& request, Bytes first, Byte
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
   if (k->shut_write) return Errno::pipe;
-  if (k->kind == SocketKind::udp && !k->binding) {
+  if (is_udp(k->kind) && !k->binding) {
     const auto suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
     const Errno claimed = claim_port(s, *k, k->local, suits);
     if (claimed != Errno::ok) return claimed == Errno::addrinuse ? Errno::again : claimed;
     register_port(s, *k);
   }
-  if (k->kind == SocketKind::udp) return send_udp(s, *k, request, first, second);
-  if (k->kind == SocketKind::raw) return send_raw(s, *k, request, first, second);
+  switch (k->kind) {
+    case SocketKind::udp: return send_udp(s, *k, request, first, second);
+    case SocketKind::udplite: return send_udplite(s, *k, request, first, second);
+    case SocketKind::raw: return send_raw(s, *k, request, first, second);
+    case SocketKind::tcp: break;
+  }
   return Errno::opnotsupp;
 }
 
@@ -378,9 +390,12 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
       return Errno::nodev;
     }
     k->bound_interface = device == nullptr ? 0 : device->index;
-    if (k->kind == SocketKind::udp && k->binding) unregister_port(s, *k), register_port(s, *k);
     if (k->kind == SocketKind::raw) register_raw(s, *k);
   }
+  // What the directory of the port knows of a socket.
+  const bool listed = (level == num::kSolSocket && (name == num::so_bindtodevice || name == num::so_reuseport)) ||
+                      (level == num::kSolUdpLite && name == num::udplite_recv_cscov);
+  if (listed && is_udp(k->kind) && k->binding) unregister_port(s, *k), register_port(s, *k);
   if (level == num::kSolSocket && (name == num::so_reuseaddr || name == num::so_reuseport) && k->binding)
     ports_of(s, *k).update(*k->binding, k->options.reuse_address != 0, k->options.reuse_port != 0);
   if (k->listener && k->state == SocketState::listening) k->listener->set_options(k->options);

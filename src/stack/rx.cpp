@@ -69,7 +69,7 @@ std::uint32_t owner_of(const ShardState& s, const packet::Packet& packet) {
     const FlowKey flow{{header.dst, wire::Port{load_be16(bytes, at + 2)}}, {header.src, wire::Port{load_be16(bytes, at)}}};
     return s.stack.shard_of_flow(flow_hash(s.key(), flow.local, flow.remote));
   }
-  if (header.protocol == wire::IpProtocol::udp && has_ports)
+  if ((header.protocol == wire::IpProtocol::udp || header.protocol == wire::IpProtocol::udplite) && has_ports)
     return s.stack.shard_of_port(wire::Port{load_be16(bytes, at + 2)});
   return 0;
 }
@@ -127,7 +127,8 @@ void deliver_protocol(ShardState& s, const Arrival& at, PacketPtr packet, iface:
       if (cast != iface::Cast::unicast || packet->link_broadcast || packet->link_multicast)
         return s.drop(Drop::ip_broadcast_refused);
       return rx_tcp(s, at, std::move(packet));
-    case wire::IpProtocol::udp: return rx_udp(s, at, std::move(packet));
+    case wire::IpProtocol::udp:
+    case wire::IpProtocol::udplite: return rx_udp(s, at, std::move(packet));
     case wire::IpProtocol::icmp: return rx_icmp(s, at, std::move(packet), cast);
     default: break;
   }
@@ -231,8 +232,9 @@ void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about) {
     if (owner == s.number) return on_flow_error(s, error_message);
     return send_to(s, owner, Message{error_message});
   }
-  if (about.protocol == wire::IpProtocol::udp) {
-    const message::PortError port_error{about.local, about.remote, error, hard};
+  if (about.protocol == wire::IpProtocol::udp || about.protocol == wire::IpProtocol::udplite) {
+    const auto kind = about.protocol == wire::IpProtocol::udp ? socket::SocketKind::udp : socket::SocketKind::udplite;
+    const message::PortError port_error{kind, about.local, about.remote, error, hard};
     const std::uint32_t owner = s.stack.shard_of_port(about.local.port);
     if (owner == s.number) return on_port_error(s, port_error);
     send_to(s, owner, Message{port_error});

@@ -31,6 +31,7 @@ Stack::Stack(const StackConfig& config, packet::PageSource& pages, std::span<Rin
       pools_(config.pools, pages),
       tcp_ports_(socket::PortTable::Rules::tcp, kFirstEphemeral, kLastEphemeral),
       udp_ports_(socket::PortTable::Rules::udp, kFirstEphemeral, kLastEphemeral),
+      udplite_ports_(socket::PortTable::Rules::udp, kFirstEphemeral, kLastEphemeral),
       network_(first_network()) {
   IOPKT_ASSERT(config.shards >= 1 && config.shards <= 64 && rings.size() == config.shards);
   for (std::uint32_t n = 0; n < config.shards; ++n) shards_.push_back(std::make_unique<Shard>(*this, n, *rings[n]));

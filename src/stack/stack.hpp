@@ -33,6 +33,7 @@ class Stack {
 
   socket::PortTable& tcp_ports() { return tcp_ports_; }
   socket::PortTable& udp_ports() { return udp_ports_; }
+  socket::PortTable& udplite_ports() { return udplite_ports_; }
 
   /// Which shard a TCP flow, given by its symmetric hash, belongs to; which one a local UDP port.
   std::uint32_t shard_of_flow(std::uint32_t flow_hash) const;
@@ -42,7 +43,7 @@ class Stack {
   StackConfig config_;
   LogSink& log_;
   packet::Pools pools_;
-  socket::PortTable tcp_ports_, udp_ports_;
+  socket::PortTable tcp_ports_, udp_ports_, udplite_ports_;
   NetworkPtr network_;
   std::vector<std::unique_ptr<Shard>> shards_;
 };

@@ -117,7 +117,7 @@ struct ShardState {
   std::size_t half_open_count = 0;
   std::deque<FlowKey> half_open_order;             // oldest first; may name flows that are no longer half-open
   std::unordered_map<std::uint16_t, std::vector<ListenerPtr>> listeners;
-  std::unordered_map<std::uint16_t, std::vector<PortMember>> udp_members;  // of ports that hash to this shard
+  std::unordered_map<std::uint32_t, std::vector<PortMember>> udp_members;  // by port_key(), of ports that hash to this shard
   std::vector<RawMember> raw_members;              // shard 0
   std::vector<SocketId> dirty;                     // may have output
   std::vector<SocketId> event_order;

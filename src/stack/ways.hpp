@@ -57,13 +57,14 @@ void rx_udp(ShardState& s, const Arrival& at, packet::PacketPtr datagram);
 /// Copies for raw sockets. True: at least one took it.
 bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& with_ip_header);
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
+Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
 Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
 void on_port_error(ShardState& s, const message::PortError& error);
 void deliver(ShardState& s, std::uint32_t shard, Datagram&& datagram);
 void on_soft_error(ShardState& s, SocketId id, Errno error);
 void register_port(ShardState& s, Socket& k);
 void unregister_port(ShardState& s, Socket& k);
-void remove_member(ShardState& s, std::uint32_t shard, SocketId id, wire::Port port);
+void remove_member(ShardState& s, const message::PortRemove& who);
 void register_raw(ShardState& s, Socket& k);
 void add_raw(ShardState& s, const RawMember& member);
 void remove_raw(ShardState& s, std::uint32_t shard, SocketId id);

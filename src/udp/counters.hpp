@@ -1,4 +1,4 @@
-// What UDP counts.
+// What UDP counts, and UDP-Lite with it.
 #pragma once
 
 #include <array>

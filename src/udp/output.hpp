@@ -1,4 +1,4 @@
-// Datagrams out: RFC 768.
+// Datagrams out: RFC 768; UDP-Lite: RFC 3828.
 #pragma once
 
 #include <cstdint>
@@ -28,5 +28,9 @@ inline constexpr std::uint32_t kMaxPayloadV4 = 65507;
 Expected<void, Drop> add_header(packet::Packet& packet, const wire::Endpoint& src, const wire::Endpoint& dst,
                                 Checksum checksum, UdpCounters<Counter>& counters,
                                 std::uint16_t gso_size = 0);
+
+/// The same for UDP-Lite. coverage: bytes from the header on that the checksum covers; 0, or more than there are: all.
+Expected<void, Drop> add_lite_header(packet::Packet& packet, const wire::Endpoint& src, const wire::Endpoint& dst,
+                                     std::uint32_t coverage, UdpCounters<Counter>& counters);
 
 }  // namespace iopkt::udp

@@ -135,5 +135,61 @@ TEST_F(UdpTest, ManyInOneAreCutLater) {
   EXPECT_EQ(packet->flags, std::uint32_t{IOPKT_CSUM_NEEDED}) << "one is one";
 }
 
+// ---- UDP-Lite
+
+class UdpLiteTest : public UdpTest {
+ protected:
+  Expected<UdpIn, Drop> run_lite(packet::Packet& packet) {
+    return lite_input(kA4.address, kB4.address, packet, tunables_, counters_);
+  }
+  Data lite(const Data& payload, std::uint32_t coverage) {
+    auto packet = pool_.packet(payload);
+    EXPECT_TRUE(add_lite_header(*packet, kA4, kB4, coverage, counters_));
+    return data_of(*packet);
+  }
+};
+
+TEST_F(UdpLiteTest, OnlyWhatIsCoveredIsChecked) {
+  struct Row {
+    std::uint32_t asked, covered;
+  };
+  for (const Row row : {Row{0, 29}, {1, 8}, {8, 8}, {9, 9}, {20, 20}, {29, 29}, {65535, 29}}) {
+    const Data good = lite(test::counted(21), row.asked);
+    EXPECT_EQ(load_be16(good, 4), row.covered);
+    auto packet = pool_.packet(good);
+    const auto in = run_lite(*packet);
+    ASSERT_TRUE(in);
+    EXPECT_EQ(in->header.payload_len, 21u);
+    EXPECT_EQ(in->coverage, row.covered);
+    EXPECT_EQ(in->partial, row.covered < 29);
+    for (std::size_t i = 0; i < good.size(); ++i) {
+      if (i == 4 || i == 5) continue;  // the coverage itself
+      Data bad = good;
+      bad[i] ^= std::byte{4};
+      packet = pool_.packet(bad);
+      EXPECT_EQ(run_lite(*packet).has_value(), i >= row.covered) << i;
+    }
+  }
+}
+
+TEST_F(UdpLiteTest, RefusesImpossibleCoverageAndNoChecksum) {
+  const Data good = lite(test::counted(21), 0);
+  for (const auto coverage : std::initializer_list<std::uint16_t>{1, 7, 30, 65535}) {
+    Data bad = good;
+    store_be16(bad, 4, coverage);
+    auto packet = pool_.packet(bad);
+    EXPECT_EQ(run_lite(*packet).error(), Drop::udplite_bad_coverage) << coverage;
+  }
+  for (std::size_t n = 0; n < 8; ++n) {
+    auto packet = pool_.packet(Bytes{good}.first(n));
+    EXPECT_EQ(run_lite(*packet).error(), Drop::udp_truncated);
+  }
+  Data bad = good;
+  store_be16(bad, 6, 0);
+  auto packet = pool_.packet(bad);
+  packet->looped = true;
+  EXPECT_EQ(run_lite(*packet).error(), Drop::udp_bad_checksum);
+}
+
 }  // namespace
 }  // namespace iopkt::udp

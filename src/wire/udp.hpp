@@ -23,6 +23,7 @@ struct UdpHeader {
 class UdpView {
  public:
   static constexpr std::size_t kHeaderLen = 8;
+  static constexpr std::size_t kLengthOffset = 4;
   static constexpr std::size_t kChecksumOffset = 6;
   static constexpr std::size_t kMaxPayloadLen = 65535 - kHeaderLen;
 
