@@ -150,8 +150,10 @@ void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
 
 void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
   const auto option = request.fixed<ipc::OptionRequest>();
-  request.answer_errno(
-      static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, request.caller.privileged)));
+  const auto error = static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, request.caller.privileged));
+  const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
+  if (error == 0 && send_size) resize_send_ring(socket);
+  request.answer_errno(error);
 }
 
 void ClientShard::request_get_option(Request& request, ClientSocket& socket) {

@@ -90,6 +90,10 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   // client_slots.cpp
   ClientSocket* make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol);
   bool give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes);
+  void resize_send_ring(ClientSocket& socket);
+  /// size 0: the client has as much as it may, or the arena is full.
+  ClientSocket::Block take_block(ClientSocket& socket, std::size_t size);
+  void give_block(ClientSocket& socket, ClientSocket::Block& block);
   void show_rings(ClientSocket& socket);
   void take_end(ClientSocket& socket, Fd fd);
   void show_state(ClientSocket& socket);

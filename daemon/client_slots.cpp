@@ -15,6 +15,8 @@ namespace num = socket::num;
 
 constexpr std::uint32_t kEndEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
+std::size_t ring_size_for(std::size_t bytes) { return std::bit_ceil(std::clamp(bytes, ipc::kRingSizeMin, ipc::kRingSizeMax)); }
+
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------- making
@@ -53,27 +55,52 @@ ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain
   return &socket;
 }
 
+ClientSocket::Block ClientShard::take_block(ClientSocket& socket, std::size_t size) {
+  Client& owner = *socket.owner.client;
+  if (!owner.ring_bytes.take(size, owner.quota.ring_bytes)) return {};
+  const auto offset = socket.arena->rings.take(size);
+  if (offset) return {*offset, size};
+  owner.ring_bytes.give(size);
+  return {};
+}
+
+void ClientShard::give_block(ClientSocket& socket, ClientSocket::Block& block) {
+  const ClientSocket::Block given = std::exchange(block, {});
+  if (given.size == 0) return;
+  socket.arena->rings.give(given.offset, given.size);
+  socket.owner.client->ring_bytes.give(given.size);
+}
+
 bool ClientShard::give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes) {
-  const auto size_of = [](std::size_t bytes) {
-    return std::bit_ceil(std::clamp(bytes, ipc::kRingSizeMin, ipc::kRingSizeMax));
-  };
   const auto take = [&](ClientSocket::Block& block, std::size_t size) {
     if (block.size == size) return true;
-    Client& owner = *socket.owner.client;
-    if (!owner.ring_bytes.take(size, owner.quota.ring_bytes)) return false;
-    const auto offset = socket.arena->rings.take(size);
-    if (!offset) {
-      owner.ring_bytes.give(size);
-      return false;
-    }
-    if (block.size != 0) {
-      socket.arena->rings.give(block.offset, block.size);
-      owner.ring_bytes.give(block.size);
-    }
-    block = {*offset, size};
+    const ClientSocket::Block taken = take_block(socket, size);
+    if (taken.size == 0) return false;
+    give_block(socket, block);
+    block = taken;
     return true;
   };
-  return take(socket.send_block, size_of(send_bytes)) && take(socket.receive_block, size_of(receive_bytes));
+  return take(socket.send_block, ring_size_for(send_bytes)) && take(socket.receive_block, ring_size_for(receive_bytes));
+}
+
+/// SO_SNDBUF of a connection takes effect at once, as in the kernel. Where it cannot (no memory, more is queued than fits, a writer
+/// is still copying to the place before) the ring stays as it is: the size is a wish.
+void ClientShard::resize_send_ring(ClientSocket& socket) {
+  if (socket.datagram || socket.failed || socket.close_called || socket.send.size() == 0) return;
+  if (!socket.send.old_place_in_use()) give_block(socket, socket.left_block);
+  const std::size_t size = ring_size_for(ring_size(socket, true));
+  if (size == socket.send.size() || socket.left_block.size != 0) return;
+  ClientSocket::Block fresh = take_block(socket, size);
+  if (fresh.size == 0) return;
+  std::byte* base = socket.arena->base() + fresh.offset;
+  const auto epoch = static_cast<std::uint16_t>(socket.send.epoch() + 1);
+  if (!socket.send.move_ring(base, ipc::RingRef::make(fresh.offset, size, epoch))) return give_block(socket, fresh);
+  // It knows of no more than the ring holds.
+  static_cast<void>(stack().move_send_ring(socket.id, {base, static_cast<std::uint32_t>(size)}));
+  socket.left_block = std::exchange(socket.send_block, fresh);
+  if (!socket.send.old_place_in_use()) give_block(socket, socket.left_block);
+  // There may be room now for a writer that waits.
+  socket.send.consume_to(socket.send.head(), socket.end);
 }
 
 /// From here on the client can use the rings.
@@ -262,11 +289,7 @@ void ClientShard::maybe_free(ClientSocket& socket) {
   socket.set_status(ipc::Status::closed);
   socket.slot.rx_ring.store(0, std::memory_order_release);
   socket.slot.tx_ring.store(0, std::memory_order_release);
-  for (const ClientSocket::Block& block : {socket.send_block, socket.receive_block}) {
-    if (block.size == 0) continue;
-    socket.arena->rings.give(block.offset, block.size);
-    client.client->ring_bytes.give(block.size);
-  }
+  for (ClientSocket::Block* block : {&socket.send_block, &socket.receive_block, &socket.left_block}) give_block(socket, *block);
   socket.arena->sockets[socket.index] = nullptr;
   socket.arena->free_slots.push_back(socket.index);
   client.client->sockets.give(1);

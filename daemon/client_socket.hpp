@@ -50,6 +50,7 @@ struct ClientSocket final : PollHandler {
     std::size_t offset = 0, size = 0;
   };
   Block receive_block, send_block;
+  Block left_block;  ///< the send ring's place before, while send.old_place_in_use()
   std::uint64_t send_tail = 0, receive_head = 0;  ///< 64-bit positions that the stack was told
 
   std::uint32_t status = 0;        ///< what Slot::status shows, from private memory

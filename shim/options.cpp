@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "ipc/receive_ring.hpp"
+#include "ipc/send_ring.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/sockets.hpp"
@@ -89,7 +90,7 @@ void remember(const Socket& s, std::uint64_t hint, bool on) {
 }
 
 /// What this library has to know about an option that the stack has taken.
-void note_option(const Socket& s, int level, int name, const void* value, socklen_t length) {
+void note_option(int fd, const Socket& s, int level, int name, const void* value, socklen_t length) {
   int number = 0;
   memcpy(&number, value, std::min<std::size_t>(length, sizeof number));
   if (level == SOL_SOCKET && name == SO_TIMESTAMP) remember(s, Hint::timestamp, number != 0);
@@ -98,6 +99,11 @@ void note_option(const Socket& s, int level, int name, const void* value, sockle
   if (level == IPPROTO_IP && name == IP_RECVTTL) remember(s, Hint::want_ttl, number != 0);
   if (level == IPPROTO_IP && name == IP_RECVTOS) remember(s, Hint::want_tos, number != 0);
   if (level == IPPROTO_UDP && name == UDP_GRO) remember(s, Hint::want_gro, number != 0);
+  if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE) && !s.datagram) {
+    // A smaller ring may be full with what it holds.
+    ipc::ProgramEnd end = s.end(fd);
+    ipc::SendRingWriter(*s.slot, s.arena, s.arena_size, end).lowat_changed();
+  }
   if (level == SOL_SOCKET && name == SO_LINGER && length >= sizeof(linger)) {
     struct linger l;
     memcpy(&l, value, sizeof l);
@@ -169,7 +175,7 @@ int set_option(int fd, Entry entry, int level, int name, const void* value, sock
   const int error = request_about<ipc::MessageId::setsockopt>(
       s, request, {static_cast<const std::byte*>(value), std::min<std::size_t>(length, 65536)});
   if (error != 0) return fail(error);
-  note_option(s, level, name, value, length);
+  note_option(fd, s, level, name, value, length);
   return 0;
 }
 

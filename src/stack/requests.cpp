@@ -186,6 +186,14 @@ Errno Shard::set_rings(SocketId id, socket::RingMemory send, socket::RingMemory 
   return Errno::ok;
 }
 
+Errno Shard::move_send_ring(SocketId id, socket::RingMemory memory) {
+  Socket* k = state_->find(id);
+  if (k == nullptr) return Errno::badf;
+  if (k->send.tail - k->send.head > memory.size) return Errno::inval;
+  k->send.memory = memory;
+  return Errno::ok;
+}
+
 Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
   ShardState& s = *state_;
   Socket* k = s.find(id);

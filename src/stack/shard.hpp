@@ -75,6 +75,9 @@ class Shard {
   socket::Result<SocketId> open(const OpenRequest& request);
   /// Gives (or, on an unconnected stream socket, replaces) the rings.
   Errno set_rings(SocketId id, socket::RingMemory send, socket::RingMemory receive);
+  /// The queued bytes now lie in other memory, at their positions. Not while packets borrow the old one (between receive() and
+  /// finish()). Errors: badf, inval (more is queued than fits).
+  Errno move_send_ring(SocketId id, socket::RingMemory memory);
   Errno bind(SocketId id, const wire::Endpoint& local);
   /// TCP: Errno::inprogress, and later `connected` or `failed`. Datagrams: done at once. A remote address of family
   /// "unspecified" is disconnect().

@@ -269,6 +269,42 @@ static void bulk(void) {
   say("%zu bytes, end %zd", at, n);
 }
 
+/* Sends a counting pattern until the socket is full. */
+static long fill_counting(int fd, long from) {
+  unsigned char b[4096];
+  for (long at = from;;) {
+    for (size_t i = 0; i < sizeof b; ++i) b[i] = (unsigned char)((at + (long)i) % 251);
+    ssize_t n = send(fd, b, sizeof b, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n <= 0) return at - from;
+    at += n;
+  }
+}
+
+static void send_buffer_after_connect(void) {
+  int l = must("socket", socket(AF_INET, SOCK_STREAM, 0)), size = 4096;
+  setsockopt(l, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  struct sockaddr_in a = loopback(0);
+  must("bind", bind(l, (struct sockaddr *)&a, sizeof a));
+  must("listen", listen(l, 1));
+  a = name_of(l);
+  int c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  int s = must("accept", accept(l, NULL, NULL));
+  show("smaller", setsockopt(c, SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
+  long first = fill_counting(c, 0);
+  say("holds little: %d; more: %d; mask%s", first < 65536, first > 0, mask_text(mask_now(c)));
+  size = 200000;
+  show("larger", setsockopt(c, SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
+  long second = fill_counting(c, first);
+  say("holds more: %d; mask%s", second > 100000, mask_text(mask_now(c)));
+  close(c);
+  unsigned char b[5000];
+  long at = 0, wrong = 0;
+  for (ssize_t n; (n = recv(s, b, sizeof b, 0)) > 0; at += n)
+    for (ssize_t i = 0; i < n; ++i) wrong += b[i] != (at + i) % 251;
+  say("all came: %d; wrong bytes: %ld", at == first + second, wrong);
+}
+
 static void two_connections_one_port(void) {
   int l = listener(4);
   struct sockaddr_in a = name_of(l);
@@ -321,6 +357,6 @@ static const struct test_case cases[] = {
     {"reset_by_unread", reset_by_unread}, {"refused", refused}, {"nonblocking_connect", nonblocking_connect},
     {"shutdowns", shutdowns}, {"flags", flags}, {"small_buffers_full", small_buffers_full}, {"bulk", bulk},
     {"two_connections_one_port", two_connections_one_port}, {"listener_closed_on_pending", listener_closed_on_pending},
-    {"epoll_edges", epoll_edges},
+    {"epoll_edges", epoll_edges}, {"send_buffer_after_connect", send_buffer_after_connect},
 };
 MAIN(cases)
