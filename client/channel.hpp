@@ -45,6 +45,9 @@ class Channel {
   /// forget().
   void close();
   void forget() { fd_ = -1; }
+  /// From now on with no system calls but read and write, where no descriptors come with an answer
+  /// (ipc::call).
+  void use_plain_calls() { plain_ = true; }
   /// The descriptor now has this number (the caller has moved it out of the program's way).
   void moved_to(int fd) { fd_ = fd; }
 
@@ -56,7 +59,7 @@ class Channel {
                        std::span<std::byte> blob_out = {}, std::span<int> fds_out = {},
                        std::span<char> line_out = {}) {
     return ipc::call<Id>(fd_, scratch, message_max_, ++number_, request, blob, answer, blob_out, fds_out,
-                         line_out);
+                         line_out, plain_);
   }
   std::size_t message_max() const { return message_max_; }
 
@@ -66,6 +69,7 @@ class Channel {
   int fd_ = -1;
   std::size_t message_max_ = ipc::kMessageMin;
   std::uint32_t number_ = 0;
+  bool plain_ = false;
 };
 
 }  // namespace iopkt::client

@@ -33,6 +33,23 @@ bool collect_fds(msghdr& message, std::span<int> room, std::size_t& count) {
   }
   return all;
 }
+
+/// One message without descriptors, with no call but write: SIGPIPE is the caller's to avoid.
+int send_plain(int fd, std::span<const std::byte> message) {
+  for (;;) {
+    if (sys::write(fd, message.data(), message.size()) >= 0) return 0;
+    if (errno != EINTR) return errno;
+  }
+}
+
+int receive_plain(int fd, std::span<std::byte> buffer, Received& out) {
+  ssize_t n;
+  do {
+    n = sys::read(fd, buffer.data(), buffer.size());
+  } while (n < 0 && errno == EINTR);
+  out = {.bytes = n > 0 ? static_cast<std::size_t>(n) : 0, .fds = 0};
+  return n < 0 ? errno : n == 0 ? ENOTCONN : 0;
+}
 }  // namespace
 
 int send_message(int fd, std::span<const std::byte> message, std::span<const int> fds) {
@@ -88,7 +105,7 @@ int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Rec
 
 int send_split(int fd, std::span<std::byte> scratch, std::size_t message_max, FrameHeader header,
                std::span<const std::byte> fixed, std::span<const std::byte> blob, std::string_view line,
-               std::span<const int> fds, std::size_t* operations) {
+               std::span<const int> fds, std::size_t* operations, bool plain) {
   const std::size_t limit = std::min({scratch.size(), message_max, kMessageMax});
   bool first = true;
   do {
@@ -102,9 +119,9 @@ int send_split(int fd, std::span<std::byte> scratch, std::size_t message_max, Fr
     const std::size_t bytes = encode_frame(scratch, part, first ? fixed : std::span<const std::byte>{}, blob.first(n),
                                            last ? line : std::string_view{});
     if (bytes == 0) return EINVAL;
-    if (const int error = send_message(fd, scratch.first(bytes), first ? fds : std::span<const int>{}); error != 0) {
-      return error;
-    }
+    const int error = plain ? send_plain(fd, scratch.first(bytes))
+                            : send_message(fd, scratch.first(bytes), first ? fds : std::span<const int>{});
+    if (error != 0) return error;
     if (operations != nullptr) ++*operations;
     blob = blob.subspan(n);
     if (last) return 0;
@@ -114,14 +131,17 @@ int send_split(int fd, std::span<std::byte> scratch, std::size_t message_max, Fr
 
 CallResult call(int fd, std::span<std::byte> scratch, std::size_t message_max, MessageId id, std::uint32_t number,
                 std::span<const std::byte> fixed, std::span<const std::byte> blob, std::span<std::byte> fixed_out,
-                std::span<std::byte> blob_out, std::span<int> fds_out, std::span<char> line_out) {
+                std::span<std::byte> blob_out, std::span<int> fds_out, std::span<char> line_out, bool plain) {
+  const MessageRow* row = message_row(static_cast<std::uint16_t>(id));
+  if (row == nullptr || row->answer_fds > 0) plain = false;
   CallResult result;
   result.transport = send_split(fd, scratch, message_max, {.id = static_cast<std::uint16_t>(id), .number = number},
-                                fixed, blob);
+                                fixed, blob, {}, {}, nullptr, plain);
   if (result.transport != 0) return result;
   for (bool first = true;; first = false) {
     Received received;
-    result.transport = receive_message(fd, scratch, fds_out.subspan(result.fds), received);
+    result.transport = plain ? receive_plain(fd, scratch, received)
+                             : receive_message(fd, scratch, fds_out.subspan(result.fds), received);
     if (result.transport != 0) return result;
     result.fds += received.fds;
     const auto frame = decode_frame(scratch.first(received.bytes), received.fds);

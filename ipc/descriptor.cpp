@@ -144,18 +144,39 @@ void StackEnd::wake(const std::atomic<std::uint64_t>& word) {
 
 // ---------------------------------------------------------------------------------------------- the program's end
 
+namespace {
+constexpr std::int64_t kNapNs = 200'000;
+/// Looks at something that another thread or the stack is about to change, before it is worth a nap.
+constexpr unsigned kYieldsAwake = 16;
+
+/// Only with O_NONBLOCK is a read() sure to return.
+bool would_block(int fd, Calls calls) {
+  pollfd p{.fd = fd, .events = POLLIN, .revents = 0};
+  return calls != Calls::plain_nonblocking && sys::poll_one(p, 0) != 1;
+}
+}  // namespace
+
 bool ProgramEnd::take_token() {
   const KeepErrno keep;
   char byte;
   for (;;) {
-    const ssize_t n = sys::recv(fd_, &byte, 1, MSG_DONTWAIT);
+    if (calls_ != Calls::all && would_block(fd_, calls_)) return false;
+    const ssize_t n = calls_ == Calls::all ? sys::recv(fd_, &byte, 1, MSG_DONTWAIT) : sys::read(fd_, &byte, 1);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && calls_ == Calls::all && sys::refused(errno)) {
+      calls_ = Calls::plain;
+      continue;
+    }
     return n == 1;
   }
 }
 
 bool ProgramEnd::await_token() {
   const KeepErrno keep;
+  if (calls_ != Calls::all) {
+    yield();
+    return (slot_->status.load(std::memory_order_acquire) & (Status::reset | Status::closed)) == 0;
+  }
   pollfd p{.fd = fd_, .events = POLLIN, .revents = 0};
   const int n = sys::poll_one(p, 1);
   return n <= 0 || (p.revents & (POLLHUP | POLLERR | POLLNVAL)) == 0;
@@ -164,13 +185,31 @@ bool ProgramEnd::await_token() {
 ProgramIo::Stalled ProgramEnd::send_stall() {
   const KeepErrno keep;
   const Unit unit = Unit::stall();
-  const ssize_t n = sys::send(fd_, &unit, sizeof unit, kSendFlags);
+  ssize_t n = -1;
+  if (calls_ == Calls::all) {
+    n = sys::send(fd_, &unit, sizeof unit, kSendFlags);
+    if (n < 0 && sys::refused(errno)) calls_ = Calls::plain;
+  }
+  if (calls_ != Calls::all) {
+    // Nothing keeps this one from raising SIGPIPE but that the end is still there. It never blocks: the stack takes a stall's unit
+    // before it lets the next stall come about, so there are three at most, and twice as many have room.
+    if ((slot_->status.load(std::memory_order_acquire) & (Status::reset | Status::closed)) != 0) return Stalled::gone;
+    n = sys::write(fd_, &unit, sizeof unit);
+  }
   if (n == static_cast<ssize_t>(sizeof unit)) return Stalled::sent;
   return n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM) ? Stalled::again
                                                                                             : Stalled::gone;
 }
 
-void ProgramEnd::yield() { sched_yield(); }
+void ProgramEnd::yield() {
+  if (calls_ == Calls::all) {
+    sched_yield();
+    return;
+  }
+  const KeepErrno keep;
+  if (++yields_ > kYieldsAwake) return sys::nap(kNapNs);
+  for (int i = 0; i < 64; ++i) sys::pause_cpu();
+}
 
 std::uint64_t ProgramEnd::now_us() {
   timespec now{};

@@ -85,6 +85,8 @@ class ProgramIo {
   /// Sends one STALL unit without blocking. again: no room; gone: the stack's end is gone, a stall has no meaning any more.
   virtual Stalled send_stall() = 0;
   virtual void yield() = 0;
+  /// Whether system calls may be made that have nothing to do with data: to see whether another process lives.
+  virtual bool may_ask() { return true; }
   /// Microseconds of a monotonic clock.
   virtual std::uint64_t now_us() = 0;
   /// Rings the doorbell of the slot's shard.
@@ -155,17 +157,29 @@ class StackEnd final : public StackIo {
   Arrivals arrivals_;
 };
 
-/// The program's end. Owns no descriptor; made on the stack for one call. Async-signal-safe; keeps errno.
+/// Which system calls the program's end may make. A program that has confined itself (seccomp) and moves its data with read() and
+/// write() is perhaps killed for any other.
+enum class Calls : std::uint8_t {
+  all,
+  plain,              ///< read, write, futex, and poll before a read of a token
+  plain_nonblocking,  ///< the same without poll: the descriptor has O_NONBLOCK
+};
+
+/// The program's end. Owns no descriptor; made on the stack for one call. Async-signal-safe; keeps errno. A call that is refused
+/// (EPERM, EACCES, ENOSYS) is made as `plain` instead.
+/// Limit of `plain`: poll and read are two steps. A reader that another one overtakes between them (because it was held up
+/// there for longer than wait_for_remover() is patient) may sleep in that read until the next token comes.
 class ProgramEnd final : public ProgramIo {
  public:
   /// `control` the mapped control file, `event_fds` one per shard, `slot_number` the doorbell's bit.
-  ProgramEnd(int fd, const Slot& slot, void* control, const int* event_fds, std::uint32_t slot_number)
-      : fd_(fd), slot_(&slot), control_(control), event_fds_(event_fds), slot_number_(slot_number) {}
+  ProgramEnd(int fd, const Slot& slot, void* control, const int* event_fds, std::uint32_t slot_number, Calls calls = Calls::all)
+      : fd_(fd), slot_(&slot), control_(control), event_fds_(event_fds), slot_number_(slot_number), calls_(calls) {}
 
   bool take_token() override;
   bool await_token() override;
   Stalled send_stall() override;
   void yield() override;
+  bool may_ask() override { return calls_ == Calls::all; }
   std::uint64_t now_us() override;
   void ring() override;
 
@@ -178,6 +192,8 @@ class ProgramEnd final : public ProgramIo {
   void* control_;
   const int* event_fds_;
   std::uint32_t slot_number_;
+  Calls calls_;
+  unsigned yields_ = 0;
 };
 
 /// SO_SNDBUF to its minimum, as both socket types need it on the program's end (accept() does not inherit it).

@@ -302,13 +302,14 @@ struct Received {
 int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Received& out, int flags = 0);
 
 /// Sends a request, split into messages of at most `message_max` bytes if need be. `scratch` holds one message (at most kMessageMax
-/// is used). 0 or an errno. `operations`, if given: how many messages were sent is added.
+/// is used). 0 or an errno. `operations`, if given: how many messages were sent is added. `plain`: see call().
 int send_split(int fd, std::span<std::byte> scratch, std::size_t message_max, FrameHeader header,
                std::span<const std::byte> fixed, std::span<const std::byte> blob, std::string_view line = {},
-               std::span<const int> fds = {}, std::size_t* operations = nullptr);
+               std::span<const int> fds = {}, std::size_t* operations = nullptr, bool plain = false);
 
 /// A blocking request and its answer on a connection that nobody else uses meanwhile (the caller holds its lock).
-/// `scratch`: kMessageMax bytes or less. The answer's blob is copied to `blob_out`, as far as it fits.
+/// `scratch`: kMessageMax bytes or less. The answer's blob is copied to `blob_out`, as far as it fits. `plain`: no system calls but
+/// read and write, unless the answer may bring descriptors; then a peer that is gone raises SIGPIPE.
 struct CallResult {
   int transport{};         ///< not 0: the connection is unusable (errno); the rest is meaningless
   int error{};             ///< the answer's errno
@@ -318,18 +319,18 @@ struct CallResult {
 };
 CallResult call(int fd, std::span<std::byte> scratch, std::size_t message_max, MessageId id, std::uint32_t number,
                 std::span<const std::byte> fixed, std::span<const std::byte> blob, std::span<std::byte> fixed_out,
-                std::span<std::byte> blob_out, std::span<int> fds_out, std::span<char> line_out = {});
+                std::span<std::byte> blob_out, std::span<int> fds_out, std::span<char> line_out = {}, bool plain = false);
 
 /// The same, typed.
 template <MessageId Id>
 CallResult call(int fd, std::span<std::byte> scratch, std::size_t message_max, std::uint32_t number,
                 const typename MessageTypes<Id>::Request& request, std::span<const std::byte> blob,
                 typename MessageTypes<Id>::Answer& answer, std::span<std::byte> blob_out = {},
-                std::span<int> fds_out = {}, std::span<char> line_out = {}) {
+                std::span<int> fds_out = {}, std::span<char> line_out = {}, bool plain = false) {
   return call(fd, scratch, message_max, Id, number, fixed_bytes(request), blob,
               std::span<std::byte>{reinterpret_cast<std::byte*>(&answer),
                                    fixed_size<typename MessageTypes<Id>::Answer>()},
-              blob_out, fds_out, line_out);
+              blob_out, fds_out, line_out, plain);
 }
 
 }  // namespace iopkt::ipc

@@ -128,8 +128,11 @@ struct WriteOutcome {
   std::size_t bytes{};
 };
 
-/// The lock caches the thread's id. To be called in the child after fork (and vfork, clone) before it writes.
-void forget_thread_id();
+/// The lock caches the thread's id. To be called in the child after fork (and vfork, clone) before it writes. `same_namespace`: the
+/// child's ids are of the parent's kind, so /proc need not be read again.
+void forget_thread_id(bool same_namespace = false);
+/// Makes the calling thread's id known, so that its writes need not ask for it.
+void know_thread_id();
 
 /// The client's side of a send ring of bytes. Any thread, process or signal handler; made on the stack for one call.
 class SendRingWriter {

@@ -87,9 +87,11 @@ constexpr std::uint64_t next_generation(std::uint64_t lock) { return (lock + 1) 
 
 }  // namespace
 
-void forget_thread_id() {
+void know_thread_id() { identity(); }
+
+void forget_thread_id(bool same_namespace) {
   own_identity = 0;
-  process_tag.store(0, std::memory_order_relaxed);
+  if (!same_namespace) process_tag.store(0, std::memory_order_relaxed);
   identity();
 }
 
@@ -111,7 +113,7 @@ void WriterLock::acquire() {
         since_us = now;
       } else if (now != 0 && now - since_us > kHolderPatienceUs) {
         since_us = now;
-        take = (owner & 0xff) == (me & 0xff) && is_dead(static_cast<std::uint32_t>(owner >> 8));
+        take = io_->may_ask() && (owner & 0xff) == (me & 0xff) && is_dead(static_cast<std::uint32_t>(owner >> 8));
       }
     }
     const std::uint64_t next = me << kLockGenerationBits | next_generation(seen);
@@ -279,7 +281,7 @@ int SendRingWriter::sleep_for_room(const std::atomic<std::uint32_t>& alive, std:
         {expected, reinterpret_cast<std::uint64_t>(low_half(slot_->tx_word)), kFutex32, 0},
         {alive_seen, reinterpret_cast<std::uint64_t>(&alive), kFutex32, 0}};
     result = syscall(kSysFutexWaitv, entries, 2, 0, nullptr, 0);
-    if (result < 0 && errno == ENOSYS) {  // before Linux 5.16: the death of the stack is seen at the next call only
+    if (result < 0 && sys::refused(errno)) {  // before Linux 5.16, or by a filter: the death of the stack is seen at the next call only
       result = syscall(SYS_futex, low_half(slot_->tx_word), FUTEX_WAIT, expected, nullptr, nullptr, 0);
     }
   } else {

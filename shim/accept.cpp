@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "client/paths.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/real.hpp"
@@ -154,6 +155,7 @@ int accept_socket(int fd, Entry entry, sockaddr* address, socklen_t* length, int
     if (accepted < 0) return -1;
     const int error = adopt(accepted, s);
     if (error == 0) {
+      if ((flags & SOCK_NONBLOCK) != 0) remember_blocking(socket_of(entry_of(accepted)), true);
       if (address != nullptr)
         give_address(ipc::read_names(*socket_of(entry_of(accepted)).slot).peer, address, length);
       return accepted;

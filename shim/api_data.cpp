@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/inherit.hpp"
 #include "shim/messages.hpp"
@@ -35,7 +36,7 @@ ssize_t read_list(int fd, Entry entry, const iovec* list, int count) {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(list);
   message.msg_iovlen = static_cast<std::size_t>(count);
-  return receive_message(fd, entry, &message, 0);
+  return receive_message(fd, entry, &message, plain_call());
 }
 
 ssize_t write_list(int fd, Entry entry, const iovec* list, int count) {
@@ -43,7 +44,7 @@ ssize_t write_list(int fd, Entry entry, const iovec* list, int count) {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(list);
   message.msg_iovlen = static_cast<std::size_t>(count);
-  return send_message(fd, entry, &message, 0);
+  return send_message(fd, entry, &message, plain_call());
 }
 
 ssize_t receive(int fd, Entry entry, void* to, std::size_t size, int flags) {
@@ -69,14 +70,14 @@ IOPKT_EXPORT ssize_t read(int fd, void* to, size_t size) {
   const Entry entry = entry_of(fd);
   if (!entry.ours()) [[likely]]
     return real().read(fd, to, size);
-  return size == 0 ? 0 : receive(fd, entry, to, size, 0);
+  return size == 0 ? 0 : receive(fd, entry, to, size, plain_call());
 }
 
 IOPKT_EXPORT ssize_t write(int fd, const void* from, size_t size) {
   const Entry entry = entry_of(fd);
   if (!entry.ours()) [[likely]]
     return real().write(fd, from, size);
-  return send_stream_or_datagram(fd, entry, from, size, 0);
+  return send_stream_or_datagram(fd, entry, from, size, plain_call());
 }
 
 IOPKT_EXPORT ssize_t readv(int fd, const iovec* list, int count) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "shim/confine.hpp"
 #include "shim/descriptors.hpp"
 #include "shim/epoll.hpp"
 #include "shim/fork.hpp"
@@ -171,7 +172,10 @@ IOPKT_EXPORT int fcntl(int fd, int command, ...) {
   if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
     return duplicate_above(fd, command, static_cast<int>(reinterpret_cast<std::intptr_t>(argument)));
   }
-  return real().fcntl(fd, command, argument);
+  const int result = real().fcntl(fd, command, argument);
+  if (const Entry entry = entry_of(fd); command == F_SETFL && result == 0 && entry.ours())
+    remember_blocking(socket_of(entry), (reinterpret_cast<std::intptr_t>(argument) & O_NONBLOCK) != 0);
+  return result;
 }
 IOPKT_EXPORT int fcntl64(int fd, int command, ...) {
   va_list more;

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/epoll.hpp"
 #include "shim/native.hpp"
@@ -41,7 +42,7 @@ int outcome(int fd, Entry entry, const Socket& s) {
       return 0;
     }
     if (!s.alive()) return ENETDOWN;
-    if (is_nonblocking(fd)) return EINPROGRESS;
+    if (is_nonblocking(fd, s, 0)) return EINPROGRESS;
     const int error = sleep_until_writable(fd, entry, s);
     if (error == EAGAIN) return EINPROGRESS;  // SO_SNDTIMEO is over
     if (error == EPIPE) return ENETDOWN;
@@ -58,7 +59,7 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   if ((status & Status::listening) != 0) return EISCONN;
   if (unconfirmed) {
     const int result = outcome(fd, entry, s);
-    return result == EINPROGRESS && is_nonblocking(fd) ? EALREADY : result;
+    return result == EINPROGRESS && is_nonblocking(fd, s, 0) ? EALREADY : result;
   }
   if ((status & Status::reset) != 0) {
     if ((hints.load() & Hint::connect_refused) == 0) return EISCONN;  // it was connected, and has ended
@@ -75,20 +76,21 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
     return error;
   }
   // Even if it is over by now (loopback): the kernel, too, tells a non-blocking caller later.
-  if (is_nonblocking(fd)) return EINPROGRESS;
+  if (is_nonblocking(fd, s, 0)) return EINPROGRESS;
   const int result = outcome(fd, entry, s);
   // A blocking attempt that has failed leaves a socket as new, in the kernel, too.
-  if ((client_word(s, ClientWord::hints).load() & Hint::connect_refused) != 0 && !is_nonblocking(fd))
+  if ((client_word(s, ClientWord::hints).load() & Hint::connect_refused) != 0 && !is_nonblocking(fd, s, 0))
     revive(fd, entry);
   return result;
 }
 
-void copy_option(int from, int to, int name) {
+void copy_limit(int from, int to, const Socket& born, int name) {
   timeval value{};
   socklen_t length = sizeof value;
   if (native::getsockopt(from, SOL_SOCKET, name, &value, &length) == 0 &&
-      (value.tv_sec != 0 || value.tv_usec != 0))
-    native::setsockopt(to, SOL_SOCKET, name, &value, length);
+      (value.tv_sec != 0 || value.tv_usec != 0) &&
+      native::setsockopt(to, SOL_SOCKET, name, &value, length) == 0)
+    remember_limit(born, name, value);
 }
 
 struct OptionName {
@@ -129,8 +131,8 @@ int revive(int fd, Entry& entry) {
   if (fresh < 0) return errno;
   const Entry born = entry_of(fresh);
   carry_options(old, socket_of(born));
-  copy_option(fd, fresh, SO_RCVTIMEO);
-  copy_option(fd, fresh, SO_SNDTIMEO);
+  copy_limit(fd, fresh, socket_of(born), SO_RCVTIMEO);
+  copy_limit(fd, fresh, socket_of(born), SO_SNDTIMEO);
   // Every number of this process that means the old socket gets the new one.
   const int end = g_table_end.load(std::memory_order_acquire);
   int error = 0;

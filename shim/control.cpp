@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "ipc/datagram_ring.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/options.hpp"
@@ -115,7 +116,11 @@ int control(int fd, Entry entry, unsigned long code, void* argument) {
   const Socket s = socket_of(entry);
   code &= 0xffffffffu;
   switch (code) {
-    case FIONBIO:
+    case FIONBIO: {
+      const int result = native::ioctl(fd, code, argument);
+      if (result == 0) remember_blocking(s, *static_cast<const int*>(argument) != 0);
+      return result;
+    }
     case FIOASYNC:
     case FIOCLEX:
     case FIONCLEX:

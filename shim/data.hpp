@@ -28,26 +28,24 @@ struct Arrival {
 // All answer a count, or -1 and errno. `entry` is ours(). Async-signal-safe. Cancellation points where libc's
 // are, while they sleep.
 
-/// `flags`: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_TRUNC, MSG_OOB; others have no meaning here.
+/// `flags`: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_TRUNC, MSG_OOB, kPlainCall; others have no meaning here.
 ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, int flags);
 /// One datagram; with MSG_TRUNC the answer is its whole length.
 ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count, int flags,
                          Arrival& arrival);
-/// `flags`: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint that is not taken), MSG_OOB.
+/// `flags`: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint that is not taken), MSG_OOB, kPlainCall.
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags);
 /// One datagram. `header`: what is not a length is filled in.
 ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,
                       const ipc::RecordHeader& header);
 
 /// The pending error of a socket, taken from the slot and from the descriptor, so that POLLERR goes away; 0:
-/// none.
-int take_socket_error(int fd, const Socket& s);
+/// none. `flags`: kPlainCall.
+int take_socket_error(int fd, const Socket& s, int flags = 0);
 
 /// Sleeps until the socket's V is not stalled, at most for SO_SNDTIMEO: for a writer, or a connect in
 /// progress. 0: look again; else the errno: EAGAIN (the time is over), EINTR, EBADF (closed meanwhile), EPIPE
 /// (the stack is gone).
-int sleep_until_writable(int fd, Entry entry, const Socket& s);
-
-bool is_nonblocking(int fd);
+int sleep_until_writable(int fd, Entry entry, const Socket& s, int flags = 0);
 
 }  // namespace iopkt::shim

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "ipc/send_ring.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/epoll.hpp"
 #include "shim/native.hpp"
@@ -31,7 +32,8 @@ void linger(int fd, Entry entry) {
   const Socket s = socket_of(entry);
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
   const std::uint64_t seconds = hints >> 32;
-  if ((hints & Hint::linger) == 0 || seconds == 0 || s.datagram || is_nonblocking(fd)) return;
+  if ((hints & Hint::linger) == 0 || seconds == 0 || s.datagram || is_nonblocking(fd, s, plain_call()))
+    return;
   if (client_word(s, ClientWord::holders).load(std::memory_order_relaxed) > 1) return;
   if ((s.status() & ipc::Status::connected) == 0) return;
   const KeepErrno keep;

@@ -10,6 +10,7 @@
 #include <atomic>
 
 #include "ipc/send_ring.hpp"
+#include "shim/confine.hpp"
 #include "shim/process.hpp"
 #include "shim/table.hpp"
 
@@ -53,7 +54,7 @@ void after_fork_in_parent() {
 void after_fork_in_child() {
   const std::uint64_t saved = g_mask_before_fork;
   g_identity.load(std::memory_order_relaxed)->pid.store(getpid(), std::memory_order_relaxed);
-  ipc::forget_thread_id();
+  ipc::forget_thread_id(confined());
   restart_after_fork_in_child();
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, nullptr, sizeof saved);
 }
@@ -81,7 +82,7 @@ void prepare_process() {
   if (identity->pid.load(std::memory_order_relaxed) == 0) {
     // fork without handlers: _Fork(), or a bare clone().
     count_holders_twice();
-    ipc::forget_thread_id();
+    ipc::forget_thread_id(confined());
     restart_after_fork_in_child();
     identity->pid.store(getpid(), std::memory_order_relaxed);
   }

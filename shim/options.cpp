@@ -12,6 +12,7 @@
 
 #include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/sockets.hpp"
@@ -162,8 +163,16 @@ int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t*
 int set_option(int fd, Entry entry, int level, int name, const void* value, socklen_t length) {
   if (static_cast<int>(length) < 0) return fail(EINVAL);
   if (value == nullptr && length > 0) return fail(EFAULT);
-  if (is_native(level, name)) return native::setsockopt(fd, level, name, value, length);
   const Socket s = socket_of(entry);
+  if (is_native(level, name)) {
+    const int result = native::setsockopt(fd, level, name, value, length);
+    timeval limit{};
+    if (result == 0) {
+      memcpy(&limit, value, std::min<std::size_t>(length, sizeof limit));
+      remember_limit(s, name, limit);
+    }
+    return result;
+  }
   if (level == SOL_SOCKET && name == SO_RCVLOWAT) return set_receive_lowat(fd, s, value, length);
   // Never changeable, as in the kernel.
   if (level == SOL_SOCKET && (name == SO_TYPE || name == SO_DOMAIN || name == SO_PROTOCOL ||

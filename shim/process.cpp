@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "ipc/nodes.hpp"
+#include "shim/confine.hpp"
 #include "shim/exec.hpp"
 #include "shim/fork.hpp"
 #include "shim/native.hpp"
@@ -175,7 +176,12 @@ Request::Request() {
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
   prepare_process();
   lock();
-  if (!g_channel.is_open()) error_ = open_channel();
+  if (!g_channel.is_open()) {
+    error_ = open_channel();
+  } else if (confined() && !link()->alive()) {
+    error_ =
+        ENETDOWN;  // a plain call to nobody would raise SIGPIPE, and a filter may not let us open another
+  }
 }
 
 Request::~Request() {
@@ -253,8 +259,17 @@ void restart_after_fork_in_child() {
   g_channel_fd_known.store(false, std::memory_order_relaxed);
 }
 
+void speak_plainly() {
+  const NoSignals no_signals;
+  lock();
+  g_channel.use_plain_calls();
+  unlock();
+}
+
+bool has_connection() { return g_channel_fd_known.load(std::memory_order_relaxed); }
+
 void be_known() {
-  if (g_channel_fd_known.load(std::memory_order_relaxed)) return;
+  if (has_connection()) return;
   const KeepErrno keep;
   const Request request;
 }
@@ -360,11 +375,11 @@ void say(std::atomic<bool>& once, std::string_view what, std::string_view detail
   const KeepErrno keep;
   static constexpr std::string_view kWho = "libiopkt-socket: ";
   const std::string_view parts[] = {kWho, what, detail, "\n"};
-  iovec line[std::size(parts)];
-  for (std::size_t i = 0; i < std::size(parts); ++i)
-    line[i] = {const_cast<char*>(parts[i].data()), parts[i].size()};
+  char line[512];
+  std::size_t n = 0;
+  for (const std::string_view part : parts) n += part.copy(line + n, sizeof line - n);
   // Nothing can be done if standard error takes no line.
-  if (native::writev(STDERR_FILENO, line, std::size(line)) < 0) return;
+  if (native::write(STDERR_FILENO, line, n) < 0) return;
 }
 
 }  // namespace iopkt::shim

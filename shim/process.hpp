@@ -67,7 +67,9 @@ struct Socket {
   const std::atomic<std::uint32_t>& life() const { return link->life(shard()); }
   /// False once nobody will ever answer on this socket: its shard, or the whole stack, has ended.
   bool alive() const { return ipc::shard_alive(life()); }
-  ipc::ProgramEnd end(int fd) const { return {fd, *slot, link->control.base, link->event_fds, number}; }
+  ipc::ProgramEnd end(int fd, ipc::Calls calls = ipc::Calls::all) const {
+    return {fd, *slot, link->control.base, link->event_fds, number, calls};
+  }
 };
 /// The socket of an entry that is ours().
 Socket socket_of(Entry entry);
@@ -76,7 +78,9 @@ Socket socket_of(Entry entry);
 struct ClientWord {
   static constexpr std::size_t holders =
       0;  ///< descriptors in shimmed processes; may be too high after a kill or an exec
-  static constexpr std::size_t hints = 1;  ///< Hint
+  static constexpr std::size_t hints = 1;          ///< Hint
+  static constexpr std::size_t receive_limit = 2;  ///< SO_RCVTIMEO in microseconds; 0: none
+  static constexpr std::size_t send_limit = 3;     ///< SO_SNDTIMEO
 };
 struct Hint {
   static constexpr std::uint64_t connect_unconfirmed =
@@ -90,6 +94,7 @@ struct Hint {
   static constexpr std::uint64_t want_pktinfo = 1 << 6;  ///< IP_PKTINFO
   static constexpr std::uint64_t want_ttl = 1 << 7;      ///< IP_RECVTTL
   static constexpr std::uint64_t want_tos = 1 << 8;      ///< IP_RECVTOS
+  static constexpr std::uint64_t nonblocking = 1 << 9;   ///< O_NONBLOCK, as last set
 };
 inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) {
   return s.slot->reserved[which];
@@ -191,6 +196,11 @@ void say(std::atomic<bool>& once, std::string_view what, std::string_view detail
 /// Makes sure that this process has a control connection of its own: by its end the stack learns of the end
 /// of the process.
 void be_known();
+
+/// The control connection goes on without system calls that a filter may not let through (seccomp).
+void speak_plainly();
+/// True if this process (not its parent) has a control connection.
+bool has_connection();
 
 /// Before the process gives up rights that the control connection was made with (setuid, chroot): makes sure
 /// there is one.

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -23,12 +24,13 @@ namespace iopkt::shim {
 // X(name): found with dlsym(RTLD_NEXT, name); its type is that of the declaration in libc's headers.
 #define IOPKT_REAL_FUNCTIONS(X)                                                                             \
   X(socket)                                                                                                 \
-  X(bind) X(listen) X(accept) X(accept4) X(connect) X(shutdown) X(getsockname) X(getpeername) X(getsockopt) \
+  X(bind)                                                                                                   \
+  X(listen) X(accept) X(accept4) X(connect) X(shutdown) X(getsockname) X(getpeername) X(getsockopt)         \
       X(setsockopt) X(read) X(readv) X(preadv2) X(write) X(writev) X(pwritev2) X(send) X(sendto) X(sendmsg) \
           X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendfile) X(splice) X(close)             \
               X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) X(fcntl) X(ioctl) X(epoll_ctl) X(fdopen)   \
                   X(vdprintf) X(sockatmark) X(fileno) X(fileno_unlocked) X(setuid) X(setgid) X(seteuid)     \
-                      X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) X(setgroups)             \
+                      X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) X(setgroups) X(prctl)    \
                           X(initgroups) X(chroot) X(execve) X(getaddrinfo) X(getnameinfo) X(gethostbyname)  \
                               X(gethostbyname2) X(gethostbyname_r) X(gethostbyname2_r) X(gethostbyaddr)     \
                                   X(gethostbyaddr_r) X(getifaddrs) X(freeifaddrs) X(if_nametoindex)         \

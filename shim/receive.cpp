@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "ipc/receive_ring.hpp"
+#include "ipc/sys.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/pieces.hpp"
@@ -13,21 +15,13 @@
 
 namespace iopkt::shim {
 
-bool is_nonblocking(int fd) {
-  const int flags = native::fcntl(fd, F_GETFL);
-  return flags < 0 || (flags & O_NONBLOCK) != 0;
-}
+static void take_error_record(int fd, const Socket& s, int flags);
 
-static void take_error_record(int fd, const Socket& s);
-
-int take_socket_error(int fd, const Socket& s) {
+int take_socket_error(int fd, const Socket& s, int flags) {
   const int error = ipc::take_error(*s.slot);
   // The descriptor's own (ECONNRESET or nothing) is only its way to show POLLERR.
-  int shown = 0;
-  socklen_t length = sizeof shown;
-  if ((s.status() & ipc::Status::reset) != 0 || error != 0)
-    native::getsockopt(fd, SOL_SOCKET, SO_ERROR, &shown, &length);
-  if (error != 0) take_error_record(fd, s);
+  if ((s.status() & ipc::Status::reset) != 0 || error != 0) take_native_error(fd, flags);
+  if (error != 0) take_error_record(fd, s, flags);
   return error;
 }
 
@@ -36,20 +30,31 @@ namespace {
 constexpr std::uint32_t kStates = ipc::Status::connecting | ipc::Status::connected |
                                   ipc::Status::fin_received | ipc::Status::shut_rd | ipc::Status::reset;
 
+/// Sleeps until the descriptor shows something: a token (1), or an end (0). -1 and errno, as recv() has it.
+int await_something(int fd, const Socket& s, int flags) {
+  if ((flags & kPlainCall) == 0) {
+    char token;
+    const ssize_t n = real().recv(fd, &token, 1, MSG_PEEK);
+    if (n >= 0 || !ipc::sys::refused(errno)) return static_cast<int>(n);
+  }
+  short seen = 0;
+  errno = sleep_by_poll(fd, s, POLLIN | POLLRDHUP, seen);
+  return errno != 0 ? -1 : (seen & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) == 0;
+}
+
 /// What a reader does when the ring is empty. 0: look again; otherwise the errno to fail with.
 /// `gone` is set when the descriptor shows an end that the slot does not know of (yet).
 template <class Reader>
 int sleep_until_readable(int fd, Entry entry, const Socket& s, const Reader& reader, int flags, bool& gone) {
   if (gone || !s.alive()) return s.datagram ? ENETDOWN : ECONNRESET;
-  if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd)) return EAGAIN;
+  if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd, s, flags)) return EAGAIN;
   const std::uint32_t status = s.status();
   const auto nothing = [&] {
     return reader.nothing_unread() && s.status() == status &&
            s.slot->error.load(std::memory_order_relaxed) == 0;
   };
   if (spin(s, nothing)) return 0;
-  char token;
-  const ssize_t n = real().recv(fd, &token, 1, MSG_PEEK);
+  const int n = await_something(fd, s, flags);
   const int error = n < 0 ? errno : 0;
   if (!unchanged(fd, entry)) return EBADF;
   if (n > 0) return 0;
@@ -93,7 +98,7 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
   if ((flags & MSG_ERRQUEUE) != 0) return fail(EAGAIN);
   if ((s.status() & kStates) == 0) return fail(ENOTCONN);
 
-  ipc::ProgramEnd end = s.end(fd);
+  ipc::ProgramEnd end = end_for(fd, s, flags);
   ipc::ReceiveRingReader reader(*s.slot, s.arena, s.arena_size, end);
   Pieces rest(to, count);
   const std::size_t target = receive_target(s, rest.left(), flags);
@@ -123,11 +128,12 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
         return static_cast<ssize_t>(done);
       case Kind::reset: {
         if (done > 0) return static_cast<ssize_t>(done);
-        const int error = take_socket_error(fd, s);
+        const int error = take_socket_error(fd, s, flags);
         return error != 0 ? fail(error) : 0;
       }
       case Kind::stream:
-        return done > 0 ? static_cast<ssize_t>(done) : real().recv(fd, to->iov_base, to->iov_len, flags);
+        return done > 0 ? static_cast<ssize_t>(done)
+                        : real().recv(fd, to->iov_base, to->iov_len, flags & ~kPlainCall);
       case Kind::empty:
         break;
     }
@@ -136,7 +142,7 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
       if (const int error = ipc::take_error(*s.slot); error != 0) return fail(error);
     }
     const bool peek_for_more =
-        (flags & MSG_PEEK) != 0 && done > 0 && (flags & MSG_DONTWAIT) == 0 && !is_nonblocking(fd);
+        (flags & MSG_PEEK) != 0 && done > 0 && (flags & MSG_DONTWAIT) == 0 && !is_nonblocking(fd, s, flags);
     const int error = peek_for_more ? nap() : sleep_until_readable(fd, entry, s, reader, flags, gone);
     if (error != 0) return done > 0 ? static_cast<ssize_t>(done) : fail(error);
   }
@@ -152,9 +158,9 @@ void drop_error_record(ipc::DatagramReader& reader) {
 }
 }  // namespace
 
-static void take_error_record(int fd, const Socket& s) {
+static void take_error_record(int fd, const Socket& s, int flags) {
   if (!s.datagram) return;
-  ipc::ProgramEnd end = s.end(fd);
+  ipc::ProgramEnd end = end_for(fd, s, flags);
   ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);
   drop_error_record(reader);
 }
@@ -165,7 +171,7 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
   const Socket s = socket_of(entry);
   if ((flags & MSG_OOB) != 0) return fail(EOPNOTSUPP);
   if ((flags & MSG_ERRQUEUE) != 0) return fail(EAGAIN);
-  ipc::ProgramEnd end = s.end(fd);
+  ipc::ProgramEnd end = end_for(fd, s, flags);
   ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);
   bool gone = false;
   for (;;) {
@@ -186,11 +192,12 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
     }
     if (outcome.kind == Kind::eof) return 0;
     if (outcome.kind == Kind::reset) {
-      const int error = take_socket_error(fd, s);
+      const int error = take_socket_error(fd, s, flags);
       return fail(error != 0 ? error : ENETDOWN);
     }
     if (outcome.kind == Kind::stream)
-      return real().recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? to->iov_len : 0, flags);
+      return real().recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? to->iov_len : 0,
+                         flags & ~kPlainCall);
     if (const int error = sleep_until_readable(fd, entry, s, reader, flags, gone); error != 0)
       return fail(error);
   }

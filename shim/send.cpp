@@ -4,6 +4,8 @@
 #include <sys/time.h>
 
 #include "ipc/send_ring.hpp"
+#include "ipc/sys.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/pieces.hpp"
@@ -29,8 +31,8 @@ ssize_t fail(int error) {
 }
 
 /// EPIPE, with the signal unless it was declined.
-ssize_t broken_pipe(int flags) {
-  if ((flags & MSG_NOSIGNAL) == 0) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGPIPE);
+ssize_t broken_pipe(int fd, const Socket& s, int flags) {
+  if ((flags & MSG_NOSIGNAL) == 0) raise_broken_pipe(fd, s, flags);
   return fail(EPIPE);
 }
 
@@ -45,11 +47,19 @@ std::int64_t send_timeout_ns(int fd) {
 
 }  // namespace
 
-int sleep_until_writable(int fd, Entry entry, const Socket& s) {
+int sleep_until_writable(int fd, Entry entry, const Socket& s, int flags) {
   const auto stalled = [&] {
     return ipc::SendWord{s.slot->tx_word.load(std::memory_order_acquire)}.stalled();
   };
   if (spin(s, stalled)) return 0;
+  if ((flags & kPlainCall) != 0) {
+    short seen = 0;
+    const int error = sleep_by_poll(fd, s, POLLOUT, seen);
+    if (!unchanged(fd, entry)) return EBADF;
+    // Who has filled the ring has perhaps not said so to the descriptor yet.
+    if (error == 0 && stalled()) ipc::sys::nap(1'000'000);
+    return error;
+  }
   ipc::ProgramEnd end = s.end(fd);
   ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
   int error = writer.sleep_for_room(s.life(), send_timeout_ns(fd));
@@ -61,7 +71,7 @@ int sleep_until_writable(int fd, Entry entry, const Socket& s) {
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags) {
   using Kind = ipc::WriteOutcome::Kind;
   const Socket s = socket_of(entry);
-  ipc::ProgramEnd end = s.end(fd);
+  ipc::ProgramEnd end = end_for(fd, s, flags);
   ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
   Pieces rest(from, count);
   std::size_t done = 0;
@@ -76,26 +86,27 @@ ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, i
         if (rest.left() == 0) return static_cast<ssize_t>(done);
         continue;
       case Kind::closed:
-        return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(flags);
+        return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(fd, s, flags);
       case Kind::failed: {
         if (done > 0) return static_cast<ssize_t>(done);
-        const int error = take_socket_error(fd, s);
-        return error == 0 || error == EPIPE ? broken_pipe(flags) : fail(error);
+        const int error = take_socket_error(fd, s, flags);
+        return error == 0 || error == EPIPE ? broken_pipe(fd, s, flags) : fail(error);
       }
       case Kind::stream:
         return done > 0 ? static_cast<ssize_t>(done) : real().writev(fd, from, static_cast<int>(count));
       case Kind::too_long:
         return partial_or(EMSGSIZE);
       case Kind::no_ring:
-        if ((s.status() & (ipc::Status::connecting | ipc::Status::connected)) == 0) return broken_pipe(flags);
+        if ((s.status() & (ipc::Status::connecting | ipc::Status::connected)) == 0)
+          return broken_pipe(fd, s, flags);
         break;
       case Kind::full:
         break;
     }
-    if (!s.alive()) return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(flags);
-    if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd)) return partial_or(EAGAIN);
-    const int error = sleep_until_writable(fd, entry, s);
-    if (error == EPIPE) return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(flags);
+    if (!s.alive()) return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(fd, s, flags);
+    if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd, s, flags)) return partial_or(EAGAIN);
+    const int error = sleep_until_writable(fd, entry, s, flags);
+    if (error == EPIPE) return done > 0 ? static_cast<ssize_t>(done) : broken_pipe(fd, s, flags);
     if (error != 0) return partial_or(error);
   }
 }
@@ -104,19 +115,19 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
                       const ipc::RecordHeader& header) {
   using Kind = ipc::WriteOutcome::Kind;
   const Socket s = socket_of(entry);
-  ipc::ProgramEnd end = s.end(fd);
+  ipc::ProgramEnd end = end_for(fd, s, flags);
   ipc::DatagramWriter writer(*s.slot, s.arena, s.arena_size, end);
   for (;;) {
     if (s.slot->error.load(std::memory_order_relaxed) != 0)
-      if (const int error = take_socket_error(fd, s); error != 0) return fail(error);
+      if (const int error = take_socket_error(fd, s, flags); error != 0) return fail(error);
     const ipc::WriteOutcome outcome = writer.write(header, {from, count});
     switch (outcome.kind) {
       case Kind::data:
         return total_of(from, count);
       case Kind::closed:
-        return broken_pipe(flags);
+        return broken_pipe(fd, s, flags);
       case Kind::failed: {
-        const int error = take_socket_error(fd, s);
+        const int error = take_socket_error(fd, s, flags);
         return fail(error != 0 ? error : EPIPE);
       }
       case Kind::too_long:
@@ -129,8 +140,8 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
         break;
     }
     if (!s.alive()) return fail(ENETDOWN);
-    if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd)) return fail(EAGAIN);
-    if (const int error = sleep_until_writable(fd, entry, s); error != 0)
+    if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd, s, flags)) return fail(EAGAIN);
+    if (const int error = sleep_until_writable(fd, entry, s, flags); error != 0)
       return fail(error == EPIPE ? ENETDOWN : error);
   }
 }

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "client/paths.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/fork.hpp"
 #include "shim/native.hpp"
@@ -90,6 +91,7 @@ int open_socket(int domain, int type, int protocol) {
   }
   if (error == 0) {
     add_holder(fd, entry);
+    if ((type & SOCK_NONBLOCK) != 0) remember_blocking(socket_of(entry), true);
     // Its fresh poll mask is that of a fresh UDP socket only once it is attached; a TCP socket stays apart
     // until connect().
     if (datagram) error = attach(fd, socket_of(entry));
@@ -131,13 +133,14 @@ Leaving leave(Entry entry) {
   // With both directions shut (and the peer's FIN may come at any moment) the stack's end does not change any
   // more when this one closes: it is told beforehand, while the slot is this socket's for certain.
   const bool hidden = (status & ipc::Status::shut_wr) != 0;
-  if (before <= 1 && hidden && !unseen && !holds_port) {
+  // A confined process may not open a connection to say it on.
+  const bool by_request = unseen || holds_port || resets;
+  const bool mute = confined() && !has_connection();
+  if (before <= 1 && (by_request ? mute : hidden)) {
     s.slot->kicks.fetch_or(ipc::Kick::closed);
     s.end(-1).ring();
   }
-  return {.socket = s,
-          .incarnation = incarnation,
-          .tell = before <= 1 && (unseen || holds_port || resets) && s.alive()};
+  return {.socket = s, .incarnation = incarnation, .tell = before <= 1 && by_request && !mute && s.alive()};
 }
 
 void left(const Leaving& leaving) {

@@ -40,6 +40,7 @@ template <ipc::MessageId Id>
 int request_about(const Socket& s, const typename ipc::MessageTypes<Id>::Request& request,
                   std::span<const std::byte> blob = {}, std::span<std::byte> blob_out = {},
                   std::size_t* blob_len = nullptr, typename ipc::MessageTypes<Id>::Answer* answer = nullptr) {
+  if (!s.alive()) return ENETDOWN;
   Request r;
   if (r.error() != 0) return r.error();
   if (r.link() != s.link) return ENETDOWN;  // the stack that made this socket is no more

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/descriptors.hpp"
 #include "shim/messages.hpp"
@@ -34,13 +35,14 @@ int fd_of(void* cookie) { return static_cast<int>(reinterpret_cast<std::intptr_t
 ssize_t read_cookie(void* cookie, char* to, size_t size) {
   const int fd = fd_of(cookie);
   const Entry entry = entry_of(fd);
-  return entry.ours() ? receive_from(fd, entry, to, size, 0, nullptr, nullptr) : real().read(fd, to, size);
+  return entry.ours() ? receive_from(fd, entry, to, size, plain_call(), nullptr, nullptr)
+                      : real().read(fd, to, size);
 }
 ssize_t write_cookie(void* cookie, const char* from, size_t size) {
   const int fd = fd_of(cookie);
   const Entry entry = entry_of(fd);
   const ssize_t n =
-      entry.ours() ? send_to(fd, entry, from, size, 0, nullptr, 0) : real().write(fd, from, size);
+      entry.ours() ? send_to(fd, entry, from, size, plain_call(), nullptr, 0) : real().write(fd, from, size);
   return n < 0 ? 0 : n;  // what a cookie's write answers for a failure
 }
 int seek_cookie(void*, off64_t*, int) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "ipc/send_ring.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/real.hpp"
@@ -37,7 +38,7 @@ ssize_t splice_out(int in, off64_t* offset, int out, Entry entry, std::size_t co
   if (entry.datagram()) return fail(EINVAL);
   std::size_t room = room_of(out, s);
   while (room == 0) {
-    if ((send_flags & MSG_DONTWAIT) != 0 || is_nonblocking(out)) return fail(EAGAIN);
+    if ((send_flags & MSG_DONTWAIT) != 0 || is_nonblocking(out, s, 0)) return fail(EAGAIN);
     const int error = sleep_until_writable(out, entry, s);
     if (error != 0) return fail(error);
     if ((room = room_of(out, s)) == 0 &&

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "ipc/doorbell.hpp"
+#include "ipc/sys.hpp"
 #include "shim/process.hpp"
 
 namespace iopkt::shim {
@@ -12,12 +13,6 @@ inline std::uint64_t now_ns() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
-}
-
-inline void pause_cpu() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#endif
 }
 
 /// Looks again and again while `nothing()` and the shard polls, at most for the time that the stack
@@ -32,7 +27,7 @@ bool spin(const Socket& s, Nothing&& nothing) {
   do {
     for (int i = 0; i < 32; ++i) {
       if (!nothing()) return true;
-      pause_cpu();
+      ipc::sys::pause_cpu();
     }
   } while (ipc::shard_awake(bell) && now_ns() < end);
   return !nothing();

@@ -7,7 +7,7 @@ import pytest
 
 from shim_support import BUILD, Stack
 
-PROGRAMS = ["shim_stream", "shim_datagram", "shim_descriptors", "shim_blocking"]
+PROGRAMS = ["shim_stream", "shim_datagram", "shim_descriptors", "shim_blocking", "shim_confined"]
 
 
 def all_cases():
