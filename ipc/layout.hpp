@@ -49,7 +49,8 @@ constexpr std::uint64_t position_of(std::uint64_t word) { return word >> kPositi
 /// ring empty (cancelled); sending: stack; present: the reader that finds the ring empty and takes the byte.
 enum class TokenState : std::uint8_t { none = 0, want = 1, sending = 2, present = 3 };
 
-/// How the socket's data travels. A property of the socket, so that every holder follows.
+/// How the socket's data travels. A property of the socket, so that every holder follows; it only moves forward. How a socket
+/// gets from one to the next is told in stream_end.hpp.
 enum class Mode : std::uint8_t { ring = 0, switching = 1, stream = 2 };
 
 /// W, the receive word: tail and token state change together, so that a decision taken on an old tail cannot be stored.
@@ -177,7 +178,6 @@ struct Status {
 struct Kick {
   static constexpr std::uint32_t repair = 1 << 0;      ///< compare W with the tokens that are really queued
   static constexpr std::uint32_t recheck = 1 << 1;     ///< a low-water mark changed: decide readiness again
-  static constexpr std::uint32_t mode = 1 << 2;        ///< the mode in W was set to switching
   static constexpr std::uint32_t closed = 1 << 3;      ///< the last descriptor is about to be closed, where that does not show
 };
 
@@ -188,12 +188,14 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint64_t> rx_ring;   ///< RingRef; stack
   std::atomic<std::uint64_t> rx_bell;   ///< stack: position << 16 | 1 asks for a doorbell once the head reaches it; 0: never
   std::atomic<std::uint32_t> rx_lowat;  ///< client: SO_RCVLOWAT; 0 counts as 1
+  std::atomic<std::uint32_t> rx_strays; ///< readers: how many may still take a token byte without holding R (or died there)
   // Readers.
   alignas(kCacheLine) std::atomic<std::uint64_t> rx_head;  ///< PositionWord
   // Stack and writers.
   alignas(kCacheLine) std::atomic<std::uint64_t> tx_word;  ///< V, see SendWord
   std::atomic<std::uint64_t> tx_ring;                      ///< RingRef; stack
   std::atomic<std::uint32_t> tx_lowat;                     ///< client: SO_SNDLOWAT; 0 counts as 1
+  std::atomic<std::uint32_t> tx_stalling;                  ///< writers: how many may still send a STALL (or died there)
   // Writers.
   alignas(kCacheLine) std::atomic<std::uint64_t> tx_tail;  ///< PositionWord
   std::atomic<std::uint64_t> tx_lock;                      ///< see WriterLock
@@ -214,11 +216,15 @@ struct alignas(kCacheLine) Slot {
   alignas(kCacheLine) std::atomic<std::uint32_t> names_sequence;
   std::atomic<std::uint32_t> reserved0;
   std::atomic<std::uint64_t> names[6];
-  // Clients' own, shared by the processes that hold the socket (the stack only clears them with a new socket).
+  // Clients' own, shared by the processes that hold the socket (the stack clears them with a new socket, and takes the word
+  // kHoldersWord as a hint).
   alignas(kCacheLine) std::atomic<std::uint64_t> reserved[16];
 };
 static_assert(sizeof(Slot) == 512 && alignof(Slot) == 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+/// Slot::reserved: how many descriptors processes with the library hold.
+inline constexpr std::size_t kHoldersWord = 0;
 
 /// Both names of a socket; an unknown one has family 0.
 struct Names {

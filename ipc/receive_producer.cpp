@@ -23,6 +23,7 @@ void ReceiveRingProducer::update(Change change) {
 }
 
 std::uint64_t ReceiveRingProducer::checked_head() {
+  if (closed_) return head_;
   const std::uint64_t head = PositionWord{slot_->rx_head.load(std::memory_order_acquire)}.position();
   // From the last good head, the new one lies no further than the tail.
   if (distance(head_, head) > distance(head_, tail_)) {
@@ -69,6 +70,19 @@ bool ReceiveRingProducer::drop_ring() {
   base_ = nullptr;
   size_ = 0;
   return true;
+}
+
+bool ReceiveRingProducer::close_ring() {
+  IOPKT_ASSERT(mode_ != Mode::ring);
+  for (int i = 0; i < kCasTriesMax && !closed_; ++i) {
+    std::uint64_t seen = slot_->rx_head.load(std::memory_order_acquire);
+    const std::uint64_t head = checked_head();
+    if (broken_) return false;
+    const std::uint64_t next = PositionWord::make(head, static_cast<std::uint16_t>(epoch_ + 1)).bits;
+    closed_ = position_of(seen) == head && slot_->rx_head.compare_exchange_strong(seen, next, std::memory_order_acq_rel);
+    if (closed_) ++epoch_;
+  }
+  return closed_;
 }
 
 bool ReceiveRingProducer::readable_to(std::uint64_t new_tail) {

@@ -10,6 +10,8 @@ namespace {
 /// A reader waits this long for another one that is between winning a token and taking it; then it takes over.
 constexpr unsigned kRemoverYieldsMax = 2000;
 constexpr std::uint64_t kRemoverPatienceUs = 1000;
+/// Before the stream begins there is more at stake.
+constexpr std::uint64_t kDrainPatienceUs = 1'000'000;
 /// The stack is inside send(), or has died there: after that many looks a reader leaves the token to whoever comes next.
 constexpr unsigned kSendingLooksMax = 2000;
 /// A ring is moved within microseconds; a stack that died in between must not hang the reader.
@@ -147,6 +149,7 @@ void ReaderCore::finish_removal(unsigned bytes) {
     const ReceiveWord word{seen};
     if (!word.removing()) {
       // Taken over while we were away: what we took may have been a newer token. The stack compares.
+      slot_->rx_strays.fetch_sub(1);
       kick(Kick::repair);
       return;
     }
@@ -168,13 +171,39 @@ bool ReaderCore::wait_for_remover(ReceiveWord word, Patience& patience) {
   patience.yields = 0;
   std::uint64_t seen = word.bits;
   const ReceiveWord next = word.with(ReceiveWord::kRemoving, false);
-  if (!slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) return false;
+  slot_->rx_strays.fetch_add(2);  // the other one, and this one for as long as it takes
+  if (!slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) {
+    slot_->rx_strays.fetch_sub(2);
+    return false;
+  }
   // How many the other one owed is not known: take what is there, and let the stack put right what was too much.
   for (unsigned i = 0; i <= 2 * (ReceiveWord::kExtraMask + 1); ++i) {
     if (!io_->take_token()) break;
   }
+  slot_->rx_strays.fetch_sub(1);
   kick(Kick::repair);
   return false;
+}
+
+/// R is what keeps two from draining at once, and the stack from beginning the stream meanwhile.
+void ReaderCore::drain() {
+  const std::uint64_t since = io_->now_us();
+  const auto patient = [&] { return io_->now_us() - since < kDrainPatienceUs; };
+  for (;; io_->yield()) {
+    std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+    const ReceiveWord word{seen};
+    if (word.mode() != Mode::switching) return;
+    if ((word.removing() || slot_->rx_strays.load() != 0) && patient()) continue;
+    const ReceiveWord next = word.with_state(TokenState::none).with_extra(0).with(ReceiveWord::kRemoving, true);
+    if (slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) break;
+  }
+  while (io_->take_token()) {
+  }
+  std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+  while (ReceiveWord{seen}.removing() &&
+         !slot_->rx_word.compare_exchange_weak(seen, ReceiveWord{seen}.with(ReceiveWord::kRemoving, false).bits,
+                                               std::memory_order_acq_rel)) {
+  }
 }
 
 void ReaderCore::observe(const View& view) {

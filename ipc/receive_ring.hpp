@@ -44,6 +44,9 @@ class ReceiveRingProducer {
   [[nodiscard]] bool move_ring(std::byte* base, RingRef ref);
   /// Takes the memory away while nothing is unread (the daemon then punches the hole). False: something is unread.
   [[nodiscard]] bool drop_ring();
+  /// Ends the ring for its readers, after the mode was changed: those that are copying lose their CAS, and what lies between
+  /// checked_head() and tail() is the stack's alone. False: readers were in the way, or broken(); the caller tries again.
+  [[nodiscard]] bool close_ring();
 
   std::byte* base() const { return base_; }
   std::size_t size() const { return size_; }
@@ -73,6 +76,7 @@ class ReceiveRingProducer {
 
   /// The program shut its reading side, or the end is gone: no more tokens.
   void stop_tokens() { tokens_off_ = true; }
+  /// No token is sent in any mode but `ring`.
   void set_mode(Mode mode);
   Mode mode() const { return mode_; }
   /// The client wrote an impossible position: kill it.
@@ -97,7 +101,7 @@ class ReceiveRingProducer {
   std::uint64_t tail_ = 0, head_ = 0;
   std::uint16_t epoch_ = 0;
   Mode mode_ = Mode::ring;
-  bool flush_ = false, renew_ = false, repair_ = false, tokens_off_ = false, broken_ = false;
+  bool flush_ = false, renew_ = false, repair_ = false, tokens_off_ = false, broken_ = false, closed_ = false;
   Counts counts_;
 };
 
@@ -144,6 +148,7 @@ class ReaderCore {
   void kick(std::uint32_t why);
   void lowat_changed();
   void set_edge();
+  void drain();
   std::uint32_t status() const { return slot_->status.load(std::memory_order_acquire); }
   Mode mode() const { return ReceiveWord{slot_->rx_word.load(std::memory_order_acquire)}.mode(); }
 
@@ -183,6 +188,10 @@ class ReceiveRingReader {
   void lowat_changed() { core_.lowat_changed(); }
   /// A holder polls edge-triggered (epoll_ctl with EPOLLET, or a descriptor that left our sight).
   void set_edge() { core_.set_edge(); }
+  /// While the mode is switching: takes every token byte out of the descriptor, so that the stack may go on to stream mode, and
+  /// returns when no reader can take one any more. A reader that died in the middle delays this by a second, one that sleeps
+  /// for longer than that just there (stopped by a debugger) takes a byte of the stream instead.
+  void drain() { core_.drain(); }
 
  private:
   ReadOutcome take(std::span<const iovec> to, std::size_t want, bool copy);

@@ -9,6 +9,7 @@ namespace iopkt::ipc {
 SendRingConsumer::SendRingConsumer(Slot& slot, bool datagram) : slot_(&slot), datagram_(datagram) {}
 
 std::uint64_t SendRingConsumer::checked_tail() {
+  if (closed_) return tail_;
   const std::uint64_t tail = PositionWord{slot_->tx_tail.load(std::memory_order_acquire)}.position();
   const std::uint64_t used = distance(head_, tail);
   if (used > size_ || used < distance(head_, tail_)) {
@@ -89,6 +90,23 @@ bool SendRingConsumer::drop_ring() {
   base_ = nullptr;
   size_ = 0;
   return true;
+}
+
+bool SendRingConsumer::close_ring() {
+  if (!closed_ && old_place_in_use()) return false;
+  for (int i = 0; i < kCasTriesMax && !closed_; ++i) {
+    std::uint64_t seen = slot_->tx_tail.load(std::memory_order_acquire);
+    const std::uint64_t tail = checked_tail();
+    if (broken_) return false;
+    if (position_of(seen) != tail) continue;
+    const std::uint64_t next = PositionWord::make(tail, static_cast<std::uint16_t>(epoch_ + 1)).bits;
+    if (!slot_->tx_tail.compare_exchange_strong(seen, next)) continue;
+    leave_place();
+    slot_->tx_ring.store(0, std::memory_order_release);
+    ++epoch_;
+    closed_ = true;
+  }
+  return closed_;
 }
 
 bool SendRingConsumer::stalled() const { return SendWord{slot_->tx_word.load(std::memory_order_acquire)}.stalled(); }

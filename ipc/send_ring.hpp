@@ -39,7 +39,10 @@ class SendRingConsumer {
   [[nodiscard]] bool move_ring(std::byte* base, RingRef ref);
   /// Takes the memory away while nothing is queued. False: something is (or arrived meanwhile), or as above; nothing changed.
   [[nodiscard]] bool drop_ring();
-  /// True while a writer that began before the last move or drop may still be copying to the old place: its CAS of the tail is
+  /// Ends the ring for its writers, after the mode was changed; memory and queued bytes are the stack's alone once
+  /// old_place_in_use() is false. False: writers were in the way, or broken(); the caller tries again.
+  [[nodiscard]] bool close_ring();
+  /// True while a writer that began before the last move, drop or close may still be copying to the old place: its CAS of the tail is
   /// going to fail, but its bytes land there. Until this is false, or the slot is released, that memory is given to nobody.
   [[nodiscard]] bool old_place_in_use();
 
@@ -85,7 +88,7 @@ class SendRingConsumer {
   std::uint64_t head_ = 0, tail_ = 0;
   std::uint64_t left_lock_ = 0;  ///< the writer lock as it was held when the last place was left; 0: nobody held it
   std::uint16_t epoch_ = 0;
-  bool datagram_ = false, broken_ = false;
+  bool datagram_ = false, broken_ = false, closed_ = false;
   Counts counts_;
 };
 
@@ -149,6 +152,9 @@ class SendRingWriter {
   std::size_t room() const;
   /// After SO_SNDLOWAT was stored in the slot: stalls if the room is below it.
   void lowat_changed();
+  /// While the mode is switching: returns when no writer copies or sends a STALL any more. One that died in the middle delays
+  /// this by a second.
+  void wait_for_others();
 
   /// The sleep of a blocking write, while V is stalled: a futex on V. `timeout_ns` < 0: none (SO_SNDTIMEO not set); then the
   /// death of the shard's thread (`alive` in the status page) also ends it. 0: look again; else ETIMEDOUT, EINTR, or EPIPE
@@ -158,6 +164,7 @@ class SendRingWriter {
  private:
   WriteOutcome blocked() const;
   void stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room);
+  void send_stall();
   struct View {
     PositionWord tail;
     SendWord word;

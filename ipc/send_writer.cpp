@@ -21,6 +21,8 @@ constexpr std::size_t kCopyChunk = 16384;
 /// A holder keeps the lock for one copy; after that long it is worth a system call to see whether it lives.
 constexpr std::uint64_t kHolderPatienceUs = 2000;
 constexpr unsigned kStallSendsMax = 100'000;
+/// How long the switch to stream mode waits for a writer that is about to send a STALL.
+constexpr std::uint64_t kStallerPatienceUs = 1'000'000;
 
 // ---------------------------------------------------------------------------------------------- who am I
 
@@ -179,7 +181,10 @@ WriteOutcome SendRingWriter::write(std::span<const iovec> from, bool urgent) {
   {
     WriterLock lock(*slot_, *io_);
     for (;;) {
-      if (!load(view)) return {WriteOutcome::Kind::no_ring};
+      if (!load(view)) {
+        const bool streaming = blocked().kind == WriteOutcome::Kind::stream;
+        return {streaming ? WriteOutcome::Kind::stream : WriteOutcome::Kind::no_ring};
+      }
       n = std::min(want, view.room);
       std::size_t done = 0;
       for (const iovec& piece : from) {
@@ -214,22 +219,39 @@ WriteOutcome SendRingWriter::write(std::span<const iovec> from, bool urgent) {
 
 /// `tail` may be old by now: then there is even less room, and whoever moved it looks himself.
 void SendRingWriter::stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room) {
-  std::uint64_t seen = slot_->tx_word.load(std::memory_order_acquire);
-  for (;;) {
-    const SendWord word{seen};
+  const auto enough = [&](SendWord word) {
     const std::uint64_t used = distance(word.head(), tail);
     // Beyond the tail: the stack has consumed everything up to it and more.
-    if (word.stalled() || used > size || size - used >= least_room) return;
+    return word.stalled() || used > size || size - used >= least_room;
+  };
+  std::uint64_t seen = slot_->tx_word.load(std::memory_order_acquire);
+  if (enough(SendWord{seen})) return;
+  // Counted first, then the mode is looked at; who switches does it the other way round. So no STALL gets into a stream.
+  slot_->tx_stalling.fetch_add(1);
+  const bool ring = ReceiveWord{slot_->rx_word.load()}.mode() == Mode::ring;
+  bool won = false;
+  while (ring && !won && !enough(SendWord{seen})) {
     io_->step(Step::deciding_stall);
-    const SendWord next = word.with(SendWord::kStalled, true);
-    if (slot_->tx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) break;
+    const SendWord next = SendWord{seen}.with(SendWord::kStalled, true);
+    won = slot_->tx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel);
   }
+  if (won) send_stall();
+  slot_->tx_stalling.fetch_sub(1);
+}
+
+void SendRingWriter::send_stall() {
   io_->step(Step::won_stall);
   for (unsigned tries = 0; tries < kStallSendsMax; ++tries) {
     if (io_->send_stall() != ProgramIo::Stalled::again) return;
     io_->ring();  // the stack is about to take units
     io_->yield();
   }
+}
+
+void SendRingWriter::wait_for_others() {
+  { const WriterLock none_copies(*slot_, *io_); }
+  const std::uint64_t since = io_->now_us();
+  while (slot_->tx_stalling.load() != 0 && io_->now_us() - since < kStallerPatienceUs) io_->yield();
 }
 
 std::size_t SendRingWriter::queued() const {
