@@ -1,4 +1,6 @@
 // What a client asks of its sockets, over the control connection.
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -46,9 +48,10 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
     case MessageId::getsockopt: return request_get_option(*request, socket);
     case MessageId::ioctl:
       if (!socket.datagram && socket.receive.size() != 0 && !tell_progress(socket)) return request->refuse(ECONNRESET);
+      if (request->fixed<ipc::IoctlRequest>().code == SIOCOUTQ) return request_unsent(*request, socket);
       return socket_ioctl(*request, stack(), socket.id, socket.receive_head);
     case MessageId::accept_adopt: return request_adopt(*request, socket);
-    case MessageId::set_mode: return request->refuse(EOPNOTSUPP, "stream mode: not built yet");
+    case MessageId::set_mode: return request_mode(*request, socket);
     default: return request->refuse(EOPNOTSUPP);
   }
 }
@@ -111,6 +114,7 @@ void ClientShard::request_name(Request& request, ClientSocket& socket) {
 void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
   const auto how = static_cast<int>(request.fixed<ipc::ShutdownRequest>().how);
   if (how < SHUT_RD || how > SHUT_RDWR) return request.refuse(EINVAL);
+  if (socket.stream) return request.answer_blob();  // the descriptor shows it, behind what was written before
   if (!socket.datagram && socket.receive.size() != 0 && !socket.failed && !tell_progress(socket))
     return request.refuse(ECONNRESET);
   if (socket.datagram && how != SHUT_RD) send_datagrams(socket);
@@ -136,6 +140,8 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
 void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
   const auto wanted = request->fixed<ipc::CloseRequest>();
   if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request->answer_blob();
+  // Others may hold the descriptor, and data may still be in it.
+  if (socket.stream && socket.attached()) return request->answer_blob();
   const bool connection = !socket.datagram && !socket.listener;
   socket.client_done = true;
   close_socket(socket, false);

@@ -105,6 +105,7 @@ bool ClientShard::collect() {
 }
 
 bool ClientShard::tell_progress(ClientSocket& socket) {
+  if (socket.stream) return true;  // pump() tells
   const std::uint64_t tail = socket.send.checked_tail();
   const std::uint64_t head = socket.receive.checked_head();
   if (socket.send.broken() || socket.receive.broken()) {
@@ -128,7 +129,8 @@ bool ClientShard::tell_progress(ClientSocket& socket) {
 void ClientShard::service(ClientSocket& socket) {
   if (socket.client_done) return;
   const std::uint32_t kicks = socket.slot.kicks.exchange(0);
-  if ((kicks & ipc::Kick::closed) != 0) {
+  // In stream mode others may hold the descriptor: it shows the close by itself.
+  if ((kicks & ipc::Kick::closed) != 0 && !socket.stream) {
     socket.client_done = true;
     close_socket(socket, false);
     return maybe_free(socket);
@@ -174,9 +176,11 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
   if ((event.what & stack::event::readable) != 0) on_readable(*socket);
   if ((event.what & stack::event::writable) != 0 && socket->send.size() != 0 && !socket->failed && !socket->close_called) {
     // The head lies before the tail that the stack was told, which was checked.
-    socket->send.consume_to(stack().send_head(event.id) & ipc::kPositionMask, socket->end);
+    if (socket->stream) pump(*socket);
+    else socket->send.consume_to(stack().send_head(event.id) & ipc::kPositionMask, socket->end);
   }
-  if ((event.what & stack::event::urgent) != 0 && socket->attached()) {
+  // In stream mode the byte stays in the stream alone.
+  if ((event.what & stack::event::urgent) != 0 && socket->attached() && socket->receive.mode() == ipc::Mode::ring) {
     socket->set_status(ipc::Status::urgent);
     socket->end.send_urgent(urgent_byte(*socket));
   }
@@ -193,6 +197,7 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     socket->fin = true;
     socket->set_status(ipc::Status::fin_received);
     list_for_flush(*socket);  // the end of the stream is shown behind the last token
+    if (socket->stream) pump(*socket);  // or behind the last byte
   }
   if ((event.what & stack::event::failed) != 0) on_failed(*socket, static_cast<int>(event.error));
   if ((event.what & stack::event::released) != 0) {
@@ -211,6 +216,8 @@ char ClientShard::urgent_byte(const ClientSocket& socket) const {
 
 void ClientShard::on_readable(ClientSocket& socket) {
   if (socket.datagram || socket.receive.size() == 0 || socket.failed) return;
+  if (socket.stream) return pump(socket);
+  if (socket.receive.mode() != ipc::Mode::ring) return;
   const std::uint64_t tail = stack().receive_tail(socket.id) & ipc::kPositionMask;
   if (tail != socket.receive.tail() && socket.receive.publish(tail)) list_for_flush(socket);
   // TCP's window follows what was read so far: without this a peer that fills the window of an old head waits for ever.
@@ -232,6 +239,8 @@ void ClientShard::on_failed(ClientSocket& socket, int error) {
   socket.error = static_cast<std::uint32_t>(error);
   // A connection that nobody accepted keeps its end: the program learns of the error when it has accepted it.
   if (socket.parent) return socket.slot.error.store(socket.error, std::memory_order_release);
+  // What has arrived before is read before.
+  if (socket.stream && socket.attached()) return pump(socket);
   show_state(socket);
 }
 
@@ -262,6 +271,8 @@ void ClientShard::flush_tokens() {
       again.push_back(cookie);
       continue;
     }
+    // Otherwise pump() shows it, behind the last byte.
+    if (socket->receive.mode() != ipc::Mode::ring) continue;
     if (socket->fin && !std::exchange(socket->fin_shown, true)) socket->end.show_fin();
   }
   for (const std::uint64_t cookie : again) {

@@ -96,6 +96,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void give_block(ClientSocket& socket, ClientSocket::Block& block);
   void show_rings(ClientSocket& socket);
   void take_end(ClientSocket& socket, Fd fd);
+  void watch_end(ClientSocket& socket, bool for_room);
   void show_state(ClientSocket& socket);
   void close_end(ClientSocket& socket);
   void close_socket(ClientSocket& socket, bool abort);
@@ -135,6 +136,18 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   Offered offer(ClientSocket& child);
   bool offer_pending();
   void on_accepted(ClientSocket& child);
+
+  // client_stream.cpp
+  void request_mode(Request& request, ClientSocket& socket);
+  bool begin_switch(ClientSocket& socket);
+  int begin_stream(ClientSocket& socket);
+  void replace_end(ClientSocket& socket, Fd fd, std::uint64_t program_cookie);
+  void request_unsent(Request& request, ClientSocket& socket);
+  bool take_from_program(ClientSocket& socket);
+  bool give_to_program(ClientSocket& socket);
+  /// Moves what can be moved in both directions. May end the socket.
+  void pump(ClientSocket& socket);
+  void on_stream_end(ClientSocket& socket, std::uint32_t events);
 
   // client_datagrams.cpp
   void send_datagrams(ClientSocket& socket);

@@ -87,6 +87,7 @@ bool ClientShard::give_rings(ClientSocket& socket, std::size_t send_bytes, std::
 /// is still copying to the place before) the ring stays as it is: the size is a wish.
 void ClientShard::resize_send_ring(ClientSocket& socket) {
   if (socket.datagram || socket.failed || socket.close_called || socket.send.size() == 0) return;
+  if (socket.receive.mode() != ipc::Mode::ring) return;  // a buffer of the stack's
   if (!socket.send.old_place_in_use()) give_block(socket, socket.left_block);
   const std::size_t size = ring_size_for(ring_size(socket, true));
   if (size == socket.send.size() || socket.left_block.size != 0) return;
@@ -164,9 +165,13 @@ void ClientShard::open_slot(Request& request) {
 void ClientShard::attach(const std::shared_ptr<Client>& client, const ipc::Unit& hello, Fd fd, bool stream) {
   ClientSocket* socket = client->dead ? nullptr : by_name(*client, hello.slot);
   // A wrong number is no proof of hostility (the slot may be gone by now), but this descriptor is nobody's.
-  if (socket == nullptr || hello.nonce != socket->nonce || socket->attached() || socket->client_done || socket->parent ||
-      stream == socket->datagram)
+  if (socket == nullptr || hello.nonce != socket->nonce || socket->client_done || socket->parent || stream == socket->datagram)
     return;
+  if (socket->attached()) {
+    if (socket->receive.mode() == ipc::Mode::switching && socket->fin_shown)
+      replace_end(*socket, std::move(fd), hello.cookie);
+    return;
+  }
   if (socket->program_cookie != 0 && hello.cookie != 0 && socket->program_cookie != hello.cookie) return;
   take_end(*socket, std::move(fd));
 }
@@ -184,6 +189,11 @@ void ClientShard::take_end(ClientSocket& socket, Fd fd) {
   socket.set_status(ipc::Status::attached);
   // What happened before there was an end to show it on.
   if (!socket.parent) show_state(socket);
+}
+
+/// `for_room`: also for when the program has made room.
+void ClientShard::watch_end(ClientSocket& socket, bool for_room) {
+  thread_->poller().change(socket.watch, kEndEvents | (for_room ? EPOLLOUT : 0u));
 }
 
 /// Makes the end show what the slot says: established, tokens, end of stream, failure.
@@ -215,6 +225,7 @@ void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
 }
 
 void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
+  if (socket.stream) return on_stream_end(socket, events);
   for (;;) {
     const ipc::StackEnd::Arrivals arrived = socket.end.inspect();
     if (arrived.fault != ipc::StackEnd::Fault::none) return broken(socket, "units that make no sense");
@@ -258,7 +269,7 @@ void ClientShard::close_socket(ClientSocket& socket, bool abort) {
   if (socket.listener) stop_listening(socket);
   if (!std::exchange(socket.close_called, true) && !socket.released) {
     // What the program wrote last counts, and what it did not read makes the difference between FIN and reset.
-    if (!socket.datagram && socket.receive.size() != 0 && !socket.failed) {
+    if (!socket.datagram && socket.receive.size() != 0 && !socket.failed && !socket.stream) {
       const std::uint64_t tail = socket.send.checked_tail(), head = socket.receive.checked_head();
       socket.send_tail += ipc::distance(socket.send_tail & ipc::kPositionMask, tail);
       socket.receive_head += ipc::distance(socket.receive_head & ipc::kPositionMask, head);

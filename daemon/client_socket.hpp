@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "client.hpp"
 #include "fd.hpp"
@@ -16,6 +17,7 @@
 #include "ipc/descriptor.hpp"
 #include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
+#include "ipc/stream_end.hpp"
 #include "poller.hpp"
 #include "stack/shard.hpp"
 
@@ -52,6 +54,15 @@ struct ClientSocket final : PollHandler {
   Block receive_block, send_block;
   Block left_block;  ///< the send ring's place before, while send.old_place_in_use()
   std::uint64_t send_tail = 0, receive_head = 0;  ///< 64-bit positions that the stack was told
+  /// The data goes through the descriptor itself; the rings are the stack's buffers.
+  struct Stream {
+    ipc::StreamEnd end;
+    std::uint64_t tail = 0;                     ///< how far the receive ring is filled
+    bool shut = false, closed = false;          ///< the program will write no more; has closed its last descriptor
+    bool aborted = false;                       ///< and left data unread
+    bool waits = false;                         ///< the program has to read before more can be given
+  };
+  std::optional<Stream> stream;
 
   std::uint32_t status = 0;        ///< what Slot::status shows, from private memory
   std::uint32_t error = 0;         ///< errno to be shown once there is an end to show it on
