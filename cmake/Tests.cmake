@@ -7,7 +7,7 @@
 #                            layers may use what is header-only in it.
 #   tests/<kind>/*_test.cpp  test_<kind>, label <kind> (sim, golden, abi ...); other *.c and *.cpp there go in too
 #   tests/abi/<name>_test.c  a C program of its own; it passes when it exits with 0
-#   tests/programs/*.c,cpp   unprivileged little programs for system tests, linked with nothing of ours
+#   tests/programs/*.c,cpp   unprivileged little programs for system tests, linked with nothing of ours; static_*: statically
 #   tests/drivers/*.c,cpp    devnp-<name>.so with faults, for tests of the plug-in boundary, in tests/drivers/
 #   tests/system/*.py        run by scripts/test with pytest, not by ctest
 #   fuzz/<name>_fuzz.cpp     fuzz_<name>; see below
@@ -143,6 +143,11 @@ function(iopkt_tests)
     set_target_properties(program_${name} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/programs)
     target_link_libraries(program_${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+    # What no preloaded library reaches; a sanitizer's runtime cannot be linked into it.
+    if(name MATCHES "^static_")
+      target_link_options(program_${name} PRIVATE -static $<$<BOOL:${IOPKT_SANITIZE}>:-fno-sanitize=all>)
+      target_compile_options(program_${name} PRIVATE $<$<BOOL:${IOPKT_SANITIZE}>:-fno-sanitize=all>)
+    endif()
   endforeach()
   iopkt_sources(sources tests/drivers)
   foreach(source IN LISTS sources)

@@ -11,6 +11,7 @@
 #include "shim/messages.hpp"
 #include "shim/options.hpp"
 #include "shim/real.hpp"
+#include "shim/stream.hpp"
 #include "shim/table.hpp"
 #include "shim/transfer.hpp"
 
@@ -185,12 +186,18 @@ IOPKT_EXPORT ssize_t sendto(int fd, const void* from, size_t size, int flags, co
 
 IOPKT_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   const Entry entry = entry_of(fd);
-  return entry.ours() ? send_message(fd, entry, message, flags) : real().sendmsg(fd, message, flags);
+  if (entry.ours()) return send_message(fd, entry, message, flags);
+  if (message != nullptr && message->msg_controllen > 0) hand_over(*message);
+  return real().sendmsg(fd, message, flags);
 }
 
 IOPKT_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
   const Entry entry = entry_of(fd);
-  if (!entry.ours()) return real().sendmmsg(fd, messages, count, flags);
+  if (!entry.ours()) {
+    for (unsigned i = 0; messages != nullptr && i < std::min<unsigned>(count, IOV_MAX); ++i)
+      if (messages[i].msg_hdr.msg_controllen > 0) hand_over(messages[i].msg_hdr);
+    return real().sendmmsg(fd, messages, count, flags);
+  }
   unsigned done = 0;
   for (; done < std::min<unsigned>(count, IOV_MAX); ++done) {
     const ssize_t n = send_message(fd, entry, &messages[done].msg_hdr, flags);

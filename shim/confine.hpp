@@ -43,8 +43,9 @@ void remember_limit(const Socket& s, int option, const timeval& limit);
 /// (what a handler was installed with cannot be asked for).
 int sleep_by_poll(int fd, const Socket& s, short events, short& revents);
 
-/// Takes the descriptor's own pending error away, so that POLLERR goes away.
-void take_native_error(int fd, int flags);
+/// Takes the descriptor's own pending error away, so that POLLERR goes away. Answers it, where it can be
+/// known.
+int take_native_error(int fd, int flags);
 
 /// SIGPIPE to this thread: the socket's sending side has ended. (Not from a plain call on datagrams.)
 void raise_broken_pipe(int fd, const Socket& s, int flags);

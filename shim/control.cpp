@@ -14,6 +14,7 @@
 #include "shim/native.hpp"
 #include "shim/options.hpp"
 #include "shim/sockets.hpp"
+#include "shim/stream.hpp"
 
 namespace iopkt::shim {
 
@@ -27,6 +28,7 @@ int fail(int error) {
 int unread_bytes(int fd, const Socket& s, int* answer) {
   if (answer == nullptr) return fail(EFAULT);
   if ((s.status() & ipc::Status::listening) != 0) return fail(EINVAL);
+  if (is_streaming(fd, s)) return native::ioctl(fd, FIONREAD, answer);
   ipc::ProgramEnd end = s.end(fd);
   if (s.datagram) {
     *answer = static_cast<int>(ipc::DatagramReader(*s.slot, s.arena, s.arena_size, end).next_size());
@@ -39,6 +41,13 @@ int unread_bytes(int fd, const Socket& s, int* answer) {
 int unsent_bytes(int fd, const Socket& s, int* answer) {
   if (answer == nullptr) return fail(EFAULT);
   if ((s.status() & ipc::Status::listening) != 0) return fail(EINVAL);
+  if (is_streaming(fd, s)) {
+    ipc::IoctlAnswer asked{};
+    *answer = 0;  // nothing, once the connection has ended
+    request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = SIOCOUTQ, .capacity = sizeof *answer},
+                                         {}, std::as_writable_bytes(std::span{answer, 1}), nullptr, &asked);
+    return 0;
+  }
   ipc::ProgramEnd end = s.end(fd);
   *answer = static_cast<int>(ipc::SendRingWriter(*s.slot, s.arena, s.arena_size, end).queued());
   return 0;

@@ -9,6 +9,7 @@
 #include "ipc/receive_ring.hpp"
 #include "shim/process.hpp"
 #include "shim/real.hpp"
+#include "shim/stream.hpp"
 
 namespace iopkt::shim {
 
@@ -63,7 +64,8 @@ void remove(Registration& r) {
 
 void note_epoll(int epoll, int operation, int fd, Entry entry, const epoll_event* event) {
   const Socket s = socket_of(entry);
-  if (operation != EPOLL_CTL_DEL && event != nullptr && (event->events & EPOLLET) != 0) {
+  if (operation != EPOLL_CTL_DEL && event != nullptr && (event->events & EPOLLET) != 0 &&
+      !is_streaming(fd, s)) {
     ipc::ProgramEnd end = s.end(fd);
     ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).set_edge();
   }

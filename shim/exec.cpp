@@ -13,6 +13,7 @@
 
 #include <atomic>
 
+#include "shim/handover.hpp"
 #include "shim/real.hpp"
 
 extern "C" char** environ;
@@ -72,31 +73,42 @@ using namespace iopkt::shim;
   new_environment(environment, static_cast<char**>(alloca(environment_room(environment) * sizeof(char*))))
 
 IOPKT_EXPORT int execve(const char* path, char* const* arguments, char* const* environment) noexcept {
+  const ExecHandover handover(path, false, environment);
   return real().execve(path, arguments, IOPKT_ENVIRONMENT(environment));
 }
 IOPKT_EXPORT int execv(const char* path, char* const* arguments) noexcept {
-  return real().execve(path, arguments, IOPKT_ENVIRONMENT(environ));
+  return execve(path, arguments, environ);
 }
 IOPKT_EXPORT int execvpe(const char* file, char* const* arguments, char* const* environment) noexcept {
+  const ExecHandover handover(file, true, environment);
   return real().execvpe(file, arguments, IOPKT_ENVIRONMENT(environment));
 }
 IOPKT_EXPORT int execvp(const char* file, char* const* arguments) noexcept {
-  return real().execvpe(file, arguments, IOPKT_ENVIRONMENT(environ));
+  return execvpe(file, arguments, environ);
 }
 IOPKT_EXPORT int fexecve(int fd, char* const* arguments, char* const* environment) noexcept {
+  const ExecHandover handover(fd, environment);
   return real().fexecve(fd, arguments, IOPKT_ENVIRONMENT(environment));
 }
 IOPKT_EXPORT int posix_spawn(pid_t* __restrict pid, const char* __restrict path,
                              const posix_spawn_file_actions_t* __restrict actions,
                              const posix_spawnattr_t* __restrict attributes,
                              char* const* __restrict arguments, char* const* __restrict environment) {
+  hand_over_to_spawned(path, false, environment);
   return real().posix_spawn(pid, path, actions, attributes, arguments, IOPKT_ENVIRONMENT(environment));
 }
 IOPKT_EXPORT int posix_spawnp(pid_t* __restrict pid, const char* __restrict file,
                               const posix_spawn_file_actions_t* __restrict actions,
                               const posix_spawnattr_t* __restrict attributes,
                               char* const* __restrict arguments, char* const* __restrict environment) {
+  hand_over_to_spawned(file, true, environment);
   return real().posix_spawnp(pid, file, actions, attributes, arguments, IOPKT_ENVIRONMENT(environment));
+}
+// The child gets a copy under another number, whatever becomes of the one that it is made from.
+IOPKT_EXPORT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t* actions, int from,
+                                                  int to) noexcept {
+  note_spawn_copy(from);
+  return real().posix_spawn_file_actions_adddup2(actions, from, to);
 }
 
 // The calls with the arguments one by one, up to a null; execle has the environment behind it.

@@ -16,6 +16,7 @@
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/sockets.hpp"
+#include "shim/stream.hpp"
 
 namespace iopkt::shim {
 
@@ -124,6 +125,7 @@ int set_receive_lowat(int fd, const Socket& s, const void* value, socklen_t leng
   memcpy(&number, value, sizeof number);
   if (number < 0) number = INT_MAX;
   s.slot->rx_lowat.store(static_cast<std::uint32_t>(std::max(1, number)), std::memory_order_release);
+  if (is_streaming(fd, s)) return native::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, value, length);
   if (!s.datagram) {
     ipc::ProgramEnd end = s.end(fd);
     ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).lowat_changed();
@@ -154,7 +156,8 @@ int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t*
   const std::span<const std::byte> blob{static_cast<const std::byte*>(value), given};
   const int error = request_about<ipc::MessageId::getsockopt>(s, request, blob, room, &got);
   // Reading at a level that the socket does not have is answered in other words than writing.
-  const int own_level = s.datagram ? static_cast<int>(s.slot->protocol.load(std::memory_order_relaxed)) : IPPROTO_TCP;
+  const int own_level =
+      s.datagram ? static_cast<int>(s.slot->protocol.load(std::memory_order_relaxed)) : IPPROTO_TCP;
   const bool known = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_RAW || level == own_level;
   if (error != 0) return fail(error == ENOPROTOOPT && !known ? EOPNOTSUPP : error);
   return give(room, std::min(got, sizeof room), value, length);

@@ -1,6 +1,7 @@
 // The process's control connection, links and arenas.
 #include "shim/process.hpp"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -12,6 +13,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "ipc/nodes.hpp"
 #include "shim/confine.hpp"
@@ -31,6 +34,7 @@ constinit std::size_t g_link_count = 0;                 ///< under the lock
 constinit std::atomic<Link*> g_link{nullptr};           ///< the current one
 constinit std::atomic<std::uint32_t> g_arena_end{0};    ///< one above the highest arena in use
 constinit client::Channel g_channel;                    ///< under the lock
+constinit client::Channel g_vfork_channel;              ///< under the lock
 constinit std::atomic<bool> g_channel_fd_known{false};  ///< g_channel is open, for who does not hold the lock
 alignas(64) constinit std::byte g_scratch[ipc::kMessageMax];  ///< under the lock
 
@@ -78,6 +82,12 @@ void close_all(const client::Channel::Greeting& greeting) {
   for (std::size_t i = 0; i < greeting.fd_count; ++i) native::close(greeting.fds[i]);
 }
 
+void close_channel() {
+  set_entry(g_channel.fd(), {});
+  g_channel.close();
+  g_channel_fd_known.store(false, std::memory_order_relaxed);
+}
+
 int adopt_channel_fd() {
   g_channel.moved_to(hide_fd(g_channel.fd()));
   g_channel_fd_known.store(true, std::memory_order_relaxed);
@@ -85,15 +95,15 @@ int adopt_channel_fd() {
 }
 
 /// A forked child goes on as its parent's client, so that the sockets that it inherited stay usable.
-bool join_parent() {
+bool join_parent(client::Channel& channel) {
   Link* link = g_link.load(std::memory_order_relaxed);
   if (link == nullptr || !link->alive()) return false;
   client::Channel::Greeting greeting;
   const client::Identity identity{.parent_client = link->client_id, .parent_secret = link->secret};
-  if (g_channel.open(settings().prefix, identity, greeting) != 0) return false;
+  if (channel.open(settings().prefix, identity, greeting) != 0) return false;
   close_all(greeting);  // the same that the parent got
   if (greeting.answer.client_id == link->client_id) return true;
-  g_channel.close();
+  channel.close();
   return false;
 }
 
@@ -110,7 +120,7 @@ int open_as_heir_or_new(client::Channel::Greeting& greeting) {
 }
 
 int open_channel() {
-  if (join_parent()) return adopt_channel_fd();
+  if (join_parent(g_channel)) return adopt_channel_fd();
   client::Channel::Greeting greeting;
   int error = open_as_heir_or_new(greeting);
   if (error == 0 && !new_link(greeting)) {
@@ -176,32 +186,37 @@ Request::Request() {
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
   prepare_process();
   lock();
-  if (!g_channel.is_open()) {
+  own_ = in_vfork_child();
+  if (own_) {
+    error_ = join_parent(g_vfork_channel) ? 0 : ENETDOWN;
+  } else if (!g_channel.is_open()) {
     error_ = open_channel();
   } else if (confined() && !link()->alive()) {
-    error_ =
-        ENETDOWN;  // a plain call to nobody would raise SIGPIPE, and a filter may not let us open another
+    // A plain call to nobody would raise SIGPIPE, and a filter may not let us open another.
+    error_ = ENETDOWN;
   }
 }
 
 Request::~Request() {
   for (std::size_t i = 0; i < fd_count_; ++i)
     if (fds_[i] >= 0) native::close(fds_[i]);
+  if (own_) g_vfork_channel.close();
   unlock();
   pthread_setcancelstate(cancel_state_, nullptr);
 }
 
 Link* Request::link() const { return g_link.load(std::memory_order_relaxed); }
-client::Channel& Request::channel() { return g_channel; }
+client::Channel& Request::channel() { return own_ ? g_vfork_channel : g_channel; }
 std::span<std::byte> Request::scratch() { return g_scratch; }
 
 int Request::finish(const ipc::CallResult& result) {
   fd_count_ = result.fds < std::size(fds_) ? result.fds : std::size(fds_);
   if (result.transport != 0) {
-    const int fd = g_channel.fd();
-    set_entry(fd, {});
-    g_channel.close();
-    g_channel_fd_known.store(false, std::memory_order_relaxed);
+    if (own_) {
+      g_vfork_channel.close();
+    } else {
+      close_channel();
+    }
     return ENETDOWN;
   }
   return result.error;
@@ -267,6 +282,11 @@ void speak_plainly() {
 }
 
 bool has_connection() { return g_channel_fd_known.load(std::memory_order_relaxed); }
+
+bool has_stack() {
+  const Link* link = g_link.load(std::memory_order_acquire);
+  return link != nullptr && link->alive();
+}
 
 void be_known() {
   if (has_connection()) return;
@@ -340,22 +360,43 @@ Settings read_settings() {
     s.kernel_packet = names(kernel, "packet");
     s.kernel_netlink = names(kernel, "netlink");
   }
-  const char* sock = getenv("SOCK");
-  if (sock == nullptr || *sock == 0) return s;
+  s.preloaded = names_library(getenv("LD_PRELOAD"));
   // The program may change its working directory; SOCK keeps its meaning.
-  char cwd[PATH_MAX] = "";
-  if (*sock != '/' && getcwd(cwd, sizeof cwd - 1) != nullptr) strcat(cwd, "/");
-  // What does not fit is too long for a node's address anyway, and stays too long.
-  if (strlen(cwd) + strlen(sock) < sizeof s.prefix) {
-    strcat(strcat(s.prefix, cwd), sock);
-  } else {
-    memset(s.prefix, 'x', sizeof s.prefix - 1);
-  }
-  for (std::size_t n = strlen(s.prefix); n > 0 && s.prefix[n - 1] == '/'; --n) s.prefix[n - 1] = 0;
+  prefix_from(getenv("SOCK"), s.prefix);
   return s;
 }
 
 }  // namespace
+
+void prefix_from(const char* sock, Prefix& out) {
+  memset(out, 0, sizeof out);
+  if (sock == nullptr || *sock == 0) return;
+  char cwd[PATH_MAX] = "";
+  if (*sock != '/' && getcwd(cwd, sizeof cwd - 1) != nullptr) strcat(cwd, "/");
+  // What does not fit is too long for a node's address anyway, and stays too long.
+  if (strlen(cwd) + strlen(sock) < sizeof out) {
+    strcat(strcat(out, cwd), sock);
+  } else {
+    memset(out, 'x', sizeof out - 1);
+  }
+  for (std::size_t n = strlen(out); n > 0 && out[n - 1] == '/'; --n) out[n - 1] = 0;
+}
+
+bool names_library(const char* preload) {
+  Dl_info self{};
+  if (preload == nullptr || dladdr(reinterpret_cast<const void*>(&names_library), &self) == 0 ||
+      self.dli_fname == nullptr)
+    return false;
+  const auto file_of = [](std::string_view path) { return path.substr(path.rfind('/') + 1); };
+  const std::string_view own = file_of(self.dli_fname);
+  std::string_view rest{preload};
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find_first_of(": "), rest.size());
+    if (file_of(rest.substr(0, end)) == own) return true;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return false;
+}
 
 const Settings& settings() {
   // Read by the constructor, before there are threads; until then by whoever comes first.

@@ -76,8 +76,8 @@ Socket socket_of(Entry entry);
 
 /// Words of a slot that only clients use (Slot::reserved): agreed between the processes that share a socket.
 struct ClientWord {
-  static constexpr std::size_t holders =
-      0;  ///< descriptors in shimmed processes; may be too high after a kill or an exec
+  /// Descriptors in processes with this library; may be too high after a kill or an exec.
+  static constexpr std::size_t holders = ipc::kHoldersWord;
   static constexpr std::size_t hints = 1;          ///< Hint
   static constexpr std::size_t receive_limit = 2;  ///< SO_RCVTIMEO in microseconds; 0: none
   static constexpr std::size_t send_limit = 3;     ///< SO_SNDTIMEO
@@ -163,7 +163,7 @@ class Request {
   int entry_from(const ipc::SlotAnswer& answer, bool datagram, Entry& out);
 
  private:
-  static client::Channel& channel();
+  client::Channel& channel();
   static std::span<std::byte> scratch();
   int finish(const ipc::CallResult& result);
   int map_arena(std::uint32_t id);
@@ -171,6 +171,8 @@ class Request {
   NoSignals no_signals_;
   int cancel_state_ = 0;
   int error_ = 0;
+  bool own_ = false;  ///< a vfork child's connection, for this one request: it may have closed its parent's
+                      ///< descriptor
   int fds_[2] = {-1, -1};
   std::size_t fd_count_ = 0;
 };
@@ -178,16 +180,25 @@ class Request {
 /// The index of a mapped arena of the current or any other link; -1: not mapped here.
 int find_arena(const Link* link, std::uint32_t id);
 
+/// True while the stack that this process's sockets belong to is alive.
+bool has_stack();
+
 /// Settings of the environment, read once.
 struct Settings {
+  bool preloaded;    ///< LD_PRELOAD named this library: a program without that variable will not have it
   bool quiet;        ///< IOPKT_QUIET
   bool kernel_inet;  ///< IOPKT_KERNEL names inet, and so on
   bool kernel_inet6;
   bool kernel_packet;
   bool kernel_netlink;
-  char prefix[128];  ///< SOCK, absolute, without slashes at its end
+  char prefix[128];  ///< of prefix_from(SOCK)
 };
 const Settings& settings();
+using Prefix = char[128];
+/// What a value of SOCK (null: not set) means: absolute, without slashes at its end.
+void prefix_from(const char* sock, Prefix& out);
+/// True if a value of LD_PRELOAD (null: not set) names this library.
+bool names_library(const char* preload);
 
 /// One line on standard error, "libiopkt-socket: ...", unless IOPKT_QUIET. Each `once` flag lets one line
 /// through per process.

@@ -35,7 +35,7 @@ namespace iopkt::shim {
                               X(gethostbyname2) X(gethostbyname_r) X(gethostbyname2_r) X(gethostbyaddr)     \
                                   X(gethostbyaddr_r) X(getifaddrs) X(freeifaddrs) X(if_nametoindex)         \
                                       X(if_indextoname) X(if_nameindex) X(if_freenameindex) X(execvpe)      \
-                                          X(fexecve) X(posix_spawn) X(posix_spawnp)
+                                          X(fexecve) X(posix_spawn) X(posix_spawnp) X(posix_spawn_file_actions_adddup2)
 
 struct Real {
 #define IOPKT_REAL_MEMBER(name) decltype(&::name) name = nullptr;

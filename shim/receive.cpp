@@ -11,6 +11,7 @@
 #include "shim/native.hpp"
 #include "shim/pieces.hpp"
 #include "shim/real.hpp"
+#include "shim/stream.hpp"
 #include "shim/wait.hpp"
 
 namespace iopkt::shim {
@@ -20,7 +21,12 @@ static void take_error_record(int fd, const Socket& s, int flags);
 int take_socket_error(int fd, const Socket& s, int flags) {
   const int error = ipc::take_error(*s.slot);
   // The descriptor's own (ECONNRESET or nothing) is only its way to show POLLERR.
-  if ((s.status() & ipc::Status::reset) != 0 || error != 0) take_native_error(fd, flags);
+  const bool streaming = is_streaming(fd, s);
+  const bool native =
+      streaming ? (flags & kPlainCall) == 0 : (s.status() & ipc::Status::reset) != 0 || error != 0;
+  const int shown = native ? take_native_error(fd, flags) : 0;
+  // The stack is gone without a word in the slot.
+  if (streaming && error == 0) return shown;
   if (error != 0) take_error_record(fd, s, flags);
   return error;
 }
@@ -102,11 +108,12 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
   ipc::ReceiveRingReader reader(*s.slot, s.arena, s.arena_size, end);
   Pieces rest(to, count);
   const std::size_t target = receive_target(s, rest.left(), flags);
+  Pieces::Window window;
   std::size_t done = 0;
   bool gone = false;
   for (;;) {
     // recv() of 0 bytes waits for something to come, and takes nothing.
-    const bool only_wait = rest.left() == 0 && done == 0;
+    const bool only_wait = rest.left() == 0 && done == 0 && !is_streaming(fd, s);
     ipc::ReadOutcome outcome{};
     if (only_wait) {
       outcome.kind = reader.nothing_unread() ? Kind::empty : Kind::data;
@@ -131,9 +138,13 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
         const int error = take_socket_error(fd, s, flags);
         return error != 0 ? fail(error) : 0;
       }
-      case Kind::stream:
-        return done > 0 ? static_cast<ssize_t>(done)
-                        : real().recv(fd, to->iov_base, to->iov_len, flags & ~kPlainCall);
+      case Kind::stream: {
+        is_streaming(fd, s);
+        if (done > 0 && (done >= target || (flags & MSG_PEEK) != 0)) return static_cast<ssize_t>(done);
+        const auto pieces = rest.window(window);
+        const ssize_t n = receive_through(fd, s, pieces.data(), pieces.size(), flags);
+        return done > 0 ? static_cast<ssize_t>(done) + std::max<ssize_t>(0, n) : n;
+      }
       case Kind::empty:
         break;
     }
@@ -195,9 +206,7 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
       const int error = take_socket_error(fd, s, flags);
       return fail(error != 0 ? error : ENETDOWN);
     }
-    if (outcome.kind == Kind::stream)
-      return real().recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? to->iov_len : 0,
-                         flags & ~kPlainCall);
+    if (outcome.kind == Kind::stream) return fail(ENETDOWN);  // datagram sockets have no such mode
     if (const int error = sleep_until_readable(fd, entry, s, reader, flags, gone); error != 0)
       return fail(error);
   }

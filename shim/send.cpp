@@ -9,7 +9,7 @@
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/pieces.hpp"
-#include "shim/real.hpp"
+#include "shim/stream.hpp"
 #include "shim/wait.hpp"
 
 namespace iopkt::shim {
@@ -92,8 +92,19 @@ ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, i
         const int error = take_socket_error(fd, s, flags);
         return error == 0 || error == EPIPE ? broken_pipe(fd, s, flags) : fail(error);
       }
-      case Kind::stream:
-        return done > 0 ? static_cast<ssize_t>(done) : real().writev(fd, from, static_cast<int>(count));
+      case Kind::stream: {
+        if (!is_streaming(fd, s)) continue;
+        if (rest.left() == 0) return static_cast<ssize_t>(done);
+        const auto pieces = rest.window(window);
+        const ssize_t n =
+            send_through(fd, s, pieces.data(), pieces.size(), flags | (done > 0 ? MSG_NOSIGNAL : 0));
+        if (n < 0) return done > 0 ? static_cast<ssize_t>(done) : n;
+        done += static_cast<std::size_t>(n);
+        rest.advance(static_cast<std::size_t>(n));
+        if (rest.left() == 0 || static_cast<std::size_t>(n) < rest.window_limit())
+          return static_cast<ssize_t>(done);
+        continue;
+      }
       case Kind::too_long:
         return partial_or(EMSGSIZE);
       case Kind::no_ring:
@@ -132,8 +143,8 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
       }
       case Kind::too_long:
         return fail(EMSGSIZE);
-      case Kind::stream:
-        return real().writev(fd, from, static_cast<int>(count));
+      case Kind::stream:  // datagram sockets have no such mode
+        return fail(ENETDOWN);
       case Kind::no_ring:
         // The stack has not seen HELLO yet: its answer brings the ring.
       case Kind::full:

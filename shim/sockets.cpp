@@ -130,13 +130,17 @@ Leaving leave(Entry entry) {
   // SO_LINGER of 0: the reset has happened when close() returns.
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
   const bool resets = (hints & Hint::linger) != 0 && hints >> 32 == 0;
+  // In stream mode programs without this library may have it, too: the stack waits for the last descriptor.
+  const bool streaming =
+      (status & ipc::Status::attached) != 0 &&
+      ipc::ReceiveWord{s.slot->rx_word.load(std::memory_order_acquire)}.mode() != ipc::Mode::ring;
   // With both directions shut (and the peer's FIN may come at any moment) the stack's end does not change any
   // more when this one closes: it is told beforehand, while the slot is this socket's for certain.
   const bool hidden = (status & ipc::Status::shut_wr) != 0;
   // A confined process may not open a connection to say it on.
-  const bool by_request = unseen || holds_port || resets;
+  const bool by_request = unseen || holds_port || (resets && !streaming);
   const bool mute = confined() && !has_connection();
-  if (before <= 1 && (by_request ? mute : hidden)) {
+  if (before <= 1 && (by_request ? mute : hidden && !streaming)) {
     s.slot->kicks.fetch_or(ipc::Kick::closed);
     s.end(-1).ring();
   }

@@ -13,6 +13,7 @@
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/real.hpp"
+#include "shim/stream.hpp"
 
 namespace iopkt::shim {
 
@@ -41,6 +42,7 @@ ssize_t splice_out(int in, off64_t* offset, int out, Entry entry, std::size_t co
     if ((send_flags & MSG_DONTWAIT) != 0 || is_nonblocking(out, s, 0)) return fail(EAGAIN);
     const int error = sleep_until_writable(out, entry, s);
     if (error != 0) return fail(error);
+    if (is_streaming(out, s)) return real().splice(in, offset, out, nullptr, count, flags);
     if ((room = room_of(out, s)) == 0 &&
         (s.status() & (ipc::Status::connected | ipc::Status::connecting)) == 0)
       return fail(EPIPE);
@@ -82,6 +84,7 @@ ssize_t splice_in(int in, Entry entry, int out, off64_t* offset, std::size_t cou
 ssize_t send_file(int out, int in, off_t* offset, std::size_t count) {
   const Entry entry = entry_of(out);
   if (entry_of(in).ours()) return fail(EINVAL);  // as any socket as a source
+  if (is_streaming(out, socket_of(entry))) return real().sendfile(out, in, offset, count);
   struct stat status;
   if (fstat(in, &status) != 0) return -1;
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) return fail(EINVAL);
@@ -127,6 +130,9 @@ ssize_t splice_fd(int in, off64_t* in_offset, int out, off64_t* out_offset, std:
   if ((from.ours() && in_offset != nullptr) || (to.ours() && out_offset != nullptr)) return fail(EINVAL);
   if (from.ours() && to.ours()) return fail(EINVAL);  // one side has to be a pipe
   if (count == 0) return 0;
+  const int ours = to.ours() ? out : in;
+  if (is_streaming(ours, socket_of(to.ours() ? to : from)))
+    return real().splice(in, in_offset, out, out_offset, count, flags);
   return to.ours() ? splice_out(in, in_offset, out, to, count, flags)
                    : splice_in(in, from, out, out_offset, count, flags);
 }
