@@ -44,6 +44,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       -Wno-error=array-bounds -Wno-error=free-nonheap-object -Wno-error=dangling-pointer)
 else()
   list(APPEND iopkt_warnings -Wno-missing-designated-field-initializers -Wno-gnu-zero-variadic-macro-arguments)
+  # std::stable_sort of gcc's library uses what the library itself calls deprecated.
+  list(APPEND iopkt_warnings -Wno-deprecated-declarations)
 endif()
 add_compile_options(${iopkt_warnings} "$<$<COMPILE_LANGUAGE:CXX>:${iopkt_warnings_cxx}>"
                     "$<$<COMPILE_LANGUAGE:C>:${iopkt_warnings_c}>")

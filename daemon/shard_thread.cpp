@@ -33,8 +33,7 @@ void relax() {
 }  // namespace
 
 ShardThread::ShardThread(stack::Stack& stack, std::uint32_t number, Settings settings, LogSink& log)
-    : stack_(stack),
-      number_(number),
+    : number_(number),
       shard_(stack.shard(number)),
       settings_(std::move(settings)),
       log_(log),

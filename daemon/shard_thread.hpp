@@ -86,7 +86,6 @@ class ShardThread final : private PollHandler {
   void wake_peers();
   static Instant clock();
 
-  stack::Stack& stack_;
   const std::uint32_t number_;
   stack::Shard& shard_;
   const Settings settings_;
