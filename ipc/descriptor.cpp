@@ -171,15 +171,19 @@ bool ProgramEnd::take_token() {
   }
 }
 
-bool ProgramEnd::await_token() {
+ProgramIo::Await ProgramEnd::await_token() {
   const KeepErrno keep;
   if (calls_ != Calls::all) {
     yield();
-    return (slot_->status.load(std::memory_order_acquire) & (Status::reset | Status::closed)) == 0;
+    // The stack comes back from send() and says so: nothing needs to be looked at in the descriptor.
+    const bool gone = (slot_->status.load(std::memory_order_acquire) & (Status::reset | Status::closed)) != 0;
+    return gone ? Await::gone : Await::not_yet;
   }
   pollfd p{.fd = fd_, .events = POLLIN, .revents = 0};
   const int n = sys::poll_one(p, 1);
-  return n <= 0 || (p.revents & (POLLHUP | POLLERR | POLLNVAL)) == 0;
+  if (n <= 0) return Await::not_yet;
+  if ((p.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) return Await::gone;
+  return (p.revents & POLLIN) != 0 ? Await::there : Await::not_yet;
 }
 
 ProgramIo::Stalled ProgramEnd::send_stall() {

@@ -80,8 +80,9 @@ class ProgramIo {
   enum class Stalled { sent, again, gone };
   /// Takes one token byte without blocking; false: none there.
   virtual bool take_token() = 0;
-  /// Waits until a token byte is there, at most a millisecond. False: the stack's end is gone, none will ever come.
-  virtual bool await_token() = 0;
+  enum class Await { there, not_yet, gone };
+  /// Waits until a token byte is there, at most a millisecond. gone: so is the stack's end, none will ever come.
+  virtual Await await_token() = 0;
   /// Sends one STALL unit without blocking. again: no room; gone: the stack's end is gone, a stall has no meaning any more.
   virtual Stalled send_stall() = 0;
   virtual void yield() = 0;
@@ -176,7 +177,7 @@ class ProgramEnd final : public ProgramIo {
       : fd_(fd), slot_(&slot), control_(control), event_fds_(event_fds), slot_number_(slot_number), calls_(calls) {}
 
   bool take_token() override;
-  bool await_token() override;
+  Await await_token() override;
   Stalled send_stall() override;
   void yield() override;
   bool may_ask() override { return calls_ == Calls::all; }

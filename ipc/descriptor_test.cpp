@@ -90,7 +90,7 @@ TEST(ProgramEndTest, TheSleepIsTheKernelsOwn) {
   TestEnd io{rig, 1, {}};
   EXPECT_TRUE(io.take_token());
   EXPECT_TRUE(sleep_for_token(rig.program()) == ECONNRESET || sleep_for_token(rig.program()) == kSleepEof);
-  EXPECT_FALSE(io.await_token());
+  EXPECT_EQ(io.await_token(), ProgramIo::Await::gone);
   EXPECT_EQ(io.send_stall(), ProgramIo::Stalled::gone);
 }
 

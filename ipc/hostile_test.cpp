@@ -164,7 +164,7 @@ jmp_buf escape;
 class JumpingEnd final : public ProgramIo {
  public:
   bool take_token() override { return false; }
-  bool await_token() override { return true; }
+  Await await_token() override { return Await::not_yet; }
   Stalled send_stall() override { return Stalled::sent; }
   void yield() override { sched_yield(); }
   std::uint64_t now_us() override { return 0; }

@@ -24,7 +24,7 @@ void ReceiveRingProducer::update(Change change) {
 
 std::uint64_t ReceiveRingProducer::checked_head() {
   if (closed_) return head_;
-  const std::uint64_t head = PositionWord{slot_->rx_head.load(std::memory_order_acquire)}.position();
+  const std::uint64_t head = PositionWord{slot_->rx_head.load()}.position();  // seq_cst: see send_first()
   // From the last good head, the new one lies no further than the tail.
   if (distance(head_, head) > distance(head_, tail_)) {
     broken_ = true;
@@ -120,8 +120,14 @@ bool ReceiveRingProducer::send_first(StackIo& io) {
     if (w.state() != TokenState::want) return false;  // cancelled
     const ReceiveWord next = w.with_tail(tail_).with_mode(mode_).with_state(TokenState::sending).with_extra(0).with(
         ReceiveWord::kObserved, false);
-    if (slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) break;
+    if (slot_->rx_word.compare_exchange_strong(seen, next.bits)) break;
     if (i == kCasTriesMax) return true;
+  }
+  // Wanted because of an old head, or of an old low-water mark: a reader that has settled since then is seen here; one that
+  // settles from now on sees `sending`.
+  if (!readable_to(tail_)) {
+    update([](ReceiveWord w) { return w.state() == TokenState::sending ? w.with_state(TokenState::none) : w; });
+    return false;
   }
   const StackIo::Sent sent = io.send_token();
   const TokenState then = sent == StackIo::Sent::done    ? TokenState::present
@@ -129,7 +135,8 @@ bool ReceiveRingProducer::send_first(StackIo& io) {
                                                          : TokenState::none;
   if (sent == StackIo::Sent::gone) tokens_off_ = true;
   if (sent == StackIo::Sent::done) ++counts_.tokens;
-  update([&](ReceiveWord w) { return w.with_state(then); });
+  // Another state: a reader has taken the byte before we came back.
+  update([&](ReceiveWord w) { return w.state() == TokenState::sending ? w.with_state(then) : w; });
   return sent == StackIo::Sent::again;
 }
 
@@ -145,6 +152,7 @@ bool ReceiveRingProducer::send_renewal(StackIo& io) {
   if (sent == StackIo::Sent::gone) tokens_off_ = true;
   if (sent == StackIo::Sent::done) ++counts_.renewed;
   update([&](ReceiveWord v) {
+    if (v.state() != TokenState::sending) return v;
     v = v.with_state(TokenState::present);
     return sent == StackIo::Sent::done ? v : v.with_extra(v.extra() > 0 ? v.extra() - 1 : 0);
   });

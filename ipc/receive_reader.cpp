@@ -12,15 +12,16 @@ constexpr unsigned kRemoverYieldsMax = 2000;
 constexpr std::uint64_t kRemoverPatienceUs = 1000;
 /// Before the stream begins there is more at stake.
 constexpr std::uint64_t kDrainPatienceUs = 1'000'000;
-/// The stack is inside send(), or has died there: after that many looks a reader leaves the token to whoever comes next.
-constexpr unsigned kSendingLooksMax = 2000;
+/// A stack that has lost the CPU inside send() comes back within its turn of the CPU; one that was stopped there must not hang
+/// the reader for ever.
+constexpr std::uint64_t kSendingPatienceUs = 1'000'000;
 /// A ring is moved within microseconds; a stack that died in between must not hang the reader.
 constexpr unsigned kMoveYieldsMax = 10'000;
 }  // namespace
 
 struct ReaderCore::Patience {
-  unsigned yields = 0, looks = 0;
-  std::uint64_t since_us = 0;
+  unsigned yields = 0;
+  std::uint64_t since_us = 0, sending_since_us = 0;
 };
 
 // ---------------------------------------------------------------------------------------------- looking and claiming
@@ -98,7 +99,8 @@ void ReaderCore::settle() {
 /// One look. True: nothing is left to do for this reader.
 bool ReaderCore::settle_once(Patience& patience) {
   io_->step(Step::settling);
-  std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+  // seq_cst: pairs with send_first(), which shows `sending` and then looks at the head once more.
+  std::uint64_t seen = slot_->rx_word.load();
   const ReceiveWord word{seen};
   if (word.mode() != Mode::ring) return true;
   bool torn = false;
@@ -112,21 +114,34 @@ bool ReaderCore::settle_once(Patience& patience) {
       slot_->rx_word.compare_exchange_strong(seen, word.with_state(TokenState::none).bits, std::memory_order_acq_rel);
       return false;
     case TokenState::sending:
-      if (!io_->await_token()) return true;
-      if (++patience.looks <= kSendingLooksMax) {
-        io_->yield();
-        return false;
-      }
-      // Left to whoever comes next. An edge-triggered program does not come by itself: the next arrival has to renew the edge.
-      return word.observed() ||
-             slot_->rx_word.compare_exchange_strong(seen, word.with(ReceiveWord::kObserved, true).bits, std::memory_order_acq_rel);
+      return word.removing() ? wait_for_remover(word, patience) : take_from_sender(word, patience);
     case TokenState::present:
       return word.removing() ? wait_for_remover(word, patience) : remove_token(word);
   }
   return true;
 }
 
-/// present -> none + R; the winner, and nobody else, takes the bytes. False: lost, look again.
+/// The stack is inside send(). Leaving now would show a program "readable" where its next read finds nothing, and a blocking one
+/// would hang. Once the byte lies there, it is taken in the stack's place, which may be without the CPU for long.
+bool ReaderCore::take_from_sender(ReceiveWord word, Patience& patience) {
+  using Await = ProgramIo::Await;
+  const Await seen = io_->await_token();
+  if (seen == Await::gone) return true;
+  // Of several tokens it does not show whether the last one has come: that is left to the stack.
+  if (seen == Await::there && word.extra() == 0) return remove_token(word);
+  const std::uint64_t now = io_->now_us();
+  if (patience.sending_since_us == 0) patience.sending_since_us = now;
+  if (now - patience.sending_since_us <= kSendingPatienceUs) {
+    io_->yield();
+    return false;
+  }
+  // Left to whoever comes next. An edge-triggered program does not come by itself: the next arrival has to renew the edge.
+  std::uint64_t expected = word.bits;
+  return word.observed() || slot_->rx_word.compare_exchange_strong(
+                                expected, word.with(ReceiveWord::kObserved, true).bits, std::memory_order_acq_rel);
+}
+
+/// present (or sending, its byte queued) -> none + R; the winner, and nobody else, takes the bytes. False: lost, look again.
 bool ReaderCore::remove_token(ReceiveWord word) {
   std::uint64_t seen = word.bits;
   const ReceiveWord next = word.with_state(TokenState::none)
@@ -141,7 +156,9 @@ bool ReaderCore::remove_token(ReceiveWord word) {
 void ReaderCore::finish_removal(unsigned bytes) {
   io_->step(Step::won_token);
   for (unsigned i = 0; i < bytes; ++i) {
-    if (!io_->take_token()) break;
+    if (io_->take_token()) continue;
+    kick(Kick::repair);  // taken by another, or still to come: the stack compares
+    break;
   }
   io_->step(Step::took_token);
   std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);

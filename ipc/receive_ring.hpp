@@ -6,10 +6,13 @@
 //   want    -> none     [reader: ring is empty; cancelled without a system call]
 //   want    -> sending  [stack: flush()]
 //   sending -> present  [stack: flush(), after the byte was sent]
+//   sending -> none + R [reader: ring is empty and the byte lies there already; the stack, back from send(), leaves it so]
 //   present -> sending  [stack: flush() renews the edge; extra + 1]
 //   present -> none + R [reader: ring is empty; it then takes 1 + extra bytes and clears R]
 //   present -> present + R, extra = 0  [reader that leaves data, at 15 extra: it takes 15 bytes and clears R]
-// Invariants: bytes sent - bytes owed to winners of these two last steps = 1 + extra while present, else 0.
+// Invariants: bytes sent - bytes owed to winners of these last steps = 1 + extra while present, else 0.
+// A reader never leaves a byte behind that was sent for what it has read (but after a second of waiting for a stack that does not
+// come back from send()): `readable` then means that a blocking read returns, as on any TCP socket.
 // Only one reader at a time holds R; others wait for it, and take over from one that died.
 #pragma once
 
@@ -155,6 +158,7 @@ class ReaderCore {
  private:
   struct Patience;
   bool settle_once(Patience& patience);
+  bool take_from_sender(ReceiveWord word, Patience& patience);
   bool remove_token(ReceiveWord word);
   void finish_removal(unsigned bytes);
   bool wait_for_remover(ReceiveWord word, Patience& patience);

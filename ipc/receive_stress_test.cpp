@@ -7,6 +7,7 @@ namespace {
 struct Setup {
   int readers;
   bool processes, edge, preempt, kill;
+  bool slow_stack = false;
 };
 
 /// Reads as a program does: waits for readiness, reads until there is nothing (edge) or a while (level).
@@ -42,10 +43,34 @@ void read_until_end(const Rig& rig, int id, const Setup& setup) {
   rig.shared->sum.fetch_add(sum);
 }
 
+/// The stack's end, which loses the CPU now and then before or after the byte is queued.
+class PreemptedEnd final : public StackIo {
+ public:
+  explicit PreemptedEnd(StackEnd& end) : end_(end) {}
+  Sent send_token() override {
+    pause(20'000);
+    const Sent sent = end_.send_token();
+    pause(20'000'000);  // longer than a reader would look for it in vain
+    return sent;
+  }
+  bool token_queued() override { return end_.token_queued(); }
+  unsigned units_above_ballast() override { return end_.units_above_ballast(); }
+  bool take_unit() override { return end_.take_unit(); }
+  void wake(const std::atomic<std::uint64_t>& word) override { end_.wake(word); }
+
+ private:
+  void pause(long nanoseconds) {
+    const timespec moment{.tv_sec = 0, .tv_nsec = nanoseconds};
+    if (random_.below(16) == 0) nanosleep(&moment, nullptr);
+  }
+  StackEnd& end_;
+  Random random_{1234};
+};
+
 /// The stack: publishes bursts; serves kicks; answers what it published.
 class Publisher {
  public:
-  explicit Publisher(Rig& rig) : rig_(rig) {}
+  Publisher(Rig& rig, bool slow) : rig_(rig), slow_(slow) {}
 
   /// False: readers made no progress for too long, a wake-up was lost.
   bool one_burst() {
@@ -69,7 +94,9 @@ class Publisher {
   }
   void serve() {
     rig_.serve_kicks();
-    if (rig_.producer.wants_flush()) rig_.producer.flush(rig_.end);
+    if (!rig_.producer.wants_flush()) return;
+    if (slow_) rig_.producer.flush(preempted_);
+    else rig_.producer.flush(rig_.end);
   }
   /// At rest: everything read, the state none, nobody removing, no byte queued.
   bool comes_to_rest() {
@@ -87,18 +114,20 @@ class Publisher {
     __atomic_store_n(reinterpret_cast<unsigned char*>(rig_.producer.base()) + at, value, __ATOMIC_RELAXED);
   }
   Rig& rig_;
+  const bool slow_;
+  PreemptedEnd preempted_{rig_.end};
   Random random_{99};
 };
 
 void run(const Setup& setup, int type) {
   SCOPED_TRACE(testing::Message() << setup.readers << (setup.processes ? " processes" : " threads")
                                   << (setup.edge ? " edge" : " level") << (setup.preempt ? " preempted" : "")
-                                  << (setup.kill ? " killed" : "") << " type " << type);
+                                  << (setup.slow_stack ? " slow stack" : "") << (setup.kill ? " killed" : "") << " type " << type);
   Rig rig{type};
   rig.shared->kills_left = setup.kill ? setup.readers - 1 : 0;
   Crew crew{setup.readers, setup.processes, [&](int id) { read_until_end(rig, id, setup); }};
   ASSERT_TRUE(eventually([&] { return rig.shared->ready >= static_cast<unsigned>(setup.readers); }));
-  Publisher publisher{rig};
+  Publisher publisher{rig, setup.slow_stack};
   const auto end = now() + stress_time();
   bool alive = true;
   while (alive && now() < end) {
@@ -142,6 +171,14 @@ TEST(ReceiveStress, ThreadsAndProcessesLevelAndEdge) {
       for (const bool edge : {false, true}) {
         for (const bool preempt : {false, true}) run({readers, processes, edge, preempt, false}, SOCK_STREAM);
       }
+    }
+  }
+}
+
+TEST(ReceiveStress, TheStackLosesTheCpuInsideSend) {
+  for (const bool processes : {false, true}) {
+    for (const int readers : {1, 2}) {
+      for (const bool edge : {false, true}) run({readers, processes, edge, false, false, true}, SOCK_STREAM);
     }
   }
 }

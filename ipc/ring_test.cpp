@@ -16,6 +16,7 @@ class FakeStack final : public StackIo {
   Sent send_token() override {
     ++sends;
     if (next == Sent::done) ++queued;
+    if (before_return) before_return();
     return next;
   }
   bool token_queued() override { return queued > 0; }
@@ -28,6 +29,7 @@ class FakeStack final : public StackIo {
   }
   void wake(const std::atomic<std::uint64_t>&) override { ++wakes; }
   Sent next = Sent::done;
+  std::function<void()> before_return;
   int sends = 0, queued = 0, taken = 0, wakes = 0;
   unsigned units = 0;
 };
@@ -41,9 +43,9 @@ class FakeProgram final : public ProgramIo {
     --stack_->queued;
     return true;
   }
-  bool await_token() override {
+  Await await_token() override {
     if (on_await) on_await();
-    return true;
+    return stack_->queued > 0 ? Await::there : Await::not_yet;
   }
   Stalled send_stall() override {
     ++stack_->units;
@@ -193,10 +195,67 @@ TEST_F(RingTest, AnEmptyReaderWaitsForTheByteOnItsWay) {
   EXPECT_EQ(state(), TokenState::none);
 }
 
+TEST_F(RingTest, AnEmptyReaderOutlastsAStackThatHasLostTheCpu) {
+  rig.put(10);
+  force_state(TokenState::sending);
+  int looks = 0;
+  program.on_await = [&] {
+    if (++looks == 10'000) stack.queued = 1;  // ... and does not come back to say so
+  };
+  EXPECT_EQ(read(10).bytes, 10u);
+  EXPECT_EQ(stack.queued, 0) << "the program would be told of data that is read";
+  EXPECT_EQ(state(), TokenState::none);
+}
+
+TEST_F(RingTest, AByteWhoseSenderHasNotComeBackIsTakenInItsPlace) {
+  rig.put(10);
+  stack.before_return = [&] {
+    EXPECT_EQ(read(100).bytes, 10u);
+    EXPECT_EQ(stack.queued, 0);
+  };
+  EXPECT_FALSE(rig.producer.flush(stack));
+  EXPECT_EQ(state(), TokenState::none) << "no state without its byte";
+  EXPECT_FALSE(rig.word().removing());
+  stack.before_return = nullptr;
+  EXPECT_TRUE(rig.put(1));
+  rig.producer.flush(stack);
+  EXPECT_EQ(stack.queued, 1);
+  EXPECT_EQ(state(), TokenState::present);
+}
+
+TEST_F(RingTest, ARenewalIsLeftToItsSender) {
+  reader.set_edge();
+  rig.put(10);
+  rig.producer.flush(stack);
+  read(5);
+  rig.put(10);
+  bool inside = false;
+  stack.before_return = [&] {
+    inside = true;
+    // Two bytes are queued; a reader cannot see whether both are. It looks until the sender is back.
+    program.on_await = [&] { force_state(TokenState::present); };
+    EXPECT_EQ(read(100).bytes, 15u);
+    EXPECT_EQ(stack.queued, 0);
+  };
+  rig.producer.flush(stack);
+  EXPECT_TRUE(inside);
+  EXPECT_EQ(state(), TokenState::none);
+  EXPECT_EQ(rig.word().extra(), 0u);
+}
+
+TEST_F(RingTest, NoTokenForWhatWasWantedOnAnOldHead) {
+  rig.put(10);
+  read(10);
+  force_state(TokenState::want);
+  EXPECT_FALSE(rig.producer.recheck() && rig.producer.flush(stack));
+  EXPECT_EQ(stack.sends, 0);
+  EXPECT_EQ(state(), TokenState::none);
+}
+
 TEST_F(RingTest, AReaderThatGivesUpOnTheByteOnItsWayGetsANewEdge) {
   reader.set_edge();
   rig.put(10);
-  force_state(TokenState::sending);  // the stack has lost the CPU inside send()
+  force_state(TokenState::sending);  // the stack was stopped inside send()
   EXPECT_EQ(read(100).bytes, 10u);
   EXPECT_EQ(state(), TokenState::sending);
   ++stack.queued;

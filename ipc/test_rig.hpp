@@ -154,7 +154,7 @@ class TestEnd final : public ProgramIo {
       : real_(rig.program(), *rig.slot, nullptr, nullptr, 0), shared_(rig.shared), random_(seed), faults_(faults) {}
 
   bool take_token() override { return real_.take_token(); }
-  bool await_token() override { return real_.await_token(); }
+  Await await_token() override { return real_.await_token(); }
   Stalled send_stall() override { return real_.send_stall(); }
   void yield() override { sched_yield(); }
   std::uint64_t now_us() override { return real_.now_us(); }
