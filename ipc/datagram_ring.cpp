@@ -110,20 +110,27 @@ bool DatagramReader::nothing_unread() const {
 }
 
 WriteOutcome DatagramWriter::write(RecordHeader header, std::span<const iovec> payload) {
+  const std::size_t length = total_length(payload, kRingSizeMax);
+  header.total_len = static_cast<std::uint32_t>(record_size(length));
+  header.payload_len = static_cast<std::uint32_t>(length);
+  for (;;) {
+    if (const auto outcome = try_write(header, payload)) return *outcome;
+  }
+}
+
+/// Nothing: the ring was full when it was looked at, and is not any more.
+std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header, std::span<const iovec> payload) {
   SendRingWriter& w = writer_;
   const WriteOutcome obstacle = w.blocked();
   if (obstacle.kind != WriteOutcome::Kind::full) return obstacle;
-  const std::size_t length = total_length(payload, kRingSizeMax);
-  const std::size_t total = record_size(length);
-  header.total_len = static_cast<std::uint32_t>(total);
-  header.payload_len = static_cast<std::uint32_t>(length);
+  const std::size_t total = header.total_len;
   SendRingWriter::View view;
   bool fits = false;
   {
     WriterLock lock(*w.slot_, *w.io_);
     for (;;) {
-      if (!w.load(view)) return {WriteOutcome::Kind::no_ring};
-      if (total > view.size / 2) return {WriteOutcome::Kind::too_long};
+      if (!w.load(view)) return WriteOutcome{WriteOutcome::Kind::no_ring};
+      if (total > view.size / 2) return WriteOutcome{WriteOutcome::Kind::too_long};
       fits = total <= view.room;
       if (!fits) break;
       std::uint64_t at = view.tail.position();
@@ -145,13 +152,14 @@ WriteOutcome DatagramWriter::write(RecordHeader header, std::span<const iovec> p
   }
   const std::size_t least = stall_room(true, 0, view.size);
   if (!fits) {
-    w.stall_if_full(view.tail.position(), view.size, std::max(least, total));
+    w.io_->step(Step::write_published);
+    if (!w.stall_if_full(view.tail.position(), view.size, std::max(least, total))) return std::nullopt;
     return w.blocked();
   }
   w.io_->step(Step::write_published);
   w.stall_if_full(view.tail.position() + total, view.size, least);
   w.io_->ring();
-  return {WriteOutcome::Kind::data, length};
+  return WriteOutcome{WriteOutcome::Kind::data, header.payload_len};
 }
 
 }  // namespace iopkt::ipc

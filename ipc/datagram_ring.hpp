@@ -114,6 +114,7 @@ class DatagramWriter {
   std::size_t queued() const { return writer_.queued(); }
 
  private:
+  std::optional<WriteOutcome> try_write(const RecordHeader& header, std::span<const iovec> payload);
   SendRingWriter writer_;
 };
 

@@ -1,6 +1,8 @@
 // Datagrams in rings: whole, exactly once, with their addresses; also under several readers and writers.
 #include <cstring>
+#include <functional>
 #include <numeric>
+#include <utility>
 
 #include "ipc/test_rig.hpp"
 
@@ -105,6 +107,35 @@ TEST_F(DatagramTest, WritersStallWhenTheLargestWouldNotFit) {
   rig.consumer.consume_to(at, rig.end);
   EXPECT_EQ(poll_mask(rig.program()), POLLOUT);
   EXPECT_FALSE(rig.consumer.broken());
+}
+
+TEST(DatagramWriterTest, WritesOnceThereIsRoomUnlessItOwesAStall) {
+  struct End final : ProgramIo {
+    bool take_token() override { return false; }
+    Await await_token() override { return Await::not_yet; }
+    Stalled send_stall() override { return ++stalls, Stalled::sent; }
+    void yield() override {}
+    std::uint64_t now_us() override { return 0; }
+    void ring() override {}
+    void step(Step s) override {
+      if (s == Step::write_published && room) std::exchange(room, nullptr)();
+    }
+    std::function<void()> room;
+    int stalls = 0;
+  } end;
+  Rig rig{SOCK_SEQPACKET};
+  // Another writer has filled the ring and was interrupted before it stalled; then the stack takes all.
+  rig.slot->tx_tail = PositionWord::make(4096, 0).bits;
+  end.room = [&] {
+    rig.consumer.checked_tail();
+    rig.consumer.consume_to(4096, rig.end);
+  };
+  DatagramWriter writer{*rig.slot, rig.arena(), rig.arena_size(), end};
+  std::byte bytes[100]{};
+  const iovec piece{bytes, sizeof bytes};
+  EXPECT_EQ(writer.write({}, {&piece, 1}).bytes, 100u);
+  EXPECT_FALSE(end.room);
+  EXPECT_EQ(end.stalls, 0);
 }
 
 TEST_F(DatagramTest, ImpossibleRecordsBreakTheRing) {

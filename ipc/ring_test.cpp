@@ -530,6 +530,21 @@ TEST_F(RingTest, AWriterLooksAgainWhenTheHeadMoved) {
   EXPECT_FALSE(rig.consumer.stalled());
 }
 
+TEST_F(RingTest, AWriterThatFoundNoRoomAndOwesNoStallWritesOnceThereIsRoom) {
+  // Another writer has filled the ring and was interrupted before it stalled; then the stack takes all.
+  rig.slot->tx_tail = PositionWord::make(4096, 0).bits;
+  bool once = true;
+  program.on_step = [&](Step s) {
+    if (s != Step::write_published || !once) return;
+    once = false;
+    rig.consumer.checked_tail();
+    rig.consumer.consume_to(4096, stack);
+  };
+  EXPECT_EQ(write(10).bytes, 10u) << "EAGAIN would announce an edge that nobody owes";
+  EXPECT_FALSE(once);
+  EXPECT_EQ(program.stalls, 0);
+}
+
 TEST_F(RingTest, AConnectStartsStalledAndReleaseWakes) {
   Rig fresh;
   fresh.consumer.begin_stalled();

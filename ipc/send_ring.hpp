@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "ipc/descriptor.hpp"
@@ -163,8 +164,10 @@ class SendRingWriter {
 
  private:
   WriteOutcome blocked() const;
-  void stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room);
+  /// False: there is room, so V stays open.
+  bool stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room);
   void send_stall();
+  std::optional<WriteOutcome> try_write(std::span<const iovec> from, std::size_t want, bool urgent);
   struct View {
     PositionWord tail;
     SendWord word;

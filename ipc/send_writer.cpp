@@ -173,9 +173,16 @@ WriteOutcome SendRingWriter::blocked() const {
 }
 
 WriteOutcome SendRingWriter::write(std::span<const iovec> from, bool urgent) {
+  const std::size_t want = total_length(from, kRingSizeMax);
+  for (;;) {
+    if (const auto outcome = try_write(from, want, urgent)) return *outcome;
+  }
+}
+
+/// Nothing: the ring was full when it was looked at, and is not any more.
+std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> from, std::size_t want, bool urgent) {
   const WriteOutcome obstacle = blocked();
   if (obstacle.kind != WriteOutcome::Kind::full) return obstacle;
-  const std::size_t want = total_length(from, kRingSizeMax);
   View view;
   std::size_t n = 0;
   {
@@ -183,7 +190,7 @@ WriteOutcome SendRingWriter::write(std::span<const iovec> from, bool urgent) {
     for (;;) {
       if (!load(view)) {
         const bool streaming = blocked().kind == WriteOutcome::Kind::stream;
-        return {streaming ? WriteOutcome::Kind::stream : WriteOutcome::Kind::no_ring};
+        return WriteOutcome{streaming ? WriteOutcome::Kind::stream : WriteOutcome::Kind::no_ring};
       }
       n = std::min(want, view.room);
       std::size_t done = 0;
@@ -211,32 +218,39 @@ WriteOutcome SendRingWriter::write(std::span<const iovec> from, bool urgent) {
   }
   io_->step(Step::write_published);
   const std::uint32_t lowat = slot_->tx_lowat.load(std::memory_order_relaxed);
-  stall_if_full(view.tail.position() + n, view.size, stall_room(false, lowat, view.size));
-  if (n == 0) return want == 0 ? WriteOutcome{WriteOutcome::Kind::data, 0} : blocked();
-  io_->ring();
-  return {WriteOutcome::Kind::data, n};
+  const bool stalled = stall_if_full(view.tail.position() + n, view.size, stall_room(false, lowat, view.size));
+  if (n == 0 && want > 0) {
+    // The writer that filled the ring may not have stalled it when the stack made room: `full` would announce an edge that
+    // nobody owes.
+    if (!stalled) return std::nullopt;
+    return blocked();
+  }
+  if (n > 0) io_->ring();
+  return WriteOutcome{WriteOutcome::Kind::data, n};
 }
 
 /// `tail` may be old by now: then there is even less room, and whoever moved it looks himself.
-void SendRingWriter::stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room) {
-  const auto enough = [&](SendWord word) {
+bool SendRingWriter::stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room) {
+  const auto room = [&](SendWord word) {
     const std::uint64_t used = distance(word.head(), tail);
     // Beyond the tail: the stack has consumed everything up to it and more.
-    return word.stalled() || used > size || size - used >= least_room;
+    return used > size || size - used >= least_room;
   };
+  const auto open_and_full = [&](SendWord word) { return !word.stalled() && !room(word); };
   std::uint64_t seen = slot_->tx_word.load(std::memory_order_acquire);
-  if (enough(SendWord{seen})) return;
+  if (!open_and_full(SendWord{seen})) return SendWord{seen}.stalled();
   // Counted first, then the mode is looked at; who switches does it the other way round. So no STALL gets into a stream.
   slot_->tx_stalling.fetch_add(1);
   const bool ring = ReceiveWord{slot_->rx_word.load()}.mode() == Mode::ring;
   bool won = false;
-  while (ring && !won && !enough(SendWord{seen})) {
+  while (ring && !won && open_and_full(SendWord{seen})) {
     io_->step(Step::deciding_stall);
     const SendWord next = SendWord{seen}.with(SendWord::kStalled, true);
     won = slot_->tx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel);
   }
   if (won) send_stall();
   slot_->tx_stalling.fetch_sub(1);
+  return !ring || won || SendWord{seen}.stalled();
 }
 
 void SendRingWriter::send_stall() {
