@@ -90,8 +90,10 @@ std::shared_ptr<Arena> Client::add_arena(std::uint32_t shard) {
   if (next_slot_ + slots > ipc::kClientSlotsMax) return nullptr;
   if (!arenas.take(1, quota.arenas)) return nullptr;
   const ipc::ArenaGeometry geometry{.size = slots * kBytesPerSlot, .slot_count = slots};
-  auto arena = Arena::make(id, next_arena_, shard, next_slot_, geometry);
+  const bool counted = charge.take(share, 1);
+  auto arena = counted ? Arena::make(id, next_arena_, shard, next_slot_, geometry) : nullptr;
   if (!arena) {
+    if (counted) charge.give(1);
     arenas.give(1);
     return nullptr;
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/expected.hpp"
@@ -49,6 +50,59 @@ class Bounded {
 
  private:
   std::atomic<std::uint64_t> used_{0};
+};
+
+/// What one user may hold of the process's file descriptors (descriptors.hpp). Any thread.
+class DescriptorShare {
+ public:
+  DescriptorShare(Bounded& all, std::uint64_t all_most, std::uint64_t own_most) : all_(all), all_most_(all_most), own_most_(own_most) {}
+  bool take(std::uint64_t n) {
+    if (!own_.take(n, own_most_)) return false;
+    if (all_.take(n, all_most_)) return true;
+    own_.give(n);
+    return false;
+  }
+  void give(std::uint64_t n) {
+    all_.give(n);
+    own_.give(n);
+  }
+
+ private:
+  Bounded& all_;
+  const std::uint64_t all_most_, own_most_;
+  Bounded own_;
+};
+
+/// Descriptors that are counted as long as this lives.
+class DescriptorCharge {
+ public:
+  DescriptorCharge() = default;
+  DescriptorCharge(DescriptorCharge&& other) noexcept : share_(std::move(other.share_)), count_(std::exchange(other.count_, 0)) {}
+  DescriptorCharge& operator=(DescriptorCharge&& other) noexcept {
+    std::swap(share_, other.share_);
+    std::swap(count_, other.count_);
+    return *this;
+  }
+  ~DescriptorCharge() { drop(); }
+  /// `n` more of the share. Without a share everything is granted: nobody counts.
+  bool take(const std::shared_ptr<DescriptorShare>& share, std::uint64_t n) {
+    if (!share) return true;
+    if (!share->take(n)) return false;
+    share_ = share;
+    count_ += n;
+    return true;
+  }
+  void give(std::uint64_t n) {
+    if (!share_) return;
+    share_->give(n);
+    count_ -= n;
+  }
+  void drop() { give(count_); }
+  explicit operator bool() const { return count_ != 0; }
+
+ private:
+  std::shared_ptr<DescriptorShare> share_;
+  std::uint64_t count_ = 0;
 };
 
 /// One memory file of a client, for sockets of one shard. The shard's thread alone uses it, but for what is const.
@@ -100,9 +154,12 @@ class Client {
 
   /// Any thread.
   std::shared_ptr<Arena> arena(std::uint32_t arena_id) const;
-  /// Makes an arena for a shard; null: quota or memory.
+  /// Makes an arena for a shard; null: quota, descriptors or memory.
   std::shared_ptr<Arena> add_arena(std::uint32_t shard);
 
+  /// Set before any other thread knows the client; null: its descriptors are not counted.
+  std::shared_ptr<DescriptorShare> share;
+  DescriptorCharge charge;  ///< its own descriptors and its arenas'; under lock_ once it is known
   Bounded sockets, arenas, ring_bytes;
   /// Control connections, attached ends and listeners. At 0 the client is over.
   std::atomic<std::int64_t> holders{0};
@@ -125,6 +182,7 @@ struct ListenerEntry {
   std::shared_ptr<Client> client;
   Fd name;                        ///< the AF_UNIX listener's place, O_PATH; the name itself is gone
   std::atomic<bool> closed{false};
+  DescriptorCharge charge;        ///< of `name`
 
   /// Whether some process still has the listener open. Without any effect on it: a connection of another type is refused in
   /// different words when nobody listens.

@@ -30,6 +30,8 @@ bool is_plain_name(std::string_view name) {
 int ClientShard::begin_listening(Request& request, ClientSocket& socket) {
   const std::string name{reinterpret_cast<const char*>(request.blob.data()), request.blob.size()};
   if (!is_plain_name(name)) return EINVAL;
+  DescriptorCharge charge;
+  if (!charge.take(request.client->share, 1)) return ENFILE;
   Fd place{::openat(common_.listener_folder, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
   if (!place) return errno;
   struct stat what{};
@@ -42,6 +44,7 @@ int ClientShard::begin_listening(Request& request, ClientSocket& socket) {
   entry->shard = number_;
   entry->client = request.client;
   entry->name = std::move(place);
+  entry->charge = std::move(charge);
   // A program that listens holds its client: it may have closed everything else.
   request.client->holders.fetch_add(1);
   common_.listeners.add(entry);

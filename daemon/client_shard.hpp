@@ -10,6 +10,7 @@
 #include "base/random.hpp"
 #include "client_request.hpp"
 #include "client_socket.hpp"
+#include "descriptors.hpp"
 #include "ipc/doorbell.hpp"
 #include "shard_thread.hpp"
 
@@ -17,6 +18,7 @@ namespace iopkt::daemon {
 
 /// What the clients' sides of all shards share.
 struct ClientsCommon {
+  DescriptorBudget descriptors;  ///< first, for all others count with it
   ListenerRegistry listeners;
   std::vector<class ClientShard*> shards;
   int listener_folder = -1;     ///< O_PATH of the folder in which programs bind their listeners

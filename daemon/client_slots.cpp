@@ -23,6 +23,11 @@ std::size_t ring_size_for(std::size_t bytes) { return std::bit_ceil(std::clamp(b
 
 ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol) {
   Client& owner = *client.client;
+  DescriptorCharge charge;
+  if (!charge.take(owner.share, 1)) {
+    common_.complain("a socket of user " + std::to_string(owner.credential.user) + " is refused: too few file descriptors (RLIMIT_NOFILE)");
+    return nullptr;
+  }
   if (!owner.sockets.take(1, owner.quota.sockets)) return nullptr;
   std::shared_ptr<Arena> arena;
   for (const auto& candidate : client.arenas)
@@ -39,6 +44,7 @@ ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain
   arena->free_slots.pop_back();
   auto made = std::make_unique<ClientSocket>(*this, client, arena, index);
   ClientSocket& socket = *made;
+  socket.charge = std::move(charge);
   socket.cookie = std::uint64_t{number_} << 56 | next_cookie_++;
   const std::uint64_t input[2] = {++nonces_, number_};
   socket.nonce = siphash24(seed_, as_bytes(input, sizeof input));
@@ -132,7 +138,7 @@ void ClientShard::open_slot(Request& request) {
   ShardClient* client = find_or_make(request.client);
   if (client == nullptr || client->ended) return request.refuse(ENOBUFS);
   ClientSocket* socket = make_socket(*client, wanted.domain, wanted.type, wanted.protocol);
-  if (socket == nullptr) return request.refuse(ENFILE, "the client has as many sockets as it may");
+  if (socket == nullptr) return request.refuse(ENFILE, "no more sockets");
   socket->program_cookie = wanted.cookie;
   const auto opened = stack().open({.type = wanted.type,
                                     .protocol = static_cast<int>(wanted.protocol),
@@ -280,6 +286,8 @@ void ClientShard::close_socket(ClientSocket& socket, bool abort) {
     stack().close(socket.id);
   }
   close_end(socket);
+  // What the stack still sends for it needs no descriptor.
+  socket.charge.drop();
 }
 
 void ClientShard::broken(ClientSocket& socket, const char* how) {

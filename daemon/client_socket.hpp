@@ -44,6 +44,7 @@ struct ClientSocket final : PollHandler {
   std::uint32_t protocol = 0;
 
   Fd fd;  ///< the stack's end; none before the attachment and after a reset
+  DescriptorCharge charge;  ///< of `fd`, from the beginning on: whoever has a socket can attach it
   WatchId watch = 0;
   ipc::StackEnd end;
   ipc::ReceiveRingProducer receive;

@@ -12,6 +12,7 @@
 
 #include "client_address.hpp"
 #include "complaints.hpp"
+#include "descriptors.hpp"
 
 namespace iopkt::daemon {
 namespace {
@@ -36,6 +37,37 @@ TEST(Bounded, NeverAboveItsBoundAlsoWithManyThreads) {
   EXPECT_FALSE(count.take(~std::uint64_t{0}, kMost));
   EXPECT_TRUE(count.take(kMost, kMost));
   EXPECT_FALSE(count.take(1, kMost));
+}
+
+TEST(DescriptorBudget, NobodyTakesTheLastOnesFromOthers) {
+  DescriptorBudget budget;
+  budget.set_limit(1000);
+  EXPECT_EQ(budget.most(), 750u);
+  const auto user = budget.share(1000, false), root = budget.share(0, true);
+  EXPECT_EQ(budget.share(1000, false), user);
+  DescriptorCharge greedy, other;
+  EXPECT_FALSE(greedy.take(user, 600));
+  EXPECT_TRUE(greedy.take(user, 563));
+  EXPECT_FALSE(greedy.take(user, 1));
+  EXPECT_FALSE(other.take(root, 188));
+  EXPECT_TRUE(other.take(root, 187));
+  EXPECT_EQ(budget.used(), 750u);
+  greedy.give(3);
+  EXPECT_TRUE(other.take(root, 3));
+  greedy.drop();
+  other.drop();
+  EXPECT_EQ(budget.used(), 0u);
+  EXPECT_FALSE(other);
+}
+
+TEST(ClientArenas, AreCountedAsDescriptors) {
+  DescriptorBudget budget;
+  budget.set_limit(8);
+  const auto client = Client::make(7, 1, {}, 1, 0, {});
+  client->share = budget.share(0, true);
+  for (std::uint64_t n = 0; n < budget.most(); ++n) EXPECT_TRUE(client->add_arena(0));
+  EXPECT_FALSE(client->add_arena(0));
+  EXPECT_EQ(client->arenas.used(), budget.most());
 }
 
 TEST(ClientArenas, GrowAndStopAtTheQuota) {

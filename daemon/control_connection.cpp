@@ -22,8 +22,9 @@ std::span<std::byte> scratch() {
 
 }  // namespace
 
-ControlConnection::ControlConnection(ControlServer& server, Fd fd, const Credential& credential)
-    : server_(server), fd_(std::move(fd)), credential_(credential) {}
+ControlConnection::ControlConnection(ControlServer& server, Fd fd, const Credential& credential,
+                                     std::shared_ptr<DescriptorShare> share, DescriptorCharge charge)
+    : server_(server), fd_(std::move(fd)), credential_(credential), share_(std::move(share)), charge_(std::move(charge)) {}
 
 void ControlConnection::shut() {
   if (std::exchange(shut_, true)) return;
@@ -109,7 +110,7 @@ void ControlConnection::greet(const ipc::Frame& frame) {
   int error = 0;
   utility_ = (wanted.flags & ipc::HelloFlag::utility) != 0;
   if (wanted.version != ipc::kProtocolVersion) error = EPROTONOSUPPORT;
-  if (error == 0 && !utility_) client_ = server_.hello(wanted, credential_, error);
+  if (error == 0 && !utility_) client_ = server_.hello(wanted, *this, credential_, error);
   const auto shards = static_cast<std::uint32_t>(server_.threads_.size());
   if (error != 0) return answer(ipc::MessageId::hello, frame.header.number, error, {}, {}, {}, {});
   greeted_ = true;

@@ -15,13 +15,17 @@ class ControlServer;
 
 class ControlConnection final : public AnswerSink, public PollHandler, public std::enable_shared_from_this<ControlConnection> {
  public:
-  ControlConnection(ControlServer& server, Fd fd, const Credential& credential);
+  /// `share`: of the credential's user. `charge`: of `fd`; empty: no descriptor is left, and there will be no sockets.
+  ControlConnection(ControlServer& server, Fd fd, const Credential& credential, std::shared_ptr<DescriptorShare> share,
+                    DescriptorCharge charge);
   ~ControlConnection() override = default;
 
   int fd() const { return fd_.get(); }
   const std::shared_ptr<Client>& client() const { return client_; }
   void set_watch(WatchId watch) { watch_ = watch; }
   WatchId watch() const { return watch_; }
+  const std::shared_ptr<DescriptorShare>& share() const { return share_; }
+  bool counted() const { return static_cast<bool>(charge_); }
   /// Reads and serves what has arrived, within a budget.
   void read();
   /// No more requests; what is in service may still be answered into the void.
@@ -47,6 +51,8 @@ class ControlConnection final : public AnswerSink, public PollHandler, public st
   ControlServer& server_;
   const Fd fd_;
   const Credential credential_;
+  const std::shared_ptr<DescriptorShare> share_;
+  DescriptorCharge charge_;
   WatchId watch_ = 0;
   std::shared_ptr<Client> client_;
   bool greeted_ = false, utility_ = false, shut_ = false;

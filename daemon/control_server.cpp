@@ -25,6 +25,8 @@ using ipc::MessageId;
 constexpr unsigned kAcceptsPerTurn = 64;
 constexpr std::size_t kConnectionsMax = 65536;
 constexpr std::size_t kPendingMax = 1024;  ///< connected to an attach node, HELLO not yet sent
+/// Connections that are taken although no descriptor is left for their user: utilities, and programs that are told ENFILE.
+constexpr std::ptrdiff_t kUncountedMax = 16;
 constexpr std::string_view kAutoconnectNode = "autoconnect";
 
 StartFault fault(std::string_view what, int error) {
@@ -151,7 +153,7 @@ void ControlServer::accepted(Node& node, Fd fd) {
       static_cast<void>(::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room));
   }
   if (!node.control) {
-    if (pending_.size() >= kPendingMax) forget(*pending_.front());
+    if (pending_.size() >= std::min(kPendingMax, common_.descriptors.pending_max())) forget(*pending_.front());
     auto pending = std::make_unique<Pending>(*this, std::move(fd), node.type == SOCK_STREAM);
     Pending& made = *pending;
     pending_.push_back(std::move(pending));
@@ -168,7 +170,15 @@ void ControlServer::accepted(Node& node, Fd fd) {
                               .user = peer.uid,
                               .group = peer.gid,
                               .privileged = peer.uid == 0 || peer.uid == ::geteuid()};
-  auto connection = std::make_shared<ControlConnection>(*this, std::move(fd), credential);
+  auto share = common_.descriptors.share(credential.user, credential.privileged);
+  DescriptorCharge charge;
+  const auto uncounted = [&] { return std::ranges::count_if(connections_, [](const auto& one) { return !one->counted(); }); };
+  if (!charge.take(share, 1) && uncounted() >= kUncountedMax) {
+    ++statistics_.refused_connections;
+    return;
+  }
+  auto connection =
+      std::make_shared<ControlConnection>(*this, std::move(fd), credential, std::move(share), std::move(charge));
   const WatchId watch = home().poller().add(connection->fd(), EPOLLIN | EPOLLRDHUP | EPOLLET, *connection);
   if (watch == 0) return;
   connection->set_watch(watch);
@@ -212,7 +222,14 @@ void ControlServer::greet(Pending& pending) {
 
 // ---------------------------------------------------------------------------------------------- clients
 
-std::shared_ptr<Client> ControlServer::hello(const ipc::HelloRequest& request, const Credential& credential, int& error) {
+std::shared_ptr<Client> ControlServer::hello(const ipc::HelloRequest& request, const ControlConnection& connection,
+                                             const Credential& credential, int& error) {
+  const auto no_descriptors = [&] {
+    common_.complain("a program of user " + std::to_string(credential.user) + " is refused: too few file descriptors (RLIMIT_NOFILE)");
+    error = ENFILE;
+    return nullptr;
+  };
+  if (!connection.counted()) return no_descriptors();
   if (request.parent_client != 0) {
     const auto parent = clients_.find(request.parent_client);
     // Another credential is another client, whatever it knows.
@@ -221,6 +238,8 @@ std::shared_ptr<Client> ControlServer::hello(const ipc::HelloRequest& request, c
     error = same ? 0 : EACCES;
     return same ? parent->second : nullptr;
   }
+  DescriptorCharge charge;
+  if (!charge.take(connection.share(), 1 + threads_.size())) return no_descriptors();
   while (next_client_ == 0 || clients_.contains(next_client_)) ++next_client_;
   const std::uint64_t input[2] = {++secrets_, 0x7365637265747321};
   auto client = Client::make(next_client_, siphash24(settings_.key, as_bytes(input, sizeof input)), credential,
@@ -229,6 +248,8 @@ std::shared_ptr<Client> ControlServer::hello(const ipc::HelloRequest& request, c
     error = errno != 0 ? errno : ENOMEM;
     return nullptr;
   }
+  client->share = connection.share();
+  client->charge = std::move(charge);
   clients_[next_client_++] = client;
   return client;
 }

@@ -69,7 +69,8 @@ class ControlServer {
   void forget(Pending& pending);
   void remove(ControlConnection& connection);
 
-  std::shared_ptr<Client> hello(const ipc::HelloRequest& request, const Credential& credential, int& error);
+  std::shared_ptr<Client> hello(const ipc::HelloRequest& request, const ControlConnection& connection,
+                                const Credential& credential, int& error);
   void dispatch(RequestPtr request);
   void give_arena(Request& request);
   ShardThread& home() { return *threads_[0]; }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -516,6 +517,53 @@ TEST_P(EngineTest, BellsOfSlotsThatDoNotExistAreHarmless) {
   EXPECT_EQ(program.ask<MessageId::getsockname>({.slot = kept.slot.slot}), 0);
 }
 
+// ---------------------------------------------------------------------------------------------- no descriptor left
+
+class FewDescriptorsTest : public EngineTest {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    const rlimit few{.rlim_cur = 400, .rlim_max = before_.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+    EngineTest::SetUp();
+  }
+  void TearDown() override {
+    EngineTest::TearDown();
+    ::setrlimit(RLIMIT_NOFILE, &before_);
+  }
+  rlimit before_{};
+};
+
+TEST_P(FewDescriptorsTest, SocketsAreRefusedWithEnfileAndOthersStayServed) {
+  Program greedy{node(ipc::kControlNode)}, bystander{node(ipc::kControlNode)};
+  const Socket kept = open_socket(bystander, node(ipc::kPacketNode), SOCK_DGRAM);
+  std::vector<std::uint64_t> slots;
+  int refused = 0;
+  while (refused == 0 && slots.size() < 1000) {
+    ipc::SlotAnswer slot{};
+    refused = greedy.ask<MessageId::slot_open>({.domain = AF_INET, .type = SOCK_STREAM, .protocol = 0, .cookie = 0}, {}, &slot);
+    if (refused == 0) slots.push_back(slot.slot);
+  }
+  EXPECT_EQ(refused, ENFILE);
+  EXPECT_GT(slots.size(), 200u);
+  EXPECT_LT(slots.size(), 400u);
+  // A program that comes now is told the same; who looks after the stack still gets in; what was there works.
+  Program late{node(ipc::kControlNode)};
+  EXPECT_EQ(late.error, ENFILE);
+  EXPECT_EQ(sockets_in_use(node(ipc::kControlNode)), slots.size() + 1);
+  const sockaddr_in any = inet(0, 0);
+  EXPECT_EQ(bystander.ask<MessageId::bind>({.slot = kept.slot.slot, .flags = 0, .reserved = 0}, bytes_of(any)), 0);
+  // What is closed can be had again.
+  for (std::size_t i = 0; i < 20; ++i) {
+    const std::uint32_t incarnation = greedy.slot(slots[i]).incarnation.load();
+    EXPECT_EQ(greedy.ask<MessageId::close>({.slot = slots[i], .incarnation = incarnation, .reserved = 0}), 0);
+  }
+  Program again{node(ipc::kControlNode)};
+  EXPECT_TRUE(again.greeted) << again.error;
+  open_socket(again, node(ipc::kPacketNode), SOCK_DGRAM);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, FewDescriptorsTest, testing::Values(1u, 2u));
 INSTANTIATE_TEST_SUITE_P(Shards, EngineTest, testing::Values(1u, 2u, 3u));
 
 }  // namespace

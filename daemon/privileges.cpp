@@ -24,6 +24,11 @@ std::uint64_t raise_descriptor_limit() {
   return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
 }
 
+std::uint64_t descriptor_limit() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
 std::uint32_t usable_cpus() {
   // The mask must have room for all CPUs of the machine; EINVAL: it has not.
   for (int cpus = 1024; cpus <= 1 << 20; cpus *= 2) {

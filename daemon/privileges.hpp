@@ -13,6 +13,8 @@ namespace iopkt::daemon {
 
 /// Raises the soft limit of open descriptors to the hard one. Answers the limit that holds.
 std::uint64_t raise_descriptor_limit();
+/// The limit that holds now.
+std::uint64_t descriptor_limit();
 
 /// CPUs that this process may run on, at least 1.
 std::uint32_t usable_cpus();

@@ -16,6 +16,7 @@
 #include "interfaces_host.hpp"
 #include "ipc/descriptor.hpp"
 #include "pages.hpp"
+#include "privileges.hpp"
 #include "shard_thread.hpp"
 #include "stack/stack.hpp"
 
@@ -158,6 +159,7 @@ StackEngine::StackEngine(const EngineContext& context)
       stack_(config_of(context.options, shards_), pages_, sources_, context.log),
       interfaces_(stack_, context.log, dedicated_),
       surroundings_(context_, interfaces_) {
+  common_.descriptors.set_limit(descriptor_limit());
   common_.complain = [this](std::string line) { complaints_.write(std::move(line)); };
   common_.network = [this] { return stack_.network(); };
   common_.end_client = [this](const std::shared_ptr<Client>& client) {
@@ -246,6 +248,9 @@ void StackEngine::describe(control::Record& out) const {
   requests.number("replies", s.replies).number("reply_operations", s.reply_operations);
   requests.number("attaches", s.attaches).number("bad_attaches", s.bad_attaches);
   out.group("requests", std::move(requests));
+  control::Record descriptors;
+  descriptors.number("most", common_.descriptors.most()).number("used", common_.descriptors.used());
+  out.group("descriptors", std::move(descriptors));
   std::vector<control::Record> clients;
   for (const ControlServer::Listed& client : server_->list_clients()) {
     control::Record& record = clients.emplace_back();
