@@ -16,6 +16,7 @@
 #include "../support/host_if.hpp"
 #include "../support/mac.hpp"
 #include "../support/netns.hpp"
+#include "claim.hpp"
 #include "guardian.hpp"
 #include "link_watch.hpp"
 #include "queue.hpp"
@@ -58,6 +59,7 @@ struct Device {
   HostIf interface_of_host;
   Guardian guardian;
   LinkWatch link;
+  UniqueFd claim; /* of the station address at this interface */
   UniqueFd epoll; /* queue 0 waits for its socket and for the link */
   int index = 0;
   bool gone = false, promiscuous_for_mac = false, promiscuous_asked = false;
@@ -284,6 +286,18 @@ void warn_of_forwarding(const Device& d) {
   std::fclose(file);
 }
 
+int claim(Device& d, const iopkt_generic_options& generic) {
+  const std::uint8_t* mac = generic.mac_given != 0 ? generic.mac : d.host_mac;
+  const int rc = claim_station(d.index, mac, d.claim);
+  if (rc == -EADDRINUSE) {
+    d.log.error("if=%s: another stack answers for %s there; a mac= of its own lets both in",
+                d.interface_of_host.name(), MacText{mac}.text);
+  } else if (rc != 0) {
+    d.log.error("if=%s: %s", d.interface_of_host.name(), std::strerror(-rc));
+  }
+  return rc;
+}
+
 int open_queues(Device& d, const iopkt_option_value* values) {
   QueueConfig config;
   config.index = d.index;
@@ -376,6 +390,7 @@ int attach(Device& d) {
 int set_up(Device& d, const iopkt_generic_options& generic, const iopkt_option_value* values) {
   int rc = d.interface_of_host.open(values[kIf].text);
   if (rc == 0) rc = examine(d, values[kShare].number != 0);
+  if (rc == 0) rc = claim(d, generic);
   if (rc == 0) rc = open_queues(d, values);
   if (rc == 0) rc = open_waiting(d);
   if (rc != 0) return rc;

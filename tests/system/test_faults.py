@@ -76,6 +76,23 @@ def test_a_second_stack_is_refused(own_lab, same):
     assert first.interface("en0")["addresses"][0]["address"] == OURS
 
 
+def test_a_second_stack_on_the_same_interface_is_refused(own_lab):
+    lab = own_lab("veth")
+    words = ["-d", "packet", f"netns={lab.wire.name},if=wire0"]
+    second = Stack(lab.folder, lab.home, words, prefix=lab.folder / "other")
+    done = subprocess.run(second.command() + ["--foreground"], capture_output=True, text=True, timeout=LIMIT,
+                          env=second.environment(preload=False))
+    assert done.returncode == 1 and "another stack answers for" in done.stderr, done.stderr
+    lab.run(False, "ping", "-n", "-c", 1, OURS)
+    # A station of its own may share the wire.
+    beside = Stack(lab.folder, lab.home, [*words[:2], words[2] + ",mac=0200000000aa"], prefix=lab.folder / "beside").start()
+    beside.stop()
+    # And what a killed stack held is free at once.
+    lab.stack.kill()
+    lab.start_stack()
+    lab.run(False, "ping", "-n", "-c", 1, OURS)
+
+
 # ---- helpers
 
 
