@@ -97,9 +97,10 @@ std::optional<InstanceRecord> decode(std::string_view text) {
 std::uint64_t process_start_ticks(std::int32_t pid) {
   const std::string text = read_small("/proc/" + std::to_string(pid) + "/stat");
   // proc(5): the name in brackets may hold anything, so that counting starts behind the last bracket;
-  // field 22.
+  // field 22. A process that nobody waited for yet is as good as gone.
   const auto bracket = text.rfind(')');
-  if (bracket == text.npos) return 0;
+  if (bracket == text.npos || text.size() < bracket + 3) return 0;
+  if (text[bracket + 2] == 'Z' || text[bracket + 2] == 'X') return 0;
   std::string_view rest{text};
   rest.remove_prefix(bracket + 1);
   for (int field = 2; field < 22; ++field) {
