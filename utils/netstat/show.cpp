@@ -68,8 +68,8 @@ std::string interface_row(const Node& i, const InterfaceLine& what, const Netsta
 std::string lower_first(std::string_view sentence) {
   std::string out{sentence};
   while (!out.empty() && out.back() == '.') out.pop_back();
-  // "Received." becomes "received", but "ACKs sent" and "ICMP errors" stay.
-  if (out.size() > 1 && out[0] >= 'A' && out[0] <= 'Z' && out[1] >= 'a' && out[1] <= 'z')
+  // "Received." becomes "received" and "A reset" "a reset", but "ACKs sent" and "ICMP errors" stay.
+  if (out.size() > 1 && out[0] >= 'A' && out[0] <= 'Z' && ((out[1] >= 'a' && out[1] <= 'z') || out[1] == ' '))
     out[0] = static_cast<char>(out[0] - 'A' + 'a');
   return out;
 }
