@@ -13,6 +13,11 @@ namespace {
 constexpr std::array<std::string_view, 3> kNotBuilt{"qnx.kern.droproot", "qnx.kern.nws.table",
                                                     "qnx.kern.secpol"};
 
+/// Flags whose feature is a later one: they stay off.
+bool is_fixed_yet(std::string_view name) {
+  return name == "net.inet.ip.directed-broadcast" || name == "net.inet.ip.forwarding";
+}
+
 template <class Call>
 void for_each_row(const stack::Settings& settings, Call&& call) {
   const auto layer = [&](const auto& values) {
@@ -170,6 +175,8 @@ Outcome sysctl_set(const Context& context, const Record& arguments) {
   Network next = *context.stack.network();
   SetResult set = set_variable(next, name, value);
   if (set.error != Errno::ok) return refuse(set.error, std::move(set.line));
+  if (is_fixed_yet(name) && parse_number(value) != 0u)
+    return refuse(Errno::opnotsupp, std::string(name) + ": not built yet");
   Outcome outcome;
   Record changed = Record{}.text("name", name).text("old", old->value).text("type", "int");
   std::uint64_t now = parse_number(value).value_or(0);
