@@ -120,6 +120,7 @@ bool ClientShard::tell_progress(ClientSocket& socket) {
   if (stack().progress(socket.id, socket.send_tail, socket.receive_head)) {
     if (std::uint64_t urgent = 0; socket.send.take_urgent(urgent))
       stack().mark_urgent(socket.id, socket.send_tail - ipc::distance(urgent, tail));
+    if (tail_moved != 0 && socket.send.more_follows()) stack().more_follows(socket.id, socket.send_tail);
     return true;
   }
   broken(socket, "positions that the stack refuses");

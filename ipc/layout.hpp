@@ -200,6 +200,7 @@ struct alignas(kCacheLine) Slot {
   alignas(kCacheLine) std::atomic<std::uint64_t> tx_tail;  ///< PositionWord
   std::atomic<std::uint64_t> tx_lock;                      ///< see WriterLock
   std::atomic<std::uint64_t> tx_urgent;                    ///< writer: position << 16 | 1, the byte before it is urgent; stack: 0
+  std::atomic<std::uint64_t> tx_more;                      ///< writer: position << 16 | 1, more follows at once (MSG_MORE); stack: 0
   // Rare.
   alignas(kCacheLine) std::atomic<std::uint32_t> status;  ///< Status; stack
   std::atomic<std::uint32_t> error;      ///< pending SO_ERROR, a Linux errno; stack stores, client exchanges with 0

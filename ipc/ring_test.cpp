@@ -650,6 +650,20 @@ TEST_F(RingTest, AnUrgentByteIsKnownWithTheTailThatShowsIt) {
   EXPECT_EQ(rig.slot->tx_urgent.load(), 0u);  // not the next socket's
 }
 
+TEST_F(RingTest, MoreFollowsUntilTheNextWriteWithoutThatHint) {
+  const iovec piece{buffer, 5};
+  EXPECT_EQ(writer.write({&piece, 1}, false, true).bytes, 5u);
+  rig.consumer.checked_tail();
+  EXPECT_TRUE(rig.consumer.more_follows());
+  EXPECT_EQ(writer.write({&piece, 1}).bytes, 5u);
+  EXPECT_TRUE(rig.consumer.more_follows()) << "the stack has not looked at the tail";
+  rig.consumer.checked_tail();
+  EXPECT_FALSE(rig.consumer.more_follows());
+  EXPECT_EQ(writer.write({&piece, 1}, false, true).bytes, 5u);
+  reset_slot(*rig.slot, AF_INET, SOCK_STREAM, 0, 8, 0);
+  EXPECT_EQ(rig.slot->tx_more.load(), 0u);
+}
+
 // ---------------------------------------------------------------------------------------------- hostile words
 
 TEST_F(RingTest, AnImpossiblePositionBreaksOnlyThisClient) {

@@ -31,6 +31,10 @@ bool SendRingConsumer::take_urgent(std::uint64_t& position) {
   return ahead != 0 && ahead <= distance(head_, tail_);
 }
 
+bool SendRingConsumer::more_follows() const {
+  return slot_->tx_more.load(std::memory_order_acquire) == (tail_ << kPositionShift | 1);
+}
+
 void SendRingConsumer::set_ring(std::byte* base, RingRef ref) {
   IOPKT_ASSERT(base != nullptr && ref.exists());
   IOPKT_ASSERT(distance(head_, tail_) == 0);

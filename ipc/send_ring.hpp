@@ -59,6 +59,8 @@ class SendRingConsumer {
   /// MSG_OOB: the byte before `position` is urgent. Asked after checked_tail(): head() < position <= that tail. False: nothing
   /// new. Taken once.
   bool take_urgent(std::uint64_t& position);
+  /// MSG_MORE: the last write before checked_tail() said that more follows at once. A hint: never wrong for long.
+  bool more_follows() const;
 
   /// Frees everything before `new_head` for reuse by the client, lifts a stall once unstall_room() is free, and wakes blocked
   /// writers then. Precondition: head() <= new_head <= the last checked_tail().
@@ -145,8 +147,8 @@ class SendRingWriter {
       : slot_(&slot), arena_(arena), arena_size_(arena_size), io_(&io) {}
 
   /// Copies as much of `from` as there is room for, publishes it, stalls the descriptor if that filled the ring, and rings.
-  /// `urgent`: the last byte that it copies is urgent (MSG_OOB).
-  WriteOutcome write(std::span<const iovec> from, bool urgent = false);
+  /// `urgent`: the last byte that it copies is urgent (MSG_OOB). `more`: more follows at once (MSG_MORE).
+  WriteOutcome write(std::span<const iovec> from, bool urgent = false, bool more = false);
   /// SIOCOUTQ: bytes that the peer has not acknowledged.
   std::size_t queued() const;
   /// Free bytes now; 0 without a ring.
@@ -167,7 +169,7 @@ class SendRingWriter {
   /// False: there is room, so V stays open.
   bool stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room);
   void send_stall();
-  std::optional<WriteOutcome> try_write(std::span<const iovec> from, std::size_t want, bool urgent);
+  std::optional<WriteOutcome> try_write(std::span<const iovec> from, std::size_t want, bool urgent, bool more);
   struct View {
     PositionWord tail;
     SendWord word;

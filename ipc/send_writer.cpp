@@ -172,15 +172,15 @@ WriteOutcome SendRingWriter::blocked() const {
   return {WriteOutcome::Kind::full};
 }
 
-WriteOutcome SendRingWriter::write(std::span<const iovec> from, bool urgent) {
+WriteOutcome SendRingWriter::write(std::span<const iovec> from, bool urgent, bool more) {
   const std::size_t want = total_length(from, kRingSizeMax);
   for (;;) {
-    if (const auto outcome = try_write(from, want, urgent)) return *outcome;
+    if (const auto outcome = try_write(from, want, urgent, more)) return *outcome;
   }
 }
 
 /// Nothing: the ring was full when it was looked at, and is not any more.
-std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> from, std::size_t want, bool urgent) {
+std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> from, std::size_t want, bool urgent, bool more) {
   const WriteOutcome obstacle = blocked();
   if (obstacle.kind != WriteOutcome::Kind::full) return obstacle;
   View view;
@@ -213,6 +213,7 @@ std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> fro
       const std::uint64_t next = PositionWord::make((view.tail.position() + n) & kPositionMask, view.tail.epoch()).bits;
       // Before the tail, so that the stack sends none of these bytes without knowing.
       if (urgent) slot_->tx_urgent.store(position_of(next) << kPositionShift | 1, std::memory_order_release);
+      if (more) slot_->tx_more.store(position_of(next) << kPositionShift | 1, std::memory_order_release);
       if (slot_->tx_tail.compare_exchange_strong(seen, next, std::memory_order_acq_rel)) break;
     }
   }

@@ -152,6 +152,8 @@ int accept_socket(int fd, Entry entry, sockaddr* address, socklen_t* length, int
   be_known();
   for (;;) {
     const int accepted = real().accept4(fd, nullptr, nullptr, flags);
+    // The native listener of a socket that shutdown() has ended says so only to who would wait.
+    if (accepted < 0 && errno == EAGAIN && (s.status() & ipc::Status::listening) == 0) return fail(EINVAL);
     if (accepted < 0) return -1;
     const int error = adopt(accepted, s);
     if (error == 0) {

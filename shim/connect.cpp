@@ -166,7 +166,8 @@ int connect_socket(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   if (s.datagram) {
     error = ask_to_connect(s, address, length);
   } else if (address->sa_family == AF_UNSPEC) {
-    // Back to the beginning, whatever it was.
+    // Back to the beginning, whatever it was; the peer of a connection sees a reset.
+    if ((s.status() & (Status::connected | Status::connecting)) != 0) ask_to_connect(s, address, length);
     error = revive(fd, entry);
   } else if (length < sizeof(sockaddr_in)) {
     error = EINVAL;

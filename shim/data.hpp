@@ -33,7 +33,7 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
 /// One datagram; with MSG_TRUNC the answer is its whole length.
 ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count, int flags,
                          Arrival& arrival);
-/// `flags`: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint that is not taken), MSG_OOB, kPlainCall.
+/// `flags`: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (of streams), MSG_OOB, kPlainCall.
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags);
 /// One datagram. `header`: what is not a length is filled in.
 ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,

@@ -135,6 +135,8 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
         return static_cast<ssize_t>(done);
       case Kind::reset: {
         if (done > 0) return static_cast<ssize_t>(done);
+        // Behind a FIN there is the end of file, whatever came then; the error is for who writes.
+        if ((s.status() & ipc::Status::fin_received) != 0) return 0;
         const int error = take_socket_error(fd, s, flags);
         return error != 0 ? fail(error) : 0;
       }

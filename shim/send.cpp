@@ -78,7 +78,8 @@ ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, i
   const auto partial_or = [&](int error) { return done > 0 ? static_cast<ssize_t>(done) : fail(error); };
   for (;;) {
     Pieces::Window window;
-    const ipc::WriteOutcome outcome = writer.write(rest.window(window), (flags & MSG_OOB) != 0);
+    const ipc::WriteOutcome outcome =
+        writer.write(rest.window(window), (flags & MSG_OOB) != 0, (flags & MSG_MORE) != 0);
     switch (outcome.kind) {
       case Kind::data:
         done += outcome.bytes;

@@ -28,6 +28,8 @@ enum Ip : int {
   ip_multicast_loop = 34, ip_add_membership = 35, ip_drop_membership = 36, ip_local_port_range = 51,
 };
 
+enum Raw : int { icmp_filter = 1 };
+
 enum Tcp : int {
   tcp_nodelay = 1, tcp_maxseg = 2, tcp_cork = 3, tcp_keepidle = 4, tcp_keepintvl = 5, tcp_keepcnt = 6, tcp_syncnt = 7,
   tcp_linger2 = 8, tcp_defer_accept = 9, tcp_window_clamp = 10, tcp_info = 11, tcp_quickack = 12, tcp_congestion = 13,

@@ -54,7 +54,6 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolSocket, so_passcred, &S::pass_credentials, INT32_MIN, kAny, boolean, kAll},
     {kSolSocket, so_busy_poll, &S::busy_poll, 0, kAny, plain, kAll},
     {kSolSocket, so_peek_off, &S::peek_offset, -1, kAny, read_only, kAll},
-    {kSolSocket, so_zerocopy, &S::zerocopy, 0, 1, plain, kAll},
     {kSolSocket, so_sndlowat, &S::send_low_water, 1, 1, read_only, kAll},
     {kSolSocket, so_setfib, &S::fib, 0, 15, plain, kAll},
     {kSolSocket, so_txprio, &S::txq_priority, 0, 65535, plain, kAll},
@@ -74,6 +73,7 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIp, ip_bind_address_no_port, &S::bind_no_port, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_multicast_ttl, &S::multicast_ttl, -1, 255, byte_allowed, kAll},
     {kSolIp, ip_multicast_loop, &S::multicast_loop, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolRaw, icmp_filter, &S::icmp_filter, INT32_MIN, kAny, plain, kRaw},
     {kSolTcp, tcp_nodelay, &S::no_delay, INT32_MIN, kAny, boolean, kTcp},
     {kSolTcp, tcp_cork, &S::cork, INT32_MIN, kAny, boolean, kTcp},
     {kSolTcp, tcp_quickack, &S::quick_ack, INT32_MIN, kAny, boolean, kTcp},
@@ -103,7 +103,8 @@ Result<std::int32_t> integer(Bytes value, bool byte_allowed_here) {
     std::memcpy(&number, value.data(), sizeof number);
     return number;
   }
-  if (byte_allowed_here && value.size() == 1) return std::to_integer<std::int32_t>(value[0]);
+  // ip(7) says int, ip_setsockopt() takes what there is: a byte of anything shorter, 0 of nothing.
+  if (byte_allowed_here) return value.empty() ? 0 : std::to_integer<std::int32_t>(value[0]);
   return unexpected(Errno::inval);
 }
 
@@ -153,6 +154,15 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     }
     return Errno::ok;
   }
+  if (kind == SocketKind::tcp && level == kSolTcp && name == tcp_congestion) {
+    // The only one there is (net.inet.tcp's is NewReno); a name, of which the final zero is optional.
+    std::string wanted;
+    for (const std::byte b : value.first(std::min<std::size_t>(value.size(), 15)))
+      if (b != std::byte{0}) wanted.push_back(std::to_integer<char>(b));
+      else break;
+    if (wanted.empty()) return Errno::inval;
+    return wanted == kCongestionName ? Errno::ok : Errno::noent;
+  }
   const Row* row = find(kind, level, name);
   if (row == nullptr || (row->rule & read_only) != 0) return Errno::noprotoopt;
   if (level == kSolSocket && name == so_txprio && !txprio_enabled) return Errno::opnotsupp;
@@ -167,6 +177,8 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   else if (level == kSolTcp && name == tcp_maxseg && *number == 0) *number = 0;
   else if (level == kSolIp && name == ip_tos) *number &= 255;
   else if (*number < row->min || *number > row->max) return Errno::inval;
+  // Linux: two minutes at most, and any negative one is "not at all".
+  if (level == kSolTcp && name == tcp_linger2) number = std::clamp(*number, -1, 120);
   if (level == kSolIp && name == ip_multicast_ttl && *number == -1) *number = 1;
   // RFC 3828 section 3.1: the header is always covered; the host raises less than it, and lowers what no field holds.
   if (level == kSolUdpLite && *number != 0) *number = std::clamp(*number, 8, 65535);

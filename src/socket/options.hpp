@@ -17,6 +17,8 @@ inline constexpr std::uint32_t kRingMin = 4096;           ///< one page: the lea
 inline constexpr std::uint32_t kRingMax = 16u << 20;      ///< SO_SNDBUF/SO_RCVBUF are clamped to it
 inline constexpr std::uint32_t kSomaxconn = 4096;         ///< SOMAXCONN of the host's <sys/socket.h>
 
+inline constexpr std::string_view kCongestionName = "reno";  ///< what TCP_CONGESTION calls NewReno
+
 /// Plain values of one socket; the initial value here is the default that a program sees.
 struct SocketOptions {
   // SOL_SOCKET
@@ -26,7 +28,7 @@ struct SocketOptions {
   std::int32_t receive_low_water = 1, send_low_water = 1;
   std::int32_t send_buffer = 0, receive_buffer = 0;  ///< bytes of the rings; 0 until the socket has them
   std::int32_t fib = 0, txq_priority = 0, vlan_priority = 0;
-  std::int32_t busy_poll = 0, peek_offset = -1, pass_credentials = 0, zerocopy = 0;
+  std::int32_t busy_poll = 0, peek_offset = -1, pass_credentials = 0;
   std::string bind_device;
   // IPPROTO_IP
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
@@ -34,10 +36,12 @@ struct SocketOptions {
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
   std::int32_t multicast_ttl = 1, multicast_loop = 1;
   std::uint32_t multicast_interface = 0;
+  // IPPROTO_RAW (of the socket, not of the packet)
+  std::int32_t icmp_filter = 0;  ///< bit t set: no messages of type t
   // IPPROTO_TCP
-  std::int32_t no_delay = 0, cork = 0, quick_ack = 1, max_segment = 0, keep_idle = 7200, keep_interval = 75;
-  std::int32_t keep_count = 9, syn_count = 6, linger2 = 60, defer_accept = 0, window_clamp = 0, user_timeout_ms = 0;
-  std::int32_t notsent_low_water = -1, fastopen = 0;
+  std::int32_t no_delay = 0, cork = 0, quick_ack = 0, max_segment = 0;
+  std::int32_t keep_idle = 0, keep_interval = 0, keep_count = 0, syn_count = 0, linger2 = 0;  // 0: as in net.inet.tcp
+  std::int32_t defer_accept = 0, window_clamp = 0, user_timeout_ms = 0, notsent_low_water = 0, fastopen = 0;
   // IPPROTO_UDPLITE: bytes of coverage, 0: all
   std::int32_t send_coverage = 0;
   std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any

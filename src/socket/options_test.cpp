@@ -40,8 +40,13 @@ TEST(SocketOptions, WhatIsSetIsReadBackAsOnTheHost) {
       {"low water of sending is fixed", kTcp, kSolSocket, so_sndlowat, 5, Errno::noprotoopt, 1},
       {"time to live above its range", kUdp, kSolIp, ip_ttl, 256, Errno::inval, 0},
       {"time to live of the stack", kUdp, kSolIp, ip_ttl, -1, Errno::ok, 0},
-      {"keepalive count out of range", kTcp, kSolTcp, tcp_keepcnt, 128, Errno::inval, 9},
+      {"keepalive count out of range", kTcp, kSolTcp, tcp_keepcnt, 128, Errno::inval, 0},
       {"keepalive idle", kTcp, kSolTcp, tcp_keepidle, 60, Errno::ok, 60},
+      {"a closed socket's patience has a ceiling", kTcp, kSolTcp, tcp_linger2, 500, Errno::ok, 120},
+      {"no patience at all", kTcp, kSolTcp, tcp_linger2, -7, Errno::ok, -1},
+      {"no completions are ever queued, so none are promised", kTcp, kSolSocket, so_zerocopy, 1, Errno::noprotoopt, -12345},
+      {"an ICMP filter is a raw socket's", kUdp, kSolRaw, icmp_filter, 1, Errno::noprotoopt, -12345},
+      {"an ICMP filter has a bit for each type", SocketKind::raw, kSolRaw, icmp_filter, -2, Errno::ok, -2},
       {"TCP's options are not UDP's", kUdp, kSolTcp, tcp_nodelay, 1, Errno::noprotoopt, -12345},
       {"header included only on raw sockets", kUdp, kSolIp, ip_hdrincl, 1, Errno::noprotoopt, -12345},
       {"an unknown level", kTcp, 4711, 1, 1, Errno::noprotoopt, -12345},
@@ -88,12 +93,26 @@ TEST(SocketOptions, ADeviceNameEndsAtItsZero) {
   EXPECT_EQ(o.bind_device, "");
 }
 
+TEST(SocketOptions, CongestionControlIsChosenByName) {
+  const auto choose = [](SocketKind kind, std::string_view name) {
+    SocketOptions o;
+    return set_option(o, kind, kSolTcp, tcp_congestion, as_bytes(name.data(), name.size()), false, false);
+  };
+  EXPECT_EQ(choose(kTcp, "reno"), Errno::ok);
+  EXPECT_EQ(choose(kTcp, {"reno\0rubbish", 12}), Errno::ok);
+  EXPECT_EQ(choose(kTcp, "reno2"), Errno::noent);
+  EXPECT_EQ(choose(kTcp, ""), Errno::inval);
+  EXPECT_EQ(choose(kUdp, "reno"), Errno::noprotoopt);
+}
+
 TEST(SocketOptions, OneByteIsEnoughForIpOptions) {
   SocketOptions o;
   const std::byte tos{0x10};
   EXPECT_EQ(set_option(o, kUdp, kSolIp, ip_tos, {&tos, 1}, false, false), Errno::ok);
   EXPECT_EQ(get(o, kUdp, kSolIp, ip_tos), 0x10);
   EXPECT_EQ(get_option(o, {.kind = kUdp}, kSolIp, ip_tos, 1)->size(), 1u);
+  EXPECT_EQ(set_option(o, kUdp, kSolIp, ip_tos, {}, false, false), Errno::ok);
+  EXPECT_EQ(get(o, kUdp, kSolIp, ip_tos), 0);
   EXPECT_EQ(set_option(o, kUdp, kSolSocket, so_broadcast, {&tos, 1}, false, false), Errno::inval);
 }
 

@@ -54,7 +54,8 @@ void register_raw(ShardState& s, Socket& k) {
                          .protocol = k.protocol,
                          .local = k.local.address,
                          .remote = k.remote.address,
-                         .interface_index = k.bound_interface};
+                         .interface_index = k.bound_interface,
+                         .icmp_filter = static_cast<std::uint32_t>(k.options.icmp_filter)};
   add_raw(s, member);
   send_to_all_others(s, [&] { return message::RawAdd{member}; });
 }
@@ -166,12 +167,20 @@ void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
 
 bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
   bool taken = false;
+  std::optional<std::uint8_t> icmp_type;
+  const auto header_len = static_cast<std::uint32_t>(wire::encoded_len(at.ip));
+  if (at.ip.protocol == wire::IpProtocol::icmp && packet.size() > header_len) {
+    std::array<std::byte, 1> type{};
+    packet.copy_out(header_len, type);
+    icmp_type = load_u8(type, 0);
+  }
   for (const RawMember& m : s.raw_members) {
     const raw::Bound bound{.protocol = m.protocol,
                            .local = m.local.is_unspecified() ? std::nullopt : std::optional{m.local},
                            .remote = m.remote.is_unspecified() ? std::nullopt : std::optional{m.remote},
-                           .interface_index = m.interface_index};
-    if (!raw::matches(bound, at.ip.protocol, at.ip.src, at.ip.dst, at.in->index)) continue;
+                           .interface_index = m.interface_index,
+                           .icmp_filter = m.icmp_filter};
+    if (!raw::matches(bound, at.ip.protocol, at.ip.src, at.ip.dst, at.in->index, icmp_type)) continue;
     taken = true;
     PacketPtr copy = packet.clone(s.cache);
     if (!copy) {

@@ -1,5 +1,6 @@
 // What programs and operators ask about sockets: getsockopt(2), TCP_INFO, netstat's table.
 #include <cstring>
+#include <optional>
 
 #include "socket/numbers.hpp"
 #include "stack/ways.hpp"
@@ -80,6 +81,21 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   return t;
 }
 
+/// What an option shows while the program has not set it: the stack's variable, in the option's unit.
+std::optional<std::int32_t> common_value(const tcp::Tunables& t, const socket::SocketOptions& o, int name) {
+  const auto unless_set = [](std::int32_t own, std::uint32_t common) {
+    return own != 0 ? own : static_cast<std::int32_t>(common);
+  };
+  switch (name) {
+    case num::tcp_keepidle: return unless_set(o.keep_idle, t.keepidle_s);
+    case num::tcp_keepintvl: return unless_set(o.keep_interval, t.keepintvl_s);
+    case num::tcp_keepcnt: return unless_set(o.keep_count, t.keepcnt);
+    case num::tcp_syncnt: return unless_set(o.syn_count, t.syn_retries);
+    case num::tcp_linger2: return unless_set(o.linger2, t.finwait2_ms / 1000);
+    default: return std::nullopt;
+  }
+}
+
 std::string bytes_of(const void* data, std::size_t size, std::size_t room) {
   return {static_cast<const char*>(data), std::min(size, room)};
 }
@@ -101,9 +117,11 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
       return bytes_of(&mss, sizeof mss, room);
     }
     if (name == num::tcp_congestion) {
-      constexpr char kName[16] = "reno";
-      return bytes_of(kName, sizeof kName, room);
+      char name_field[16] = {};
+      socket::kCongestionName.copy(name_field, sizeof name_field - 1);
+      return bytes_of(name_field, sizeof name_field, room);
     }
+    if (const auto common = common_value(s.settings.tcp, k->options, name)) return bytes_of(&*common, sizeof *common, room);
   }
   socket::SocketFacts facts{.kind = k->kind};
   facts.type = k->kind == socket::SocketKind::tcp ? num::kStream : is_udp(k->kind) ? num::kDgram : num::kRaw;

@@ -75,6 +75,7 @@ struct RawMember {
   std::uint8_t protocol = 0;
   wire::IpAddress local, remote;  ///< unspecified: any
   std::uint32_t interface_index = 0;
+  std::uint32_t icmp_filter = 0;  ///< ICMP_FILTER
 };
 
 namespace message {

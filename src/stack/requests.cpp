@@ -106,6 +106,7 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
     if (old->kind != Timed::Kind::time_wait) return Errno::addrnotavail;
     // An own TIME-WAIT may be reused: the ISN grows and timestamps keep old segments out (RFC 6191).
     delete static_cast<TimeWaitEntry*>(old);
+    --s.time_wait_count;
     *entry.value = &k;
   }
   k.local = local;
@@ -400,6 +401,7 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
     k->bound_interface = device == nullptr ? 0 : device->index;
     if (k->kind == SocketKind::raw) register_raw(s, *k);
   }
+  if (level == num::kSolRaw && name == num::icmp_filter) register_raw(s, *k);
   // What the directory of the port knows of a socket.
   const bool listed = (level == num::kSolSocket && (name == num::so_bindtodevice || name == num::so_reuseport)) ||
                       (level == num::kSolUdpLite && name == num::udplite_recv_cscov);
@@ -439,6 +441,11 @@ void Shard::mark_urgent(SocketId id, std::uint64_t position) {
   if (k == nullptr || !k->tcp || position > k->send.tail) return;
   k->tcp->set_send_urgent(position);
   mark_dirty(*state_, *k);
+}
+
+void Shard::more_follows(SocketId id, std::uint64_t position) {
+  Socket* k = state_->find(id);
+  if (k != nullptr && k->tcp && position <= k->send.tail) k->tcp->set_send_more(position);
 }
 
 std::optional<std::uint64_t> Shard::urgent_mark(SocketId id) const {

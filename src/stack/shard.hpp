@@ -109,6 +109,8 @@ class Shard {
   /// MSG_OOB: the byte before `position` is urgent; at most the send tail of the last progress(). To be called before the turn
   /// ends, so that none of the bytes is sent without it.
   void mark_urgent(SocketId id, std::uint64_t position);
+  /// MSG_MORE: more bytes follow `position` at once; at most the send tail of the last progress(). Before the turn ends, too.
+  void more_follows(SocketId id, std::uint64_t position);
   /// SIOCATMARK's position of the urgent mark; nullopt: none.
   std::optional<std::uint64_t> urgent_mark(SocketId id) const;
 

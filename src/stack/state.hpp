@@ -114,7 +114,7 @@ struct ShardState {
   std::vector<std::uint32_t> free_places;
   FlatMap<FlowKey, Timed*, FlowKeyHash> flows;     // connections, half-open ones, TIME-WAIT
   FlatMap<FlowKey, std::uint32_t, FlowKeyHash> foreign_flows;
-  std::size_t half_open_count = 0;
+  std::size_t half_open_count = 0, time_wait_count = 0;
   std::deque<FlowKey> half_open_order;             // oldest first; may name flows that are no longer half-open
   std::unordered_map<std::uint16_t, std::vector<ListenerPtr>> listeners;
   std::unordered_map<std::uint32_t, std::vector<PortMember>> udp_members;  // by port_key(), of ports that hash to this shard

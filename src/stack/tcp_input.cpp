@@ -31,6 +31,8 @@ bool checksum_ok(const Arrival& at, const packet::Packet& packet) {
 }
 
 void to_connection(ShardState& s, Socket& k, Segment& seg) {
+  // IP_MINTTL (RFC 5082): only from so near.
+  if (seg.at.ip.ttl < k.options.min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   tcp::Copies copies;
   const tcp::SegmentResult result = k.tcp->on_segment(seg.in, s.now, copies);
   for (const tcp::Copy& copy : copies) {
@@ -92,6 +94,7 @@ void make_room_for_half_open(ShardState& s) {
 void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
   // A listener that did not ask for a size: its children get rings of the default one, so that is what the SYN,ACK offers.
   const auto options = listener->options();
+  if (seg.at.ip.ttl < options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   const std::uint32_t receive_space = options->receive_buffer > 0 ? static_cast<std::uint32_t>(options->receive_buffer)
                                                                   : s.settings.tcp.recvspace;
   const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, *options, receive_space);
@@ -185,6 +188,7 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
 void forget_time_wait(ShardState& s, TimeWaitEntry* entry) {
   s.flows.erase(entry->flow);
   if (entry->foreign_flow_shard != UINT32_MAX) send_to(s, entry->foreign_flow_shard, message::FlowRemove{entry->flow});
+  --s.time_wait_count;
   delete entry;
 }
 

@@ -20,12 +20,15 @@ constexpr std::uint8_t kChecksumOffset = 16;
 tcp::Options tcp_options(const socket::SocketOptions& o) {
   return {.nodelay = o.no_delay != 0,
           .cork = o.cork != 0,
-          .quickack = false,
+          .quickack = o.quick_ack != 0,
           .keepalive = o.keepalive != 0,
           .keep_count = static_cast<std::uint8_t>(o.keep_count),
           .keep_idle_ms = static_cast<std::uint32_t>(o.keep_idle) * 1000,
           .keep_interval_ms = static_cast<std::uint32_t>(o.keep_interval) * 1000,
           .user_timeout_ms = static_cast<std::uint32_t>(o.user_timeout_ms),
+          .syn_retries = static_cast<std::uint8_t>(o.syn_count),
+          // Linux: a negative one is "not at all".
+          .finwait2_ms = o.linger2 < 0 ? 1u : static_cast<std::uint32_t>(o.linger2) * 1000,
           .maxseg = static_cast<std::uint16_t>(o.max_segment)};
 }
 
@@ -81,7 +84,7 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
   Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
   how.fib = fib;
   how.interface_index = bound_interface;
-  how.dont_fragment = options == nullptr || options->mtu_discover != 0;
+  how.dont_fragment = s.settings.ipv4.mtu_discovery != 0 && (options == nullptr || options->mtu_discover != 0);
   if (options != nullptr) {
     how.ttl = static_cast<std::uint8_t>(options->ttl);
     how.tos = static_cast<std::uint8_t>(options->tos);
@@ -115,6 +118,12 @@ namespace {
 
 /// TIME-WAIT needs neither buffers nor a socket: its compact form takes the connection's place in the table.
 void leave_time_wait(ShardState& s, Socket& k) {
+  // A bound of memory, not of the protocol: beyond it the end comes early, as on the host.
+  if (s.time_wait_count >= s.stack.config().time_wait_max) {
+    ++s.counters.tcp.time_wait_left_out;
+    return;
+  }
+  ++s.time_wait_count;
   auto entry = std::make_unique<TimeWaitEntry>();
   entry->flow = *k.flow;
   entry->flow_hash = k.flow_hash;
@@ -191,6 +200,7 @@ Errno errno_of(tcp::Failure failure) {
   switch (failure) {
     case tcp::Failure::none: return Errno::ok;
     case tcp::Failure::reset: return Errno::connreset;
+    case tcp::Failure::reset_after_fin: return Errno::pipe;
     case tcp::Failure::refused: return Errno::connrefused;
     case tcp::Failure::timed_out: return Errno::timedout;
     case tcp::Failure::host_unreachable: return Errno::hostunreach;

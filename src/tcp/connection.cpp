@@ -177,6 +177,12 @@ void Connection::set_send_urgent(std::uint64_t position) {
   b_.snd.up = std::max(b_.snd.up, up);
 }
 
+void Connection::set_send_more(std::uint64_t position) {
+  const Offset end = static_cast<Offset>(position) + 1;
+  IOPKT_ASSERT(end <= b_.snd.tail);
+  b_.snd.more_end = end;
+}
+
 void Connection::set_receive_read(std::uint64_t position) {
   if (b_.rcv.on_read(static_cast<Offset>(position) + 1, b_.advertised_mss) && may_receive(b_.state)) {
     b_.rcv.ack_now = true;
@@ -194,7 +200,7 @@ void Connection::set_options(const Options& options, Instant now) {
   const bool keepalive_changed = options.keepalive != b_.options.keepalive ||
                                  options.keep_idle_ms != b_.options.keep_idle_ms ||
                                  options.keep_interval_ms != b_.options.keep_interval_ms;
-  if (!options.cork) {
+  if (!options.cork && b_.snd.more_end != b_.snd.tail) {
     b_.cork_at = Instant::never();
     b_.cork_flush = false;
   }
@@ -239,7 +245,11 @@ void Connection::close(Instant now) {
   }
   shutdown_write();
   arm_keepalive(now);
-  if (b_.state == State::fin_wait_2) b_.linger_at = now + ms(tun().finwait2_ms);
+  if (b_.state == State::fin_wait_2) b_.linger_at = now + finwait2();
+}
+
+Duration Connection::finwait2() const {
+  return ms(b_.options.finwait2_ms != 0 ? b_.options.finwait2_ms : tun().finwait2_ms);
 }
 
 void Connection::abort(Instant now, Failure why) {

@@ -53,6 +53,8 @@ struct Options {
   std::uint32_t keep_idle_ms{};       ///< TCP_KEEPIDLE
   std::uint32_t keep_interval_ms{};   ///< TCP_KEEPINTVL
   std::uint32_t user_timeout_ms{};    ///< TCP_USER_TIMEOUT: longest time that sent data stays unacknowledged.
+  std::uint8_t syn_retries{};         ///< TCP_SYNCNT
+  std::uint32_t finwait2_ms{};        ///< TCP_LINGER2
   std::uint16_t maxseg{};             ///< TCP_MAXSEG: bound of both MSS values; 0: none.
   friend bool operator==(const Options&, const Options&) = default;
 };
@@ -145,6 +147,9 @@ class Connection {
   void set_send_tail(std::uint64_t position);
   /// The byte before `position` is urgent (MSG_OOB; RFC 6093): position <= the tail.
   void set_send_urgent(std::uint64_t position);
+  /// MSG_MORE: what is written up to `position` waits for more, 200 ms at most, as with TCP_CORK; position <= the tail. A later
+  /// write without it ends that.
+  void set_send_more(std::uint64_t position);
   /// The user took everything up to `position` (never backwards, at most receive_tail()).
   void set_receive_read(std::uint64_t position);
   /// Size of the receive ring. A ring that is made smaller must still hold what was offered: up to receive_edge().
@@ -231,6 +236,9 @@ class Connection {
   };
   Permit permit_new(std::uint32_t mss, Instant now);
   bool small_may_go(Offset begin) const;
+  /// TCP_CORK, or MSG_MORE with the last write.
+  bool corked() const { return b_.options.cork || b_.snd.more_end == b_.snd.tail; }
+  Duration finwait2() const;
   SegmentOut data_segment(Range range, std::uint32_t mss, Instant now);
   SegmentOut header(SeqNum seq, std::uint8_t flags, Instant now);
   std::uint32_t payload_per_segment() const;

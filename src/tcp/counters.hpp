@@ -21,7 +21,7 @@ struct Counters {
   Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, rtt_samples{},
       idle_restarts{}, mtu_reductions{};
   Cell half_open_created{}, half_open_completed{}, half_open_timed_out{}, half_open_reset{}, half_open_rexmt{},
-      time_wait_entered{}, time_wait_reopened{}, closed_resets{};
+      time_wait_entered{}, time_wait_left_out{}, time_wait_reopened{}, closed_resets{};
   friend bool operator==(const Counters&, const Counters&) = default;
 
   static constexpr auto table() {
@@ -68,6 +68,8 @@ struct Counters {
         Row{"tcp.rx.urgent", "segments", "That moved the urgent mark.", &S::rx_urgent},
         Row{"tcp.rx.window_probes", "segments", "Payload that met a closed window.", &S::rx_window_probes},
         Row{"tcp.time_wait.entered", "connections", "Entered TIME-WAIT.", &S::time_wait_entered},
+        Row{"tcp.time_wait.left_out", "connections", "Ended without TIME-WAIT, as too many were in it.",
+            &S::time_wait_left_out},
         Row{"tcp.time_wait.reopened", "connections", "SYNs that ended a TIME-WAIT early (RFC 6191).",
             &S::time_wait_reopened},
         Row{"tcp.tx.bytes", "bytes", "Payload sent for the first time.", &S::tx_bytes},

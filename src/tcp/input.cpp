@@ -184,6 +184,9 @@ std::optional<Drop> Connection::input_reset(Offset begin, Instant now) {
     case State::last_ack:
       finish();
       break;
+    case State::close_wait:
+      fail(Failure::reset_after_fin, now);
+      break;
     default:
       fail(Failure::reset, now);
   }

@@ -106,7 +106,9 @@ TEST(TcpInput, SecondCheckResetIsExactByRfc5961Section3) {
     EXPECT_THAT(s.give({.seq = 1, .flags = kRst}), IsEmpty());
     EXPECT_EQ(s.c->state(), State::closed);
     const bool quiet = state == State::closing || state == State::last_ack;
-    EXPECT_EQ(s.c->failure(), quiet ? Failure::none : Failure::reset);
+    EXPECT_EQ(s.c->failure(), quiet                        ? Failure::none
+                              : state == State::close_wait ? Failure::reset_after_fin
+                                                           : Failure::reset);
     EXPECT_TRUE(s.events & event_closed);
     EXPECT_TRUE(s.c->next_deadline().is_never());
   }
@@ -273,6 +275,16 @@ TEST(TcpInput, AZeroWindowStillTakesAckUrgAndRst) {
   EXPECT_EQ(s.count(&Counters<Counter>::rx_window_probes), 1u);
   s.give({.seq = 101, .flags = kRst});
   EXPECT_EQ(s.c->failure(), Failure::reset);
+}
+
+TEST(TcpInput, AResetBehindAFinIsABrokenPipe) {
+  Script s;
+  s.establish();
+  s.give({.flags = wire::fin | kAck});
+  EXPECT_EQ(s.c->state(), State::close_wait);
+  s.give({.seq = 2, .flags = kRst});
+  EXPECT_EQ(s.c->failure(), Failure::reset_after_fin);
+  EXPECT_TRUE(s.events & event_failed);
 }
 
 TEST(TcpInput, SimultaneousOpenByRfc9293Figure8) {

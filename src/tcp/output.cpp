@@ -188,12 +188,12 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
   return out;
 }
 
-/// Nagle as amended by Minshall (one small segment in flight at a time), and TCP_CORK: may all that there is go now, the end
+/// Nagle as amended by Minshall (one small segment in flight at a time), TCP_CORK and MSG_MORE: may all that there is go now, the end
 /// of which fills no segment?
 bool Connection::small_may_go(Offset begin) const {
   const Sender& snd = b_.snd;
   if (snd.fin_queued || b_.cork_flush || snd.up > begin) return true;
-  if (b_.options.cork) return false;
+  if (corked()) return false;
   if (b_.options.nodelay || tun().nagle == 0) return true;
   return snd.una >= snd.small_end;
 }
@@ -221,7 +221,7 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
     const std::uint32_t rest = p.length % mss;
     if (rest != 0 && !small_may_go(begin)) {
       p.length -= rest;
-      if (b_.options.cork && b_.cork_at.is_never()) b_.cork_at = now + kCorkTime;
+      if (corked() && b_.cork_at.is_never()) b_.cork_at = now + kCorkTime;
     }
     if (fin && !p.fin && p.length == 0) p.by_window = window <= length;
     return p;

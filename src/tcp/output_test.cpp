@@ -74,6 +74,32 @@ TEST(TcpOutput, CorkHoldsFor200Ms) {
   EXPECT_TRUE(s.c->next_deadline().is_never());
 }
 
+TEST(TcpOutput, MsgMoreHoldsTheRestOfAWriteUntilTheNext) {
+  Script s;
+  s.config.options.nodelay = true;
+  s.establish();
+  const auto write_more = [&](std::uint64_t n) {
+    s.c->set_send_tail(s.written += n);
+    s.c->set_send_more(s.written);
+    return s.drain();
+  };
+  EXPECT_THAT(write_more(10), IsEmpty());
+  EXPECT_THAT(s.texts(write_more(1100)), ElementsAre(". 1 ack 1 len 1000"));
+  EXPECT_THAT(s.texts(s.write(5)), ElementsAre(". 1001 ack 1 len 115"));
+  s.give({.ack = 1116});
+  // Nothing follows: not held for ever, and only once.
+  EXPECT_THAT(write_more(10), IsEmpty());
+  Options o = s.c->options();
+  o.keepalive = true;
+  s.c->set_options(o, s.now);  // other options do not matter
+  EXPECT_THAT(s.wait(150ms), IsEmpty());
+  EXPECT_THAT(s.texts(s.wait(60ms)), ElementsAre(". 1116 ack 1 len 10"));
+  s.give({.ack = 1126});
+  EXPECT_THAT(write_more(10), IsEmpty());
+  s.c->shutdown_write();
+  EXPECT_THAT(s.texts(s.drain()), ElementsAre("F. 1126 ack 1 len 10"));
+}
+
 TEST(TcpOutput, LargeSegmentsFillTheWindowAtOnce) {
   Script s;
   s.establish();

@@ -27,6 +27,7 @@ struct Sender {
   Offset max{};            ///< Highest ever sent; above nxt only after a zero-window probe that was not accepted.
   Offset tail{1};          ///< End of what the user wrote; the FIN stands here.
   Offset up{};             ///< SND.UP: the byte after the urgent data; urgent while una < up.
+  Offset more_end{};       ///< Where the user said that more follows at once (MSG_MORE); counts while it is the tail.
   Offset wl1{}, wl2{};     ///< SND.WL1 (an offset of the receive side), SND.WL2
   Offset small_end{};      ///< End of the last segment below one MSS (Nagle as amended by Minshall).
   Offset limited_end{};    ///< SND.NXT when cwnd last held something back: ACKs up to here may let cwnd grow.

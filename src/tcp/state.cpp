@@ -11,9 +11,9 @@ std::string_view name_of(State state) {
 }
 
 std::string_view name_of(Failure failure) {
-  static constexpr std::array<std::string_view, 9> kNames{
+  static constexpr std::array<std::string_view, 10> kNames{
       "none",                "reset",                "refused",          "timed_out", "host_unreachable",
-      "network_unreachable", "protocol_unreachable", "admin_prohibited", "aborted"};
+      "network_unreachable", "protocol_unreachable", "admin_prohibited", "aborted", "reset_after_fin"};
   return kNames[static_cast<std::size_t>(failure)];
 }
 

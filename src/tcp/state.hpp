@@ -58,6 +58,7 @@ enum class Failure : std::uint8_t {
   protocol_unreachable,  ///< ENOPROTOOPT
   admin_prohibited,      ///< EACCES / EHOSTUNREACH
   aborted,               ///< ECONNABORTED: abort() by our own side.
+  reset_after_fin,       ///< EPIPE: RST from a peer that had closed already.
 };
 
 std::string_view name_of(Failure failure);

@@ -47,6 +47,27 @@ TEST(TcpTimers, TheSynIsSentAgainForFourMinutes) {
   EXPECT_THAT(s.drain(), IsEmpty()) << "no RST: the peer knows nothing";
 }
 
+TEST(TcpTimers, ASocketMayHaveItsOwnPatience) {
+  Script s;
+  s.config.options.syn_retries = 2;
+  s.c.emplace(Connection::open_active(s.context, s.config, s.iss, s.now));
+  s.drain();
+  EXPECT_EQ(s.wait(100s).size(), 2u);
+  EXPECT_EQ(s.c->failure(), Failure::timed_out);
+
+  Script closed;
+  closed.config.options.finwait2_ms = 5000;
+  closed.establish();
+  closed.c->close(closed.now);
+  closed.drain();
+  closed.give({.ack = 2});
+  EXPECT_EQ(closed.c->state(), State::fin_wait_2);
+  closed.wait(4s);
+  EXPECT_EQ(closed.c->state(), State::fin_wait_2);
+  closed.wait(2s);
+  EXPECT_EQ(closed.c->state(), State::closed);
+}
+
 TEST(TcpTimers, ALostSynMakesTheStartCareful) {
   Script s;
   s.c.emplace(Connection::open_active(s.context, s.config, s.iss, s.now));

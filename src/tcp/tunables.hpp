@@ -38,8 +38,9 @@ inline constexpr std::array kTunables{
                 &Tunables::finwait2_ms, 60000, 1000, 3600000},
     TunableSpec{"net.inet.tcp.init_win", "segments", "Initial congestion window (RFC 6928).", &Tunables::init_win, 10, 1,
                 100},
+    // NetBSD says 8, the host 9; it is what getsockopt() shows to the host's programs.
     TunableSpec{"net.inet.tcp.keepcnt", "probes", "Keepalive probes without an answer that end a connection.",
-                &Tunables::keepcnt, 8, 1, 127},
+                &Tunables::keepcnt, 9, 1, 127},
     TunableSpec{"net.inet.tcp.keepidle", "s", "Idle time before the first keepalive probe.", &Tunables::keepidle_s, 7200,
                 1, 32767},
     TunableSpec{"net.inet.tcp.keepintvl", "s", "Time between keepalive probes.", &Tunables::keepintvl_s, 75, 1, 32767},

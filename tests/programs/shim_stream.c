@@ -327,6 +327,74 @@ static void listener_closed_on_pending(void) {
   show("recv", recv(c, &(char[1]){0}, 1, 0));
 }
 
+/* A peer that has closed answers what is written still with a reset: a broken pipe, with its signal. */
+static volatile sig_atomic_t pipes;
+static void on_pipe(int number) {
+  (void)number;
+  ++pipes;
+}
+static void reset_after_fin(void) {
+  int p[2];
+  char b[4];
+  signal(SIGPIPE, on_pipe);
+  tcp_pair(p);
+  close(p[1]);
+  show_mask("closed there", p[0], POLLIN | POLLOUT | POLLRDHUP);
+  show("first send", send(p[0], "x", 1, 0));
+  show_mask("reset", p[0], POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP);
+  show("recv", recv(p[0], b, 4, 0));
+  show("second send", send(p[0], "x", 1, 0));
+  say("signals %d", (int)pipes);
+  show("third send", send(p[0], "x", 1, MSG_NOSIGNAL));
+  say("signals %d", (int)pipes);
+}
+
+static void disconnect_is_a_reset(void) {
+  int p[2];
+  char b[4];
+  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+  tcp_pair(p);
+  show("disconnect", connect(p[0], &nobody, sizeof nobody));
+  show("recv there", recv(p[1], b, 4, 0));
+  show("getpeername", getpeername(p[0], &nobody, &(socklen_t){sizeof nobody}));
+}
+
+static void accept_after_shutdown(void) {
+  int l = listener(4);
+  nonblocking(l);
+  show("nobody", accept(l, NULL, NULL));
+  show("shutdown", shutdown(l, SHUT_RD));
+  show("ended", accept(l, NULL, NULL));
+}
+
+static void more_to_come(void) {
+  int p[2];
+  char b[8] = "";
+  tcp_pair(p);
+  must("nodelay", set_int(p[0], IPPROTO_TCP, TCP_NODELAY, 1));
+  show("part", send(p[0], "ab", 2, MSG_MORE));
+  show("rest", send(p[0], "cd", 2, 0));
+  show("in one piece", recv(p[1], b, 8, 0));
+  show("part", send(p[0], "ef", 2, MSG_MORE));
+  must("shutdown", shutdown(p[0], SHUT_WR));
+  show("flushed", recv(p[1], b, 8, 0));
+  show("end", recv(p[1], b, 8, 0));
+}
+
+static void congestion_by_name(void) {
+  int fd = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  show("reno", setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4));
+  char name[16] = "";
+  socklen_t n = sizeof name;
+  show("get", getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &n));
+  say("%s", name);
+  show("unknown", setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "nosuch", 6));
+  show("syn count", set_int(fd, IPPROTO_TCP, TCP_SYNCNT, 3));
+  say("%d", get_int(fd, IPPROTO_TCP, TCP_SYNCNT));
+  show("linger2", set_int(fd, IPPROTO_TCP, TCP_LINGER2, 7));
+  say("%d", get_int(fd, IPPROTO_TCP, TCP_LINGER2));
+}
+
 static void epoll_edges(void) {
   int p[2], ep = must("epoll", epoll_create1(0));
   char b[8];
@@ -358,5 +426,7 @@ static const struct test_case cases[] = {
     {"shutdowns", shutdowns}, {"flags", flags}, {"small_buffers_full", small_buffers_full}, {"bulk", bulk},
     {"two_connections_one_port", two_connections_one_port}, {"listener_closed_on_pending", listener_closed_on_pending},
     {"epoll_edges", epoll_edges}, {"send_buffer_after_connect", send_buffer_after_connect},
+    {"reset_after_fin", reset_after_fin}, {"disconnect_is_a_reset", disconnect_is_a_reset},
+    {"accept_after_shutdown", accept_after_shutdown}, {"more_to_come", more_to_come}, {"congestion_by_name", congestion_by_name},
 };
 MAIN(cases)

@@ -105,6 +105,75 @@ TEST(SimSockets, AnOfferedConnectionOutlivesItsListener) {
   }
 }
 
+TEST(SimSockets, TimeWaitHasABound) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24", {.adjust = [](stack::StackConfig& c) { c.time_wait_max = 3; }});
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  b.listen(Port{7}, [](Host::Stream& s) { s.close_after_send = true; });
+  const auto close_one = [&] {
+    Host::Stream& s = a.connect(at(b, 7));
+    EXPECT_TRUE(net.run_until([&] { return s.connected; }, 10s)) << net.trace();
+    s.close();
+    EXPECT_TRUE(net.run_until([&] { return s.released; }, 10s)) << net.trace();
+  };
+  const auto in_time_wait = [&] {
+    std::vector<stack::SocketSummary> all;
+    a.shard(0).list_sockets(all);
+    return std::ranges::count_if(all, [](const auto& one) { return one.state == "TIME_WAIT"; });
+  };
+  for (int i = 0; i < 5; ++i) close_one();
+  EXPECT_EQ(in_time_wait(), 3);
+  EXPECT_EQ(a.tcp_counters().time_wait_left_out, 2u);
+  net.run_for(100s);
+  EXPECT_EQ(in_time_wait(), 0);
+  close_one();
+  EXPECT_EQ(in_time_wait(), 1) << "what ended is counted no more";
+}
+
+TEST(SimSockets, IpMinttlKeepsOutWhatComesFromFurtherAway) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  const auto set = [](Host& host, stack::SocketId id, int name, std::int32_t value) {
+    EXPECT_EQ(host.shard(0).set_option(id, socket::num::kSolIp, name, as_bytes(&value, sizeof value), false), Errno::ok);
+  };
+  const stack::SocketId listener = b.listen(Port{7}, [](Host::Stream&) {});
+  set(b, listener, socket::num::ip_minttl, 255);
+  Host::Stream& far = a.connect(at(b, 7));
+  net.run_for(5s);
+  EXPECT_FALSE(far.connected);
+  EXPECT_GT(b.drops(packet::Drop::tcp_ttl_too_low), 0u);
+  Host::Stream& near = a.stream();
+  set(a, near.id, socket::num::ip_ttl, 255);
+  a.connect(near, at(b, 7));
+  EXPECT_TRUE(net.run_until([&] { return near.connected; }, 10s)) << net.trace();
+}
+
+TEST(SimSockets, VariablesAreTheDefaultsOfOptions) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  stack::Network next = *a.stack().network();
+  next.settings.tcp.keepidle_s = 33;
+  next.settings.tcp.keepcnt = 4;
+  a.stack().publish(std::move(next));
+  net.run_for(1ms);
+  const Host::Stream& s = a.stream();
+  const auto shown = [&](int name) {
+    const auto value = a.shard(0).get_option(s.id, socket::num::kSolTcp, name, 4);
+    std::int32_t number = -1;
+    if (value && value->size() == 4) std::memcpy(&number, value->data(), 4);
+    return number;
+  };
+  EXPECT_EQ(shown(socket::num::tcp_keepidle), 33);
+  EXPECT_EQ(shown(socket::num::tcp_keepcnt), 4);
+  EXPECT_EQ(shown(socket::num::tcp_linger2), 60);
+  const std::int32_t own = 7;
+  EXPECT_EQ(a.shard(0).set_option(s.id, socket::num::kSolTcp, socket::num::tcp_keepidle, as_bytes(&own, 4), false), Errno::ok);
+  EXPECT_EQ(shown(socket::num::tcp_keepidle), 7);
+}
+
 TEST(SimSockets, AFullQueueTakesNoMoreUntilSomebodyAccepts) {
   SimNet net{1};
   Host& a = net.host("10.0.0.1/24");
