@@ -1,5 +1,6 @@
 // Receiving.
 #include <errno.h>
+#include <sched.h>
 #include <time.h>
 
 #include <algorithm>
@@ -32,6 +33,9 @@ int take_socket_error(int fd, const Socket& s, int flags) {
 }
 
 namespace {
+
+/// Yields, while the stack is between an error's record and the error.
+constexpr int kErrorPatience = 100;
 
 constexpr std::uint32_t kStates = ipc::Status::connecting | ipc::Status::connected |
                                   ipc::Status::fin_received | ipc::Status::shut_rd | ipc::Status::reset;
@@ -196,6 +200,8 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
     const ipc::ReadOutcome outcome = reader.read({to, count}, arrival.header, (flags & MSG_PEEK) == 0);
     if (outcome.kind == Kind::data && (arrival.header.flags & ipc::RecordHeader::error_queue) != 0) {
       if ((flags & MSG_PEEK) != 0) drop_error_record(reader);
+      // Its error is stored right behind it, unless another thread has taken that.
+      for (int tries = 0; tries < kErrorPatience && s.slot->error.load() == 0; ++tries) sched_yield();
       continue;
     }
     if (outcome.kind == Kind::data) {
