@@ -122,7 +122,8 @@ void ClientShard::pump(ClientSocket& socket) {
       !stack().progress(socket.id, socket.send_tail, socket.receive_head))
     return broken(socket, "positions that the stack refuses");
   ClientSocket::Stream& stream = *socket.stream;
-  if (taken && stream.shut && known && !std::exchange(socket.program_shut_write, true)) {
+  // Not before a reset: a FIN in front of it would be the end that the peer sees.
+  if (taken && stream.shut && !stream.aborted && known && !std::exchange(socket.program_shut_write, true)) {
     stack().shutdown(socket.id, SHUT_WR);
     socket.set_status(ipc::Status::shut_wr);
   }
