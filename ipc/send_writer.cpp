@@ -240,6 +240,7 @@ bool SendRingWriter::stall_if_full(std::uint64_t tail, std::size_t size, std::si
   const auto open_and_full = [&](SendWord word) { return !word.stalled() && !room(word); };
   std::uint64_t seen = slot_->tx_word.load(std::memory_order_acquire);
   if (!open_and_full(SendWord{seen})) return SendWord{seen}.stalled();
+  io_->step(Step::deciding_stall);
   // Counted first, then the mode is looked at; who switches does it the other way round. So no STALL gets into a stream.
   slot_->tx_stalling.fetch_add(1);
   const bool ring = ReceiveWord{slot_->rx_word.load()}.mode() == Mode::ring;
