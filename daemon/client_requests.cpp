@@ -51,7 +51,7 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
       if (request->fixed<ipc::IoctlRequest>().code == SIOCOUTQ) return request_unsent(*request, socket);
       return socket_ioctl(*request, stack(), socket.id, socket.receive_head);
     case MessageId::accept_adopt: return request_adopt(*request, socket);
-    case MessageId::set_mode: return request_mode(*request, socket);
+    case MessageId::set_mode: return request_mode(*request);
     default: return request->refuse(EOPNOTSUPP);
   }
 }

@@ -140,7 +140,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void on_accepted(ClientSocket& child);
 
   // client_stream.cpp
-  void request_mode(Request& request, ClientSocket& socket);
+  void request_mode(Request& request);
+  void change_mode(Request& request, ClientSocket& socket);
   bool begin_switch(ClientSocket& socket);
   int begin_stream(ClientSocket& socket);
   void replace_end(ClientSocket& socket, Fd fd, std::uint64_t program_cookie);

@@ -23,7 +23,17 @@ std::array<iovec, 2> spans_of(std::byte* base, std::size_t size, std::uint64_t p
 
 // ---------------------------------------------------------------------------------------------- the switch
 
-void ClientShard::request_mode(Request& request, ClientSocket& socket) {
+void ClientShard::request_mode(Request& request) {
+  const auto name = request.fixed<ipc::ModeRequest>().slot;
+  ClientSocket* socket = by_name(*request.client, name);
+  // accept() has said HELLO before, on another way; it may end the socket.
+  if (socket != nullptr && socket->parent && socket->attached()) on_end(*socket, 0);
+  socket = by_name(*request.client, name);
+  if (socket == nullptr) return request.refuse(EBADF);
+  change_mode(request, *socket);
+}
+
+void ClientShard::change_mode(Request& request, ClientSocket& socket) {
   const auto wanted = static_cast<ipc::Mode>(request.fixed<ipc::ModeRequest>().mode);
   if (wanted != ipc::Mode::switching && wanted != ipc::Mode::stream) return request.refuse(EINVAL);
   if (socket.datagram) return request.refuse(EOPNOTSUPP, "only connected TCP sockets have a stream mode");

@@ -20,6 +20,11 @@
 
 namespace iopkt::ipc {
 
+/// SO_SNDBUF of the program's end in stream mode: the kernel's default, which it doubles. A writer is woken when a quarter is in use,
+/// and the last buffer of the kernel's (up to 48 KiB of data) stays for its one byte of ballast: with less than four times that
+/// nobody would ever be woken.
+inline constexpr int kStreamBuffer = 212992;
+
 /// The stack's end of a socket in stream mode. Owns no descriptor. Never blocks.
 class StreamEnd {
  public:

@@ -12,6 +12,7 @@
 #include "ipc/nodes.hpp"
 #include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
+#include "ipc/stream_end.hpp"
 #include "ipc/sys.hpp"
 #include "shim/candidates.hpp"
 #include "shim/confine.hpp"
@@ -26,8 +27,6 @@ namespace {
 
 using ipc::Mode;
 
-/// The kernel's default for sockets.
-constexpr int kBuffer = 212992;
 /// The stack answers at once; what takes time are calls of other processes on the same socket.
 constexpr std::uint64_t kSwitchPatienceNs = 5'000'000'000;
 
@@ -49,7 +48,7 @@ void prepare(int fd, const Socket& s) {
   native::recv(fd, &urgent, 1, MSG_OOB | MSG_DONTWAIT);
   ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).drain();
   ipc::SendRingWriter(*s.slot, s.arena, s.arena_size, end).wait_for_others();
-  set_int(fd, SO_SNDBUF, kBuffer);
+  set_int(fd, SO_SNDBUF, ipc::kStreamBuffer);
   set_int(fd, SO_RCVLOWAT, static_cast<int>(std::max(1u, s.slot->rx_lowat.load())));
 }
 
@@ -73,7 +72,7 @@ int fresh_end(int old, const Socket& s) {
     native::close(fd);
     return -1;
   }
-  set_int(fd, SO_SNDBUF, kBuffer);
+  set_int(fd, SO_SNDBUF, ipc::kStreamBuffer);
   copy_timeout(old, fd, SO_RCVTIMEO);
   copy_timeout(old, fd, SO_SNDTIMEO);
   if ((s.status() & ipc::Status::shut_wr) != 0) native::shutdown(fd, SHUT_WR);

@@ -25,7 +25,7 @@ static void put(const char* from, size_t n) {
 }
 
 int main(int argc, char** argv) {
-  static char buffer[65536];
+  static char buffer[1 << 20];
   const int half = argc > 1 && strcmp(argv[1], "half") == 0;
   size_t left = argc > 1 && !half ? strtoul(argv[1], NULL, 10) : (size_t)-1;
   while (left > 0) {
