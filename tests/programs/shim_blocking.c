@@ -80,8 +80,9 @@ static void *drain(void *argument) {
   return NULL;
 }
 /* Until nothing goes in any more, also a moment later (the receiver's window may grow). */
+/* Quiet for longer than a persist timer: its probe may still find a little room at the receiver. */
 static void fill_up(int fd, const char *block, size_t size) {
-  for (int quiet = 0; quiet < 50; ++quiet, poll(NULL, 0, 1))
+  for (int quiet = 0; quiet < 400; ++quiet, poll(NULL, 0, 1))
     while (send(fd, block, size, MSG_DONTWAIT) > 0) quiet = 0;
 }
 static void interrupted_write(void) {
