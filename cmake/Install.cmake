@@ -33,7 +33,9 @@ foreach(section 1 3 5 7 8)
   file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/man/*.${section})
   install(FILES ${pages} DESTINATION share/man/man${section})
 endforeach()
-install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION share/doc/io-pkt)
+set(texts LICENSE README.md ARCHITECTURE.md packaging/copyright)
+list(TRANSFORM texts PREPEND ${CMAKE_SOURCE_DIR}/)
+install(FILES ${texts} DESTINATION share/doc/io-pkt)
 
 # The unit names the executable by its full path, which is known only now; the package is always for /usr.
 install(CODE "
@@ -59,6 +61,7 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_SOURCE_DIR}/packaging/compress.cmake)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/packaging/postinst ${CMAKE_SOURCE_DIR}/packaging/postrm)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 include(CPack)

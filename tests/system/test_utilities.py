@@ -151,6 +151,8 @@ def test_variables(slirp):
     (["ifconfig", "xyz0"], "ifconfig: interface xyz0 does not exist\n"),
     (["ifconfig", "tap0", "create"], "ifconfig: tap interfaces are not built yet\n"),
     (["mount", "-T", "io-pkt", "nosuch"], "mount: driver nosuch: "),
+    (["mount", "-T", "io-pkt", "lsm-pf-v4.so"], "mount: driver lsm-pf-v4.so: modules are not built yet\n"),
+    (["sysctl", "-w", "net.inet.ip.forwarding=1"], "sysctl: net.inet.ip.forwarding: not built yet\n"),
     (["mount", "-T", "io-pkt", "-o", "frob=1", "devnp-slirp.so"], "mount: driver slirp: unknown option frob"),
     (["mount", "-T", "io-pkt7", "devnp-slirp.so"], "mount: io-pkt7 is not running\n"),
     (["sysctl", "net.inet.foo"], "sysctl: third level name 'foo' in 'net.inet.foo' is invalid\n"),
