@@ -189,8 +189,8 @@ class Lab:
             if not on_stack:
                 flags = "-Hltn" if protocol == "tcp" else "-Hlun"
                 return f":{port} " in self.peer.run(["ss", flags])
-            return any(s["local_port"] == port and s["protocol"] == protocol and s.get("state", "LISTEN") == "LISTEN"
-                       for s in self.stack.sockets())
+            state = "LISTEN" if protocol == "tcp" else ""
+            return any(s["local_port"] == port and s["protocol"] == protocol and s["state"] == state for s in self.stack.sockets())
         wait_until(listens, lambda: f"port {port}: {program.text() if program else ''}")
 
     # ---- data
