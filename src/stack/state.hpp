@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -80,6 +81,7 @@ struct HalfOpenEntry : Timed {
   tcp::HalfOpen half;
   ListenerPtr listener;
   std::shared_ptr<const socket::SocketOptions> options;  ///< the listener's when the SYN came
+  std::list<HalfOpenEntry*>::iterator age;               ///< its place in half_open_order
 };
 
 struct TimeWaitEntry : Timed {
@@ -114,8 +116,8 @@ struct ShardState {
   std::vector<std::uint32_t> free_places;
   FlatMap<FlowKey, Timed*, FlowKeyHash> flows;     // connections, half-open ones, TIME-WAIT
   FlatMap<FlowKey, std::uint32_t, FlowKeyHash> foreign_flows;
-  std::size_t half_open_count = 0, time_wait_count = 0;
-  std::deque<FlowKey> half_open_order;             // oldest first; may name flows that are no longer half-open
+  std::size_t time_wait_count = 0;
+  std::list<HalfOpenEntry*> half_open_order;       // oldest first
   std::unordered_map<std::uint16_t, std::vector<ListenerPtr>> listeners;
   std::unordered_map<std::uint32_t, std::vector<PortMember>> udp_members;  // by port_key(), of ports that hash to this shard
   std::vector<RawMember> raw_members;              // shard 0

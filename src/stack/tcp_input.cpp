@@ -73,7 +73,7 @@ ListenerPtr find_listener(const ShardState& s, const Segment& seg) {
 
 void forget_half_open(ShardState& s, HalfOpenEntry* entry) {
   s.flows.erase(entry->flow);
-  --s.half_open_count;
+  s.half_open_order.erase(entry->age);
   delete entry;
 }
 
@@ -81,13 +81,9 @@ void forget_half_open(ShardState& s, HalfOpenEntry* entry) {
 /// trip and a flood's never does (RFC 4987 section 3.3).
 void make_room_for_half_open(ShardState& s) {
   const std::size_t most = s.stack.config().half_open_max;
-  while (!s.half_open_order.empty() && (s.half_open_count >= most || s.half_open_order.size() >= 2 * most)) {
-    const FlowKey oldest = s.half_open_order.front();
-    s.half_open_order.pop_front();
-    Timed** entry = s.flows.find(oldest);
-    if (entry == nullptr || (*entry)->kind != Timed::Kind::half_open) continue;
+  while (!s.half_open_order.empty() && s.half_open_order.size() >= most) {
     s.drop(Drop::tcp_syn_overflow);
-    forget_half_open(s, static_cast<HalfOpenEntry*>(*entry));
+    forget_half_open(s, s.half_open_order.front());
   }
 }
 
@@ -116,8 +112,7 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
   entry->options = options;
   const auto place = s.flows.try_emplace(seg.flow, static_cast<Timed*>(entry.get()));
   if (place.value == nullptr || !place.is_new) return s.drop(Drop::tcp_syn_overflow);
-  ++s.half_open_count;
-  s.half_open_order.push_back(seg.flow);
+  entry->age = s.half_open_order.insert(s.half_open_order.end(), entry.get());
   s.wheel.schedule(*entry, entry->half.deadline);
   send_segment(s, seg.flow, outcome.answer, nullptr, options.get(), listener->fib);
   static_cast<void>(entry.release());
@@ -160,7 +155,7 @@ Socket* complete(ShardState& s, HalfOpenEntry& entry) {
   const tcp::OpenConfig config = open_config(s, entry.flow, k->fib, k->options, rings.receive.size);
   k->tcp = std::make_unique<tcp::Connection>(tcp::Connection::from_half_open(s.tcp_context, entry.half, config, s.now));
   *s.flows.find(entry.flow) = k;
-  --s.half_open_count;
+  s.half_open_order.erase(entry.age);
   s.accepts.push_back({listener->cookie, k->id, k->cookie, k->local, k->remote});
   delete &entry;
   return k;

@@ -208,6 +208,25 @@ TEST(SimSockets, ASynFloodIsBoundedAndForgotten) {
   EXPECT_EQ(b.sockets(), 1u);
 }
 
+TEST(SimSockets, HandshakesThatAreOverPushNobodyOut) {
+  SimNet net{1};
+  Host& b = net.host("10.0.0.2/24", {.adjust = [](stack::StackConfig& c) { c.half_open_max = 100; }});
+  b.listen(Port{7}, [](Host::Stream&) {});
+  const auto send = [&](std::uint16_t port, std::uint32_t seq, std::uint8_t flags) {
+    b.receive(segment(b, {Ipv4Address{10, 0, 0, 99}, Port{port}}, {.dst = Port{7}, .seq = {seq}, .flags = flags, .window = 1000}));
+    net.run_for(10us);
+  };
+  send(1000, 1, wire::syn);  // slow, and older than all others
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    send(static_cast<std::uint16_t>(2000 + i % 10), 2 * i, wire::syn);
+    send(static_cast<std::uint16_t>(2000 + i % 10), 2 * i + 1, wire::rst);
+  }
+  for (std::uint16_t port = 2000; port < 2090; ++port) send(port, 5000, wire::syn);  // ten of the ports were used before
+  EXPECT_EQ(b.tcp_counters().half_open_created, 1091u);
+  EXPECT_EQ(b.tcp_counters().half_open_reset, 1000u);
+  EXPECT_EQ(b.drops(packet::Drop::tcp_syn_overflow), 0u);
+}
+
 TEST(SimSockets, AConnectedDatagramSocketHearsThatNobodyListens) {
   for (const std::uint32_t shards : {1u, 2u}) {
     SimNet net{1};
