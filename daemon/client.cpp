@@ -1,13 +1,14 @@
 // Clients, their arenas and their listeners.
 #include "client.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
+
+#include "ipc/offer.hpp"
 
 namespace iopkt::daemon {
 namespace {
@@ -105,14 +106,17 @@ std::shared_ptr<Arena> Client::add_arena(std::uint32_t shard) {
 
 // ---------------------------------------------------------------------------------------------- listeners
 
-bool ListenerEntry::alive() const {
-  const Fd probe{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-  if (!probe) return true;  // not known: it is found out at the next connection
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", name.get());
-  // EPROTOTYPE: a stream socket is bound there. ECONNREFUSED: none is any more.
-  return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 || errno != ECONNREFUSED;
+bool is_hung_up(int end) {
+  pollfd look{.fd = end, .events = 0, .revents = 0};
+  return ::poll(&look, 1, 0) > 0 && (look.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+int ListenerEntry::open_pipe(int end) {
+  pipe_.reset(::fcntl(end, F_DUPFD_CLOEXEC, 0));
+  if (!pipe_) return errno;
+  if (const int error = ipc::limit_offers(pipe_.get()); error != 0) return error;
+  shown_.store(pipe_.get(), std::memory_order_release);
+  return 0;
 }
 
 void ListenerRegistry::add(const std::shared_ptr<ListenerEntry>& entry) {

@@ -175,19 +175,33 @@ class Client {
   std::uint32_t next_arena_ = 1, next_slot_ = 0;
 };
 
-/// A listening socket that the stack connects to for each connection it accepts. Any thread.
-struct ListenerEntry {
-  std::uint64_t cookie{};
-  std::uint32_t shard{};          ///< where the socket lives
-  std::shared_ptr<Client> client;
-  Fd name;                        ///< the AF_UNIX listener's place, O_PATH; the name itself is gone
-  std::atomic<bool> closed{false};
-  DescriptorCharge charge;        ///< of `name`
+/// A listening socket as every shard sees it that completes a connection for it. Any thread, but for
+/// open_pipe().
+class ListenerEntry {
+ public:
+  ListenerEntry(std::uint64_t its_cookie, std::uint32_t its_shard, std::shared_ptr<Client> its_client)
+      : cookie(its_cookie), shard(its_shard), client(std::move(its_client)) {}
 
-  /// Whether some process still has the listener open. Without any effect on it: a connection of another type is refused in
-  /// different words when nobody listens.
-  bool alive() const;
+  const std::uint64_t cookie;
+  const std::uint32_t shard;  ///< where the socket lives
+  const std::shared_ptr<Client> client;
+  std::atomic<bool> closed{false};
+  DescriptorCharge charge;  ///< of the copy that open_pipe() makes
+
+  /// Connections can be sent to the program now, through `end`, the stack's end of the listener, of which it
+  /// keeps a copy: the shard may close its own while another one is sending. 0 or an errno.
+  int open_pipe(int end);
+  /// -1: the program has not attached the listener yet.
+  int pipe() const { return shown_.load(std::memory_order_acquire); }
+
+ private:
+  Fd pipe_;
+  std::atomic<int> shown_{-1};
 };
+
+/// Whether no process holds the other end any more (or both sides have shut both directions, which looks the
+/// same).
+bool is_hung_up(int end);
 
 /// All listeners of the stack, by cookie; read by every shard that completes a connection.
 class ListenerRegistry {

@@ -1,52 +1,25 @@
-// Listeners: the stack connects to the program's AF_UNIX listener for each connection that is established.
+// Listeners: each connection that is established is sent to the program through the listener's own
+// descriptor.
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
-#include <algorithm>
-#include <bit>
-#include <cstdio>
 #include <cstring>
 
 #include "client_address.hpp"
 #include "client_shard.hpp"
+#include "ipc/offer.hpp"
 
 namespace iopkt::daemon {
-namespace {
-
-constexpr std::size_t kNameMax = 64;
-constexpr std::size_t kOffersPerTurn = 64;
-
-bool is_plain_name(std::string_view name) {
-  return !name.empty() && name.size() <= kNameMax && name.front() != '.' && name.find('/') == name.npos &&
-         name.find('\0') == name.npos;
-}
-
-}  // namespace
 
 // ---------------------------------------------------------------------------------------------- listen
 
-int ClientShard::begin_listening(Request& request, ClientSocket& socket) {
-  const std::string name{reinterpret_cast<const char*>(request.blob.data()), request.blob.size()};
-  if (!is_plain_name(name)) return EINVAL;
+int ClientShard::begin_listening(const Request& request, ClientSocket& socket) {
   DescriptorCharge charge;
   if (!charge.take(request.client->share, 1)) return ENFILE;
-  Fd place{::openat(common_.listener_folder, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
-  if (!place) return errno;
-  struct stat what{};
-  if (::fstat(place.get(), &what) != 0) return errno;
-  // Somebody else's socket in the folder is not this client's to listen with.
-  if (!S_ISSOCK(what.st_mode) || (what.st_uid != request.caller.user && request.caller.user != 0)) return EACCES;
-  ::unlinkat(common_.listener_folder, name.c_str(), 0);
-  auto entry = std::make_shared<ListenerEntry>();
-  entry->cookie = socket.cookie;
-  entry->shard = number_;
-  entry->client = request.client;
-  entry->name = std::move(place);
+  auto entry = std::make_shared<ListenerEntry>(socket.cookie, number_, request.client);
   entry->charge = std::move(charge);
-  // A program that listens holds its client: it may have closed everything else.
-  request.client->holders.fetch_add(1);
+  if (socket.attached())
+    if (const int error = entry->open_pipe(socket.fd.get()); error != 0) return error;
   common_.listeners.add(entry);
   socket.listener = std::move(entry);
   return 0;
@@ -55,13 +28,11 @@ int ClientShard::begin_listening(Request& request, ClientSocket& socket) {
 void ClientShard::request_listen(RequestPtr& request, ClientSocket& socket) {
   if (socket.datagram) return request->refuse(EOPNOTSUPP);
   const auto wanted = request->fixed<ipc::ListenRequest>();
-  if (!socket.listener) {
-    if (request->blob.empty()) return request->refuse(request->fds.empty() ? EINVAL : EOPNOTSUPP);
+  if (!socket.listener)
     if (const int error = begin_listening(*request, socket); error != 0) return request->refuse(error);
-  }
   const auto backlog = static_cast<std::uint32_t>(std::max(wanted.backlog, 0));
   const int error = static_cast<int>(stack().listen(socket.id, backlog));
-  if (error == EADDRINUSE && retry_after_sweep(request)) return;
+  if (error == EADDRINUSE && retry_after_sweep(request, stack().local_endpoint(socket.id).port)) return;
   if (error != 0) {
     if ((socket.status & ipc::Status::listening) == 0) stop_listening(socket);
     return request->refuse(error);
@@ -78,30 +49,24 @@ void ClientShard::stop_listening(ClientSocket& socket) {
   if (!entry) return;
   entry->closed = true;
   common_.listeners.remove(entry->cookie);
-  drop_holder(entry->client);
+  tell_waiting(entry->cookie);
 }
 
-/// The port may belong to a listener whose program died without a word: closes such ones, then the request is served again.
-/// False: there is none.
-bool ClientShard::retry_after_sweep(RequestPtr& request) {
-  if (request->retried) return false;
-  std::uint64_t shards = 0;
-  for (const auto& entry : common_.listeners.all())
-    if (!entry->alive()) shards |= std::uint64_t{1} << entry->shard;
-  if (shards == 0) return false;
-  request->retried = true;
+/// The port may belong to a socket whose last process has just died: its end shows that, although its shard
+/// has not come to see it yet. Closes such ones, then the request is served again. False: it was already.
+bool ClientShard::retry_after_sweep(RequestPtr& request, wire::Port port) {
+  if (std::exchange(request->retried, true)) return false;
   struct Wait {
     RequestPtr request;
-    std::atomic<int> left;
+    std::atomic<std::size_t> left;
   };
   auto wait = std::make_shared<Wait>();
   wait->request = std::move(request);
-  wait->left = std::popcount(shards);
-  for (; shards != 0; shards &= shards - 1) {
-    ClientShard& other = *common_.shards[static_cast<std::size_t>(std::countr_zero(shards))];
-    other.thread_->post([this, &other, wait] {
-      other.sweep_listeners(nullptr);
-      other.when_published([this, wait] {
+  wait->left = common_.shards.size();
+  for (ClientShard* other : common_.shards) {
+    other->thread_->post([this, other, wait, port] {
+      other->sweep_ended(port);
+      other->when_published([this, wait] {
         if (wait->left.fetch_sub(1) == 1) thread_->post([this, wait] { handle(std::move(wait->request)); });
       });
     });
@@ -109,21 +74,21 @@ bool ClientShard::retry_after_sweep(RequestPtr& request) {
   return true;
 }
 
-void ClientShard::sweep_listeners(const Client* client) {
-  std::vector<ClientSocket*> gone;
-  for (const auto& [cookie, socket] : sockets_)
-    if (socket->listener && (client == nullptr || socket->owner.client.get() == client) && !socket->listener->alive())
-      gone.push_back(socket.get());
-  for (ClientSocket* socket : gone) {
-    socket->client_done = true;
-    close_socket(*socket, false);
-    maybe_free(*socket);
+void ClientShard::sweep_ended(wire::Port port) {
+  std::vector<ClientSocket*> ended;
+  for (const auto& [cookie, socket] : sockets_) {
+    if (!socket->attached() || !(socket->datagram || socket->listener) || socket->program_shut_write)
+      continue;
+    if (stack().local_endpoint(socket->id).port == port && is_hung_up(socket->fd.get()))
+      ended.push_back(socket.get());
   }
+  for (ClientSocket* socket : ended) on_end(*socket, EPOLLHUP);
 }
 
 // ---------------------------------------------------------------------------------------------- connections
 
-bool ClientShard::provide(stack::Cookie listener, std::uint32_t send_bytes, std::uint32_t receive_bytes, stack::Rings& out) {
+bool ClientShard::provide(stack::Cookie listener, std::uint32_t send_bytes, std::uint32_t receive_bytes,
+                          stack::Rings& out) {
   const auto entry = common_.listeners.find(listener);
   if (!entry || entry->closed || entry->client->dead) return false;
   ShardClient* client = find_or_make(entry->client);
@@ -158,66 +123,109 @@ void ClientShard::on_accept(const stack::AcceptEvent& event) {
   update_names(*child);
   show_rings(*child);
   child->set_status(ipc::Status::connected | ipc::Status::bound);
-  if (offer(*child) == Offered::later) offers_.push_back(child->cookie);
+  offer_or_wait(*child);
 }
 
-/// Connects a new end to the program's listener and names the slot on it.
+/// Sends the program an end that it accepts, with the slot's name.
 ClientShard::Offered ClientShard::offer(ClientSocket& child) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", child.parent->name.get());
-  Fd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-  const bool connected =
-      fd && !child.parent->closed &&
-      ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  if (!connected && fd && !child.parent->closed && errno == EAGAIN) return Offered::later;
-  if (!connected) {
-    // Nobody listens any more (or no descriptor is left): the peer sees a reset, as from the host. Its process may have ended
-    // without a word, or the sweep at its end came before the kernel had closed the listener: this is the time to notice.
-    if (fd && !child.parent->closed && errno == ECONNREFUSED) {
-      ClientShard& home = *common_.shards[child.parent->shard];
-      home.thread_->post([&home, client = child.parent->client] { home.sweep_listeners(client.get()); });
-    }
-    if (!fd) common_.complain(std::string{"a connection is reset: "} + std::strerror(errno));
-    child.client_done = true;
-    close_socket(child, true);
-    maybe_free(child);
-    return Offered::refused;
-  }
+  if (child.parent->closed) return refuse(child);
+  if (child.parent->pipe() < 0) return Offered::later;
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return refuse(child, errno);
+  Fd ours{ends[0]};
+  const Fd theirs{ends[1]};
+  if (::fcntl(ours.get(), F_SETFL, O_NONBLOCK) != 0 || ipc::set_minimum_buffer(theirs.get()) != 0)
+    return refuse(child, errno);
+  if (const int error = ipc::name_accepted_end(ours.get(), common_.node_folder, next_number()); error != 0)
+    return refuse(child, error);
+  take_end(child, std::move(ours));
+  if (!child.attached()) return refuse(child, errno);
+  // What has arrived so far shows as soon as accept() returns. (Positions that cannot be end the socket.)
+  const std::uint64_t cookie = child.cookie;
+  on_readable(child);
+  if (by_cookie(cookie) == nullptr || !child.attached()) return Offered::refused;
+  if (show_tokens(child)) list_for_flush(child);
+  if ((child.status & ipc::Status::urgent) != 0) child.end.send_urgent(urgent_byte(child));
+  // From here on accept() and the close of the listener are the program's business, and their order shows on
+  // our end alone.
+  stack().offered(child.id);
   const ipc::AcceptHello hello{.magic = ipc::AcceptHello::kMagic,
                                .client = child.owner.client->id,
                                .slot = child.name(),
                                .nonce = child.nonce};
-  take_end(child, std::move(fd));
-  if (!child.attached() || child.end.send_accept_hello(hello) != ipc::StackIo::Sent::done) {
-    child.client_done = true;
-    close_socket(child, true);
-    maybe_free(child);
-    return Offered::refused;
+  switch (ipc::send_offer(child.parent->pipe(), hello, theirs.get())) {
+    case ipc::StackIo::Sent::done:
+      return Offered::done;
+    case ipc::StackIo::Sent::again:
+      withdraw(child);
+      return Offered::later;
+    case ipc::StackIo::Sent::gone:
+      break;
   }
-  // From here on accept() and the close of the listener are the program's business, and their order shows on this end alone.
-  stack().offered(child.id);
-  // Data may be there already; its token stands behind the hello.
-  on_readable(child);
-  list_for_flush(child);
-  return Offered::done;
+  // EPIPE, ECONNRESET: nobody listens any more. The peer sees a reset, as from the host.
+  return refuse(child, errno == EPIPE || errno == ECONNRESET ? 0 : errno);
 }
 
-bool ClientShard::offer_pending() {
-  bool any = false;
-  for (std::size_t n = std::min(offers_.size(), kOffersPerTurn); n > 0; --n) {
-    const std::uint64_t cookie = offers_.front();
-    offers_.pop_front();
-    ClientSocket* child = by_cookie(cookie);
-    if (child == nullptr || child->close_called) continue;
-    // To the back: one program that does not accept must not stand in the way of others.
-    if (offer(*child) == Offered::later) {
-      offers_.push_back(cookie);
-    } else {
-      any = true;
-    }
+ClientShard::Offered ClientShard::refuse(ClientSocket& child, int error) {
+  if (error != 0) common_.complain(std::string{"a connection is reset: "} + std::strerror(error));
+  child.client_done = true;
+  close_socket(child, true);
+  maybe_free(child);
+  return Offered::refused;
+}
+
+/// The end that was made for accept() is gone, or goes, and no program has used it.
+void ClientShard::withdraw(ClientSocket& child) {
+  close_end(child);
+  child.receive.restart_tokens();
+  child.fin_shown = false;
+  child.set_status(0, ipc::Status::attached);
+}
+
+// ---------------------------------------------------------------------------------------------- waiting
+
+void ClientShard::offer_or_wait(ClientSocket& child) {
+  const stack::Cookie listener = child.parent->cookie;
+  if (const auto at = waiting_.find(listener); at != waiting_.end())
+    return at->second->children.push_back(child.cookie);
+  if (offer(child) != Offered::later) return;
+  auto waiting = std::make_unique<Waiting>(*this, child.parent);
+  if (!watch_pipe(*waiting)) return static_cast<void>(refuse(child, errno));
+  waiting->children.push_back(child.cookie);
+  waiting_.emplace(listener, std::move(waiting));
+}
+
+/// Edge-triggered, and told at once if there is room by now. False: nothing would ever tell.
+bool ClientShard::watch_pipe(Waiting& waiting) {
+  if (waiting.watch != 0 || waiting.listener->pipe() < 0) return true;
+  waiting.watch = thread_->poller().add(waiting.listener->pipe(), EPOLLOUT | EPOLLET, waiting);
+  return waiting.watch != 0;
+}
+
+/// The listener's descriptor has room again, was attached, or is closed.
+void ClientShard::offer_waiting(stack::Cookie listener) {
+  const auto at = waiting_.find(listener);
+  if (at == waiting_.end()) return;
+  Waiting& waiting = *at->second;
+  for (; !waiting.children.empty(); waiting.children.pop_front()) {
+    ClientSocket* child = by_cookie(waiting.children.front());
+    if (child == nullptr || child->close_called || offer(*child) != Offered::later) continue;
+    if (watch_pipe(waiting)) return;
+    refuse(*child, errno);
   }
-  return any;
+  thread_->poller().remove(waiting.watch);
+  waiting_.erase(at);
+}
+
+void ClientShard::forget_waiting() {
+  for (const auto& [listener, waiting] : waiting_) thread_->poller().remove(waiting->watch);
+  waiting_.clear();
+}
+
+/// Every shard may have connections that wait for this listener.
+void ClientShard::tell_waiting(stack::Cookie listener) {
+  for (ClientShard* side : common_.shards)
+    side->thread_->post([side, listener] { side->offer_waiting(listener); });
 }
 
 void ClientShard::on_accepted(ClientSocket& child) {

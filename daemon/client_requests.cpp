@@ -62,7 +62,7 @@ void ClientShard::request_bind(RequestPtr& request, ClientSocket& socket) {
   const auto address = read_address(request->blob, true);
   if (!address) return request->refuse(address.error());
   const int error = static_cast<int>(stack().bind(socket.id, address->endpoint));
-  if (error == EADDRINUSE && retry_after_sweep(request)) return;
+  if (error == EADDRINUSE && retry_after_sweep(request, address->endpoint.port)) return;
   if (error != 0) return request->refuse(error);
   socket.set_status(ipc::Status::bound);
   update_names(socket);
@@ -128,20 +128,24 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
     socket.set_status(ipc::Status::shut_rd);
     socket.receive.stop_tokens();
   }
-  if (how != SHUT_RD) {
+  // A listener has no writing side, and its end shows nothing when only that is shut.
+  if (how != SHUT_RD && !socket.listener) {
     socket.set_status(ipc::Status::shut_wr);
     socket.program_shut_write = true;
   }
   request.answer_blob();
 }
 
-/// The client's own word that no descriptor of the slot is left: after a reset there is no end to show it, a listener and a socket
-/// that was never attached have none, two shutdowns hide it, and a port has to be free when close() returns.
+/// The client's own word that it knows of no descriptor of the slot any more: after a reset there is no end
+/// to show it, a socket that was never attached has none, two shutdowns hide it, and a port has to be free
+/// when close() returns.
 void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
   const auto wanted = request->fixed<ipc::CloseRequest>();
   if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request->answer_blob();
-  // Others may hold the descriptor, and data may still be in it.
-  if (socket.stream && socket.attached()) return request->answer_blob();
+  // Others may hold the descriptor: a child, a program that was executed, a message on its way. The kernel
+  // counts them. In stream mode data may still be in it.
+  if (socket.attached() && (socket.stream || (!socket.program_shut_write && !is_hung_up(socket.fd.get()))))
+    return request->answer_blob();
   const bool connection = !socket.datagram && !socket.listener;
   socket.client_done = true;
   close_socket(socket, false);

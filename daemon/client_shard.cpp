@@ -10,7 +10,6 @@ namespace iopkt::daemon {
 namespace {
 
 constexpr Duration kTokenRetry = std::chrono::milliseconds{1};
-constexpr Duration kOfferRetry = std::chrono::milliseconds{1};
 constexpr Duration kHeldRetry = std::chrono::microseconds{50};
 constexpr std::size_t kTrimBytes = std::size_t{1} << 20;  ///< punched in one idle turn
 
@@ -30,6 +29,7 @@ void ClientShard::forget_all() {
     thread_->poller().remove(socket->watch);
   }
   for (const auto& client : clients_) thread_->poller().remove(client->watch);
+  forget_waiting();
   sockets_.clear();
   clients_.clear();
 }
@@ -155,7 +155,6 @@ bool ClientShard::deliver() {
   for (const stack::Datagram& datagram : stack().take_datagrams()) on_datagram(datagram), any = true;
   for (const stack::SocketEvent& event : stack().take_events()) on_event(event), any = true;
   flush_tokens();
-  if (!offers_.empty()) any = offer_pending() || any;
   if (!held_.empty()) any = run_held() || any;
   std::erase_if(clients_, [&](const std::unique_ptr<ShardClient>& client) {
     if (!client->ended || client->socket_count != 0) return false;
@@ -181,9 +180,9 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     else socket->send.consume_to(stack().send_head(event.id) & ipc::kPositionMask, socket->end);
   }
   // In stream mode the byte stays in the stream alone.
-  if ((event.what & stack::event::urgent) != 0 && socket->attached() && socket->receive.mode() == ipc::Mode::ring) {
+  if ((event.what & stack::event::urgent) != 0 && socket->receive.mode() == ipc::Mode::ring) {
     socket->set_status(ipc::Status::urgent);
-    socket->end.send_urgent(urgent_byte(*socket));
+    if (socket->attached()) socket->end.send_urgent(urgent_byte(*socket));
   }
   if ((event.what & stack::event::soft_error) != 0) {
     // Who sleeps or polls for a datagram has to see it, too: a record of its own, which the reader takes with the error. It comes
@@ -261,6 +260,15 @@ void ClientShard::list_for_flush(ClientSocket& socket) {
   flush_.push_back(socket.cookie);
 }
 
+/// True: a token found no room.
+bool ClientShard::show_tokens(ClientSocket& socket) {
+  if (socket.receive.wants_flush() && socket.receive.flush(socket.end)) return true;
+  // Otherwise pump() shows it, behind the last byte.
+  if (socket.receive.mode() != ipc::Mode::ring) return false;
+  if (socket.fin && !std::exchange(socket.fin_shown, true)) socket.end.show_fin();
+  return false;
+}
+
 void ClientShard::flush_tokens() {
   tokens_left_ = false;
   std::vector<std::uint64_t> again;
@@ -269,13 +277,7 @@ void ClientShard::flush_tokens() {
     if (socket == nullptr) continue;
     socket->flush_listed = false;
     if (!socket->attached()) continue;  // show_state() lists it again
-    if (socket->receive.wants_flush() && socket->receive.flush(socket->end)) {
-      again.push_back(cookie);
-      continue;
-    }
-    // Otherwise pump() shows it, behind the last byte.
-    if (socket->receive.mode() != ipc::Mode::ring) continue;
-    if (socket->fin && !std::exchange(socket->fin_shown, true)) socket->end.show_fin();
+    if (show_tokens(*socket)) again.push_back(cookie);
   }
   for (const std::uint64_t cookie : again) {
     tokens_left_ = true;
@@ -308,7 +310,6 @@ Duration ClientShard::longest_sleep() const {
   if (!busy_.empty()) return Duration::zero();
   Duration limit = Duration::max();
   if (!held_.empty()) limit = std::min(limit, kHeldRetry);
-  if (!offers_.empty()) limit = std::min(limit, kOfferRetry);
   if (tokens_left_) limit = std::min(limit, kTokenRetry);
   return limit;
 }

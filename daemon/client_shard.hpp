@@ -21,7 +21,7 @@ struct ClientsCommon {
   DescriptorBudget descriptors;  ///< first, for all others count with it
   ListenerRegistry listeners;
   std::vector<class ClientShard*> shards;
-  int listener_folder = -1;     ///< O_PATH of the folder in which programs bind their listeners
+  std::string node_folder;  ///< PREFIX/dev/socket
   std::uint64_t pid_namespace = 0;
   std::atomic<std::uint32_t> send_space{262144}, receive_space{262144};  ///< ring sizes of sockets that did not ask
   /// The Network that control published last; shard 0's thread.
@@ -58,8 +58,6 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void end_all();
   /// Lets go of what is left, when the thread has ended.
   void forget_all();
-  /// Looks whether the client's listeners (null: everybody's) are still open, and closes those that are not.
-  void sweep_listeners(const Client* client);
 
   // ---- from the descriptors
   void on_end(ClientSocket& socket, std::uint32_t events);
@@ -81,6 +79,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void service(ClientSocket& socket);
   void on_event(const stack::SocketEvent& event);
   void list_for_flush(ClientSocket& socket);
+  bool show_tokens(ClientSocket& socket);
   void flush_tokens();
   void on_failed(ClientSocket& socket, int error);
   void on_readable(ClientSocket& socket);
@@ -90,6 +89,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   bool tell_progress(ClientSocket& socket);
 
   // client_slots.cpp
+  std::uint64_t next_number();
   ClientSocket* make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol);
   bool give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes);
   void resize_send_ring(ClientSocket& socket);
@@ -129,14 +129,31 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::size_t ring_size(const ClientSocket& socket, bool send) const;
 
   // client_accept.cpp
+  /// Connections that the descriptor of their listener has no room for, or that is not attached yet.
+  struct Waiting final : PollHandler {
+    Waiting(ClientShard& its_side, std::shared_ptr<ListenerEntry> its_listener)
+        : side(its_side), listener(std::move(its_listener)) {}
+    void ready(std::uint32_t) override { side.offer_waiting(listener->cookie); }
+    ClientShard& side;
+    const std::shared_ptr<ListenerEntry> listener;
+    std::deque<std::uint64_t> children;  // cookies
+    WatchId watch = 0;                   // of the pipe, once it was found full
+  };
   void request_listen(RequestPtr& request, ClientSocket& socket);
-  bool retry_after_sweep(RequestPtr& request);
-  int begin_listening(Request& request, ClientSocket& socket);
+  bool retry_after_sweep(RequestPtr& request, wire::Port port);
+  void sweep_ended(wire::Port port);
+  int begin_listening(const Request& request, ClientSocket& socket);
   void stop_listening(ClientSocket& socket);
   void on_accept(const stack::AcceptEvent& event);
   enum class Offered { done, later, refused };
   Offered offer(ClientSocket& child);
-  bool offer_pending();
+  Offered refuse(ClientSocket& child, int error = 0);
+  void withdraw(ClientSocket& child);
+  void offer_or_wait(ClientSocket& child);
+  void offer_waiting(stack::Cookie listener);
+  bool watch_pipe(Waiting& waiting);
+  void forget_waiting();
+  void tell_waiting(stack::Cookie listener);
   void on_accepted(ClientSocket& child);
 
   // client_stream.cpp
@@ -162,14 +179,14 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   ClientsCommon& common_;
   const std::uint32_t number_;
   HashKey seed_;
-  std::uint64_t nonces_ = 0;
+  std::uint64_t numbers_ = 0;
   ShardThread* thread_ = nullptr;
   std::vector<std::unique_ptr<ShardClient>> clients_;
   std::unordered_map<std::uint64_t, std::unique_ptr<ClientSocket>> sockets_;  // by cookie
   std::uint64_t next_cookie_ = 1;
   std::vector<std::uint64_t> flush_;       // cookies: a socket may go before the end of the turn
   std::vector<std::uint64_t> busy_;        // datagram sockets with more to send than one turn's budget
-  std::deque<std::uint64_t> offers_;       // connections whose listener's queue was full
+  std::unordered_map<stack::Cookie, std::unique_ptr<Waiting>> waiting_;  // by listener
   struct Held {
     std::uint64_t publication;
     Task then;

@@ -21,6 +21,12 @@ std::size_t ring_size_for(std::size_t bytes) { return std::bit_ceil(std::clamp(b
 
 // ---------------------------------------------------------------------------------------------- making
 
+/// One that nobody can guess.
+std::uint64_t ClientShard::next_number() {
+  const std::uint64_t input[2] = {++numbers_, number_};
+  return siphash24(seed_, as_bytes(input, sizeof input));
+}
+
 ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol) {
   Client& owner = *client.client;
   DescriptorCharge charge;
@@ -46,8 +52,7 @@ ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain
   ClientSocket& socket = *made;
   socket.charge = std::move(charge);
   socket.cookie = std::uint64_t{number_} << 56 | next_cookie_++;
-  const std::uint64_t input[2] = {++nonces_, number_};
-  socket.nonce = siphash24(seed_, as_bytes(input, sizeof input));
+  socket.nonce = next_number();
   socket.domain = domain;
   socket.type = type;
   socket.protocol = protocol;
@@ -193,6 +198,10 @@ void ClientShard::take_end(ClientSocket& socket, Fd fd) {
   }
   socket.owner.client->holders.fetch_add(1);
   socket.set_status(ipc::Status::attached);
+  if (socket.listener) {
+    if (socket.listener->open_pipe(socket.fd.get()) != 0) return close_end(socket);
+    tell_waiting(socket.cookie);
+  }
   // What happened before there was an end to show it on.
   if (!socket.parent) show_state(socket);
 }
@@ -247,13 +256,19 @@ void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
   }
   if (!socket.datagram || socket.send.size() != 0) socket.send.on_units(socket.end);
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+    if (socket.parent) {
+      // No program has come to use this end: it is closed with its listener, or whoever took it has died or
+      // had no number for it. Then the next accept() gets the connection.
+      withdraw(socket);
+      return offer_or_wait(socket);
+    }
     // Once both directions are shut a close looks the same; then the first edge is the shutdown, the next (or the client's
     // word) the close.
     const bool shutdowns = socket.program_shut_write && (events & EPOLLERR) == 0 &&
                            (socket.fin_shown || (socket.status & ipc::Status::shut_rd) != 0);
     if (!shutdowns || socket.hung_up) {
       socket.client_done = true;
-      close_socket(socket, socket.parent != nullptr);  // never accepted, and its listener is closed
+      close_socket(socket, false);
       return maybe_free(socket);
     }
     socket.hung_up = true;

@@ -1,11 +1,9 @@
 // Bounds of a client: what it may hold is counted where it is given out, also by several threads at once.
 #include "client.hpp"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <cstring>
 #include <thread>
@@ -86,23 +84,21 @@ TEST(ClientArenas, GrowAndStopAtTheQuota) {
   EXPECT_EQ(client->arena(99), nullptr);
 }
 
-TEST(ListenerEntry, KnowsWhetherSomebodyListensWithoutConnecting) {
-  const std::string path = "/tmp/iopkt-listener-" + std::to_string(::getpid());
-  ::unlink(path.c_str());
-  Fd listener{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  ASSERT_EQ(::listen(listener.get(), 1), 0);
-  ListenerEntry entry;
-  entry.name.reset(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  ::unlink(path.c_str());
-  EXPECT_TRUE(entry.alive());
-  EXPECT_TRUE(entry.alive());
-  EXPECT_LT(::accept(listener.get(), nullptr, nullptr), 0) << "the probe shows up as a connection";
-  listener.reset();
-  EXPECT_FALSE(entry.alive());
+TEST(ListenerEntry, ItsPipeOutlivesTheEndThatItWasMadeFrom) {
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  Fd ours{ends[0]}, program{ends[1]};
+  ListenerEntry entry{1, 0, nullptr};
+  EXPECT_EQ(entry.pipe(), -1);
+  ASSERT_EQ(entry.open_pipe(ours.get()), 0);
+  ours.reset();
+  EXPECT_FALSE(is_hung_up(entry.pipe()));
+  const Fd copy{::dup(program.get())};
+  program.reset();
+  EXPECT_FALSE(is_hung_up(entry.pipe())) << "somebody else still holds the listener";
+  EXPECT_EQ(::close(::dup(copy.get())), 0);
+  EXPECT_FALSE(is_hung_up(entry.pipe()));
+  EXPECT_EQ(ListenerEntry(2, 0, nullptr).open_pipe(-1), EBADF);
 }
 
 TEST(ProgramAddress, ReadsWhatTheHostReads) {

@@ -27,7 +27,6 @@ constexpr std::size_t kConnectionsMax = 65536;
 constexpr std::size_t kPendingMax = 1024;  ///< connected to an attach node, HELLO not yet sent
 /// Connections that are taken although no descriptor is left for their user: utilities, and programs that are told ENFILE.
 constexpr std::ptrdiff_t kUncountedMax = 16;
-constexpr std::string_view kAutoconnectNode = "autoconnect";
 
 StartFault fault(std::string_view what, int error) {
   return {StartFault::kFailed, std::string{what} + ": " + std::strerror(error)};
@@ -66,7 +65,7 @@ ControlServer::~ControlServer() { stop(); }
 
 Expected<void, StartFault> ControlServer::make_node(Instance& instance, std::string_view name, int type) {
   const std::string path = instance.add_node(name);
-  auto node = std::make_unique<Node>(*this, type, name == ipc::kControlNode || name == kAutoconnectNode);
+  auto node = std::make_unique<Node>(*this, type, name == ipc::kControlNode || name == ipc::kAutoconnectNode);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) return unexpected(fault(path, ENAMETOOLONG));
@@ -88,12 +87,7 @@ Expected<void, StartFault> ControlServer::make_node(Instance& instance, std::str
 }
 
 Expected<void, StartFault> ControlServer::listen(Instance& instance) {
-  const std::string folder = instance.node_directory() + "/" + std::string{ipc::kListenerFolder};
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return unexpected(fault(folder, errno));
-  if (const int refused = instance.give_access(folder, true); refused != 0) return unexpected(fault(folder, refused));
-  listener_folder_.reset(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-  if (!listener_folder_) return unexpected(fault(folder, errno));
-  common_.listener_folder = listener_folder_.get();
+  common_.node_folder = instance.node_directory();
   struct stat ns{};
   if (::stat("/proc/self/ns/pid", &ns) == 0) common_.pid_namespace = ns.st_ino;
   spare_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -102,7 +96,7 @@ Expected<void, StartFault> ControlServer::listen(Instance& instance) {
     int type;
   } nodes[] = {{ipc::kStreamNode, SOCK_STREAM},
                {ipc::kPacketNode, SOCK_SEQPACKET},
-               {kAutoconnectNode, SOCK_SEQPACKET},
+               {ipc::kAutoconnectNode, SOCK_SEQPACKET},
                {ipc::kControlNode, SOCK_SEQPACKET}};
   for (const auto& node : nodes)
     if (auto made = make_node(instance, node.name, node.type); !made) return made;
@@ -269,9 +263,6 @@ void ControlServer::remove(ControlConnection& connection) {
   connection.shut();
   if (std::erase(connections_, self) == 0 || !connection.client()) return;
   const std::shared_ptr<Client> client = connection.client();
-  // A process of the client is gone: perhaps a listener with it.
-  for (std::size_t i = 0; i < threads_.size(); ++i)
-    threads_[i]->post([side = common_.shards[i], client] { side->sweep_listeners(client.get()); });
   if (client->holders.fetch_sub(1) == 1) end_client(client);
 }
 

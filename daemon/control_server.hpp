@@ -83,7 +83,7 @@ class ControlServer {
   Statistics statistics_;
   std::vector<std::unique_ptr<Node>> nodes_;
   const int status_;
-  Fd listener_folder_, spare_;
+  Fd spare_;
   std::map<std::uint32_t, std::shared_ptr<Client>> clients_;
   std::vector<std::shared_ptr<ControlConnection>> connections_;
   std::vector<std::unique_ptr<Pending>> pending_;

@@ -28,6 +28,7 @@
 #include "ipc/descriptor.hpp"
 #include "ipc/messages.hpp"
 #include "ipc/nodes.hpp"
+#include "ipc/offer.hpp"
 #include "ipc/receive_ring.hpp"
 #include "ipc/records.hpp"
 #include "ipc/send_ring.hpp"
@@ -214,32 +215,47 @@ inline Socket open_socket(Program& program, const std::string& attach_node, std:
   return out;
 }
 
-/// A slot that listens on `port` of all addresses; the native listener is answered.
-inline Socket open_listener(Program& program, const std::string& folder, std::uint16_t port) {
-  Socket out = open_socket(program, "", SOCK_STREAM);
+/// A slot that listens on `port` of all addresses.
+inline Socket open_listener(Program& program, const std::string& attach_node, std::uint16_t port, int backlog = 16) {
+  Socket out = open_socket(program, attach_node, SOCK_STREAM);
   const sockaddr_in any = inet(0, port);
   EXPECT_EQ(program.ask<MessageId::bind>({.slot = out.slot.slot, .flags = 0, .reserved = 0}, bytes_of(any)), 0);
-  const std::string name = "test" + std::to_string(port) + "-" + std::to_string(out.slot.slot);
-  out.fd.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  (folder + "/" + name).copy(address.sun_path, sizeof address.sun_path - 1);
-  EXPECT_EQ(::bind(out.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  EXPECT_EQ(::listen(out.fd.get(), 128), 0);
-  EXPECT_EQ(program.ask<MessageId::listen>({.slot = out.slot.slot, .backlog = 16, .flags = 0}, as_bytes(name.data(), name.size())), 0);
+  EXPECT_EQ(program.ask<MessageId::listen>({.slot = out.slot.slot, .backlog = backlog, .flags = 0}), 0);
+  return out;
+}
+
+/// The next connection of the listener, without a word to the stack.
+inline Socket take_offer(const Socket& listener) {
+  Socket out;
+  ipc::Offer offer;
+  const ssize_t n = ::recvmsg(listener.fd.get(), offer.message(), MSG_CMSG_CLOEXEC);
+  EXPECT_GT(n, 0);
+  out.fd.reset(offer.descriptor(static_cast<std::size_t>(n)));
+  out.slot.slot = offer.hello().slot;
+  out.slot.nonce = offer.hello().nonce;
   return out;
 }
 
 inline Socket accept_socket(Program& program, const Socket& listener) {
-  Socket out;
-  out.fd.reset(::accept(listener.fd.get(), nullptr, nullptr));
-  ipc::AcceptHello hello{};
-  EXPECT_EQ(::recv(out.fd.get(), &hello, sizeof hello, MSG_WAITALL), static_cast<ssize_t>(sizeof hello));
-  EXPECT_EQ(hello.magic, ipc::AcceptHello::kMagic);
-  EXPECT_EQ(program.ask<MessageId::accept_adopt>({.slot = hello.slot, .nonce = hello.nonce}, {}, &out.slot), 0);
-  ipc::set_minimum_buffer(out.fd.get());
-  program.end(out.fd.get(), hello.slot).send_unit(ipc::Unit::hello(program.hello.client_id, hello.slot, hello.nonce, 0));
+  Socket out = take_offer(listener);
+  const std::uint64_t slot = out.slot.slot, nonce = out.slot.nonce;
+  EXPECT_EQ(program.ask<MessageId::accept_adopt>({.slot = slot, .nonce = nonce}, {}, &out.slot), 0);
+  program.end(out.fd.get(), slot).send_unit(ipc::Unit::hello(program.hello.client_id, slot, nonce, 0));
   return out;
+}
+
+/// A connection on its way to `port` of the loopback.
+inline Socket connect_to(Program& program, const std::string& attach_node, std::uint16_t port) {
+  Socket out = open_socket(program, attach_node, SOCK_STREAM);
+  EXPECT_EQ(polled(out.fd.get()) & POLLOUT, 0) << "a connect in progress is not writable";
+  const sockaddr_in to = inet(INADDR_LOOPBACK, port);
+  EXPECT_EQ(program.ask<MessageId::connect>({.slot = out.slot.slot, .flags = 0, .reserved = 0}, bytes_of(to)),
+            EINPROGRESS);
+  return out;
+}
+
+inline bool has_status(Program& program, const Socket& socket, std::uint32_t bits) {
+  return eventually([&] { return (program.slot(socket.slot.slot).status.load() & bits) != 0; });
 }
 
 inline std::size_t write_all(Program& program, const Socket& socket, std::string_view text) {

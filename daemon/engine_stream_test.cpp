@@ -14,7 +14,7 @@ class EngineStreamTest : public EngineTest {
     Socket client, server;
   };
   Connection connect(Program& client, Program& server, std::uint16_t port) {
-    const Socket listener = open_listener(server, node(ipc::kListenerFolder), port);
+    const Socket listener = open_listener(server, node(ipc::kStreamNode), port);
     Connection out;
     out.client = open_socket(client, node(ipc::kStreamNode), SOCK_STREAM);
     const sockaddr_in to = inet(INADDR_LOOPBACK, port);
@@ -134,7 +134,7 @@ TEST_P(EngineStreamTest, RefusedForWhatIsNoConnectionAndNotOnesOwn) {
   const Socket datagram = open_socket(client, node(ipc::kPacketNode), SOCK_DGRAM);
   const Socket fresh = open_socket(client, "", SOCK_STREAM),
                attached = open_socket(client, node(ipc::kStreamNode), SOCK_STREAM);
-  const Socket listener = open_listener(client, node(ipc::kListenerFolder), 4803);
+  const Socket listener = open_listener(client, node(ipc::kStreamNode), 4803);
   const Connection c = connect(client, server, 4804);
   for (const Mode mode : {Mode::switching, Mode::stream}) {
     EXPECT_EQ(ask(client, datagram, mode), EOPNOTSUPP);

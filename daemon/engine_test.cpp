@@ -13,9 +13,6 @@ TEST_P(EngineTest, NodesAreThereWithTheirModes) {
     EXPECT_TRUE(S_ISSOCK(what.st_mode));
     EXPECT_EQ(what.st_mode & 07777, 0666u) << name;
   }
-  struct stat folder{};
-  ASSERT_EQ(::stat(node(ipc::kListenerFolder).c_str(), &folder), 0);
-  EXPECT_EQ(folder.st_mode & 07777, 01777u);
 }
 
 TEST_P(EngineTest, StreamsLoopBetweenTwoProgramsAndNothingIsLeft) {
@@ -23,14 +20,11 @@ TEST_P(EngineTest, StreamsLoopBetweenTwoProgramsAndNothingIsLeft) {
     Program server{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
     ASSERT_TRUE(server.greeted && client.greeted);
     EXPECT_NE(server.hello.client_id, client.hello.client_id);
-    const Socket listener = open_listener(server, node(ipc::kListenerFolder), 4711);
+    const Socket listener = open_listener(server, node(ipc::kStreamNode), 4711);
     for (int round = 0; round < 8; ++round) {
-      Socket a = open_socket(client, node(ipc::kStreamNode), SOCK_STREAM);
-      EXPECT_EQ(polled(a.fd.get()) & POLLOUT, 0) << "a connect in progress is not writable";
-      const sockaddr_in to = inet(INADDR_LOOPBACK, 4711);
-      EXPECT_EQ(client.ask<MessageId::connect>({.slot = a.slot.slot, .flags = 0, .reserved = 0}, bytes_of(to)), EINPROGRESS);
+      Socket a = connect_to(client, node(ipc::kStreamNode), 4711);
       Socket b = accept_socket(server, listener);
-      ASSERT_TRUE(eventually([&] { return (client.slot(a.slot.slot).status.load() & Status::connected) != 0; }));
+      ASSERT_TRUE(has_status(client, a, Status::connected));
       EXPECT_TRUE(eventually([&] { return (polled(a.fd.get()) & POLLOUT) != 0; }));
       std::string text;
       for (int i = 0; text.size() < 700'000; ++i) text += std::to_string(i * round) + ",";
@@ -104,11 +98,103 @@ TEST_P(EngineTest, ForkedChildSharesTheClientAndTheLastOneEndsIt) {
 TEST_P(EngineTest, PortOfADeadListenerIsFreeAgain) {
   Program program{node(ipc::kControlNode)};
   {
-    Socket dead = open_listener(program, node(ipc::kListenerFolder), 4712);
+    Socket dead = open_listener(program, node(ipc::kStreamNode), 4712);
     dead.fd.reset();  // without a word, as a killed process
   }
-  const Socket again = open_listener(program, node(ipc::kListenerFolder), 4712);
+  const Socket again = open_listener(program, node(ipc::kStreamNode), 4712);
   EXPECT_NE(program.slot(again.slot.slot).status.load() & Status::listening, 0u);
+}
+
+TEST_P(EngineTest, PortOfADeadDatagramSocketIsFreeAgain) {
+  Program program{node(ipc::kControlNode)};
+  const sockaddr_in at = inet(INADDR_LOOPBACK, 4716);
+  for (int round = 0; round < 50; ++round) {
+    const Socket socket = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+    ASSERT_EQ(
+        program.ask<MessageId::bind>({.slot = socket.slot.slot, .flags = 0, .reserved = 0}, bytes_of(at)), 0)
+        << round;
+  }  // closed without a word
+  const Socket holder = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+  EXPECT_EQ(program.ask<MessageId::bind>({.slot = holder.slot.slot, .flags = 0, .reserved = 0}, bytes_of(at)),
+            0);
+  const Socket other = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+  EXPECT_EQ(program.ask<MessageId::bind>({.slot = other.slot.slot, .flags = 0, .reserved = 0}, bytes_of(at)),
+            EADDRINUSE);
+}
+
+TEST_P(EngineTest, AListenerLivesAsLongAsSomebodyHoldsIt) {
+  Program program{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
+  Socket listener = open_listener(program, node(ipc::kStreamNode), 4713);
+  Fd copy{::dup(listener.fd.get())};
+  listener.fd.reset();
+  // One holder of two says that it has closed: wrong, or early.
+  EXPECT_EQ(program.ask<MessageId::close>(
+                {.slot = listener.slot.slot, .incarnation = listener.slot.incarnation, .reserved = 0}),
+            0);
+  EXPECT_NE(program.slot(listener.slot.slot).status.load() & Status::listening, 0u);
+  const Socket served = connect_to(client, node(ipc::kStreamNode), 4713);
+  EXPECT_TRUE(has_status(client, served, Status::connected));
+  const Socket waiting = connect_to(client, node(ipc::kStreamNode), 4713);
+  EXPECT_TRUE(has_status(client, waiting, Status::connected));
+  Socket holder;
+  holder.fd = std::move(copy);
+  Socket accepted = accept_socket(program, holder);
+  // Nobody says a word, as if the last holder were killed.
+  holder.fd.reset();
+  EXPECT_TRUE(has_status(client, waiting, Status::reset)) << "nobody took it";
+  EXPECT_TRUE(has_status(program, listener, Status::closed));
+  const Socket late = connect_to(client, node(ipc::kStreamNode), 4713);
+  EXPECT_TRUE(has_status(client, late, Status::reset));
+  EXPECT_EQ(ipc::take_error(client.slot(late.slot.slot)), ECONNREFUSED);
+  EXPECT_EQ(write_all(program, accepted, "still there"), 11u);
+  EXPECT_EQ(read_some(client, served, 11), "still there");
+}
+
+TEST_P(EngineTest, WhatADyingProcessTookIsOfferedAgain) {
+  Program program{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
+  const Socket listener = open_listener(program, node(ipc::kStreamNode), 4714);
+  const Socket a = connect_to(client, node(ipc::kStreamNode), 4714);
+  ASSERT_TRUE(has_status(client, a, Status::connected));
+  EXPECT_EQ(write_all(client, a, "early"), 5u);
+  std::uint64_t slot = 0;
+  for (int round = 0; round < 3; ++round) {
+    const Socket taken = take_offer(listener);  // and closed without HELLO
+    EXPECT_TRUE(round == 0 || taken.slot.slot == slot);
+    slot = taken.slot.slot;
+    ASSERT_TRUE(eventually([&] { return (polled(taken.fd.get()) & POLLIN) != 0; }))
+        << "data shows on each end anew";
+  }
+  Socket b = accept_socket(program, listener);
+  EXPECT_EQ(b.slot.slot, slot);
+  EXPECT_TRUE(eventually([&] { return (polled(b.fd.get()) & POLLIN) != 0; }));
+  EXPECT_EQ(read_some(program, b, 5), "early");
+  EXPECT_TRUE(eventually([&] { return (polled(b.fd.get()) & POLLIN) == 0; }))
+      << "one token, and that is taken";
+  b.fd.reset();
+  EXPECT_EQ(read_some(client, a, 1), "");
+}
+
+TEST_P(EngineTest, MoreConnectionsThanTheDescriptorTakesWait) {
+  constexpr std::size_t kMany = 200;  // the descriptor takes some 60
+  {
+    Program program{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
+    Socket listener = open_listener(program, node(ipc::kStreamNode), 4715, kMany * 2);
+    std::vector<Socket> calls, answers;
+    for (std::size_t i = 0; i < kMany; ++i) calls.push_back(connect_to(client, node(ipc::kStreamNode), 4715));
+    for (const Socket& call : calls) ASSERT_TRUE(has_status(client, call, Status::connected));
+    for (std::size_t i = 0; i < kMany; ++i) answers.push_back(accept_socket(program, listener));
+    EXPECT_EQ(polled(listener.fd.get()), 0);
+    for (std::size_t i = 0; i < kMany; ++i) calls.push_back(connect_to(client, node(ipc::kStreamNode), 4715));
+    for (const Socket& call : calls) ASSERT_TRUE(has_status(client, call, Status::connected));
+    listener.fd.reset();
+    for (std::size_t i = kMany; i < calls.size(); ++i)
+      EXPECT_TRUE(has_status(client, calls[i], Status::reset)) << i;
+    EXPECT_EQ(client.slot(calls[0].slot.slot).status.load() & Status::reset, 0u);
+    for (std::size_t i = kMany; i < calls.size(); ++i)
+      client.ask<MessageId::close>(
+          {.slot = calls[i].slot.slot, .incarnation = calls[i].slot.incarnation, .reserved = 0});
+  }
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
 }
 
 TEST_P(EngineTest, LongRequestsAreSplitNotRefused) {

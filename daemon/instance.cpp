@@ -14,6 +14,7 @@
 #include "base/assert.hpp"
 #include "ipc/instances.hpp"
 #include "ipc/nodes.hpp"
+#include "ipc/offer.hpp"
 
 namespace iopkt::daemon {
 namespace {
@@ -112,9 +113,9 @@ Expected<std::string, StartFault> make_run_directory() {
 }  // namespace
 
 std::size_t prefix_size_max() {
-  // The longest is a program's own: PREFIX/dev/socket/listen/NAME.
-  return sizeof(sockaddr_un::sun_path) - 1 - ipc::kSocketFolder.size() - 1 - ipc::kListenerFolder.size() - 1 -
-         ipc::kListenerNameMax;
+  // The longest is that of an accepted connection's end.
+  static_assert(ipc::kAutoconnectNode.size() <= ipc::kAcceptedNameSize);
+  return sizeof(sockaddr_un::sun_path) - 1 - ipc::kSocketFolder.size() - 1 - ipc::kAcceptedNameSize;
 }
 
 Instance::Instance(const Options& options)
@@ -183,22 +184,17 @@ Expected<void, StartFault> Instance::claim_prefix() {
   return {};
 }
 
-/// Sockets in the node directory and in the folder of listeners: with the lock in hand, all of them are ours
-/// to remove.
+/// Sockets in the node directory: with the lock in hand, all of them are ours to remove.
 void Instance::remove_sockets() const {
-  for (const std::string& directory :
-       {node_directory_ + "/" + std::string{ipc::kListenerFolder}, node_directory_}) {
-    DIR* open = ::opendir(directory.c_str());
-    if (!open) continue;
-    const int at = ::dirfd(open);
-    while (const dirent* entry = ::readdir(open)) {
-      struct stat status{};
-      if (::fstatat(at, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(status.st_mode))
-        ::unlinkat(at, entry->d_name, 0);
-    }
-    ::closedir(open);
+  DIR* open = ::opendir(node_directory_.c_str());
+  if (!open) return;
+  const int at = ::dirfd(open);
+  while (const dirent* entry = ::readdir(open)) {
+    struct stat status{};
+    if (::fstatat(at, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(status.st_mode))
+      ::unlinkat(at, entry->d_name, 0);
   }
-  ::rmdir((node_directory_ + "/" + std::string{ipc::kListenerFolder}).c_str());
+  ::closedir(open);
 }
 
 std::string Instance::add_node(std::string_view name) {

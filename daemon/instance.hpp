@@ -36,11 +36,9 @@ class Instance {
   /// will be removed at the end. `name` has no '/'.
   std::string add_node(std::string_view name);
 
-  /// Gives a node that was just made, or the folder that programs make their listeners in, the owner and mode
-  /// of -u's type "socket" (without -u: everybody). 0 or an errno.
-  int give_access(const std::string& path, bool folder = false) const {
-    return apply_access(path, access_, folder);
-  }
+  /// Gives a node that was just made the owner and mode of -u's type "socket" (without -u: everybody). 0 or
+  /// an errno.
+  int give_access(const std::string& path) const { return apply_access(path, access_); }
 
   /// Everything is up: the record for `iopkt ps` and the control link for `mount` appear. Status 1 when they
   /// cannot.

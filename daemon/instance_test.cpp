@@ -105,8 +105,6 @@ TEST_F(InstanceTest, MakesItsDirectoriesAndRemovesThemAgain) {
     EXPECT_TRUE(fs::is_directory(base + "/alt/dev/socket"));
     EXPECT_TRUE(ipc::list_instances().empty()) << "not up yet";
     leave_node((*claimed)->add_node("config"));
-    fs::create_directory((*claimed)->node_directory() + "/listen");
-    leave_node((*claimed)->node_directory() + "/listen/0123abcd");
     ASSERT_TRUE((*claimed)->publish());
     const auto records = ipc::list_instances();
     ASSERT_EQ(records.size(), 1u);

@@ -67,15 +67,12 @@ Expected<NodeAccess, std::string> node_access(std::span<const std::string> lines
   return access;
 }
 
-int apply_access(const std::string& path, const NodeAccess& access, bool folder) {
+int apply_access(const std::string& path, const NodeAccess& access) {
   // Never open to the new owner's mode under the old owner: first whose, then for whom.
   if ((access.user || access.group) && ::lchown(path.c_str(), access.user.value_or(static_cast<uid_t>(-1)),
                                                 access.group.value_or(static_cast<gid_t>(-1))) != 0)
     return errno;
-  mode_t mode = access.mode & 0666;
-  // A folder is used by making entries and by reaching them: both for everybody who may use the nodes.
-  if (folder) mode = (mode & 0222) | ((mode & 0222) >> 1) | ((mode & 0222) << 1) | S_ISVTX;
-  return ::chmod(path.c_str(), mode) == 0 ? 0 : errno;
+  return ::chmod(path.c_str(), access.mode & 0666) == 0 ? 0 : errno;
 }
 
 }  // namespace iopkt::daemon

@@ -25,8 +25,7 @@ struct NodeAccess {
 Expected<NodeAccess, std::string> node_access(std::span<const std::string> lines, std::string_view type,
                                               mode_t initial);
 
-/// Gives a node owner and mode. With `folder` whoever may write the nodes may also make entries in it
-/// (sticky). 0 or errno.
-int apply_access(const std::string& path, const NodeAccess& access, bool folder);
+/// Gives a node owner and mode. 0 or errno.
+int apply_access(const std::string& path, const NodeAccess& access);
 
 }  // namespace iopkt::daemon

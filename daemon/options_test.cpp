@@ -245,11 +245,11 @@ TEST(TcpipRows, RefusedTogetherOrAlone) {
 }
 
 TEST(TcpipRows, APrefixFitsASocketAddress) {
-  // 108 bytes of sun_path: the prefix, /dev/socket/listen/, a name of 32 bytes, and the NUL.
-  const std::string longest = "/" + std::string(55, 'x');
+  // 108 bytes of sun_path: the prefix, /dev/socket/, a name of 16 bytes, and the NUL.
+  const std::string longest = "/" + std::string(78, 'x');
   EXPECT_EQ(parsed({"-ptcpip", "prefix=" + longest}).tcpip.prefix, longest);
   EXPECT_NE(fault({"-ptcpip", "prefix=" + longest + "x"})
-                .find("too long for a socket address; allowed: at most 56 bytes"),
+                .find("too long for a socket address; allowed: at most 79 bytes"),
             std::string::npos);
 }
 

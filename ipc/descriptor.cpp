@@ -124,10 +124,6 @@ StackIo::Sent StackEnd::send_urgent(char byte) {
   return sent_of(sys::send(fd_, &byte, 1, kSendFlags | MSG_OOB));
 }
 
-StackIo::Sent StackEnd::send_accept_hello(const AcceptHello& hello) {
-  return sent_of(sys::send(fd_, &hello, sizeof hello, kSendFlags));
-}
-
 StackIo::Sent StackEnd::send_token() {
   const char byte = 0;
   return sent_of(sys::send(fd_, &byte, 1, kSendFlags));

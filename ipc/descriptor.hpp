@@ -1,9 +1,9 @@
-// Both ends of the AF_UNIX socket that shows readiness: units from the program to the stack, token bytes the other way.
+// Both ends of the AF_UNIX socket that shows readiness: units from the program to the stack, token bytes back.
 //
-// Program -> stack: units of one size, HELLO first. One unread unit (the ballast) leaves the program's end writable, two make it
-// not writable; the stack keeps one unread always, so closing its end is a reset. Units are equal, so the queue rolls: whichever
-// is oldest is taken, and the youngest becomes the next ballast.
-// Stack -> program: one byte per token; on a fresh end made for accept() an AcceptHello before the first token.
+// Program -> stack: units of one size, HELLO first. One unread unit (the ballast) leaves the program's end
+// writable, two make it not writable; the stack keeps one unread always, so closing its end is a reset. Units
+// are equal, so the queue rolls: whichever is oldest is taken, and the youngest becomes the next ballast.
+// Stack -> program: one byte per token; on a listener's end an offer per connection (offer.hpp).
 #pragma once
 
 #include <cstddef>
@@ -32,17 +32,6 @@ struct Unit {
 };
 inline constexpr std::size_t kUnitSize = 64;
 static_assert(sizeof(Unit) == kUnitSize);
-
-/// First bytes on an end that the stack connected to a program's listener; read by the shim inside accept().
-struct AcceptHello {
-  static constexpr std::uint32_t kMagic = 0x41706f69;
-  std::uint32_t magic{};
-  std::uint32_t client{};
-  std::uint64_t slot{};   ///< arena id << 32 | index; ask the control connection for an arena that is not mapped yet
-  std::uint64_t nonce{};
-  std::uint64_t reserved{};
-};
-static_assert(sizeof(AcceptHello) == 32);
 
 constexpr std::uint64_t slot_name(std::uint32_t arena, std::uint32_t index) { return std::uint64_t{arena} << 32 | index; }
 constexpr std::uint32_t arena_of(std::uint64_t slot) { return static_cast<std::uint32_t>(slot >> 32); }
@@ -140,8 +129,6 @@ class StackEnd final : public StackIo {
   void show_fin();
   /// Urgent data: one byte out of band; the program sees PRI until it reads it.
   Sent send_urgent(char byte = 0);
-  /// Accept hello for an end connected to a program's listener.
-  Sent send_accept_hello(const AcceptHello& hello);
 
   Sent send_token() override;
   bool token_queued() override;
@@ -197,8 +184,7 @@ class ProgramEnd final : public ProgramIo {
   unsigned yields_ = 0;
 };
 
-/// SO_SNDBUF to its minimum, as both socket types need it on the program's end (accept() does not inherit it).
-/// Returns 0 or an errno.
+/// SO_SNDBUF to its minimum, as both socket types need it on the program's end. Returns 0 or an errno.
 int set_minimum_buffer(int fd);
 
 /// The sleep of a blocking read: recv(MSG_PEEK) of one byte, so SO_RCVTIMEO, EINTR, SA_RESTART and the death of the stack are the

@@ -18,7 +18,7 @@
 
 namespace iopkt::ipc {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 /// No message is longer. The daemon's own limit (recv_ctxt, told in hello's answer) may be less, and then holds for requests.
 inline constexpr std::size_t kMessageMax = 65536;
 inline constexpr std::size_t kMessageMin = 2048;
@@ -87,7 +87,7 @@ struct ListenRequest {
   std::uint64_t slot;
   std::int32_t backlog;
   std::uint32_t flags;
-};  // blob: name of the program's AF_UNIX listener in the drop folder (no '/'); empty: it listens already, only the backlog changes
+};  // the descriptor is attached before; connections come through it (offer.hpp)
 struct ShutdownRequest {
   std::uint64_t slot;
   std::uint32_t how;  ///< SHUT_RD 0, SHUT_WR 1, SHUT_RDWR 2
@@ -136,36 +136,39 @@ struct ModeRequest {
 
 // X(number, name, Request, Answer, blob of the request, blob of the answer, descriptors of the request, of the answer)
 // Blobs: none, text (UTF-8 without NUL), bytes, records (records.hpp). Numbers are never reused.
-#define IOPKT_IPC_MESSAGES(X)                                                                   \
-  X(1, hello, HelloRequest, HelloAnswer, none, text, 0, 66)                                     \
-  X(2, slot_open, SlotOpenRequest, SlotAnswer, none, none, 0, 1)                                \
-  X(3, arena, ArenaRequest, Empty, none, none, 0, 1)                                            \
-  X(4, bind, AddressRequest, Empty, bytes, none, 0, 0)                                          \
-  X(5, connect, AddressRequest, Empty, bytes, none, 0, 0)                                       \
-  X(6, listen, ListenRequest, Empty, text, none, 1, 0)                                          \
-  X(7, shutdown, ShutdownRequest, Empty, none, none, 0, 0)                                      \
-  X(8, close, CloseRequest, Empty, none, none, 0, 0)                                             \
-  X(9, getsockname, SlotRequest, Empty, none, bytes, 0, 0)                                      \
-  X(10, getpeername, SlotRequest, Empty, none, bytes, 0, 0)                                     \
-  X(11, setsockopt, OptionRequest, Empty, bytes, none, 0, 0)                                    \
-  X(12, getsockopt, OptionRequest, Empty, bytes, bytes, 0, 0)                                   \
-  X(13, ioctl, IoctlRequest, IoctlAnswer, bytes, bytes, 0, 0)                                   \
-  X(14, accept_adopt, AdoptRequest, SlotAnswer, none, none, 0, 1)                               \
-  X(15, lookup, Empty, Empty, bytes, bytes, 0, 0)                                               \
-  X(16, attach_begin, AttachBeginRequest, AttachBeginAnswer, none, none, 0, 0)                  \
-  X(17, attach_finish, AttachFinishRequest, SlotAnswer, none, none, 0, 1)                       \
-  X(18, set_mode, ModeRequest, Empty, none, none, 0, 0)                                         \
-  X(19, sysctl_get, Empty, Empty, text, records, 0, 0)                                          \
-  X(20, sysctl_set, Empty, Empty, records, records, 0, 0)                                       \
-  X(21, sysctl_list, Empty, Empty, text, records, 0, 0)                                         \
+#define IOPKT_IPC_MESSAGES(X)                                                  \
+  X(1, hello, HelloRequest, HelloAnswer, none, text, 0, 66)                    \
+  X(2, slot_open, SlotOpenRequest, SlotAnswer, none, none, 0, 1)               \
+  X(3, arena, ArenaRequest, Empty, none, none, 0, 1)                           \
+  X(4, bind, AddressRequest, Empty, bytes, none, 0, 0)                         \
+  X(5, connect, AddressRequest, Empty, bytes, none, 0, 0)                      \
+  X(6, listen, ListenRequest, Empty, none, none, 0, 0)                         \
+  X(7, shutdown, ShutdownRequest, Empty, none, none, 0, 0)                     \
+  X(8, close, CloseRequest, Empty, none, none, 0, 0)                           \
+  X(9, getsockname, SlotRequest, Empty, none, bytes, 0, 0)                     \
+  X(10, getpeername, SlotRequest, Empty, none, bytes, 0, 0)                    \
+  X(11, setsockopt, OptionRequest, Empty, bytes, none, 0, 0)                   \
+  X(12, getsockopt, OptionRequest, Empty, bytes, bytes, 0, 0)                  \
+  X(13, ioctl, IoctlRequest, IoctlAnswer, bytes, bytes, 0, 0)                  \
+  X(14, accept_adopt, AdoptRequest, SlotAnswer, none, none, 0, 1)              \
+  X(15, lookup, Empty, Empty, bytes, bytes, 0, 0)                              \
+  X(16, attach_begin, AttachBeginRequest, AttachBeginAnswer, none, none, 0, 0) \
+  X(17, attach_finish, AttachFinishRequest, SlotAnswer, none, none, 0, 1)      \
+  X(18, set_mode, ModeRequest, Empty, none, none, 0, 0)                        \
+  X(19, sysctl_get, Empty, Empty, text, records, 0, 0)                         \
+  X(20, sysctl_set, Empty, Empty, records, records, 0, 0)                      \
+  X(21, sysctl_list, Empty, Empty, text, records, 0, 0)                        \
   X(22, manage, Empty, Empty, records, records, 1, 1)
 // slot_open: a new socket; then connect() the AF_UNIX socket to the node and send HELLO.
 // arena: the memory file of an arena that this process does not have (forked child, accepted socket).
-// connect: 0 done, EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram association.
-// close: a hint that the slot may be freed; needed only after a reset, where no end is left to show it.
-// sysctl_get, sysctl_list: blob is a name or the beginning of names (whole words). sysctl_set: records name, value.
-// Answer of all three: a list "variables" of groups {name, value, type, ...}, of sysctl_set {name, old, value, type}.
-// manage: first record is text "verb"; the rest are its arguments. Answer: records. The verbs: src/control/verbs.cpp, "mount".
+// connect: 0 done, EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram
+// association. close: the client knows of no descriptor any more. Believed where no end is left to show it;
+// otherwise answered when the stack
+//   has looked at the end, which others may hold (a child, a message on its way).
+// sysctl_get, sysctl_list: blob is a name or the beginning of names (whole words). sysctl_set: records name,
+// value. Answer of all three: a list "variables" of groups {name, value, type, ...}, of sysctl_set {name,
+// old, value, type}. manage: first record is text "verb"; the rest are its arguments. Answer: records. The
+// verbs: src/control/verbs.cpp, "mount".
 
 enum class MessageId : std::uint16_t {
 #define IOPKT_ROW(number, name, ...) name = number,

@@ -108,6 +108,16 @@ bool ReceiveRingProducer::publish(std::uint64_t new_tail) {
   return flush_;
 }
 
+void ReceiveRingProducer::restart_tokens() {
+  tokens_off_ = renew_ = repair_ = false;
+  update([](ReceiveWord w) {
+    return w.with_state(TokenState::none)
+        .with_extra(0)
+        .with(ReceiveWord::kRemoving | ReceiveWord::kObserved, false);
+  });
+  if (size_ != 0) recheck();
+}
+
 bool ReceiveRingProducer::recheck() { return publish(tail_); }
 
 bool ReceiveRingProducer::repair() { return repair_ = flush_ = true; }

@@ -77,6 +77,9 @@ class ReceiveRingProducer {
   [[nodiscard]] bool ask_for_bell(std::uint64_t position);
   void cancel_bell();
 
+  /// A new end takes the place of one that no program ever used; its tokens are lost with it. Flush when
+  /// wants_flush().
+  void restart_tokens();
   /// The program shut its reading side, or the end is gone: no more tokens.
   void stop_tokens() { tokens_off_ = true; }
   /// No token is sent in any mode but `ring`.

@@ -28,6 +28,9 @@ inline int shutdown(int fd, int how) { return static_cast<int>(syscall(SYS_shutd
 inline int setsockopt(int fd, int level, int name, const void* value, socklen_t n) {
   return static_cast<int>(syscall(SYS_setsockopt, fd, level, name, value, n));
 }
+inline int bind(int fd, const sockaddr* address, socklen_t n) {
+  return static_cast<int>(syscall(SYS_bind, fd, address, n));
+}
 inline int poll_one(pollfd& p, int timeout_ms) {
 #ifdef SYS_poll  // what the C library's poll() is: a program's seccomp filter knows it
   return static_cast<int>(syscall(SYS_poll, &p, 1, timeout_ms));

@@ -1,14 +1,9 @@
-// listen(2) and accept(2): the descriptor is a real AF_UNIX listener, to which the stack connects an end per
-// connection.
+// listen(2) and accept(2): the descriptor is attached as every other, and the stack sends each connection
+// through it.
 #include <errno.h>
-#include <poll.h>
-#include <stdio.h>
-#include <sys/random.h>
-#include <sys/un.h>
+#include <unistd.h>
 
-#include <string_view>
-
-#include "client/paths.hpp"
+#include "ipc/offer.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
@@ -19,60 +14,9 @@ namespace iopkt::shim {
 
 namespace {
 
-/// The kernel caps it at its own somaxconn; the program's backlog is counted by the stack.
-constexpr int kNativeBacklog = 65535;
-/// The stack writes the hello right after it has connected.
-constexpr int kHelloPatienceMs = 1000;
-
 int fail(int error) {
   errno = error;
   return -1;
-}
-
-/// Binds the descriptor to a new name in the listeners' folder. 0 or an errno.
-int bind_natively(int fd, char (&name)[33]) {
-  sockaddr_un address;
-  for (int tries = 0; tries < 8; ++tries) {
-    std::uint64_t random[2];
-    if (getrandom(random, sizeof random, 0) != sizeof random) return EIO;
-    snprintf(name, sizeof name, "%016lx%016lx", random[0], random[1]);
-    char node[64];
-    snprintf(node, sizeof node, "%s/%s", ipc::kListenerFolder.data(), name);
-    const socklen_t length = client::node_address(settings().prefix, node, address);
-    if (length == 0) return ENAMETOOLONG;
-    if (native::bind(fd, reinterpret_cast<const sockaddr*>(&address), length) == 0) return 0;
-    if (errno != EADDRINUSE) return errno;
-  }
-  return EADDRINUSE;
-}
-
-/// A listener that the stack has refused cannot be turned back: an unconnected AF_UNIX socket takes its
-/// place.
-void undo_native_listen(int fd, const char* name) {
-  sockaddr_un address;
-  char node[64];
-  snprintf(node, sizeof node, "%s/%s", ipc::kListenerFolder.data(), name);
-  if (client::node_address(settings().prefix, node, address) != 0) unlink(address.sun_path);
-  const int flags = native::fcntl(fd, F_GETFL);
-  const int fd_flags = native::fcntl(fd, F_GETFD);
-  const int fresh = native::socket(
-      AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | ((flags & O_NONBLOCK) != 0 ? SOCK_NONBLOCK : 0), 0);
-  if (fresh < 0) return;
-  native::dup3(fresh, fd, (fd_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
-  native::close(fresh);
-}
-
-/// The descriptor's own hello, read before anybody else can use it. False: the connection is gone already.
-bool read_hello(int fd, ipc::AcceptHello& hello) {
-  for (;;) {
-    const ssize_t n = native::recv(fd, &hello, sizeof hello, MSG_DONTWAIT);
-    if (n == sizeof hello) return hello.magic == ipc::AcceptHello::kMagic;
-    if (n >= 0) return false;
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) return false;
-    pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
-    if (poll(&wait, 1, kHelloPatienceMs) == 0) return false;
-  }
 }
 
 /// The entry of the connection that `hello` names. 0 or an errno.
@@ -99,14 +43,11 @@ std::uint64_t cookie_of(int fd) {
   return cookie;
 }
 
-/// Makes a natively accepted descriptor a socket of the stack. 0 or an errno.
-int adopt(int fd, const Socket& listener) {
-  ipc::AcceptHello hello;
-  if (!read_hello(fd, hello)) return ECONNABORTED;
+/// Makes the descriptor of an accepted connection a socket of the stack. 0 or an errno.
+int adopt(int fd, const Socket& listener, const ipc::AcceptHello& hello) {
   if (fd >= kTableSize) return EMFILE;
   Entry entry;
   if (const int error = entry_from_hello(listener, hello, entry); error != 0) return error;
-  if (const int error = ipc::set_minimum_buffer(fd); error != 0) return error;
   const Socket s = socket_of(entry);
   ipc::ProgramEnd end = s.end(fd);
   // If the other end is gone, the slot says what happened: the descriptor is given out all the same, as the
@@ -116,29 +57,30 @@ int adopt(int fd, const Socket& listener) {
   return 0;
 }
 
+/// The next connection, as the kernel would wait for it: SO_RCVTIMEO, EINTR and SA_RESTART, O_NONBLOCK and
+/// the death of the stack are those of a recvmsg(). A descriptor or -1.
+int take_offer(int fd, const Socket& listener, ipc::Offer& offer, int flags) {
+  const ssize_t n = real().recvmsg(fd, offer.message(), (flags & SOCK_CLOEXEC) != 0 ? MSG_CMSG_CLOEXEC : 0);
+  if (n > 0) return offer.descriptor(static_cast<std::size_t>(n));
+  if (n < 0 && errno != ECONNRESET) return -1;
+  // Shut by the program (EINVAL, as the kernel says), or the stack has ended.
+  const bool ended = !listener.alive() || (listener.status() & ipc::Status::listening) != 0;
+  return fail(ended ? ENETDOWN : EINVAL);
+}
+
 }  // namespace
 
 int listen_socket(int fd, Entry entry, int backlog) {
   const Socket s = socket_of(entry);
   if (s.datagram) return fail(EOPNOTSUPP);
   const std::uint32_t status = s.status();
-  ipc::ListenRequest request{.slot = s.name, .backlog = backlog, .flags = 0};
-  if ((status & ipc::Status::listening) != 0) {
-    const int error = request_about<ipc::MessageId::listen>(s, request);
-    return error != 0 ? fail(error) : 0;
-  }
   if ((status & (ipc::Status::connected | ipc::Status::connecting | ipc::Status::reset)) != 0)
     return fail(EINVAL);
-  char name[33];
-  if (const int error = bind_natively(fd, name); error != 0) return fail(error == EINVAL ? EINVAL : error);
-  // Listening before the stack knows: from its answer on it may connect at any moment.
-  if (native::listen(fd, kNativeBacklog) != 0) return -1;
-  const std::string_view text{name};
-  const int error = request_about<ipc::MessageId::listen>(
-      s, request, {reinterpret_cast<const std::byte*>(text.data()), text.size()});
-  if (error == 0) return 0;
-  undo_native_listen(fd, name);
-  return fail(error);
+  // Attached before the stack listens: from its answer on a connection may come at any moment.
+  if (const int error = attach(fd, s); error != 0) return fail(error);
+  const int error =
+      request_about<ipc::MessageId::listen>(s, {.slot = s.name, .backlog = backlog, .flags = 0});
+  return error != 0 ? fail(error) : 0;
 }
 
 int accept_socket(int fd, Entry entry, sockaddr* address, socklen_t* length, int flags) {
@@ -147,26 +89,21 @@ int accept_socket(int fd, Entry entry, sockaddr* address, socklen_t* length, int
   if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return fail(EINVAL);
   if (address != nullptr && (length == nullptr || static_cast<int>(*length) < 0))
     return fail(length == nullptr ? EFAULT : EINVAL);
-  // A forked worker may need nothing but this; when it is killed, the listener must not seem to be served
-  // still.
-  be_known();
-  for (;;) {
-    const int accepted = real().accept4(fd, nullptr, nullptr, flags);
-    // The native listener of a socket that shutdown() has ended says so only to who would wait.
-    if (accepted < 0 && errno == EAGAIN && (s.status() & ipc::Status::listening) == 0) return fail(EINVAL);
-    if (accepted < 0) return -1;
-    const int error = adopt(accepted, s);
-    if (error == 0) {
-      if ((flags & SOCK_NONBLOCK) != 0) remember_blocking(socket_of(entry_of(accepted)), true);
-      if (address != nullptr)
-        give_address(ipc::read_names(*socket_of(entry_of(accepted)).slot).peer, address, length);
-      return accepted;
-    }
+  if (!s.alive()) return fail(ENETDOWN);
+  if ((s.status() & ipc::Status::listening) == 0) return fail(EINVAL);
+  ipc::Offer offer;
+  const int accepted = take_offer(fd, s, offer, flags);
+  if (accepted < 0) return -1;
+  if ((flags & SOCK_NONBLOCK) != 0) native::fcntl(accepted, F_SETFL, O_NONBLOCK);
+  if (const int error = adopt(accepted, s, offer.hello()); error != 0) {
+    // Closed without a HELLO: the stack offers the connection again.
     native::close(accepted);
-    // A connection that ended while it waited is passed over, as long as there may be another one.
-    if (error != ECONNABORTED) return fail(error);
-    if (!s.alive()) return fail(ENETDOWN);
+    return fail(error);
   }
+  if ((flags & SOCK_NONBLOCK) != 0) remember_blocking(socket_of(entry_of(accepted)), true);
+  if (address != nullptr)
+    give_address(ipc::read_names(*socket_of(entry_of(accepted)).slot).peer, address, length);
+  return accepted;
 }
 
 }  // namespace iopkt::shim

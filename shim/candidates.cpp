@@ -1,12 +1,12 @@
 // Telling the stack's sockets from other AF_UNIX descriptors.
 #include "shim/candidates.hpp"
 
-#include <string.h>
 #include <sys/un.h>
 
 #include <string_view>
 
 #include "ipc/nodes.hpp"
+#include "ipc/offer.hpp"
 
 namespace iopkt::shim {
 
@@ -19,9 +19,7 @@ int int_option(int fd, int name) {
 }
 
 bool under_prefix(const sockaddr_un& address, socklen_t length) {
-  if (length <= offsetof(sockaddr_un, sun_path)) return false;
-  const std::string_view path{address.sun_path,
-                              strnlen(address.sun_path, length - offsetof(sockaddr_un, sun_path))};
+  const std::string_view path = ipc::peer_path(address, length);
   const std::string_view prefix{settings().prefix};
   return path.starts_with(prefix) && path.substr(prefix.size()).starts_with(ipc::kSocketFolder);
 }
@@ -44,12 +42,11 @@ bool examine(int fd, Candidate& out) {
   if (native::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_length) != 0) return false;
   const bool has_peer = native::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_length) == 0;
   const bool nameless = own_length <= sizeof(sa_family_t);
-  // Attached ends have the node as their peer; listeners and what they accept carry the listener's name; a
-  // TCP socket that has not connected yet has neither name nor peer.
+  // Attached and accepted ends and listeners have a name of the stack's as their peer; a TCP socket that has
+  // not connected yet has neither name nor peer.
   const bool attached = has_peer && under_prefix(peer, peer_length);
-  const bool listener_or_accepted = !nameless && under_prefix(own, own_length);
   const bool fresh = nameless && !has_peer && type == SOCK_STREAM;
-  if (!attached && !listener_or_accepted && !fresh) return false;
+  if (!attached && !fresh) return false;
   out = {.fd = fd,
          .cookie = cookie_of(fd),
          .slot = ipc::kNoSlot,

@@ -23,8 +23,8 @@ struct Candidate {
 };
 inline constexpr std::size_t kCandidates = 64;
 
-/// Only AF_UNIX sockets whose peer or own name lies among the stack's nodes, or that have neither name, come
-/// into question; and only those whose SO_COOKIE the stack knows are ever sent anything.
+/// Only AF_UNIX sockets whose peer has a name among the stack's nodes, or that have neither name nor peer,
+/// come into question; and only those whose SO_COOKIE the stack knows are ever sent anything.
 bool examine(int fd, Candidate& out);
 
 /// Asks the stack which of at most kCandidates are sockets of this process's client. False: it does not

@@ -288,12 +288,6 @@ bool has_stack() {
   return link != nullptr && link->alive();
 }
 
-void be_known() {
-  if (has_connection()) return;
-  const KeepErrno keep;
-  const Request request;
-}
-
 void connect_before_losing_rights() {
   if (g_link.load(std::memory_order_acquire) == nullptr) return;
   const KeepErrno keep;

@@ -204,10 +204,6 @@ bool names_library(const char* preload);
 /// through per process.
 void say(std::atomic<bool>& once, std::string_view what, std::string_view detail = {});
 
-/// Makes sure that this process has a control connection of its own: by its end the stack learns of the end
-/// of the process.
-void be_known();
-
 /// The control connection goes on without system calls that a filter may not let through (seccomp).
 void speak_plainly();
 /// True if this process (not its parent) has a control connection.

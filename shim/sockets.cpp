@@ -137,10 +137,11 @@ Leaving leave(Entry entry) {
   // With both directions shut (and the peer's FIN may come at any moment) the stack's end does not change any
   // more when this one closes: it is told beforehand, while the slot is this socket's for certain.
   const bool hidden = (status & ipc::Status::shut_wr) != 0;
-  // A confined process may not open a connection to say it on.
+  // A confined process may not open a connection to say it on: what the stack sees by itself is not said
+  // then.
   const bool by_request = unseen || holds_port || (resets && !streaming);
   const bool mute = confined() && !has_connection();
-  if (before <= 1 && (by_request ? mute : hidden && !streaming)) {
+  if (before <= 1 && (by_request ? mute && (unseen || hidden) : hidden && !streaming)) {
     s.slot->kicks.fetch_or(ipc::Kick::closed);
     s.end(-1).ring();
   }
@@ -220,8 +221,9 @@ int shutdown_socket(int fd, Entry entry, int how) {
   const int error = request_about<ipc::MessageId::shutdown>(
       s, {.slot = s.name, .how = static_cast<std::uint32_t>(how), .reserved = 0});
   if (error != 0) return fail(error);
-  // The kernel's own end shows it to pollers and wakes those that sleep in recv or accept.
-  native::shutdown(fd, how);
+  // The kernel's own end shows it to pollers and wakes those that sleep in recv or accept. A listener has no
+  // writing side to shut.
+  if (!listening || how != SHUT_WR) native::shutdown(fd, how);
   return 0;
 }
 

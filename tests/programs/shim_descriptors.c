@@ -3,6 +3,7 @@
 
 #include <linux/close_range.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
@@ -145,6 +146,93 @@ static void listener_over_fork(void) {
   show("connect when all are gone", r);
 }
 
+/* The last process that holds a listener is killed: its port is free, and nobody is served there, at once. */
+static void listener_of_killed_workers(void) {
+  int l = listener(4);
+  struct sockaddr_in a = name_of(l);
+  pid_t workers[2];
+  for (int i = 0; i < 2; ++i)
+    if ((workers[i] = fork()) == 0) _exit(accept(l, NULL, NULL) >= 0);
+  close(l);
+  int c = must("socket", socket(AF_INET, SOCK_STREAM, 0)), next = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  kill(workers[0], SIGKILL);
+  waitpid(workers[0], NULL, 0);
+  show("bind with one left", bind(next, (struct sockaddr *)&a, sizeof a));
+  kill(workers[1], SIGKILL);
+  waitpid(workers[1], NULL, 0);
+  show("bind", bind(next, (struct sockaddr *)&a, sizeof a));
+  show("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  show("listen", listen(next, 1));
+}
+
+static void pass_descriptor(int way, int fd) {
+  char control[CMSG_SPACE(sizeof(int))] = {0};
+  struct iovec v = {"x", 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+  *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+  memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  show("pass", sendmsg(way, &m, 0));
+}
+static int received_descriptor(int way) {
+  char data, control[CMSG_SPACE(sizeof(int))];
+  struct iovec v = {&data, 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  if (recvmsg(way, &m, MSG_CMSG_CLOEXEC) != 1) return -1;
+  int fd;
+  memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+  return fd;
+}
+
+/* While it is on its way, the message alone holds the listener. */
+static void listener_passed(void) {
+  int way[2], l = listener(4);
+  struct sockaddr_in a = name_of(l);
+  must("socketpair", socketpair(AF_UNIX, SOCK_STREAM, 0, way));
+  pass_descriptor(way[0], l);
+  close(l);
+  int c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  show("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  pid_t child = fork();
+  if (child == 0) {
+    int fd = received_descriptor(way[1]), s = accept(fd, NULL, NULL);
+    _exit(s >= 0 && write(s, "served", 6) == 6 ? 0 : 1);
+  }
+  close(way[1]);
+  char b[8];
+  show("recv", recv(c, b, 8, 0));
+  int status;
+  waitpid(child, &status, 0);
+  say("child %d", WEXITSTATUS(status));
+  show_mask("peer gone", c, POLLIN | POLLOUT | POLLRDHUP);
+  close(c);
+}
+
+/* Without a free number accept() fails, and the connection stays where it is. */
+static void accept_without_numbers(void) {
+  int l = listener(4), c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  struct sockaddr_in a = name_of(l);
+  must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  show("send", send(c, "early", 5, 0));
+  struct rlimit before, none;
+  must("getrlimit", getrlimit(RLIMIT_NOFILE, &before));
+  none = before;
+  none.rlim_cur = 0;
+  for (int i = 0; i < 3; ++i) {
+    show_mask("listener", l, POLLIN);
+    must("setrlimit", setrlimit(RLIMIT_NOFILE, &none));
+    show("accept", accept(l, NULL, NULL));
+    must("setrlimit", setrlimit(RLIMIT_NOFILE, &before));
+  }
+  show_mask("listener", l, POLLIN);
+  int s = must("accept", accept(l, NULL, NULL));
+  char b[8];
+  show_mask("accepted", s, POLLIN | POLLOUT);
+  show("recv", recv(s, b, 8, 0));
+  show_mask("accepted", s, POLLOUT);
+  show_mask("listener", l, 0);
+}
+
 static void executed(void) {
   int p[2], l = listener(4), u = udp();
   tcp_pair(p);
@@ -191,24 +279,29 @@ static int executed_child(char **argv) {
   return 0;
 }
 
-static void spawned_on_standard_descriptors(void) {
-  int p[2];
-  tcp_pair(p);
+static void spawn_on(int standard, int peer) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, p[0], 0);
-  posix_spawn_file_actions_adddup2(&actions, p[0], 1);
+  posix_spawn_file_actions_adddup2(&actions, standard, 0);
+  posix_spawn_file_actions_adddup2(&actions, standard, 1);
   char *arguments[] = {"dd", "bs=5", "count=2", "iflag=fullblock", "status=none", NULL};
   pid_t child;
   show("spawn", posix_spawnp(&child, "dd", &actions, NULL, arguments, environ));
-  close(p[0]);
+  close(standard);
   char b[32];
-  show("send", send(p[1], "through dd", 10, 0));
-  show("recv", recv(p[1], b, 10, MSG_WAITALL));
-  show("recv end", recv(p[1], b, 10, 0));
+  show("send", send(peer, "through dd", 10, 0));
+  show("recv", recv(peer, b, 10, MSG_WAITALL));
+  show("recv end", recv(peer, b, 10, 0));
   int status;
   waitpid(child, &status, 0);
   say("dd %d", WEXITSTATUS(status));
+}
+static void spawned_on_standard_descriptors(void) {
+  int p[2];
+  tcp_pair(p);
+  spawn_on(p[0], p[1]); /* the end that connected */
+  tcp_pair(p);
+  spawn_on(p[1], p[0]); /* the end that was accepted */
 }
 
 static void passed(void) {
@@ -220,22 +313,12 @@ static void passed(void) {
   if (child == 0) {
     close(p[0]);
     close(p[1]);
-    char data, control[CMSG_SPACE(sizeof(int))];
-    struct iovec v = {&data, 1};
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    if (recvmsg(way[1], &m, MSG_CMSG_CLOEXEC) != 1) _exit(2);
-    int fd;
-    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+    int fd = received_descriptor(way[1]);
+    if (fd < 0) _exit(2);
     if (recv(fd, b, 16, 0) != 5) _exit(3);
     _exit(send(fd, "got it", 6, 0) == 6 ? 0 : 4);
   }
-  char control[CMSG_SPACE(sizeof(int))] = {0};
-  struct iovec v = {"x", 1};
-  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-  *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-  memcpy(CMSG_DATA(c), &p[0], sizeof(int));
-  show("pass", sendmsg(way[0], &m, 0));
+  pass_descriptor(way[0], p[0]);
   close(p[0]);
   show("send", send(p[1], "hello", 5, 0));
   show("recv", recv(p[1], b, 16, 0));
@@ -329,7 +412,8 @@ static void selects(void) {
 
 static const struct test_case cases[] = {
     {"copies", copies}, {"dup2_file_over_socket", dup2_file_over_socket}, {"ranges", ranges}, {"forked", forked},
-    {"listener_over_fork", listener_over_fork}, {"executed", executed},
+    {"listener_over_fork", listener_over_fork}, {"listener_of_killed_workers", listener_of_killed_workers},
+    {"listener_passed", listener_passed}, {"accept_without_numbers", accept_without_numbers}, {"executed", executed},
     {"spawned_on_standard_descriptors", spawned_on_standard_descriptors}, {"passed", passed}, {"streams", streams},
     {"files", files}, {"splices", splices}, {"selects", selects},
 };

@@ -3,6 +3,7 @@ import os
 import pathlib
 import random
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -183,6 +184,53 @@ def test_killed_client(lab, state):
     lab.settled(before, descriptors)
 
 
+def kill_and_wait(pid):
+    """For a process that is not ours to wait for: dead is dead, also when nobody has asked for its status yet."""
+    def dead():
+        try:
+            return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+    os.kill(pid, signal.SIGKILL)
+    wait_until(dead, f"the end of process {pid}")
+
+
+def listens(lab):
+    return [s for s in lab.stack.sockets(states=("LISTEN",)) if s["local_port"] == PORT]
+
+
+@pytest.mark.parametrize("kind", ["listening", "accepting", "holders", "forking"])
+def test_killed_server(lab, kind):
+    """The listener ends with its last holder: nobody has to try it, and another server has the port at once."""
+    bystander = Transfer(lab)
+    victim = lab.start_on_stack(PYTHON, "-u", PROGRAMS / "victim.py", kind, OURS, PORT)
+    ready(victim)
+    served = None
+    if kind == "holders":
+        children = [int(word) for word in victim.text().split()[1:]]
+        victim.kill(children=False)
+        kill_and_wait(children[0])
+        assert listens(lab), "one is left that holds it"
+        kill_and_wait(children[1])
+    elif kind == "forking":
+        served = lab.start_in_peer("socat", "-", f"TCP4:{OURS}:{PORT}", stdin=subprocess.PIPE)
+        ready(victim, "serving")
+        victim.kill(children=False)
+    else:
+        victim.kill()
+    wait_until(lambda: not listens(lab), lambda: "the end of the listener:\n" + lab.stack.utility("netstat", "-an"))
+    lab.run(False, "socat", "-u", "STDIN", f"TCP4:{OURS}:{PORT}", status=1)
+    for _ in range(3):
+        again = lab.start_on_stack(PYTHON, "-u", PROGRAMS / "victim.py", "listening", OURS, PORT)
+        ready(again)
+        again.kill()
+    if served is not None:
+        served.process.stdin.write(b"still served\n")
+        served.process.stdin.close()
+        assert served.wait() == "still served\n"
+    bystander.stop()
+
+
 def test_clients_killed_at_any_moment(lab):
     """Programs that make connections as fast as they can, killed after ever different times; nothing stays behind."""
     sockets, descriptors = len(lab.stack.sockets()), lab.stack.descriptors()
@@ -213,6 +261,9 @@ def test_killed_stack(own_lab, lab_key):
         peer = lab.start_in_peer(PYTHON, "-u", PROGRAMS / "peer.py", "accept", PEER, port, stdin=subprocess.PIPE)
         lab.wait_listening(False, port, peer)
         victims[state] = lab.start_on_stack(PYTHON, "-u", PROGRAMS / "victim.py", state, PEER, port)
+        ready(victims[state])
+    for port, state in enumerate(["accepting", "polling_listener"], PORT):
+        victims[state] = lab.start_on_stack(PYTHON, "-u", PROGRAMS / "victim.py", state, OURS, port)
         ready(victims[state])
     victims["connecting"] = lab.start_on_stack(PYTHON, "-u", PROGRAMS / "victim.py", "connecting", "10.9.0.77", PORT)
     ready(victims["connecting"])

@@ -3,7 +3,9 @@
 When its socket fails instead, it prints what happened and the time (time.monotonic_ns), and ends.
 """
 import errno
+import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -77,12 +79,68 @@ def unread():
     threading.Event().wait()
 
 
-def listening():
+def listener():
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind((address, port))
     s.listen(16)
+    return s
+
+
+def listening():
+    s = listener()
     say("ready")
+    threading.Event().wait()
+    s.close()
+
+
+def accepting():
+    s = listener()
+    say("ready")
+    try:
+        say("accept gave", s.accept(), time.monotonic_ns())
+    except OSError as error:
+        say("accept failed", errno.errorcode[error.errno], time.monotonic_ns())
+
+
+def polling_listener():
+    s = listener()
+    s.setblocking(False)
+    e = select.epoll()
+    e.register(s, select.EPOLLIN)
+    say("ready")
+    e.poll()
+    try:
+        say("accept gave", s.accept(), time.monotonic_ns())
+    except OSError as error:
+        say("accept failed", errno.errorcode[error.errno], time.monotonic_ns())
+
+
+def holders():
+    """Two children that have inherited the listener and never make a call; their numbers are printed."""
+    s = listener()
+    children = []
+    for _ in range(2):
+        if (child := os.fork()) == 0:
+            while s:
+                signal.pause()
+        children.append(child)
+    say("ready", *children)
+    threading.Event().wait()
+
+
+def forking():
+    """A child serves the first connection, and survives its parent; its number is printed."""
+    s = listener()
+    say("ready")
+    connection, _ = s.accept()
+    if (child := os.fork()) == 0:
+        s.close()
+        while data := connection.recv(4096):
+            connection.sendall(data)
+        os._exit(0)
+    connection.close()
+    say("serving", child)
     threading.Event().wait()
 
 
