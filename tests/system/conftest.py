@@ -10,17 +10,8 @@ from lab import Lab  # noqa: E402
 FAILED = pytest.StashKey[bool]()
 # Each kind of link and each number of shards once; all combinations with IOPKT_SYSTEM_FULL=1.
 LABS = [("tap", 1), ("veth", 2)]
-# The long program list and the faults still find defects now and then (CONTRIBUTING.md names them): part of the full
-# run, and back in the default one as soon as they are green in a row.
-collect_ignore = ["test_programs.py", "test_faults.py"]
 if os.environ.get("IOPKT_SYSTEM_FULL") == "1":
     LABS += [("tap", 2), ("veth", 1)]
-    collect_ignore = []
-
-
-def pytest_terminal_summary(terminalreporter):
-    if collect_ignore:
-        terminalreporter.write_line(f"NOT RUN: {', '.join(collect_ignore)} (not green yet; IOPKT_SYSTEM_FULL=1 runs them)")
 
 
 @pytest.hookimpl(hookwrapper=True)
