@@ -145,7 +145,7 @@ void reset_slot(Slot& slot, std::uint16_t domain, std::uint16_t type, std::uint3
                      &slot.tx_tail, &slot.tx_lock, &slot.tx_urgent, &slot.tx_more, &slot.backlog}) {
     word->store(0, std::memory_order_relaxed);
   }
-  for (auto* word : {&slot.rx_lowat, &slot.rx_strays, &slot.tx_lowat, &slot.tx_stalling, &slot.status, &slot.error, &slot.kicks,
+  for (auto* word : {&slot.rx_lowat, &slot.rx_strays, &slot.tx_stalling, &slot.status, &slot.error, &slot.kicks,
                      &slot.mss}) {
     word->store(0, std::memory_order_relaxed);
   }

@@ -150,7 +150,7 @@ std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header
       if (w.slot_->tx_tail.compare_exchange_strong(seen, next, std::memory_order_acq_rel)) break;
     }
   }
-  const std::size_t least = stall_room(true, 0, view.size);
+  const std::size_t least = stall_room(true, view.size);
   if (!fits) {
     w.io_->step(Step::write_published);
     if (!w.stall_if_full(view.tail.position(), view.size, std::max(least, total))) return std::nullopt;

@@ -194,7 +194,6 @@ struct alignas(kCacheLine) Slot {
   // Stack and writers.
   alignas(kCacheLine) std::atomic<std::uint64_t> tx_word;  ///< V, see SendWord
   std::atomic<std::uint64_t> tx_ring;                      ///< RingRef; stack
-  std::atomic<std::uint32_t> tx_lowat;                     ///< client: SO_SNDLOWAT; 0 counts as 1
   std::atomic<std::uint32_t> tx_stalling;                  ///< writers: how many may still send a STALL (or died there)
   // Writers.
   alignas(kCacheLine) std::atomic<std::uint64_t> tx_tail;  ///< PositionWord
@@ -243,18 +242,18 @@ constexpr std::uint32_t effective_lowat(std::uint32_t raw, std::size_t size) {
   const std::size_t bound = size / 2 > 0 ? size / 2 : 1;
   return raw == 0 ? 1 : (raw < bound ? raw : static_cast<std::uint32_t>(bound));
 }
-/// A write that leaves less free bytes than this stalls the descriptor. Stream: SO_SNDLOWAT, at most a third of the ring.
+/// A write that leaves less free bytes than this stalls the descriptor. Stream: a third of the ring, as the host's TCP, which
+/// says writable from there on: programs poll and then write some KB to a blocking socket, counting on the room.
 /// Datagrams: the largest record, at most half of the ring.
-constexpr std::size_t stall_room(bool datagram, std::uint32_t lowat, std::size_t size) {
-  if (datagram) return kDatagramRecordMax < size / 2 ? kDatagramRecordMax : size / 2;
-  const std::size_t l = lowat == 0 ? 1 : lowat;
-  return l < size / 3 ? l : size / 3;
+constexpr std::size_t stall_room(bool datagram, std::size_t size) {
+  if (!datagram) return size / 3;
+  return kDatagramRecordMax < size / 2 ? kDatagramRecordMax : size / 2;
 }
-/// The stack lifts the stall once this many bytes are free.
+/// The stack lifts the stall once this many bytes are free. Stream: half, so that a writer near the edge does not stall each time.
 constexpr std::size_t unstall_room(bool datagram, std::size_t size) {
-  const std::size_t third = size / 3;
-  const std::size_t need = datagram ? stall_room(true, 0, size) : 0;
-  return need > third ? need : third;
+  if (!datagram) return size / 2;
+  const std::size_t record = stall_room(true, size), third = size / 3;
+  return record > third ? record : third;
 }
 
 // ---------------------------------------------------------------------------------------------- the arena

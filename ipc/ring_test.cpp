@@ -484,10 +484,12 @@ TEST_F(RingTest, AReceiveRingMovesUnderItsReaders) {
 
 // ---------------------------------------------------------------------------------------------- sending
 
-TEST_F(RingTest, AWriteThatFillsTheRingStallsAndAThirdFreeLiftsIt) {
-  EXPECT_EQ(write(4000).bytes, 4000u);
-  EXPECT_EQ(program.stalls, 0);
-  EXPECT_EQ(write(4000).bytes, 96u);
+TEST_F(RingTest, AWriteThatLeavesLessThanAThirdStallsAndHalfFreeLiftsIt) {
+  EXPECT_EQ(write(2731).bytes, 2731u);
+  EXPECT_EQ(program.stalls, 0) << "1365 bytes are free, a third";
+  EXPECT_EQ(write(1).bytes, 1u);
+  EXPECT_EQ(program.stalls, 1);
+  EXPECT_EQ(write(4000).bytes, 1364u) << "room is room";
   EXPECT_EQ(program.stalls, 1);
   EXPECT_EQ(write(1).kind, WriteOutcome::Kind::full);
   EXPECT_EQ(program.stalls, 1);
@@ -496,7 +498,9 @@ TEST_F(RingTest, AWriteThatFillsTheRingStallsAndAThirdFreeLiftsIt) {
   EXPECT_TRUE(rig.consumer.stalled());
   EXPECT_EQ(write(10).bytes, 10u) << "room is room";
   rig.consumer.checked_tail();
-  rig.consumer.consume_to(1376, stack);
+  rig.consumer.consume_to(2057, stack);
+  EXPECT_TRUE(rig.consumer.stalled());
+  rig.consumer.consume_to(2058, stack);
   EXPECT_FALSE(rig.consumer.stalled());
   EXPECT_EQ(stack.taken, 1);
   EXPECT_EQ(stack.units, 0u);

@@ -153,8 +153,8 @@ class SendRingWriter {
   std::size_t queued() const;
   /// Free bytes now; 0 without a ring.
   std::size_t room() const;
-  /// After SO_SNDLOWAT was stored in the slot: stalls if the room is below it.
-  void lowat_changed();
+  /// After the ring moved to one of another size: stalls if too little of it is free.
+  void size_changed();
   /// While the mode is switching: returns when no writer copies or sends a STALL any more. One that died in the middle delays
   /// this by a second.
   void wait_for_others();

@@ -218,8 +218,7 @@ std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> fro
     }
   }
   io_->step(Step::write_published);
-  const std::uint32_t lowat = slot_->tx_lowat.load(std::memory_order_relaxed);
-  const bool stalled = stall_if_full(view.tail.position() + n, view.size, stall_room(false, lowat, view.size));
+  const bool stalled = stall_if_full(view.tail.position() + n, view.size, stall_room(false, view.size));
   if (n == 0 && want > 0) {
     // The writer that filled the ring may not have stalled it when the stack made room: `full` would announce an edge that
     // nobody owes.
@@ -280,11 +279,10 @@ std::size_t SendRingWriter::room() const {
   return load(view) ? view.room : 0;
 }
 
-void SendRingWriter::lowat_changed() {
+void SendRingWriter::size_changed() {
   View view;
   if (!load(view)) return;
-  const std::uint32_t lowat = slot_->tx_lowat.load(std::memory_order_relaxed);
-  stall_if_full(view.tail.position(), view.size, stall_room(false, lowat, view.size));
+  stall_if_full(view.tail.position(), view.size, stall_room(false, view.size));
 }
 
 // ---------------------------------------------------------------------------------------------- sleeping

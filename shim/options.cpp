@@ -104,7 +104,7 @@ void note_option(int fd, const Socket& s, int level, int name, const void* value
   if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE) && !s.datagram) {
     // A smaller ring may be full with what it holds.
     ipc::ProgramEnd end = s.end(fd);
-    ipc::SendRingWriter(*s.slot, s.arena, s.arena_size, end).lowat_changed();
+    ipc::SendRingWriter(*s.slot, s.arena, s.arena_size, end).size_changed();
   }
   if (level == SOL_SOCKET && name == SO_LINGER && length >= sizeof(linger)) {
     struct linger l;

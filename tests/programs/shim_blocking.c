@@ -239,6 +239,18 @@ static void low_water(void) {
   say("SO_RCVLOWAT %d", get_int(p[0], SOL_SOCKET, SO_RCVLOWAT));
 }
 
+/* Programs poll and then write some KB to a blocking socket: where poll says writable, these fit. */
+static void writable_means_room(void) {
+  int fds[2];
+  tcp_pair(fds);
+  char block[5000];
+  memset(block, 'w', sizeof block);
+  int sent = 0, cut = 0;
+  for (; mask_now(fds[0]) & POLLOUT; ++sent)
+    if (send(fds[0], block, sizeof block, MSG_DONTWAIT) != (ssize_t)sizeof block) ++cut;
+  say("some sent %d, cut short %d", sent > 1, cut);
+}
+
 static void options(void) {
   int fd = must("socket", socket(AF_INET, SOCK_STREAM, 0));
   say("type %d domain %d protocol %d", get_int(fd, SOL_SOCKET, SO_TYPE), get_int(fd, SOL_SOCKET, SO_DOMAIN),
@@ -304,7 +316,8 @@ static void options_of_a_listener(void) {
 static const struct test_case cases[] = {
     {"interrupted_read", interrupted_read}, {"interrupted_write", interrupted_write}, {"limits", limits},
     {"broken_pipe", broken_pipe}, {"many_threads", many_threads}, {"shutdown_wakes", shutdown_wakes},
-    {"cancellation", cancellation}, {"low_water", low_water}, {"options", options}, {"inherited_options", inherited_options},
+    {"cancellation", cancellation}, {"low_water", low_water},
+    {"writable_means_room", writable_means_room}, {"options", options}, {"inherited_options", inherited_options},
     {"options_of_a_listener", options_of_a_listener},
 };
 MAIN(cases)
