@@ -106,9 +106,11 @@ std::shared_ptr<Arena> Client::add_arena(std::uint32_t shard) {
 
 // ---------------------------------------------------------------------------------------------- listeners
 
-bool is_hung_up(int end) {
+std::uint32_t shown_by(int end) {
   pollfd look{.fd = end, .events = 0, .revents = 0};
-  return ::poll(&look, 1, 0) > 0 && (look.revents & (POLLHUP | POLLERR)) != 0;
+  if (::poll(&look, 1, 0) <= 0) return 0;
+  // The numbers are epoll's.
+  return static_cast<std::uint32_t>(look.revents) & (POLLHUP | POLLERR);
 }
 
 int ListenerEntry::open_pipe(int end) {

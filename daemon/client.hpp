@@ -199,9 +199,9 @@ class ListenerEntry {
   std::atomic<int> shown_{-1};
 };
 
-/// Whether no process holds the other end any more (or both sides have shut both directions, which looks the
-/// same).
-bool is_hung_up(int end);
+/// EPOLLHUP: no process holds the other end any more, or both directions are shut, which looks the same. EPOLLERR: it was closed
+/// over unread bytes. 0: neither.
+std::uint32_t shown_by(int end);
 
 /// All listeners of the stack, by cookie; read by every shard that completes a connection.
 class ListenerRegistry {

@@ -77,9 +77,8 @@ bool ClientShard::retry_after_sweep(RequestPtr& request, wire::Port port) {
 void ClientShard::sweep_ended(wire::Port port) {
   std::vector<ClientSocket*> ended;
   for (const auto& [cookie, socket] : sockets_) {
-    if (!socket->attached() || !(socket->datagram || socket->listener) || socket->program_shut_write)
-      continue;
-    if (stack().local_endpoint(socket->id).port == port && is_hung_up(socket->fd.get()))
+    if (!socket->attached() || !(socket->datagram || socket->listener)) continue;
+    if (stack().local_endpoint(socket->id).port == port && !is_held(*socket, shown_by(socket->fd.get())))
       ended.push_back(socket.get());
   }
   for (ClientSocket* socket : ended) on_end(*socket, EPOLLHUP);

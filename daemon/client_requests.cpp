@@ -120,13 +120,14 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
   if (socket.datagram && how != SHUT_RD) send_datagrams(socket);
   const int error = static_cast<int>(stack().shutdown(socket.id, how));
   if (error != 0) return request.refuse(error);
-  if (socket.listener && how != SHUT_WR) {
+  const bool listened = socket.listener != nullptr;
+  if (listened && how != SHUT_WR) {
     stop_listening(socket);
     socket.set_status(0, ipc::Status::listening);
   }
   if (how != SHUT_WR) {
     socket.set_status(ipc::Status::shut_rd);
-    socket.receive.stop_tokens();
+    if (!listened) leave_witness(socket);
   }
   // A listener has no writing side, and its end shows nothing when only that is shut.
   if (how != SHUT_RD && !socket.listener) {
@@ -144,7 +145,7 @@ void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
   if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request->answer_blob();
   // Others may hold the descriptor: a child, a program that was executed, a message on its way. The kernel
   // counts them. In stream mode data may still be in it.
-  if (socket.attached() && (socket.stream || (!socket.program_shut_write && !is_hung_up(socket.fd.get()))))
+  if (socket.attached() && (socket.stream || is_held(socket, shown_by(socket.fd.get()))))
     return request->answer_blob();
   const bool connection = !socket.datagram && !socket.listener;
   socket.client_done = true;

@@ -265,7 +265,10 @@ bool ClientShard::show_tokens(ClientSocket& socket) {
   if (socket.receive.wants_flush() && socket.receive.flush(socket.end)) return true;
   // Otherwise pump() shows it, behind the last byte.
   if (socket.receive.mode() != ipc::Mode::ring) return false;
-  if (socket.fin && !std::exchange(socket.fin_shown, true)) socket.end.show_fin();
+  if (socket.fin && !std::exchange(socket.fin_shown, true)) {
+    leave_witness(socket);
+    socket.end.show_fin();
+  }
   return false;
 }
 

@@ -189,6 +189,7 @@ void ClientShard::attach(const std::shared_ptr<Client>& client, const ipc::Unit&
 
 void ClientShard::take_end(ClientSocket& socket, Fd fd) {
   socket.fd = std::move(fd);
+  socket.witness = false;
   socket.end = ipc::StackEnd{socket.fd.get()};
   socket.watch = thread_->poller().add(socket.fd.get(), kEndEvents, socket);
   if (socket.watch == 0) {
@@ -235,6 +236,19 @@ void ClientShard::close_end(ClientSocket& socket) {
   drop_holder(socket.owner.client);
 }
 
+/// Once both directions are shut the end looks as if the program had closed it. One byte that no reader takes tells: the end shows
+/// an error if the program's last descriptor is closed over it. Before either side is shut that needs it, and behind the tokens.
+void ClientShard::leave_witness(ClientSocket& socket) {
+  socket.receive.stop_tokens();
+  if (!socket.witness && socket.attached()) socket.witness = socket.end.send_token() == ipc::StackIo::Sent::done;
+}
+
+/// `events`: what the end shows. False: the program has closed its last descriptor.
+bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
+  if ((events & EPOLLERR) != 0) return false;
+  return (events & EPOLLHUP) == 0 || (socket.witness && socket.end.token_queued());
+}
+
 void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
   if (client->holders.fetch_sub(1) == 1) common_.end_client(client);
 }
@@ -262,16 +276,15 @@ void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
       withdraw(socket);
       return offer_or_wait(socket);
     }
-    // Once both directions are shut a close looks the same; then the first edge is the shutdown, the next (or the client's
-    // word) the close.
-    const bool shutdowns = socket.program_shut_write && (events & EPOLLERR) == 0 &&
-                           (socket.fin_shown || (socket.status & ipc::Status::shut_rd) != 0);
-    if (!shutdowns || socket.hung_up) {
+    // A listener gets no witness, which accept() would take: its first edge is the shutdown, the next (or the client's word) the
+    // close.
+    const bool shut_listener = socket.program_shut_write && (events & EPOLLERR) == 0 &&
+                               (socket.status & ipc::Status::shut_rd) != 0 && (socket.status & ipc::Status::connected) == 0;
+    if (!is_held(socket, events) && (!shut_listener || std::exchange(socket.hung_up, true))) {
       socket.client_done = true;
       close_socket(socket, false);
       return maybe_free(socket);
     }
-    socket.hung_up = true;
   }
   if ((events & EPOLLRDHUP) != 0) {
     // A holder without the shim shuts its side without asking.

@@ -71,7 +71,8 @@ struct ClientSocket final : PollHandler {
   bool failed = false;             ///< no end is left, or will be
   bool fin = false, fin_shown = false;
   bool program_shut_write = false; ///< the program said so
-  bool hung_up = false;            ///< a HUP came that may have been the second half of two shutdowns
+  bool witness = false;            ///< see leave_witness()
+  bool hung_up = false;            ///< without a witness: a HUP came that may have been the second half of two shutdowns
   bool flush_listed = false, send_blocked = false;
 
   std::shared_ptr<ListenerEntry> listener;  ///< a listening socket's own

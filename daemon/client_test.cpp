@@ -92,12 +92,12 @@ TEST(ListenerEntry, ItsPipeOutlivesTheEndThatItWasMadeFrom) {
   EXPECT_EQ(entry.pipe(), -1);
   ASSERT_EQ(entry.open_pipe(ours.get()), 0);
   ours.reset();
-  EXPECT_FALSE(is_hung_up(entry.pipe()));
+  EXPECT_EQ(shown_by(entry.pipe()), 0u);
   const Fd copy{::dup(program.get())};
   program.reset();
-  EXPECT_FALSE(is_hung_up(entry.pipe())) << "somebody else still holds the listener";
+  EXPECT_EQ(shown_by(entry.pipe()), 0u) << "somebody else still holds the listener";
   EXPECT_EQ(::close(::dup(copy.get())), 0);
-  EXPECT_FALSE(is_hung_up(entry.pipe()));
+  EXPECT_EQ(shown_by(entry.pipe()), 0u);
   EXPECT_EQ(ListenerEntry(2, 0, nullptr).open_pipe(-1), EBADF);
 }
 

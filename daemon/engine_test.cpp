@@ -150,6 +150,41 @@ TEST_P(EngineTest, AListenerLivesAsLongAsSomebodyHoldsIt) {
   EXPECT_EQ(read_some(client, served, 11), "still there");
 }
 
+/// With both directions shut the end hangs up whether or not the program still has it.
+TEST_P(EngineTest, ShutBothWaysAConnectionLivesAsLongAsSomebodyHoldsIt) {
+  Program server{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
+  const Socket listener = open_listener(server, node(ipc::kStreamNode), 4717);
+  const auto shut = [&](const Socket& socket, std::uint32_t how) {
+    const int error = server.ask<MessageId::shutdown>({.slot = socket.slot.slot, .how = how, .reserved = 0});
+    ::shutdown(socket.fd.get(), static_cast<int>(how));
+    return error;
+  };
+  for (int round = 0; round < 60; ++round) {
+    Socket a = connect_to(client, node(ipc::kStreamNode), 4717);
+    Socket b = accept_socket(server, listener);
+    ASSERT_TRUE(has_status(client, a, Status::connected));
+    EXPECT_EQ(write_all(client, a, "last words"), 10u);
+    const bool by_peer = round % 2 == 0;
+    if (by_peer) {
+      a.fd.reset();  // FIN
+      ASSERT_TRUE(eventually([&] { return (polled(b.fd.get()) & POLLRDHUP) != 0; }));
+      EXPECT_EQ(shut(b, SHUT_WR), 0);
+    } else {
+      EXPECT_EQ(read_some(server, b, 10), "last words");
+      EXPECT_EQ(shut(b, SHUT_RDWR), 0);
+    }
+    if (round % 3 == 0) {
+      ASSERT_TRUE(eventually([&] { return (polled(b.fd.get()) & POLLHUP) != 0; }));
+      EXPECT_EQ(server.ask<MessageId::close>({.slot = b.slot.slot, .incarnation = b.slot.incarnation, .reserved = 0}), 0);
+      EXPECT_EQ(server.slot(b.slot.slot).status.load() & Status::closed, 0u) << "a word that is wrong, or early";
+      EXPECT_EQ(by_peer ? read_some(server, b, 10) : "last words", "last words");
+    }
+    b.fd.reset();  // without a word, as a process that ends; the stack may see both at once
+    a.fd.reset();
+    EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 1; })) << round;
+  }
+}
+
 TEST_P(EngineTest, WhatADyingProcessTookIsOfferedAgain) {
   Program program{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
   const Socket listener = open_listener(program, node(ipc::kStreamNode), 4714);
