@@ -127,7 +127,7 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
   }
   if (how != SHUT_WR) {
     socket.set_status(ipc::Status::shut_rd);
-    if (!listened) leave_witness(socket);
+    if (!listened) leave_witness_byte(socket);
   }
   // A listener has no writing side, and its end shows nothing when only that is shut.
   if (how != SHUT_RD && !socket.listener) {

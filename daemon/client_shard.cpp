@@ -27,6 +27,7 @@ void ClientShard::forget_all() {
   for (const auto& [cookie, socket] : sockets_) {
     if (socket->listener) common_.listeners.remove(cookie);
     thread_->poller().remove(socket->watch);
+    thread_->poller().remove(socket->witness_pipe_watch);
   }
   for (const auto& client : clients_) thread_->poller().remove(client->watch);
   forget_waiting();
@@ -266,7 +267,7 @@ bool ClientShard::show_tokens(ClientSocket& socket) {
   // Otherwise pump() shows it, behind the last byte.
   if (socket.receive.mode() != ipc::Mode::ring) return false;
   if (socket.fin && !std::exchange(socket.fin_shown, true)) {
-    leave_witness(socket);
+    leave_witness_byte(socket);
     socket.end.show_fin();
   }
   return false;

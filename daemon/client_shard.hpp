@@ -101,8 +101,10 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void watch_end(ClientSocket& socket, bool for_room);
   void show_state(ClientSocket& socket);
   void close_end(ClientSocket& socket);
-  void leave_witness(ClientSocket& socket);
+  void leave_witness_byte(ClientSocket& socket);
   static bool is_held(ClientSocket& socket, std::uint32_t events);
+  void leave_witness_pipe(ClientSocket& socket);
+  void drop_witness_pipe(ClientSocket& socket);
   void close_socket(ClientSocket& socket, bool abort);
   void maybe_free(ClientSocket& socket);
   void drop_holder(const std::shared_ptr<Client>& client);

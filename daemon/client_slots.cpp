@@ -1,5 +1,7 @@
 // The life of a slot: opened, attached, shown what happens, closed, given to the next.
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -189,7 +191,7 @@ void ClientShard::attach(const std::shared_ptr<Client>& client, const ipc::Unit&
 
 void ClientShard::take_end(ClientSocket& socket, Fd fd) {
   socket.fd = std::move(fd);
-  socket.witness = false;
+  socket.witness_byte = false;
   socket.end = ipc::StackEnd{socket.fd.get()};
   socket.watch = thread_->poller().add(socket.fd.get(), kEndEvents, socket);
   if (socket.watch == 0) {
@@ -220,6 +222,7 @@ void ClientShard::show_state(ClientSocket& socket) {
     if (!socket.attached()) return;
     // Closing over the unread ballast is a reset; a stalled writer has to be let go before.
     socket.send.release(socket.end);
+    leave_witness_pipe(socket);
     return close_end(socket);
   }
   if (!socket.attached()) return;
@@ -238,15 +241,34 @@ void ClientShard::close_end(ClientSocket& socket) {
 
 /// Once both directions are shut the end looks as if the program had closed it. One byte that no reader takes tells: the end shows
 /// an error if the program's last descriptor is closed over it. Before either side is shut that needs it, and behind the tokens.
-void ClientShard::leave_witness(ClientSocket& socket) {
+void ClientShard::leave_witness_byte(ClientSocket& socket) {
   socket.receive.stop_tokens();
-  if (!socket.witness && socket.attached()) socket.witness = socket.end.send_token() == ipc::StackIo::Sent::done;
+  if (!socket.witness_byte && socket.attached()) socket.witness_byte = socket.end.send_token() == ipc::StackIo::Sent::done;
 }
 
 /// `events`: what the end shows. False: the program has closed its last descriptor.
 bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
   if ((events & EPOLLERR) != 0) return false;
-  return (events & EPOLLHUP) == 0 || (socket.witness && socket.end.token_queued());
+  return (events & EPOLLHUP) == 0 || (socket.witness_byte && socket.end.token_queued());
+}
+
+/// Once the end is closed nothing of it tells whether the program still has its own: a process that is killed, or ends with the socket
+/// open, says nothing either.
+void ClientShard::leave_witness_pipe(ClientSocket& socket) {
+  if (socket.datagram || socket.receive.mode() != ipc::Mode::ring) return;
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return;
+  socket.witness_pipe.reset(ends[0]);
+  const Fd other{ends[1]};
+  const bool left = socket.end.send_witness(other.get());
+  // Without EPOLLIN: only that the other end is gone.
+  if (left) socket.witness_pipe_watch = thread_->poller().add(ends[0], EPOLLET, socket);
+  if (socket.witness_pipe_watch == 0) socket.witness_pipe.reset();
+}
+
+void ClientShard::drop_witness_pipe(ClientSocket& socket) {
+  thread_->poller().remove(std::exchange(socket.witness_pipe_watch, 0));
+  socket.witness_pipe.reset();
 }
 
 void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
@@ -254,6 +276,13 @@ void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
 }
 
 void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
+  if (socket.witness_pipe) {
+    drop_witness_pipe(socket);
+    if (socket.slot.reserved[ipc::kWitnessWord].load() != 0) return;  // its own word is needed
+    socket.client_done = true;
+    close_socket(socket, false);
+    return maybe_free(socket);
+  }
   if (socket.stream) return on_stream_end(socket, events);
   for (;;) {
     const ipc::StackEnd::Arrivals arrived = socket.end.inspect();
@@ -332,6 +361,7 @@ void ClientShard::broken(ClientSocket& socket, const char* how) {
 void ClientShard::maybe_free(ClientSocket& socket) {
   if (!socket.released || !socket.client_done) return;
   IOPKT_ASSERT(!socket.fd && !socket.listener);
+  drop_witness_pipe(socket);
   ShardClient& client = socket.owner;
   socket.set_status(ipc::Status::closed);
   socket.slot.rx_ring.store(0, std::memory_order_release);

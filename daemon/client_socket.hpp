@@ -46,6 +46,8 @@ struct ClientSocket final : PollHandler {
   Fd fd;  ///< the stack's end; none before the attachment and after a reset
   DescriptorCharge charge;  ///< of `fd`, from the beginning on: whoever has a socket can attach it
   WatchId watch = 0;
+  Fd witness_pipe;  ///< after a reset: hangs up with the program's last descriptor
+  WatchId witness_pipe_watch = 0;
   ipc::StackEnd end;
   ipc::ReceiveRingProducer receive;
   ipc::SendRingConsumer send;
@@ -71,7 +73,7 @@ struct ClientSocket final : PollHandler {
   bool failed = false;             ///< no end is left, or will be
   bool fin = false, fin_shown = false;
   bool program_shut_write = false; ///< the program said so
-  bool witness = false;            ///< see leave_witness()
+  bool witness_byte = false;       ///< see leave_witness_byte()
   bool hung_up = false;            ///< without a witness: a HUP came that may have been the second half of two shutdowns
   bool flush_listed = false, send_blocked = false;
 

@@ -80,6 +80,40 @@ TEST_P(EngineTest, RefusedConnectionShowsItsErrnoAndAReset) {
   EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
 }
 
+TEST_P(EngineTest, ASocketThatWasResetEndsWithItsLastDescriptor) {
+  Program program{node(ipc::kControlNode)};
+  const sockaddr_in to = inet(INADDR_LOOPBACK, 9);
+  const auto refused = [&] {
+    Socket a = open_socket(program, node(ipc::kStreamNode), SOCK_STREAM);
+    EXPECT_EQ(program.ask<MessageId::connect>({.slot = a.slot.slot, .flags = 0, .reserved = 0}, bytes_of(to)), EINPROGRESS);
+    EXPECT_TRUE(eventually([&] { return (polled(a.fd.get()) & (POLLERR | POLLHUP)) == (POLLERR | POLLHUP); }));
+    return a;
+  };
+  Socket a = refused();
+  Fd copy{::dup(a.fd.get())};
+  read_some(program, a, 1);
+  a.fd.reset();  // without a word, as a killed process
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(copy.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  EXPECT_EQ(error, ECONNRESET);
+  EXPECT_EQ(polled(copy.get()) & POLLERR, 0);
+  EXPECT_EQ(sockets_in_use(node(ipc::kControlNode)), 1u) << "another process has it";
+  copy.reset();
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+  // One whose reader took more than tokens: the witness may be among it.
+  Socket b = refused();
+  program.slot(b.slot.slot).reserved[ipc::kWitnessWord] = 1;
+  char bytes[16];
+  while (::recv(b.fd.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+  }
+  Socket c = refused();
+  c.fd.reset();
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 1; }));
+  EXPECT_EQ(program.ask<MessageId::close>({.slot = b.slot.slot, .incarnation = b.slot.incarnation, .reserved = 0}), 0);
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+}
+
 TEST_P(EngineTest, ForkedChildSharesTheClientAndTheLastOneEndsIt) {
   Program parent{node(ipc::kControlNode)};
   Program child{node(ipc::kControlNode), parent.hello.client_id, parent.hello.secret};

@@ -120,6 +120,23 @@ unsigned StackEnd::drain_to_ballast() {
 
 void StackEnd::show_fin() { sys::shutdown(fd_, SHUT_WR); }
 
+bool StackEnd::send_witness(int fd) {
+  char byte = 0;
+  iovec piece{.iov_base = &byte, .iov_len = 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)]{};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+  return sys::sendmsg(fd_, &message, kSendFlags) == 1;
+}
+
 StackIo::Sent StackEnd::send_urgent(char byte) {
   return sent_of(sys::send(fd_, &byte, 1, kSendFlags | MSG_OOB));
 }

@@ -103,6 +103,8 @@ bool ReaderCore::settle_once(Patience& patience) {
   std::uint64_t seen = slot_->rx_word.load();
   const ReceiveWord word{seen};
   if (word.mode() != Mode::ring) return true;
+  // After a reset the kernel shows `readable` for good, and behind the tokens lies the stack's witness.
+  if ((status() & Status::reset) != 0) return true;
   bool torn = false;
   if (!below_lowat(word, torn)) return !torn;
   io_->step(Step::deciding);
@@ -194,6 +196,7 @@ bool ReaderCore::wait_for_remover(ReceiveWord word, Patience& patience) {
     return false;
   }
   // How many the other one owed is not known: take what is there, and let the stack put right what was too much.
+  slot_->reserved[kWitnessWord].store(1);
   for (unsigned i = 0; i <= 2 * (ReceiveWord::kExtraMask + 1); ++i) {
     if (!io_->take_token()) break;
   }

@@ -83,17 +83,8 @@ int sleep_by_poll(int fd, const Socket& s, short events, short& revents) {
 int take_native_error(int fd, int flags) {
   int shown = 0;
   socklen_t length = sizeof shown;
-  if ((flags & kPlainCall) == 0) {
-    native::getsockopt(fd, SOL_SOCKET, SO_ERROR, &shown, &length);
-    return shown;
-  }
-  // With an error to show the other end is closed: no read blocks. Behind the tokens comes the error.
-  pollfd p{.fd = fd, .events = 0, .revents = 0};
-  if (ipc::sys::poll_one(p, 0) != 1 || (p.revents & POLLERR) == 0) return 0;
-  char token[16];
-  while (native::read(fd, token, sizeof token) > 0) {
-  }
-  return 0;
+  if ((flags & kPlainCall) == 0) native::getsockopt(fd, SOL_SOCKET, SO_ERROR, &shown, &length);
+  return shown;
 }
 
 void raise_broken_pipe(int fd, const Socket& s, int flags) {

@@ -43,8 +43,8 @@ void remember_limit(const Socket& s, int option, const timeval& limit);
 /// (what a handler was installed with cannot be asked for).
 int sleep_by_poll(int fd, const Socket& s, short events, short& revents);
 
-/// Takes the descriptor's own pending error away, so that POLLERR goes away. Answers it, where it can be
-/// known.
+/// Takes the descriptor's own pending error away, so that POLLERR goes away, and answers it. A plain call can do
+/// neither: POLLERR stays, with POLLHUP.
 int take_native_error(int fd, int flags);
 
 /// SIGPIPE to this thread: the socket's sending side has ended. (Not from a plain call on datagrams.)

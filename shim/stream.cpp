@@ -191,7 +191,9 @@ ssize_t receive_through(int fd, const Socket& s, const iovec* to, std::size_t co
 }
 
 ssize_t send_through(int fd, const Socket& s, const iovec* from, std::size_t count, int flags) {
-  if ((flags & kPlainCall) != 0) return real().writev(fd, from, static_cast<int>(count));
+  if ((flags & kPlainCall) != 0)
+    return count == 1 ? real().write(fd, from->iov_base, from->iov_len)
+                      : real().writev(fd, from, static_cast<int>(count));
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(from);
   message.msg_iovlen = count;

@@ -104,8 +104,9 @@ def sshd(lab, on_stack):
     (folder / "authorized_keys").write_bytes((folder / "user_key.pub").read_bytes())
     config = folder / f"sshd_config_{on_stack}"
     config.write_text(SSHD.format(address=lab.address(on_stack), port=PORT, folder=folder))
-    # sshd wants /run/sshd: it gets a /run of its own.
-    start = 'mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec "$@"'
+    # sshd wants /run/sshd: it gets a /run of its own. What this machine's shell does at its start is not part of the test.
+    start = ('mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && { [ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc; } '
+             '&& exec "$@"')
     server = lab.start(on_stack, "unshare", "--mount", "sh", "-c", start, "sh", "/usr/sbin/sshd", "-D", "-e", "-f", config)
     lab.wait_listening(on_stack, PORT, server)
     options = ["-F", "none", "-i", folder / "user_key", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
