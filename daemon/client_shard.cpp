@@ -157,6 +157,8 @@ bool ClientShard::deliver() {
   for (const stack::SocketEvent& event : stack().take_events()) on_event(event), any = true;
   flush_tokens();
   if (!held_.empty()) any = run_held() || any;
+  for (const std::uint64_t cookie : std::exchange(left_to_writers_, {}))
+    if (ClientSocket* socket = by_cookie(cookie)) maybe_free(*socket);
   std::erase_if(clients_, [&](const std::unique_ptr<ShardClient>& client) {
     if (!client->ended || client->socket_count != 0) return false;
     thread_->poller().remove(client->watch);

@@ -190,6 +190,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::uint64_t next_cookie_ = 1;
   std::vector<std::uint64_t> flush_;       // cookies: a socket may go before the end of the turn
   std::vector<std::uint64_t> busy_;        // datagram sockets with more to send than one turn's budget
+  std::vector<std::uint64_t> left_to_writers_;  // closed, but a thread of the program still writes
   std::unordered_map<stack::Cookie, std::unique_ptr<Waiting>> waiting_;  // by listener
   struct Held {
     std::uint64_t publication;

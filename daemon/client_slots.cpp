@@ -120,8 +120,10 @@ void ClientShard::resize_send_ring(ClientSocket& socket) {
 /// From here on the client can use the rings.
 void ClientShard::show_rings(ClientSocket& socket) {
   if (socket.receive.size() != 0 || socket.receive_block.size == 0) return;
+  // Far from those of the socket before: a thread that still believes in that one must not move a position of this one.
+  const auto epoch = static_cast<std::uint16_t>(socket.slot.incarnation.load(std::memory_order_relaxed) * 64);
   const auto show = [&](auto& ring, const ClientSocket::Block& block) {
-    ring.set_ring(socket.arena->base() + block.offset, ipc::RingRef::make(block.offset, block.size, ring.epoch()));
+    ring.set_ring(socket.arena->base() + block.offset, ipc::RingRef::make(block.offset, block.size, epoch));
   };
   show(socket.receive, socket.receive_block);
   show(socket.send, socket.send_block);
@@ -364,6 +366,7 @@ void ClientShard::maybe_free(ClientSocket& socket) {
   drop_witness_pipe(socket);
   ShardClient& client = socket.owner;
   socket.set_status(ipc::Status::closed);
+  if (!client.ended && socket.send.writer_inside()) return left_to_writers_.push_back(socket.cookie);
   socket.slot.rx_ring.store(0, std::memory_order_release);
   socket.slot.tx_ring.store(0, std::memory_order_release);
   for (ClientSocket::Block* block : {&socket.send_block, &socket.receive_block, &socket.left_block}) give_block(socket, *block);

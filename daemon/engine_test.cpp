@@ -219,6 +219,21 @@ TEST_P(EngineTest, ShutBothWaysAConnectionLivesAsLongAsSomebodyHoldsIt) {
   }
 }
 
+TEST_P(EngineTest, ASlotIsNotGivenAwayUnderAWriter) {
+  Program program{node(ipc::kControlNode)};
+  Socket a = open_socket(program, "", SOCK_STREAM);
+  ipc::Slot& slot = program.slot(a.slot.slot);
+  slot.tx_lock = std::uint64_t{7} << ipc::kLockGenerationBits;  // a thread that was inside when another closed
+  EXPECT_EQ(program.ask<MessageId::close>({.slot = a.slot.slot, .incarnation = a.slot.incarnation, .reserved = 0}), 0);
+  for (int i = 0; i < 50; ++i) EXPECT_NE(open_socket(program, "", SOCK_STREAM).slot.slot, a.slot.slot);
+  EXPECT_EQ(sockets_in_use(node(ipc::kControlNode)), 51u);
+  slot.tx_lock = 0;
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 50; }));
+  slot.tx_lock = std::uint64_t{7} << ipc::kLockGenerationBits;
+  program.drop_connection();  // nobody is left to write
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+}
+
 TEST_P(EngineTest, WhatADyingProcessTookIsOfferedAgain) {
   Program program{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
   const Socket listener = open_listener(program, node(ipc::kStreamNode), 4714);

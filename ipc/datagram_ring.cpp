@@ -129,6 +129,7 @@ std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header
   {
     WriterLock lock(*w.slot_, *w.io_);
     for (;;) {
+      if (!w.io_->still_open()) return WriteOutcome{WriteOutcome::Kind::gone};
       if (!w.load(view)) return WriteOutcome{WriteOutcome::Kind::no_ring};
       if (total > view.size / 2) return WriteOutcome{WriteOutcome::Kind::too_long};
       fits = total <= view.room;

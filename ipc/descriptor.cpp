@@ -173,6 +173,7 @@ bool ProgramEnd::take_token() {
   const KeepErrno keep;
   char byte;
   for (;;) {
+    if (!still_open()) return false;
     if (calls_ != Calls::all && would_block(fd_, calls_)) return false;
     const ssize_t n = calls_ == Calls::all ? sys::recv(fd_, &byte, 1, MSG_DONTWAIT) : sys::read(fd_, &byte, 1);
     if (n < 0 && errno == EINTR) continue;
@@ -203,6 +204,7 @@ ProgramIo::Stalled ProgramEnd::send_stall() {
   const KeepErrno keep;
   const Unit unit = Unit::stall();
   ssize_t n = -1;
+  if (!still_open()) return Stalled::gone;
   if (calls_ == Calls::all) {
     n = sys::send(fd_, &unit, sizeof unit, kSendFlags);
     if (n < 0 && sys::refused(errno)) calls_ = Calls::plain;

@@ -77,6 +77,8 @@ class ProgramIo {
   virtual void yield() = 0;
   /// Whether system calls may be made that have nothing to do with data: to see whether another process lives.
   virtual bool may_ask() { return true; }
+  /// False once the program has closed the number that the call was made with: the slot may be another socket's by now.
+  virtual bool still_open() const { return true; }
   /// Microseconds of a monotonic clock.
   virtual std::uint64_t now_us() = 0;
   /// Rings the doorbell of the slot's shard.
@@ -171,9 +173,12 @@ class ProgramEnd final : public ProgramIo {
   Stalled send_stall() override;
   void yield() override;
   bool may_ask() override { return calls_ == Calls::all; }
+  bool still_open() const override { return meaning_ == nullptr || meaning_->load() == meant_; }
   std::uint64_t now_us() override;
   void ring() override;
 
+  /// The number is open as long as `meaning` is `meant`.
+  void open_while(const std::atomic<std::uint64_t>& meaning, std::uint64_t meant) { meaning_ = &meaning, meant_ = meant; }
   /// For connect() in progress and after attach. False: gone.
   bool send_unit(const Unit& unit);
 
@@ -185,6 +190,8 @@ class ProgramEnd final : public ProgramIo {
   std::uint32_t slot_number_;
   Calls calls_;
   unsigned yields_ = 0;
+  const std::atomic<std::uint64_t>* meaning_ = nullptr;
+  std::uint64_t meant_ = 0;
 };
 
 /// SO_SNDBUF to its minimum, as both socket types need it on the program's end. Returns 0 or an errno.

@@ -32,6 +32,8 @@ bool ReaderCore::load(View& view) const {
     const RingRef ref{slot_->rx_ring.load(std::memory_order_acquire)};
     const ReceiveWord word{slot_->rx_word.load(std::memory_order_acquire)};
     if (word.mode() != Mode::ring || !ref.exists()) return false;
+    // Still open after the head was loaded: it is this socket's, and of an epoch that no later socket of the slot has.
+    if (!io_->still_open()) return false;
     if (ref.size() > arena_size_ || ref.offset() > arena_size_ - ref.size()) return false;
     const std::uint64_t unread = distance(head.position(), word.tail());
     if (ref.epoch() != head.epoch()) {
@@ -46,6 +48,7 @@ bool ReaderCore::load(View& view) const {
 }
 
 ReadOutcome ReaderCore::nothing(std::uint32_t status) const {
+  if (!io_->still_open()) return {ReadOutcome::Kind::gone};
   if (mode() != Mode::ring) return {ReadOutcome::Kind::stream};
   if ((status & Status::reset) != 0) return {ReadOutcome::Kind::reset};
   if ((status & (Status::fin_received | Status::shut_rd)) != 0) return {ReadOutcome::Kind::eof};

@@ -121,6 +121,7 @@ struct ReadOutcome {
     eof,    ///< FIN was received, or SHUT_RD; and all data before it was read
     reset,  ///< the connection is gone and all data was read: take_error() says why
     stream, ///< the mode is not ring: use the descriptor itself
+    gone,   ///< the program has closed the number meanwhile: EBADF
   };
   Kind kind{Kind::empty};
   std::size_t bytes{};
@@ -139,7 +140,8 @@ class ReaderCore {
     std::size_t size{};
     std::size_t unread{};
   };
-  /// Head, ring and W that belong together. False: there is no ring yet, or the mode is not ring.
+  /// Head, ring and W that belong together, and to the socket that the number means. False: there is no ring yet, the mode is not
+  /// ring, or the number was closed.
   bool load(View& view) const;
   /// The outcome when nothing is unread; `status` was loaded before that was seen.
   ReadOutcome nothing(std::uint32_t status) const;

@@ -52,12 +52,14 @@ class FakeProgram final : public ProgramIo {
     ++stalls;
     return Stalled::sent;
   }
+  bool still_open() const override { return open; }
   void yield() override { ++yields; }
   std::uint64_t now_us() override { return clock_us += 10; }
   void ring() override { ++rings; }
   void step(Step s) override {
     if (on_step) on_step(s);
   }
+  bool open = true;
   int takes = 0, stalls = 0, yields = 0, rings = 0;
   std::uint64_t clock_us = 0;
   std::function<void(Step)> on_step;
@@ -547,6 +549,24 @@ TEST_F(RingTest, AWriterThatFoundNoRoomAndOwesNoStallWritesOnceThereIsRoom) {
   EXPECT_EQ(write(10).bytes, 10u) << "EAGAIN would announce an edge that nobody owes";
   EXPECT_FALSE(once);
   EXPECT_EQ(program.stalls, 0);
+}
+
+TEST_F(RingTest, OnceTheNumberIsClosedNothingIsTouched) {
+  EXPECT_EQ(write(10).bytes, 10u);
+  rig.put(10);
+  program.open = false;
+  const std::uint64_t tail = rig.slot->tx_tail, head = rig.slot->rx_head;
+  EXPECT_EQ(write(10).kind, WriteOutcome::Kind::gone);
+  EXPECT_EQ(read(10).kind, Kind::gone);
+  EXPECT_EQ(rig.slot->tx_tail, tail);
+  EXPECT_EQ(rig.slot->rx_head, head);
+  EXPECT_FALSE(rig.consumer.writer_inside());
+  // Closed while a writer is inside: the stack sees the lock.
+  program.open = true;
+  program.on_step = [&](Step s) {
+    EXPECT_EQ(rig.consumer.writer_inside(), s == Step::write_copied);
+  };
+  EXPECT_EQ(write(10).bytes, 10u);
 }
 
 TEST_F(RingTest, AConnectStartsStalledAndReleaseWakes) {

@@ -46,6 +46,9 @@ class SendRingConsumer {
   /// True while a writer that began before the last move, drop or close may still be copying to the old place: its CAS of the tail is
   /// going to fail, but its bytes land there. Until this is false, or the slot is released, that memory is given to nobody.
   [[nodiscard]] bool old_place_in_use();
+  /// Once the program's last descriptor is closed: true while a thread may still be writing that began before. Until this is false, or
+  /// the client has ended, slot and ring are given to nobody. (A writer takes the lock, then looks whether its number is still open.)
+  [[nodiscard]] bool writer_inside() const { return lock_is_held(slot_->tx_lock.load()); }
 
   std::byte* base() const { return base_; }
   std::size_t size() const { return size_; }
@@ -129,6 +132,7 @@ struct WriteOutcome {
     no_ring,   ///< not connected yet (connecting: sleep or EAGAIN; fresh: ENOTCONN/EPIPE)
     too_long,  ///< datagram: EMSGSIZE
     stream,    ///< the mode is not ring: use the descriptor itself
+    gone,      ///< the program has closed the number meanwhile: EBADF
   };
   Kind kind{Kind::full};
   std::size_t bytes{};

@@ -188,6 +188,7 @@ std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> fro
   {
     WriterLock lock(*slot_, *io_);
     for (;;) {
+      if (!io_->still_open()) return WriteOutcome{WriteOutcome::Kind::gone};
       if (!load(view)) {
         const bool streaming = blocked().kind == WriteOutcome::Kind::stream;
         return WriteOutcome{streaming ? WriteOutcome::Kind::stream : WriteOutcome::Kind::no_ring};

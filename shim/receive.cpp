@@ -109,6 +109,7 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
   if ((s.status() & kStates) == 0) return fail(ENOTCONN);
 
   ipc::ProgramEnd end = end_for(fd, s, flags);
+  end.open_while(g_table[fd], entry.bits);
   ipc::ReceiveRingReader reader(*s.slot, s.arena, s.arena_size, end);
   Pieces rest(to, count);
   const std::size_t target = receive_target(s, rest.left(), flags);
@@ -151,6 +152,8 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
         const ssize_t n = receive_through(fd, s, pieces.data(), pieces.size(), flags);
         return done > 0 ? static_cast<ssize_t>(done) + std::max<ssize_t>(0, n) : n;
       }
+      case Kind::gone:
+        return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
       case Kind::empty:
         break;
     }
@@ -189,6 +192,7 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
   if ((flags & MSG_OOB) != 0) return fail(EOPNOTSUPP);
   if ((flags & MSG_ERRQUEUE) != 0) return fail(EAGAIN);
   ipc::ProgramEnd end = end_for(fd, s, flags);
+  end.open_while(g_table[fd], entry.bits);
   ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);
   bool gone = false;
   for (;;) {
@@ -210,6 +214,7 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
       return static_cast<ssize_t>((flags & MSG_TRUNC) != 0 ? whole : outcome.bytes);
     }
     if (outcome.kind == Kind::eof) return 0;
+    if (outcome.kind == Kind::gone) return fail(EBADF);
     if (outcome.kind == Kind::reset) {
       const int error = take_socket_error(fd, s, flags);
       return fail(error != 0 ? error : ENETDOWN);

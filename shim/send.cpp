@@ -72,6 +72,7 @@ ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, i
   using Kind = ipc::WriteOutcome::Kind;
   const Socket s = socket_of(entry);
   ipc::ProgramEnd end = end_for(fd, s, flags);
+  end.open_while(g_table[fd], entry.bits);
   ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
   Pieces rest(from, count);
   std::size_t done = 0;
@@ -108,6 +109,8 @@ ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, i
       }
       case Kind::too_long:
         return partial_or(EMSGSIZE);
+      case Kind::gone:
+        return partial_or(EBADF);
       case Kind::no_ring:
         if ((s.status() & (ipc::Status::connecting | ipc::Status::connected)) == 0)
           return broken_pipe(fd, s, flags);
@@ -128,6 +131,7 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
   using Kind = ipc::WriteOutcome::Kind;
   const Socket s = socket_of(entry);
   ipc::ProgramEnd end = end_for(fd, s, flags);
+  end.open_while(g_table[fd], entry.bits);
   ipc::DatagramWriter writer(*s.slot, s.arena, s.arena_size, end);
   for (;;) {
     if (s.slot->error.load(std::memory_order_relaxed) != 0)
@@ -144,6 +148,8 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
       }
       case Kind::too_long:
         return fail(EMSGSIZE);
+      case Kind::gone:
+        return fail(EBADF);
       case Kind::stream:  // datagram sockets have no such mode
         return fail(ENETDOWN);
       case Kind::no_ring:
