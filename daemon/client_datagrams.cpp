@@ -3,6 +3,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 
 #include "client_address.hpp"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr unsigned kSendBudget = 256;  ///< datagrams of one socket in one turn
 constexpr std::size_t kPiecesMax = 32;
+constexpr std::size_t kPayloadMax = 65507;  ///< of a UDP datagram: RFC 768, RFC 791
 
 stack::DatagramRequest request_of(const ipc::RecordHeader& header) {
   using Record = ipc::RecordHeader;
@@ -51,6 +53,24 @@ ipc::RecordHeader header_of(const stack::Datagram& datagram) {
 
 }  // namespace
 
+/// One record is one datagram, unless the program said that more of it follows. An errno or 0.
+int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record) {
+  const bool more = (record.header.flags & ipc::RecordHeader::more_follows) != 0;
+  if (!more && !socket.parts)
+    return static_cast<int>(stack().send(socket.id, request_of(record.header), record.first, record.second));
+  if (!socket.parts) socket.parts = std::make_unique<ClientSocket::Parts>(ClientSocket::Parts{.header = record.header, .payload = {}});
+  std::vector<std::byte>& payload = socket.parts->payload;
+  if (payload.size() + record.first.size() + record.second.size() > kPayloadMax) {
+    socket.parts.reset();
+    return EMSGSIZE;
+  }
+  payload.insert(payload.end(), record.first.begin(), record.first.end());
+  payload.insert(payload.end(), record.second.begin(), record.second.end());
+  if (more) return 0;
+  const auto whole = std::exchange(socket.parts, nullptr);
+  return static_cast<int>(stack().send(socket.id, request_of(whole->header), whole->payload, {}));
+}
+
 /// Everything that the client has queued, within a budget. The bytes stay the client's: what is decided from them is decided on
 /// copies, and the stack copies the payload once.
 void ClientShard::send_datagrams(ClientSocket& socket) {
@@ -65,7 +85,7 @@ void ClientShard::send_datagrams(ClientSocket& socket) {
     if (!ipc::DatagramConsumer::next(socket.send, position, datagram)) break;
     any = true;
     position = datagram.end;
-    const int error = static_cast<int>(stack().send(socket.id, request_of(datagram.header), datagram.first, datagram.second));
+    const int error = send_record(socket, datagram);
     // The program's call has returned long ago: as with an ICMP error, the next one is told.
     if (error != 0) socket.slot.error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
   }

@@ -175,6 +175,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
 
   // client_datagrams.cpp
   void send_datagrams(ClientSocket& socket);
+  int send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record);
   void on_datagram(const stack::Datagram& datagram);
 
   stack::Shard& stack() { return thread_->shard(); }

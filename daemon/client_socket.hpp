@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "client.hpp"
 #include "fd.hpp"
@@ -66,6 +67,12 @@ struct ClientSocket final : PollHandler {
     bool waits = false;                         ///< the program has to read before more can be given
   };
   std::optional<Stream> stream;
+  /// A datagram whose parts are still coming (MSG_MORE): the first part's header says where it goes.
+  struct Parts {
+    ipc::RecordHeader header;
+    std::vector<std::byte> payload;
+  };
+  std::unique_ptr<Parts> parts;
 
   std::uint32_t status = 0;        ///< what Slot::status shows, from private memory
   std::uint32_t error = 0;         ///< errno to be shown once there is an end to show it on

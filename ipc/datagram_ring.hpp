@@ -31,6 +31,7 @@ struct RecordHeader {
   static constexpr std::uint32_t dont_route = 1 << 8;    ///< to the stack: MSG_DONTROUTE
   static constexpr std::uint32_t multicast = 1 << 9;     ///< was sent to a group
   static constexpr std::uint32_t broadcast = 1 << 10;
+  static constexpr std::uint32_t more_follows = 1 << 11;  ///< to the stack: the next record's payload belongs to this datagram (MSG_MORE)
 
   std::uint32_t total_len{};    ///< of the record, a multiple of kRecordAlign
   std::uint32_t payload_len{};  ///< bytes after the header

@@ -35,7 +35,7 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
                          Arrival& arrival);
 /// `flags`: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (of streams), MSG_OOB, kPlainCall.
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags);
-/// One datagram. `header`: what is not a length is filled in.
+/// One datagram, or a part of one. `header`: what is not a length is filled in.
 ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,
                       const ipc::RecordHeader& header);
 

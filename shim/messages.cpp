@@ -212,6 +212,7 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   if (error == 0 && message->msg_controllen > 0) error = take_control(*message, header);
   if (error == 0 && (flags & MSG_DONTROUTE) != 0) header.flags |= Header::dont_route;
   const bool udp = s.slot->type.load(std::memory_order_relaxed) == SOCK_DGRAM;
+  if (udp && (flags & MSG_MORE) != 0) header.flags |= Header::more_follows;
   if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > (udp ? kUdpPayloadMax : 65535))
     error = EMSGSIZE;
   if (error == 0) error = bind_if_unbound(s);

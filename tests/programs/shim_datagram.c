@@ -223,9 +223,27 @@ static void overflow(void) {
   say("and on: %zd", n);
 }
 
+static void parts_of_one(void) {
+  int s = udp(), c = udp();
+  struct sockaddr_in a = name_of(s);
+  static char big[60000], got[65536];
+  must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  show("part", send(c, "ab", 2, MSG_MORE));
+  show("empty part", send(c, "", 0, MSG_MORE));
+  show_mask("nothing yet", s, POLLOUT);
+  show("rest", send(c, "cd", 2, 0));
+  show("in one", recv(s, got, sizeof got, 0));
+  say("%.4s", got);
+  show("alone", send(c, "e", 1, 0));
+  show("recv", recv(s, got, sizeof got, 0));
+  show("large part", send(c, big, 30000, MSG_MORE));
+  show("large rest", send(c, big, 30000, 0));
+  show("recv", recv(s, got, sizeof got, 0));
+}
+
 static const struct test_case cases[] = {
     {"fresh", fresh}, {"exchange", exchange}, {"truncation", truncation}, {"connected", connected}, {"refused", refused},
     {"sizes", sizes}, {"many_messages", many_messages}, {"control_data", control_data}, {"timeouts", timeouts},
-    {"port_free_at_once", port_free_at_once}, {"overflow", overflow},
+    {"port_free_at_once", port_free_at_once}, {"overflow", overflow}, {"parts_of_one", parts_of_one},
 };
 MAIN(cases)

@@ -348,15 +348,14 @@ void SimNet::fly(const Wire& wire, Host& to, const Frame& frame, Instant at) {
 }
 
 bool SimNet::settle() {
-  bool any = false;
+  bool any = false, again = true;
   // A stack that never comes to rest is a defect: the bound turns it into a failing test.
-  for (int i = 0; i < 100000; ++i) {
-    bool again = false;
+  for (int i = 0; i < 100000 && again; ++i) {
+    again = false;
     for (auto& host : hosts_) again |= host->turn(now_);
-    if (!again) return any;
-    any = true;
+    any |= again;
   }
-  IOPKT_ASSERT(!"a host comes to rest");
+  IOPKT_ASSERT(!again);
   return any;
 }
 
