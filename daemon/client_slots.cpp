@@ -245,7 +245,12 @@ void ClientShard::close_end(ClientSocket& socket) {
 /// an error if the program's last descriptor is closed over it. Before either side is shut that needs it, and behind the tokens.
 void ClientShard::leave_witness_byte(ClientSocket& socket) {
   socket.receive.stop_tokens();
-  if (!socket.witness_byte && socket.attached()) socket.witness_byte = socket.end.send_token() == ipc::StackIo::Sent::done;
+  if (socket.witness_byte || !socket.attached()) return;
+  // A reset may still come, and behind a FIN no pipe can be sent any more. It matters where the client outlives the process: one that
+  // serves one connection is often ended by SIGPIPE, without a word.
+  const bool shared = socket.slot.reserved[ipc::kSharedWord].load(std::memory_order_relaxed) != 0;
+  if (shared && socket.witness_charge.take(socket.owner.client->share, 1)) leave_witness_pipe(socket);
+  socket.witness_byte = socket.witness_pipe || socket.end.send_token() == ipc::StackIo::Sent::done;
 }
 
 /// `events`: what the end shows. False: the program has closed its last descriptor.
@@ -257,7 +262,7 @@ bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
 /// Once the end is closed nothing of it tells whether the program still has its own: a process that is killed, or ends with the socket
 /// open, says nothing either.
 void ClientShard::leave_witness_pipe(ClientSocket& socket) {
-  if (socket.datagram || socket.receive.mode() != ipc::Mode::ring) return;
+  if (socket.witness_pipe || socket.datagram || socket.receive.mode() != ipc::Mode::ring) return;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return;
   socket.witness_pipe.reset(ends[0]);
@@ -271,6 +276,7 @@ void ClientShard::leave_witness_pipe(ClientSocket& socket) {
 void ClientShard::drop_witness_pipe(ClientSocket& socket) {
   thread_->poller().remove(std::exchange(socket.witness_pipe_watch, 0));
   socket.witness_pipe.reset();
+  socket.witness_charge.drop();
 }
 
 void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
@@ -278,7 +284,9 @@ void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
 }
 
 void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
-  if (socket.witness_pipe) {
+  if (socket.attached() && socket.witness_pipe) {
+    events = (events & ~(EPOLLHUP | EPOLLERR)) | shown_by(socket.fd.get());  // the pipe's event, perhaps
+  } else if (socket.witness_pipe) {
     drop_witness_pipe(socket);
     if (socket.slot.reserved[ipc::kWitnessWord].load() != 0) return;  // its own word is needed
     socket.client_done = true;
@@ -317,7 +325,7 @@ void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
       return maybe_free(socket);
     }
   }
-  if ((events & EPOLLRDHUP) != 0) {
+  if ((events & EPOLLRDHUP) != 0 && !socket.failed) {
     // A holder without the shim shuts its side without asking.
     if (!std::exchange(socket.program_shut_write, true)) {
       if (!socket.datagram && socket.receive.size() != 0 && !tell_progress(socket)) return;

@@ -49,6 +49,7 @@ struct ClientSocket final : PollHandler {
   WatchId watch = 0;
   Fd witness_pipe;  ///< after a reset: hangs up with the program's last descriptor
   WatchId witness_pipe_watch = 0;
+  DescriptorCharge witness_charge;  ///< of the pipe, while the end is there as well
   ipc::StackEnd end;
   ipc::ReceiveRingProducer receive;
   ipc::SendRingConsumer send;

@@ -114,6 +114,29 @@ TEST_P(EngineTest, ASocketThatWasResetEndsWithItsLastDescriptor) {
   EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
 }
 
+TEST_P(EngineTest, AResetBehindAFinEndsWithTheLastDescriptorOfAChildToo) {
+  Program server{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
+  const Socket listener = open_listener(server, node(ipc::kStreamNode), 4718);
+  for (const bool reset : {true, false}) {
+    Socket a = connect_to(client, node(ipc::kStreamNode), 4718);
+    Socket b = accept_socket(server, listener);
+    server.slot(b.slot.slot).reserved[ipc::kSharedWord] = 1;  // as after fork()
+    a.fd.reset();
+    ASSERT_TRUE(eventually([&] { return (polled(b.fd.get()) & POLLRDHUP) != 0; }));
+    if (reset) {
+      EXPECT_EQ(write_all(server, b, "too late"), 8u);
+      EXPECT_TRUE(eventually([&] { return (polled(b.fd.get()) & (POLLHUP | POLLERR)) == (POLLHUP | POLLERR); }));
+    }
+    Fd copy{::dup(b.fd.get())};
+    b.fd.reset();
+    ::shutdown(copy.get(), SHUT_RDWR);
+    EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 2; }));
+    EXPECT_EQ(server.slot(b.slot.slot).status.load() & Status::closed, 0u) << "another process has it";
+    copy.reset();  // without a word, as one that SIGPIPE has ended
+    EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 1; })) << reset;
+  }
+}
+
 TEST_P(EngineTest, ForkedChildSharesTheClientAndTheLastOneEndsIt) {
   Program parent{node(ipc::kControlNode)};
   Program child{node(ipc::kControlNode), parent.hello.client_id, parent.hello.secret};

@@ -129,8 +129,8 @@ class StackEnd final : public StackIo {
   unsigned drain_to_ballast();
   /// FIN: shuts the writing side; the program sees IN RDHUP.
   void show_fin();
-  /// For an end that is closed to show a reset, so that no event can tell of the program's last close: puts a copy of `fd` behind
-  /// the tokens. Nobody reads that byte; the kernel closes the copy with the program's last descriptor. False: it cannot be sent.
+  /// For an end that is (or may be) closed to show a reset, so that no event can tell of the program's last close: puts a copy of `fd`
+  /// behind the tokens. Nobody reads that byte; the kernel closes the copy with the program's last descriptor. False: it cannot be sent.
   bool send_witness(int fd);
   /// Urgent data: one byte out of band; the program sees PRI until it reads it.
   Sent send_urgent(char byte = 0);

@@ -217,7 +217,7 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint32_t> reserved0;
   std::atomic<std::uint64_t> names[6];
   // Clients' own, shared by the processes that hold the socket (the stack clears them with a new socket, and takes the words
-  // kHoldersWord and kWitnessWord as hints).
+  // kHoldersWord, kSharedWord and kWitnessWord as hints).
   alignas(kCacheLine) std::atomic<std::uint64_t> reserved[16];
 };
 static_assert(sizeof(Slot) == 512 && alignof(Slot) == 64);
@@ -225,6 +225,8 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 /// Slot::reserved: how many descriptors processes with the library hold.
 inline constexpr std::size_t kHoldersWord = 0;
+/// Slot::reserved: not 0 once a second process has had the descriptor.
+inline constexpr std::size_t kSharedWord = 14;
 /// Slot::reserved: not 0 once a reader may have taken bytes that are no tokens, so that the witness of StackEnd::send_witness()
 /// proves nothing.
 inline constexpr std::size_t kWitnessWord = 15;

@@ -31,8 +31,10 @@ void count_holders_twice() {
   const int end = g_table_end.load(std::memory_order_acquire);
   for (int fd = 0; fd < end; ++fd) {
     const Entry entry = entry_of(fd);
-    if (entry.ours())
-      client_word(socket_of(entry), ClientWord::holders).fetch_add(1, std::memory_order_relaxed);
+    if (!entry.ours()) continue;
+    const Socket s = socket_of(entry);
+    client_word(s, ClientWord::shared).store(1, std::memory_order_relaxed);
+    client_word(s, ClientWord::holders).fetch_add(1, std::memory_order_relaxed);
   }
 }
 

@@ -33,6 +33,7 @@ void adopt(const Candidate& c) {
     if (request.call<ipc::MessageId::attach_finish>({.nonce = begun.nonce}, answer) != 0) return;
     if (request.entry_from(answer, c.datagram, entry) != 0) return;
   }
+  client_word(socket_of(entry), ClientWord::shared).store(1, std::memory_order_relaxed);
   add_holder(c.fd, entry);
 }
 
