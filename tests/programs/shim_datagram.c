@@ -117,10 +117,10 @@ static void many_messages(void) {
   must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
   struct mmsghdr m[8];
   struct iovec v[8];
-  char text[8][8];
+  char text[8][16];
   memset(m, 0, sizeof m);
   for (int i = 0; i < 8; ++i) {
-    snprintf(text[i], 8, "msg %d", i);
+    snprintf(text[i], sizeof text[i], "msg %d", i);
     v[i] = (struct iovec){text[i], 5 + (size_t)(i % 2)};
     m[i].msg_hdr.msg_iov = &v[i];
     m[i].msg_hdr.msg_iovlen = 1;
