@@ -143,13 +143,14 @@ function(iopkt_tests)
     set_target_properties(program_${name} PROPERTIES OUTPUT_NAME ${name}
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/programs)
     target_link_libraries(program_${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
-    # What no preloaded library reaches; a sanitizer's runtime cannot be linked into it.
+    # What no preloaded library reaches.
     if(name MATCHES "^static_")
       target_link_options(program_${name} PRIVATE -static)
-      if(IOPKT_SANITIZE)
-        target_link_options(program_${name} PRIVATE -fno-sanitize=all)
-        target_compile_options(program_${name} PRIVATE -fno-sanitize=all)
-      endif()
+    endif()
+    # They stand for anybody's programs; a sanitizer's runtime would not bear the preloaded library before it.
+    if(IOPKT_SANITIZE)
+      target_link_options(program_${name} PRIVATE -fno-sanitize=all)
+      target_compile_options(program_${name} PRIVATE -fno-sanitize=all)
     endif()
   endforeach()
   iopkt_sources(sources tests/drivers)
