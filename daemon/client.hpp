@@ -33,6 +33,7 @@ struct Quota {
   std::uint32_t sockets = 65536;
   std::uint32_t arenas = 512;
   std::uint64_t ring_bytes = std::uint64_t{64} << 30;
+  std::uint64_t part_bytes = std::uint64_t{16} << 20;  ///< of datagrams whose parts are still coming (MSG_MORE)
 };
 
 /// A count with a bound that several threads raise and lower.
@@ -160,10 +161,11 @@ class Client {
   /// Set before any other thread knows the client; null: its descriptors are not counted.
   std::shared_ptr<DescriptorShare> share;
   DescriptorCharge charge;  ///< its own descriptors and its arenas'; under lock_ once it is known
-  Bounded sockets, arenas, ring_bytes;
-  /// Control connections, attached ends and listeners. At 0 the client is over.
+  Bounded sockets, arenas, ring_bytes, part_bytes;
+  /// Control connections and attached ends. At 0 the client is over.
   std::atomic<std::int64_t> holders{0};
   std::atomic<bool> dead{false};
+  std::atomic<bool> joined{false};  ///< a second process speaks for it, or did
 
  private:
   Client(std::uint32_t number, std::uint64_t its_secret, const Credential& who, const Quota& its_quota);

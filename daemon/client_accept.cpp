@@ -81,7 +81,7 @@ void ClientShard::sweep_ended(wire::Port port) {
     if (stack().local_endpoint(socket->id).port == port && !is_held(*socket, shown_by(socket->fd.get())))
       ended.push_back(socket.get());
   }
-  for (ClientSocket* socket : ended) on_end(*socket, EPOLLHUP);
+  for (ClientSocket* socket : ended) on_end(*socket, shown_by(socket->fd.get()));
 }
 
 // ---------------------------------------------------------------------------------------------- connections
@@ -119,6 +119,10 @@ void ClientShard::on_accept(const stack::AcceptEvent& event) {
   ClientSocket* child = by_cookie(event.child_cookie);
   if (child == nullptr) return;
   child->id = event.child;
+  if (child->close_called) {  // by its client's word, before it could know of it
+    stack().disconnect(child->id);
+    return stack().close(child->id);
+  }
   update_names(*child);
   show_rings(*child);
   child->set_status(ipc::Status::connected | ipc::Status::bound);

@@ -53,22 +53,33 @@ ipc::RecordHeader header_of(const stack::Datagram& datagram) {
 
 }  // namespace
 
+void ClientShard::drop_parts(ClientSocket& socket) {
+  if (socket.parts) socket.owner.client->part_bytes.give(kPayloadMax);
+  socket.parts.reset();
+}
+
 /// One record is one datagram, unless the program said that more of it follows. An errno or 0.
 int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record) {
   const bool more = (record.header.flags & ipc::RecordHeader::more_follows) != 0;
   if (!more && !socket.parts)
     return static_cast<int>(stack().send(socket.id, request_of(record.header), record.first, record.second));
-  if (!socket.parts) socket.parts = std::make_unique<ClientSocket::Parts>(ClientSocket::Parts{.header = record.header, .payload = {}});
+  if (!socket.parts) {
+    Client& owner = *socket.owner.client;
+    if (!owner.part_bytes.take(kPayloadMax, owner.quota.part_bytes)) return ENOBUFS;
+    socket.parts = std::make_unique<ClientSocket::Parts>(ClientSocket::Parts{.header = record.header, .payload = {}});
+    socket.parts->payload.reserve(kPayloadMax);
+  }
   std::vector<std::byte>& payload = socket.parts->payload;
   if (payload.size() + record.first.size() + record.second.size() > kPayloadMax) {
-    socket.parts.reset();
+    drop_parts(socket);
     return EMSGSIZE;
   }
   payload.insert(payload.end(), record.first.begin(), record.first.end());
   payload.insert(payload.end(), record.second.begin(), record.second.end());
   if (more) return 0;
-  const auto whole = std::exchange(socket.parts, nullptr);
-  return static_cast<int>(stack().send(socket.id, request_of(whole->header), whole->payload, {}));
+  const int error = static_cast<int>(stack().send(socket.id, request_of(socket.parts->header), payload, {}));
+  drop_parts(socket);
+  return error;
 }
 
 /// Everything that the client has queued, within a budget. The bytes stay the client's: what is decided from them is decided on

@@ -9,6 +9,7 @@
 namespace iopkt::daemon {
 namespace {
 
+constexpr std::size_t kLeftPerTurn = 16;  ///< a client may leave as many as its quota has
 constexpr Duration kTokenRetry = std::chrono::milliseconds{1};
 constexpr Duration kHeldRetry = std::chrono::microseconds{50};
 constexpr std::size_t kTrimBytes = std::size_t{1} << 20;  ///< punched in one idle turn
@@ -157,8 +158,11 @@ bool ClientShard::deliver() {
   for (const stack::SocketEvent& event : stack().take_events()) on_event(event), any = true;
   flush_tokens();
   if (!held_.empty()) any = run_held() || any;
-  for (const std::uint64_t cookie : std::exchange(left_to_writers_, {}))
+  for (std::size_t n = std::min(left_to_writers_.size(), kLeftPerTurn); n > 0; --n) {
+    const std::uint64_t cookie = left_to_writers_.front();
+    left_to_writers_.pop_front();
     if (ClientSocket* socket = by_cookie(cookie)) maybe_free(*socket);
+  }
   std::erase_if(clients_, [&](const std::unique_ptr<ShardClient>& client) {
     if (!client->ended || client->socket_count != 0) return false;
     thread_->poller().remove(client->watch);

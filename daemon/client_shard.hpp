@@ -102,7 +102,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void show_state(ClientSocket& socket);
   void close_end(ClientSocket& socket);
   void leave_witness_byte(ClientSocket& socket);
-  static bool is_held(ClientSocket& socket, std::uint32_t events);
+  bool is_held(ClientSocket& socket, std::uint32_t events);
   void leave_witness_pipe(ClientSocket& socket);
   void drop_witness_pipe(ClientSocket& socket);
   void close_socket(ClientSocket& socket, bool abort);
@@ -175,6 +175,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
 
   // client_datagrams.cpp
   void send_datagrams(ClientSocket& socket);
+  static void drop_parts(ClientSocket& socket);
   int send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record);
   void on_datagram(const stack::Datagram& datagram);
 
@@ -191,7 +192,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::uint64_t next_cookie_ = 1;
   std::vector<std::uint64_t> flush_;       // cookies: a socket may go before the end of the turn
   std::vector<std::uint64_t> busy_;        // datagram sockets with more to send than one turn's budget
-  std::vector<std::uint64_t> left_to_writers_;  // closed, but a thread of the program still writes
+  std::deque<std::uint64_t> left_to_writers_;  // cookies: closed, but a thread of the program still writes. In turn, a few each time
   std::unordered_map<stack::Cookie, std::unique_ptr<Waiting>> waiting_;  // by listener
   struct Held {
     std::uint64_t publication;

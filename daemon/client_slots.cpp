@@ -225,7 +225,13 @@ void ClientShard::show_state(ClientSocket& socket) {
     // Closing over the unread ballast is a reset; a stalled writer has to be let go before.
     socket.send.release(socket.end);
     leave_witness_pipe(socket);
-    return close_end(socket);
+    close_end(socket);
+    // In stream mode there is no witness, and where no process with the library has the socket, nobody to say that it is closed; nor
+    // can anybody find the slot again.
+    if (!socket.stream || socket.slot.reserved[ipc::kHoldersWord].load(std::memory_order_acquire) != 0) return;
+    socket.client_done = true;
+    close_socket(socket, false);
+    return maybe_free(socket);
   }
   if (!socket.attached()) return;
   if ((socket.status & ipc::Status::connected) != 0 && !socket.datagram) socket.send.release(socket.end);
@@ -248,7 +254,7 @@ void ClientShard::leave_witness_byte(ClientSocket& socket) {
   if (socket.witness_byte || !socket.attached()) return;
   // A reset may still come, and behind a FIN no pipe can be sent any more. It matters where the client outlives the process: one that
   // serves one connection is often ended by SIGPIPE, without a word.
-  const bool shared = socket.slot.reserved[ipc::kSharedWord].load(std::memory_order_relaxed) != 0;
+  const bool shared = socket.owner.client->joined || socket.slot.reserved[ipc::kSharedWord].load(std::memory_order_relaxed) != 0;
   if (shared && socket.witness_charge.take(socket.owner.client->share, 1)) leave_witness_pipe(socket);
   socket.witness_byte = socket.witness_pipe || socket.end.send_token() == ipc::StackIo::Sent::done;
 }
@@ -256,6 +262,9 @@ void ClientShard::leave_witness_byte(ClientSocket& socket) {
 /// `events`: what the end shows. False: the program has closed its last descriptor.
 bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
   if ((events & EPOLLERR) != 0) return false;
+  // The byte may be gone: then the first edge is the shutdown, the next the close.
+  if ((events & EPOLLHUP) != 0 && socket.witness_byte && socket.slot.reserved[ipc::kWitnessWord].load() != 0)
+    return !std::exchange(socket.hung_up, true);
   return (events & EPOLLHUP) == 0 || (socket.witness_byte && socket.end.token_queued());
 }
 
@@ -372,6 +381,7 @@ void ClientShard::maybe_free(ClientSocket& socket) {
   if (!socket.released || !socket.client_done) return;
   IOPKT_ASSERT(!socket.fd && !socket.listener);
   drop_witness_pipe(socket);
+  drop_parts(socket);
   ShardClient& client = socket.owner;
   socket.set_status(ipc::Status::closed);
   if (!client.ended && socket.send.writer_inside()) return left_to_writers_.push_back(socket.cookie);

@@ -47,7 +47,7 @@ struct ClientSocket final : PollHandler {
   Fd fd;  ///< the stack's end; none before the attachment and after a reset
   DescriptorCharge charge;  ///< of `fd`, from the beginning on: whoever has a socket can attach it
   WatchId watch = 0;
-  Fd witness_pipe;  ///< after a reset: hangs up with the program's last descriptor
+  Fd witness_pipe;  ///< after a reset, or a FIN: hangs up with the program's last descriptor
   WatchId witness_pipe_watch = 0;
   DescriptorCharge witness_charge;  ///< of the pipe, while the end is there as well
   ipc::StackEnd end;

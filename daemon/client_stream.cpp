@@ -88,6 +88,7 @@ void ClientShard::replace_end(ClientSocket& socket, Fd fd, std::uint64_t program
   std::array<std::byte, 4096> units;  // other copies of the old descriptor see the end of the stream, not a reset
   while (::recv(old.get(), units.data(), units.size(), MSG_DONTWAIT) > 0) {
   }
+  drop_witness_pipe(socket);
   socket.program_cookie = program_cookie;
   socket.fin_shown = socket.hung_up = false;
   take_end(socket, std::move(fd));

@@ -230,7 +230,9 @@ std::shared_ptr<Client> ControlServer::hello(const ipc::HelloRequest& request, c
     const bool same = parent != clients_.end() && parent->second->secret == request.parent_secret &&
                       parent->second->credential.user == credential.user && !parent->second->dead;
     error = same ? 0 : EACCES;
-    return same ? parent->second : nullptr;
+    if (!same) return nullptr;
+    parent->second->joined = true;
+    return parent->second;
   }
   DescriptorCharge charge;
   if (!charge.take(connection.share(), 1 + threads_.size())) return no_descriptors();

@@ -416,6 +416,32 @@ TEST_P(EngineTest, TooManyAndTooShortUnitsEndTheirSocket) {
   EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
 }
 
+/// A program's own end in the stack's queue would keep it open whoever closes it.
+TEST_P(EngineTest, AUnitThatBringsADescriptorEndsItsSocket) {
+  const auto send_with_itself = [](int fd, const ipc::Unit& unit) {
+    iovec piece{const_cast<ipc::Unit*>(&unit), sizeof unit};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)]{};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    *rights = {.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    return ::sendmsg(fd, &message, MSG_NOSIGNAL);
+  };
+  Program program{node(ipc::kControlNode)};
+  {
+    const Socket first = open_socket(program, "", SOCK_STREAM), later = open_socket(program, node(ipc::kStreamNode), SOCK_STREAM);
+    const Fd end = connect_node(node(ipc::kStreamNode), SOCK_STREAM);
+    EXPECT_GT(send_with_itself(end.get(), ipc::Unit::hello(program.hello.client_id, first.slot.slot, first.slot.nonce, 0)), 0);
+    EXPECT_GT(send_with_itself(later.fd.get(), ipc::Unit::stall()), 0);
+  }
+  program.drop_connection();
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+}
+
 TEST_P(EngineTest, BellsOfSlotsThatDoNotExistAreHarmless) {
   Program program{node(ipc::kControlNode)};
   const Socket kept = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);

@@ -60,11 +60,18 @@ StackEnd::StackEnd(int fd) : fd_(fd) {
 void StackEnd::look() {
   while (!arrivals_.hello && !arrivals_.attach && !arrivals_.closed && arrivals_.fault == Fault::none) {
     Unit unit;
-    const ssize_t n = sys::recv(fd_, &unit, sizeof unit, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+    iovec piece{.iov_base = &unit, .iov_len = sizeof unit};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    const ssize_t n = sys::recvmsg(fd_, &message, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) {
       arrivals_.closed = true;
+    } else if ((message.msg_flags & MSG_CTRUNC) != 0) {
+      // A descriptor with it: perhaps the program's own end, which would stay open in our queue for as long as the ballast.
+      arrivals_.fault = Fault::descriptor;
     } else if (n != static_cast<ssize_t>(sizeof unit)) {
       arrivals_.fault = Fault::short_unit;
     } else if (++queued_ > kUnitsQueuedMax) {

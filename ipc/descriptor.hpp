@@ -105,7 +105,7 @@ UnitCheck check_units();
 /// The stack's end of one socket. Owns no descriptor. Edge-triggered: call inspect() on each EPOLLIN of the descriptor.
 class StackEnd final : public StackIo {
  public:
-  enum class Fault { none, short_unit, unknown_unit, too_many_units };
+  enum class Fault { none, short_unit, unknown_unit, too_many_units, descriptor };
   struct Arrivals {
     unsigned stalls{};          ///< STALL units that arrived
     bool hello{};               ///< HELLO arrived; `unit` holds it

@@ -32,7 +32,7 @@ bool ReaderCore::load(View& view) const {
     const RingRef ref{slot_->rx_ring.load(std::memory_order_acquire)};
     const ReceiveWord word{slot_->rx_word.load(std::memory_order_acquire)};
     if (word.mode() != Mode::ring || !ref.exists()) return false;
-    // Still open after the head was loaded: it is this socket's, and of an epoch that no later socket of the slot has.
+    // Still open after the head was loaded: it is this socket's, and of an epoch that the slot's next thousand do not have.
     if (!io_->still_open()) return false;
     if (ref.size() > arena_size_ || ref.offset() > arena_size_ - ref.size()) return false;
     const std::uint64_t unread = distance(head.position(), word.tail());
@@ -105,7 +105,7 @@ bool ReaderCore::settle_once(Patience& patience) {
   // seq_cst: pairs with send_first(), which shows `sending` and then looks at the head once more.
   std::uint64_t seen = slot_->rx_word.load();
   const ReceiveWord word{seen};
-  if (word.mode() != Mode::ring) return true;
+  if (word.mode() != Mode::ring || !io_->still_open()) return true;
   // After a reset the kernel shows `readable` for good, and behind the tokens lies the stack's witness.
   if ((status() & Status::reset) != 0) return true;
   bool torn = false;

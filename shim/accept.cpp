@@ -53,6 +53,8 @@ int adopt(int fd, const Socket& listener, const ipc::AcceptHello& hello) {
   // If the other end is gone, the slot says what happened: the descriptor is given out all the same, as the
   // kernel does.
   end.send_unit(ipc::Unit::hello(s.link->client_id, s.name, hello.nonce, cookie_of(fd)));
+  if (client_word(listener, ClientWord::shared).load(std::memory_order_relaxed) != 0)
+    client_word(s, ClientWord::shared).store(1, std::memory_order_relaxed);
   add_holder(fd, entry);
   return 0;
 }
