@@ -5,6 +5,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -254,8 +255,8 @@ def check_wrk(text, closed=0):
     assert int(re.search(r"(\d+) requests in", text).group(1)) > 0
 
 
-def start_wrk(lab, *words):
-    return lab.start(False, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{WRK_SECONDS}s", "--timeout", "30s", *words,
+def start_wrk(lab, *words, seconds=WRK_SECONDS):
+    return lab.start(False, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", *words,
                      f"http://{OURS}:{HTTP_PORT}/")
 
 
@@ -280,7 +281,9 @@ def test_nginx_reload_under_load(lab, loaded_nginx, kept):
     request is on its way: wrk counts each as a read error (on the kernel's stack as well: one per connection and reload).
     """
     reloads = 2
-    load = start_wrk(lab, *([] if kept else ["-H", "Connection: close"]))
+    # It ends when the reloads are over, however long they take, but not before its time.
+    load = start_wrk(lab, *([] if kept else ["-H", "Connection: close"]), seconds=300)
+    end = time.monotonic() + WRK_SECONDS
 
     def served():
         return lab.stack.counters("tcp")["tcp.rx.bytes"]
@@ -290,4 +293,6 @@ def test_nginx_reload_under_load(lab, loaded_nginx, kept):
         started = loaded_nginx.text().count("start worker process ")
         loaded_nginx.process.send_signal(signal.SIGHUP)
         wait_until(lambda: loaded_nginx.text().count("start worker process ") >= started + 2, "new workers")
+    wait_until(lambda: time.monotonic() >= end, "the end of the load")
+    load.process.send_signal(signal.SIGINT)
     check_wrk(load.wait(limit=300), closed=reloads * CONNECTIONS if kept else 0)
