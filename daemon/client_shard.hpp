@@ -103,6 +103,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void close_end(ClientSocket& socket);
   void leave_witness_byte(ClientSocket& socket);
   bool is_held(ClientSocket& socket, std::uint32_t events);
+  static bool outlives_processes(const ClientSocket& socket);
   void leave_witness_pipe(ClientSocket& socket);
   void drop_witness_pipe(ClientSocket& socket);
   void close_socket(ClientSocket& socket, bool abort);

@@ -224,7 +224,7 @@ void ClientShard::show_state(ClientSocket& socket) {
     if (!socket.attached()) return;
     // Closing over the unread ballast is a reset; a stalled writer has to be let go before.
     socket.send.release(socket.end);
-    leave_witness_pipe(socket);
+    if (outlives_processes(socket)) leave_witness_pipe(socket);
     close_end(socket);
     // In stream mode there is no witness, and where no process with the library has the socket, nobody to say that it is closed; nor
     // can anybody find the slot again.
@@ -247,15 +247,18 @@ void ClientShard::close_end(ClientSocket& socket) {
   drop_holder(socket.owner.client);
 }
 
+/// Where other processes keep the client alive, one that ends with the socket open (by SIGPIPE, say) ends nothing else by that.
+bool ClientShard::outlives_processes(const ClientSocket& socket) {
+  return socket.owner.client->joined || socket.slot.reserved[ipc::kSharedWord].load(std::memory_order_relaxed) != 0;
+}
+
 /// Once both directions are shut the end looks as if the program had closed it. One byte that no reader takes tells: the end shows
 /// an error if the program's last descriptor is closed over it. Before either side is shut that needs it, and behind the tokens.
 void ClientShard::leave_witness_byte(ClientSocket& socket) {
   socket.receive.stop_tokens();
   if (socket.witness_byte || !socket.attached()) return;
-  // A reset may still come, and behind a FIN no pipe can be sent any more. It matters where the client outlives the process: one that
-  // serves one connection is often ended by SIGPIPE, without a word.
-  const bool shared = socket.owner.client->joined || socket.slot.reserved[ipc::kSharedWord].load(std::memory_order_relaxed) != 0;
-  if (shared && socket.witness_charge.take(socket.owner.client->share, 1)) leave_witness_pipe(socket);
+  // A reset may still come, and behind a FIN no pipe can be sent any more.
+  if (outlives_processes(socket) && socket.witness_charge.take(socket.owner.client->share, 1)) leave_witness_pipe(socket);
   socket.witness_byte = socket.witness_pipe || socket.end.send_token() == ipc::StackIo::Sent::done;
 }
 
