@@ -309,11 +309,19 @@ bool ClientShard::arm() {
     }
   }
   if (!quiet) return false;
-  // Nothing to do: a good moment to give back ring memory that nobody uses.
-  trim_left_ = false;
+  // Nothing to do: a good moment to give back ring memory that nobody uses. Not between two bursts of connections, which would have
+  // to fault it in again.
+  if (thread_->now() < trim_at_) return true;
+  bool left = false;
   for (const auto& client : clients_)
-    for (const auto& arena : client->arenas) trim_left_ = arena->rings.trim(kTrimBytes) || trim_left_;
-  return !trim_left_;
+    for (const auto& arena : client->arenas) left = arena->rings.trim(kTrimBytes) || left;
+  return !left;
+}
+
+bool ClientShard::has_spare_memory() const {
+  return std::ranges::any_of(clients_, [](const auto& client) {
+    return std::ranges::any_of(client->arenas, [](const auto& arena) { return arena->rings.above_bound(); });
+  });
 }
 
 Duration ClientShard::longest_sleep() const {
@@ -321,6 +329,7 @@ Duration ClientShard::longest_sleep() const {
   Duration limit = Duration::max();
   if (!held_.empty()) limit = std::min(limit, kHeldRetry);
   if (tokens_left_) limit = std::min(limit, kTokenRetry);
+  if (thread_->now() < trim_at_ && has_spare_memory()) limit = std::min(limit, trim_at_ - thread_->now());
   return limit;
 }
 

@@ -101,6 +101,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void watch_end(ClientSocket& socket, bool for_room);
   void show_state(ClientSocket& socket);
   void close_end(ClientSocket& socket);
+  bool has_spare_memory() const;
   void leave_witness_byte(ClientSocket& socket);
   bool is_held(ClientSocket& socket, std::uint32_t events);
   static bool outlives_processes(const ClientSocket& socket);
@@ -202,7 +203,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::vector<Held> held_;
   bool tokens_left_ = false;               // some token found no room: again within a millisecond
   std::size_t trim_next_ = 0;
-  bool trim_left_ = false;
+  Instant trim_at_{};  // ring memory beyond the bound goes back to the system once none was given back for a while
 };
 
 }  // namespace iopkt::daemon

@@ -15,6 +15,7 @@ namespace {
 
 namespace num = socket::num;
 
+constexpr Duration kTrimDelay = std::chrono::seconds{1};
 constexpr std::uint32_t kEndEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 std::size_t ring_size_for(std::size_t bytes) { return std::bit_ceil(std::clamp(bytes, ipc::kRingSizeMin, ipc::kRingSizeMax)); }
@@ -81,6 +82,7 @@ void ClientShard::give_block(ClientSocket& socket, ClientSocket::Block& block) {
   const ClientSocket::Block given = std::exchange(block, {});
   if (given.size == 0) return;
   socket.arena->rings.give(given.offset, given.size);
+  trim_at_ = thread_->now() + kTrimDelay;
   socket.owner.client->ring_bytes.give(given.size);
 }
 

@@ -33,6 +33,8 @@ class RingAllocator {
   /// Gives back what is warm beyond the bound, at most `budget` bytes of it. True: there is more.
   bool trim(std::size_t budget);
 
+  bool above_bound() const { return warm_ > warm_bytes_; }
+
   std::size_t used() const { return used_; }    ///< bytes in blocks that were taken
   std::size_t warm() const { return warm_; }    ///< bytes in blocks that are free but not punched
   std::size_t capacity() const { return capacity_; }
