@@ -1,5 +1,6 @@
 // The running engine against clients that speak the protocol, and against those that do not. No device: everything loops.
 #include "engine_rig.hpp"
+#include "ipc/rights.hpp"
 
 namespace iopkt::daemon {
 namespace {
@@ -421,15 +422,11 @@ TEST_P(EngineTest, TooManyAndTooShortUnitsEndTheirSocket) {
 TEST_P(EngineTest, AUnitThatBringsADescriptorEndsItsSocket) {
   const auto send_with_itself = [](int fd, const ipc::Unit& unit) {
     iovec piece{const_cast<ipc::Unit*>(&unit), sizeof unit};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)]{};
+    ipc::RightsBuffer rights;
     msghdr message{};
     message.msg_iov = &piece;
     message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    *rights = {.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    ipc::carry(message, rights, fd);
     return ::sendmsg(fd, &message, MSG_NOSIGNAL);
   };
   Program program{node(ipc::kControlNode)};

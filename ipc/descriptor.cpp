@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "ipc/doorbell.hpp"
+#include "ipc/rights.hpp"
 #include "ipc/sys.hpp"
 
 namespace iopkt::ipc {
@@ -130,17 +131,11 @@ void StackEnd::show_fin() { sys::shutdown(fd_, SHUT_WR); }
 bool StackEnd::send_witness(int fd) {
   char byte = 0;
   iovec piece{.iov_base = &byte, .iov_len = 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)]{};
+  RightsBuffer rights;
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* rights = CMSG_FIRSTHDR(&message);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+  carry(message, rights, fd);
   return sys::sendmsg(fd_, &message, kSendFlags) == 1;
 }
 

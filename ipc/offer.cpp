@@ -18,17 +18,13 @@ constexpr int kOfferBytes = 24576;
 Offer::Offer() : hello_{}, piece_{.iov_base = &hello_, .iov_len = sizeof hello_}, control_{}, message_{} {
   message_.msg_iov = &piece_;
   message_.msg_iovlen = 1;
-  message_.msg_control = control_;
-  message_.msg_controllen = sizeof control_;
+  message_.msg_control = control_.bytes;
+  message_.msg_controllen = sizeof control_.bytes;
 }
 
 Offer::Offer(const AcceptHello& hello, int fd) : Offer() {
   hello_ = hello;
-  cmsghdr* head = CMSG_FIRSTHDR(&message_);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
+  carry(message_, control_, fd);
 }
 
 int Offer::descriptor(std::size_t bytes) {

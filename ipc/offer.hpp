@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "ipc/descriptor.hpp"
+#include "ipc/rights.hpp"
 
 namespace iopkt::ipc {
 
@@ -51,7 +52,7 @@ class Offer {
  private:
   AcceptHello hello_;
   iovec piece_;
-  alignas(cmsghdr) char control_[CMSG_SPACE(sizeof(int))];
+  RightsBuffer control_;
   msghdr message_;
 };
 
