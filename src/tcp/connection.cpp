@@ -157,8 +157,7 @@ void Connection::queue_reset(SeqNum seq, std::optional<SeqNum> ack) {
 /// <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK> (RFC 9293 section 3.10.5)
 void Connection::reset_peer() {
   // Beyond what the peer's window has taken in, a RST would only be challenged (RFC 5961 section 3.2).
-  const Offset at = std::min(b_.snd.max, std::max(b_.snd.window_edge(), b_.snd.una));
-  queue_reset(b_.snd.seq_of(at), b_.rcv.seq_of(b_.rcv.nxt));
+  queue_reset(b_.snd.seq_of(b_.snd.bare_segment_at()), b_.rcv.seq_of(b_.rcv.nxt));
 }
 
 // ---- user calls -------------------------------------------------------------------------------------------------------

@@ -71,11 +71,11 @@ TEST(TcpInput, FirstCheckSequenceNumber) {
       {"empty one below the window likewise", {.seq = 100}, false, {". 1 ack 101"}},
       {"last byte of an overlap is taken", {.seq = 51, .len = 51}, true, {". 1 ack 102"}},
       {"left edge, empty", {.seq = 101}, true, {}},
-      {"right edge less one, empty", {.seq = 65535}, true, {}},
-      {"right edge, empty", {.seq = 65536}, false, {". 1 ack 101"}},
+      {"right edge, empty", {.seq = 65536}, true, {}},
+      {"beyond it, empty", {.seq = 65537}, false, {". 1 ack 101"}},
       {"text at the right edge", {.seq = 65536, .len = 1}, false, {". 1 ack 101"}},
       {"text across the right edge is cut", {.seq = 65535, .len = 10}, true, {". 1 ack 101"}},
-      {"RST outside of the window is silent", {.seq = 65536, .flags = kRst}, false, {}},
+      {"RST outside of the window is silent", {.seq = 65537, .flags = kRst}, false, {}},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.says);

@@ -138,10 +138,8 @@ std::optional<SegmentOut> Connection::output_keepalive(Instant now) {
 }
 
 std::optional<SegmentOut> Connection::output_ack(Instant now) {
-  // SND.NXT; below it when the peer has taken its window back, for it would not look at what is beyond.
-  const Offset at = std::min(b_.snd.max, std::max(b_.snd.window_edge(), b_.snd.una));
   ++count().tx_pure_acks;
-  SegmentOut out = header(b_.snd.seq_of(at), 0, now);
+  SegmentOut out = header(b_.snd.seq_of(b_.snd.bare_segment_at()), 0, now);
   if (b_.rcv.more_acks > 0) {
     --b_.rcv.more_acks;
     b_.rcv.ack_now = true;

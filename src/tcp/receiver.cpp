@@ -6,7 +6,9 @@ namespace iopkt::tcp {
 
 bool Receiver::acceptable(Offset begin, std::uint32_t length) const {
   const Offset end = begin + length;
-  if (length == 0) return adv > nxt ? begin >= nxt && begin < adv : begin == nxt;
+  // Also at the edge, which the table leaves out: there stand the acknowledgments of a peer that has filled the window and lost the
+  // end of it on the way.
+  if (length == 0) return begin >= nxt && begin <= std::max(adv, nxt);
   // A closed window takes nothing of a segment with a length.
   return adv > nxt && begin < adv && end > nxt;
 }

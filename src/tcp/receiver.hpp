@@ -46,7 +46,7 @@ struct Receiver {
   /// End of the in-order stream without the FIN.
   Offset data_end() const { return fin_received ? nxt - 1 : nxt; }
 
-  /// RFC 9293 section 3.10.7.4, first check, table 6: some of [begin, begin + length) is in the window.
+  /// RFC 9293 section 3.10.7.4, first check, table 6: some of [begin, begin + length) is in the window, or nothing at its edge.
   bool acceptable(Offset begin, std::uint32_t length) const;
 
   struct Accepted {

@@ -2,6 +2,7 @@
 // RFC 9293 section 3.4, RFC 5681, RFC 6582 (no SACK), RFC 6675 (SACK), RFC 6298 (timer), RFC 3042 (limited transmit).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -70,6 +71,12 @@ struct Sender {
   /// End of sequence space that may ever be sent: data and FIN.
   Offset end() const { return tail + (fin_queued ? 1 : 0); }
   Offset window_edge() const { return una + wnd; }
+  /// Where a segment without text stands, so that the peer looks at it: SND.NXT; at the edge when the peer has taken its window back,
+  /// for it would not look at what is beyond. An edge that moved by less than the unit of the window field did so by rounding
+  /// (RFC 7323 section 2.4): then the peer still takes what it offered before, and has perhaps received it.
+  Offset bare_segment_at() const {
+    return max - window_edge() < (Offset{1} << scale) ? max : std::max(window_edge(), una);
+  }
   bool in_flight() const { return una < nxt; }
   std::uint32_t flight() const { return static_cast<std::uint32_t>(nxt - una); }
   /// FIN was sent at least once.

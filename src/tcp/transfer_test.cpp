@@ -108,6 +108,35 @@ TEST(TcpTransfer, AReaderThatStopsAndGoesOn) {
   EXPECT_EQ(p.a.count(&Counters<Counter>::recovery_rto), 0u) << "a closed window is no loss";
 }
 
+/// Windows go in units of 2^scale, so an edge may move to the left by a little. Acknowledgments that stand at such an edge lie before
+/// what the peer has received: neither end would take those of the other, and both would wait for ever.
+TEST(TcpTransfer, TwoEndsThatHaveFilledEachOthersWindowGoOn) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    Pair p{seed};
+    p.faults[0].loss = p.faults[1].loss = seed % 2 == 0 ? 0.03 : 0;
+    for (auto& h : p.hosts) {
+      h.write_limit = 3000000;
+      h.send_buffer = 262144;
+      h.config.receive_capacity = 20000 + static_cast<std::uint32_t>(seed) * 77;
+      h.config.receive_capacity_max = 16777216;
+      h.reading = false;
+    }
+    p.connect();
+    p.run_for(2s);
+    for (int i = 0; i < 2; ++i) {
+      p.hosts[i].reading = true;
+      p.settle(i);
+    }
+    ASSERT_TRUE(p.run_until([&] { return p.a.read == 3000000 && p.b.read == 3000000; }, 100s)) << p.text();
+    if (seed % 2 == 0) continue;
+    for (const auto& h : p.hosts) {
+      EXPECT_TRUE(h.drops.empty());
+      EXPECT_EQ(h.count(&Counters<Counter>::tx_challenge_acks), 0u);
+    }
+  }
+}
+
 TEST(TcpTransfer, RefusedAndUnanswered) {
   Pair p;
   p.connect();
