@@ -143,6 +143,8 @@ ClientShard::Offered ClientShard::offer(ClientSocket& child) {
     return refuse(child, error);
   take_end(child, std::move(ours));
   if (!child.attached()) return refuse(child, errno);
+  // Known before HELLO is seen: a program that the accepting one starts at once asks for it.
+  child.program_cookie = ipc::socket_cookie(theirs.get());
   // What has arrived so far shows as soon as accept() returns. (Positions that cannot be end the socket.)
   const std::uint64_t cookie = child.cookie;
   on_readable(child);

@@ -18,6 +18,18 @@ namespace num = socket::num;
 constexpr Duration kTrimDelay = std::chrono::seconds{1};
 constexpr std::uint32_t kEndEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
+const char* text_of(ipc::StackEnd::Fault fault) {
+  using Fault = ipc::StackEnd::Fault;
+  switch (fault) {
+    case Fault::none: return "";
+    case Fault::short_unit: return "a unit that is none: too short or too long";
+    case Fault::unknown_unit: return "a unit of an unknown type";
+    case Fault::too_many_units: return "more units than the protocol has";
+    case Fault::descriptor: return "a descriptor with a unit";
+  }
+  return "";
+}
+
 std::size_t ring_size_for(std::size_t bytes) { return std::bit_ceil(std::clamp(bytes, ipc::kRingSizeMin, ipc::kRingSizeMax)); }
 
 }  // namespace
@@ -310,12 +322,11 @@ void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
   if (socket.stream) return on_stream_end(socket, events);
   for (;;) {
     const ipc::StackEnd::Arrivals arrived = socket.end.inspect();
-    if (arrived.fault != ipc::StackEnd::Fault::none) return broken(socket, "units that make no sense");
+    if (arrived.fault != ipc::StackEnd::Fault::none) return broken(socket, text_of(arrived.fault));
     if (arrived.hello && socket.parent) {
       if (arrived.unit.nonce != socket.nonce || arrived.unit.slot != socket.name() ||
           arrived.unit.client != socket.owner.client->id)
         return broken(socket, "a wrong HELLO");
-      socket.program_cookie = arrived.unit.cookie;
       on_accepted(socket);
       if (!socket.attached()) return;
     }

@@ -151,6 +151,32 @@ TEST_P(EngineStreamTest, RefusedForWhatIsNoConnectionAndNotOnesOwn) {
   EXPECT_EQ(read_some(server, c.server, 5), "rings");
 }
 
+/// A program that accepts and starts another one at once: the child asks while HELLO still lies in the descriptor.
+TEST_P(EngineStreamTest, AnAcceptedEndIsFoundBeforeItsHelloIsSeen) {
+  Program client{node("config")}, server{node("config")};
+  const Socket listener = open_listener(server, node(ipc::kStreamNode), 80);
+  const Socket made = connect_to(client, node(ipc::kStreamNode), 80);
+  Socket taken = take_offer(listener);
+  const auto look_up = [&](Program& program) {
+    const ipc::LookupEntry asked{.cookie = ipc::socket_cookie(taken.fd.get()), .slot = 0};
+    ipc::LookupEntry answer{};
+    EXPECT_EQ(program.ask<MessageId::lookup>({}, as_bytes(&asked, sizeof asked), nullptr,
+                                             std::as_writable_bytes(std::span{&answer, 1})),
+              0);
+    return answer.slot;
+  };
+  EXPECT_EQ(look_up(server), taken.slot.slot);
+  EXPECT_EQ(look_up(client), ipc::kNoSlot) << "it is not that client's";
+  EXPECT_EQ(
+      server.ask<MessageId::accept_adopt>({.slot = taken.slot.slot, .nonce = taken.slot.nonce}, {}, &taken.slot),
+      0);
+  server.end(taken.fd.get(), taken.slot.slot)
+      .send_unit(ipc::Unit::hello(server.hello.client_id, taken.slot.slot, taken.slot.nonce, 0));
+  make_streaming(server, taken);
+  EXPECT_EQ(write_all(client, made, "for the child"), 13u);
+  EXPECT_EQ(receive(taken, 13), "for the child");
+}
+
 TEST_P(EngineStreamTest, AskedTwiceAndInTheWrongOrder) {
   Program server{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
   Connection c = connect(client, server, 4805);

@@ -254,6 +254,13 @@ bool ProgramEnd::send_unit(const Unit& unit) {
   return n == static_cast<ssize_t>(sizeof unit);
 }
 
+std::uint64_t socket_cookie(int fd) {
+  const KeepErrno keep;
+  std::uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  return sys::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
 int set_minimum_buffer(int fd) {
   const KeepErrno keep;
   const int one = 1;  // the kernel raises it to its minimum

@@ -24,7 +24,7 @@ struct Unit {
   std::uint32_t client{};  ///< hello: client id
   std::uint64_t slot{};    ///< hello: arena id << 32 | index
   std::uint64_t nonce{};   ///< hello and attach: Slot::nonce (attach: the number that the daemon gave for this attach)
-  std::uint64_t cookie{};  ///< hello: SO_COOKIE of the program's end
+  std::uint64_t cookie{};  ///< hello: SO_COOKIE of the program's end, where that made it; 0: not known
   std::uint64_t zero[4]{};
   static Unit hello(std::uint32_t client, std::uint64_t slot, std::uint64_t nonce, std::uint64_t cookie);
   static Unit stall();
@@ -193,6 +193,9 @@ class ProgramEnd final : public ProgramIo {
   const std::atomic<std::uint64_t>* meaning_ = nullptr;
   std::uint64_t meant_ = 0;
 };
+
+/// SO_COOKIE: the kernel's number of a socket, the same for every descriptor that means it. 0: not a socket.
+std::uint64_t socket_cookie(int fd);
 
 /// SO_SNDBUF to its minimum, as both socket types need it on the program's end. Returns 0 or an errno.
 int set_minimum_buffer(int fd);

@@ -28,6 +28,9 @@ inline int shutdown(int fd, int how) { return static_cast<int>(syscall(SYS_shutd
 inline int setsockopt(int fd, int level, int name, const void* value, socklen_t n) {
   return static_cast<int>(syscall(SYS_setsockopt, fd, level, name, value, n));
 }
+inline int getsockopt(int fd, int level, int name, void* value, socklen_t* n) {
+  return static_cast<int>(syscall(SYS_getsockopt, fd, level, name, value, n));
+}
 inline int bind(int fd, const sockaddr* address, socklen_t n) {
   return static_cast<int>(syscall(SYS_bind, fd, address, n));
 }

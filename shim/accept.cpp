@@ -36,13 +36,6 @@ int entry_from_hello(const Socket& listener, const ipc::AcceptHello& hello, Entr
   return error != 0 ? error : request.entry_from(answer, false, entry);
 }
 
-std::uint64_t cookie_of(int fd) {
-  std::uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  native::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
-  return cookie;
-}
-
 /// Makes the descriptor of an accepted connection a socket of the stack. 0 or an errno.
 int adopt(int fd, const Socket& listener, const ipc::AcceptHello& hello) {
   if (fd >= kTableSize) return EMFILE;
@@ -52,7 +45,7 @@ int adopt(int fd, const Socket& listener, const ipc::AcceptHello& hello) {
   ipc::ProgramEnd end = s.end(fd);
   // If the other end is gone, the slot says what happened: the descriptor is given out all the same, as the
   // kernel does.
-  end.send_unit(ipc::Unit::hello(s.link->client_id, s.name, hello.nonce, cookie_of(fd)));
+  end.send_unit(ipc::Unit::hello(s.link->client_id, s.name, hello.nonce, 0));
   if (client_word(listener, ClientWord::shared).load(std::memory_order_relaxed) != 0)
     client_word(s, ClientWord::shared).store(1, std::memory_order_relaxed);
   add_holder(fd, entry);

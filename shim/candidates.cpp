@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "ipc/descriptor.hpp"
 #include "ipc/nodes.hpp"
 #include "ipc/offer.hpp"
 
@@ -26,13 +27,6 @@ bool under_prefix(const sockaddr_un& address, socklen_t length) {
 
 }  // namespace
 
-std::uint64_t cookie_of(int fd) {
-  std::uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  native::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
-  return cookie;
-}
-
 bool examine(int fd, Candidate& out) {
   if (int_option(fd, SO_DOMAIN) != AF_UNIX) return false;
   const int type = int_option(fd, SO_TYPE);
@@ -48,7 +42,7 @@ bool examine(int fd, Candidate& out) {
   const bool fresh = nameless && !has_peer && type == SOCK_STREAM;
   if (!attached && !fresh) return false;
   out = {.fd = fd,
-         .cookie = cookie_of(fd),
+         .cookie = ipc::socket_cookie(fd),
          .slot = ipc::kNoSlot,
          .attached = has_peer,
          .datagram = type == SOCK_SEQPACKET};

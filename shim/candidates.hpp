@@ -31,8 +31,6 @@ bool examine(int fd, Candidate& out);
 /// answer.
 bool look_up(std::span<Candidate> candidates);
 
-std::uint64_t cookie_of(int fd);
-
 /// Calls `use` for each descriptor of the process; without /proc for the first 64 numbers. No allocation.
 template <class Use>
 void for_each_fd(Use&& use) {

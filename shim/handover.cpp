@@ -30,7 +30,7 @@ void hand_over_one(const Candidate& c) {
     done = error == 0 && make_streaming(c.fd, socket_of(entry));
   }
   // A leaked descriptor is nobody's loss; as a standard stream it is meant to be used.
-  if (!done && c.slot != ipc::kNoSlot && c.fd <= STDERR_FILENO)
+  if (!done && (c.attached || c.slot != ipc::kNoSlot) && c.fd <= STDERR_FILENO)
     say(said, "a program without this library gets a socket that it cannot use: not a connected TCP socket");
 }
 
@@ -41,8 +41,9 @@ class Batch {
     if (++count_ == kCandidates) flush();
   }
   void flush() {
-    if (count_ > 0 && look_up({list_, count_}))
-      for (std::size_t i = 0; i < count_; ++i) hand_over_one(list_[i]);
+    // Without an answer no slot is known, which is said.
+    if (count_ > 0) look_up({list_, count_});
+    for (std::size_t i = 0; i < count_; ++i) hand_over_one(list_[i]);
     count_ = 0;
   }
 

@@ -31,13 +31,6 @@ constexpr int kTypesEnd = 11;  // SOCK_MAX of the kernel
 /// it is stuck.
 constexpr std::uint64_t kAttachPatienceNs = 5'000'000'000;
 
-std::uint64_t cookie_of(int fd) {
-  std::uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  native::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
-  return cookie;
-}
-
 int open_slot(const ipc::SlotOpenRequest& wanted, bool datagram, Entry& entry) {
   int error = 0;
   // A connection that turns out to be dead is replaced once: the stack may have been restarted.
@@ -69,7 +62,7 @@ int attach(int fd, const Socket& s) {
   if (const int error = ipc::set_minimum_buffer(fd); error != 0) return error;
   ipc::ProgramEnd end = s.end(fd);
   const std::uint64_t nonce = s.slot->nonce.load(std::memory_order_acquire);
-  if (!end.send_unit(ipc::Unit::hello(s.link->client_id, s.name, nonce, cookie_of(fd)))) return ENETDOWN;
+  if (!end.send_unit(ipc::Unit::hello(s.link->client_id, s.name, nonce, ipc::socket_cookie(fd)))) return ENETDOWN;
   if (!s.datagram && end.send_stall() == ipc::ProgramIo::Stalled::gone) return ENETDOWN;
   return 0;
 }
@@ -86,7 +79,7 @@ int open_socket(int domain, int type, int protocol) {
     error = open_slot({.domain = static_cast<std::uint16_t>(domain),
                        .type = static_cast<std::uint16_t>(kind),
                        .protocol = static_cast<std::uint32_t>(protocol),
-                       .cookie = cookie_of(fd)},
+                       .cookie = ipc::socket_cookie(fd)},
                       datagram, entry);
   }
   if (error == 0) {

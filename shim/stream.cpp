@@ -66,7 +66,7 @@ int fresh_end(int old, const Socket& s) {
   sockaddr_un node;
   const socklen_t length = client::node_address(settings().prefix, ipc::kStreamNode, node);
   const ipc::Unit hello = ipc::Unit::hello(s.link->client_id, s.name,
-                                           s.slot->nonce.load(std::memory_order_acquire), cookie_of(fd));
+                                           s.slot->nonce.load(std::memory_order_acquire), ipc::socket_cookie(fd));
   if (length == 0 || native::connect(fd, reinterpret_cast<const sockaddr*>(&node), length) != 0 ||
       !s.end(fd).send_unit(hello)) {
     native::close(fd);
@@ -85,9 +85,9 @@ int fresh_end(int old, const Socket& s) {
 bool replace_descriptor(int fd, const Socket& s) {
   const int fresh = fresh_end(fd, s);
   if (fresh < 0) return false;
-  const std::uint64_t cookie = cookie_of(fd);
+  const std::uint64_t cookie = ipc::socket_cookie(fd);
   for_each_fd([&](int other) {
-    if (other == fresh || cookie_of(other) != cookie) return;
+    if (other == fresh || ipc::socket_cookie(other) != cookie) return;
     const int flags = native::fcntl(other, F_GETFD);
     native::dup3(fresh, other, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
   });
