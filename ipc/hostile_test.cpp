@@ -66,7 +66,8 @@ TEST(Hostile, TheStackStaysInItsRingsAndComesBack) {
   Random random{2};
   std::uint64_t lives = 0, steps = 0;
   const auto end = now() + stress_time();
-  while (now() < end) {
+  // Some lives last for several steps; a machine that is busy with other things gets to one of them later.
+  while (now() < end || steps <= lives) {
     ++lives;
     reset_slot(*slot, AF_INET, SOCK_STREAM, 0, lives, 0);
     ReceiveRingProducer producer{*slot};
@@ -93,7 +94,6 @@ TEST(Hostile, TheStackStaysInItsRingsAndComesBack) {
   client.join();
   EXPECT_TRUE(receive.intact());
   EXPECT_TRUE(send.intact());
-  EXPECT_GT(steps, lives);
 }
 
 // ---------------------------------------------------------------------------------------------- signals

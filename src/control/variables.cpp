@@ -53,6 +53,8 @@ void add_fixed(const Context& context, std::vector<Variable>& out) {
   number("kern.mbuf.msize", "bytes", "Size of an mbuf.", packet::kMbufSize);
   number("kern.mbuf.nmbclusters", "clusters", "Most clusters that fit the packet pools.",
          pools.max_bytes / pools.mclbytes);
+  number("kern.mbuf.num_pool_cache", "pools", "Shared pools that the shards are spread over (option).",
+         pools.num_pool_cache);
   number("kern.mbuf.pagesize", "bytes", "Quantum of the packet pools (option pagesize).", pools.pagesize);
   number("kern.sbmax", "bytes", "Largest socket buffer.",
          context.stack.network()->settings.tcp.sendspace_max);

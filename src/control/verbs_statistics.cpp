@@ -143,7 +143,11 @@ Outcome buffers(const Context& context, const Record&) {
   outcome.answer.number("bytes_max", config.max_bytes)
       .number("pagesize", config.pagesize)
       .number("mclbytes", config.mclbytes);
-  outcome.answer.number("caches", config.caching ? context.stack.shard_count() : 0u);
+  outcome.answer.number("caches", config.caching ? context.stack.shard_count() : 0u)
+      .number("mbuf_cache", config.caching ? config.mbuf_cache : 0u)
+      .number("pkt_cache", config.caching ? config.pkt_cache : 0u)
+      .number("mtag_cache", config.caching ? config.mtag_cache : 0u);
+  outcome.answer.number("num_pool_cache", config.num_pool_cache);
   return outcome;
 }
 

@@ -15,19 +15,21 @@ START_LIMIT = 30  # seconds; only ends a start that hangs
 class Stack:
     _next_instance = 900
 
-    def __init__(self, folder=None, shards=1, options=()):
-        """`folder` has to be short: a socket address has room for little. Without one the stack brings its own."""
+    def __init__(self, folder=None, shards=1, options=(), arguments=()):
+        """`folder` has to be short: a socket address has room for little. Without one the stack brings its own. `options` are those
+        of the protocol, `arguments` come before them."""
         self.own_folder = folder is None
         self.prefix = pathlib.Path(folder or tempfile.mkdtemp(prefix="iopkt-", dir="/tmp"))
         self.shards = shards
         self.options = list(options)
+        self.arguments = list(arguments)
 
     def __enter__(self):
         Stack._next_instance += 1
         self.log_file = open(self.prefix / "log", "wb")
         environment = dict(os.environ, IOPKT_RUN_DIR=str(self.prefix))
         command = [STACK, "--foreground", "-t", str(self.shards), "-i", str(Stack._next_instance + os.getpid() % 1000 * 10),
-                   "-p", "tcpip", f"prefix={self.prefix}", *self.options]
+                   *self.arguments, "-p", "tcpip", ",".join([f"prefix={self.prefix}", *self.options])]
         self.process = subprocess.Popen(command, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment)
         end = time.monotonic() + START_LIMIT
         while not (self.prefix / "dev/socket/config").exists():

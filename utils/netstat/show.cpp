@@ -201,9 +201,12 @@ std::string show_buffers(const Node& answer) {
   pool("mbufs", "mbufs");
   pool("clusters", "mapped pages (clusters)");
   pool("tags", "tags");
+  const auto of = [&](const char* name) { return static_cast<Count>(answer.number_of(name)); };
+  out += format("%llu caches, of %llu mbufs, %llu packets and %llu tags each, over %llu shared pools\n", of("caches"),
+                of("mbuf_cache"), of("pkt_cache"), of("mtag_cache"), of("num_pool_cache"));
   out +=
       format("%llu Kbytes allocated to network (%llu%% in use), at most %llu Kbytes\n", bytes / 1024,
-             bytes == 0 ? 0 : used * 100 / bytes, static_cast<Count>(answer.number_of("bytes_max")) / 1024);
+             bytes == 0 ? 0 : used * 100 / bytes, of("bytes_max") / 1024);
   out += counted(denied, "requests") + " for memory denied\n";
   return out;
 }

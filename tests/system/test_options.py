@@ -1,0 +1,101 @@
+"""What options do that no other test sees from outside: two receivers of one port, identifiers on the wire, pool statistics."""
+import json
+import struct
+import subprocess
+
+import pytest
+
+from shim_support import BUILD, Stack
+
+LIMIT = 60  # seconds; only ends what hangs
+IOPKT = BUILD / "bin" / "iopkt"
+
+
+def python(stack, script):
+    done = subprocess.run(["/usr/bin/python3", "-c", script], env=stack.environment(), capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def utility(stack, *words):
+    done = subprocess.run([IOPKT, *words], env=dict(stack.environment(), LD_PRELOAD=""), capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+TWO_RECEIVERS = """
+import select, socket
+both = []
+for _ in range(2):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    s.bind(('127.0.0.1', 5000))
+    both.append(s)
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(10): sender.sendto(b'%d' % i, ('127.0.0.1', 5000))
+got = []
+while sum(map(len, got)) < EXPECTED and select.select(both, [], []):
+    for s in select.select(both, [], [], 0)[0]: got.append(s.recv(10))
+for s in both:
+    s.setblocking(False)
+    try: got.append(s.recv(10))
+    except BlockingIOError: pass
+print(b''.join(sorted(got)).decode())
+"""
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("option, copies", [([], 1), (["reuseport_unicast"], 2)])
+def test_reuseport_unicast(option, copies, shards):
+    with Stack(shards=shards, options=option) as stack:
+        script = TWO_RECEIVERS.replace("EXPECTED", str(10 * copies))
+        assert python(stack, script) == "".join(str(i) * copies for i in range(10)) + "\n"
+
+
+BROADCASTS = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+for i in range(300):
+    s.sendto(bytes(10 if i % 2 else 2000), ('10.9.9.255', 9))
+"""
+
+
+def identifiers(path):
+    """Of the IPv4 packets in a capture file: (identifier, may be fragmented)."""
+    data = path.read_bytes()
+    at, found = 24, []
+    while at + 16 <= len(data):
+        length = struct.unpack_from("<I", data, at + 8)[0]
+        frame = data[at + 16:at + 16 + length]
+        if frame[12:14] == b"\x08\x00":
+            found.append((struct.unpack_from(">H", frame, 18)[0], frame[20] & 0x40 == 0))
+        at += 16 + length
+    return found
+
+
+@pytest.mark.parametrize("reserved", [0, 32768])
+def test_ipid_reserved(tmp_path, reserved):
+    capture = tmp_path / "out.pcap"
+    with Stack(options=[f"ipid_reserved={reserved}"], arguments=["-d", "pcap", f"write={capture}"]) as stack:
+        name = next(n for n in utility(stack, "ifconfig", "-l").split() if n != "lo0")
+        utility(stack, "ifconfig", name, "10.9.9.1", "netmask", "255.255.255.0", "up")
+        python(stack, BROADCASTS)
+    sent = identifiers(capture)
+    assert len(sent) >= 450
+    assert any(may for _, may in sent)
+    if reserved:
+        assert min(number for number, _ in sent) > reserved
+    else:
+        assert min(number for number, may in sent if may) < 32768
+
+
+def test_pool_options_are_in_the_statistics():
+    with Stack(options=["num_pool_cache=3", "mbuf_cache=100", "pkt_cache=90", "mtag_cache=80"]) as stack:
+        memory = json.loads(utility(stack, "netstat", "-m", "--json"))
+        assert [memory[key] for key in ("num_pool_cache", "mbuf_cache", "pkt_cache", "mtag_cache")] == [3, 100, 90, 80]
+        assert "over 3 shared pools" in utility(stack, "netstat", "-m")
+        assert "num_pool_cache = 3" in utility(stack, "sysctl", "kern.mbuf.num_pool_cache")
+    with Stack(options=["cache=0"]) as stack:
+        memory = json.loads(utility(stack, "netstat", "-m", "--json"))
+        assert [memory[key] for key in ("caches", "mbuf_cache")] == [0, 0]
