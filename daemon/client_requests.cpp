@@ -127,7 +127,7 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
   }
   if (how != SHUT_WR) {
     socket.set_status(ipc::Status::shut_rd);
-    if (!listened) leave_witness_byte(socket);
+    leave_witness_byte(socket);
   }
   // A listener has no writing side, and its end shows nothing when only that is shut.
   if (how != SHUT_RD && !socket.listener) {
@@ -138,8 +138,7 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
 }
 
 /// The client's own word that it knows of no descriptor of the slot any more: after a reset there is no end
-/// to show it, a socket that was never attached has none, two shutdowns hide it, and a port has to be free
-/// when close() returns.
+/// to show it, a socket that was never attached has none, and a port has to be free when close() returns.
 void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
   const auto wanted = request->fixed<ipc::CloseRequest>();
   if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request->answer_blob();

@@ -132,8 +132,8 @@ bool ClientShard::tell_progress(ClientSocket& socket) {
 void ClientShard::service(ClientSocket& socket) {
   if (socket.client_done) return;
   const std::uint32_t kicks = socket.slot.kicks.exchange(0);
-  // In stream mode others may hold the descriptor: it shows the close by itself.
-  if ((kicks & ipc::Kick::closed) != 0 && !socket.stream) {
+  // An end that is there shows the close by itself: others may hold the descriptor, too.
+  if ((kicks & ipc::Kick::closed) != 0 && !socket.attached()) {
     socket.client_done = true;
     close_socket(socket, false);
     return maybe_free(socket);

@@ -271,18 +271,25 @@ bool ClientShard::outlives_processes(const ClientSocket& socket) {
 void ClientShard::leave_witness_byte(ClientSocket& socket) {
   socket.receive.stop_tokens();
   if (socket.witness_byte || !socket.attached()) return;
+  const bool listened = (socket.status & ipc::Status::connected) == 0;
   // A reset may still come, and behind a FIN no pipe can be sent any more.
-  if (outlives_processes(socket) && socket.witness_charge.take(socket.owner.client->share, 1)) leave_witness_pipe(socket);
-  socket.witness_byte = socket.witness_pipe || socket.end.send_token() == ipc::StackIo::Sent::done;
+  if (!listened && outlives_processes(socket) && socket.witness_charge.take(socket.owner.client->share, 1))
+    leave_witness_pipe(socket);
+  // A listener's queue may be full of connections; they do as well.
+  socket.witness_byte = socket.witness_pipe || socket.end.send_token() == ipc::StackIo::Sent::done ||
+                        (listened && socket.end.token_queued());
 }
 
 /// `events`: what the end shows. False: the program has closed its last descriptor.
 bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
   if ((events & EPOLLERR) != 0) return false;
-  // The byte may be gone: then the first edge is the shutdown, the next the close.
-  if ((events & EPOLLHUP) != 0 && socket.witness_byte && socket.slot.reserved[ipc::kWitnessWord].load() != 0)
-    return !std::exchange(socket.hung_up, true);
-  return (events & EPOLLHUP) == 0 || (socket.witness_byte && socket.end.token_queued());
+  if ((events & EPOLLHUP) == 0) return true;
+  const bool queued = socket.witness_byte && socket.end.token_queued();
+  // The byte may be gone, by a reader or by an accept() that slept: then the first edge is the shutdown, the next the close.
+  const bool doubtful = socket.slot.reserved[ipc::kWitnessWord].load() != 0 ||
+                        (!queued && socket.program_shut_write && (socket.status & ipc::Status::connected) == 0);
+  if (socket.witness_byte && doubtful) return !std::exchange(socket.hung_up, true);
+  return queued;
 }
 
 /// Once the end is closed nothing of it tells whether the program still has its own: a process that is killed, or ends with the socket
@@ -340,11 +347,7 @@ void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
       withdraw(socket);
       return offer_or_wait(socket);
     }
-    // A listener gets no witness, which accept() would take: its first edge is the shutdown, the next (or the client's word) the
-    // close.
-    const bool shut_listener = socket.program_shut_write && (events & EPOLLERR) == 0 &&
-                               (socket.status & ipc::Status::shut_rd) != 0 && (socket.status & ipc::Status::connected) == 0;
-    if (!is_held(socket, events) && (!shut_listener || std::exchange(socket.hung_up, true))) {
+    if (!is_held(socket, events)) {
       socket.client_done = true;
       close_socket(socket, false);
       return maybe_free(socket);

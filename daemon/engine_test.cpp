@@ -209,6 +209,29 @@ TEST_P(EngineTest, AListenerLivesAsLongAsSomebodyHoldsIt) {
   EXPECT_EQ(read_some(client, served, 11), "still there");
 }
 
+/// Shut, and its holder ends without a word: the stack may see both at once. Somebody else of the client lives on.
+TEST_P(EngineTest, AShutListenerEndsWithItsLastDescriptor) {
+  Program program{node(ipc::kControlNode)};
+  for (int round = 0; round < 60; ++round) {
+    Socket listener = open_listener(program, node(ipc::kStreamNode), 4718);
+    const auto how = static_cast<std::uint32_t>(round % 2 == 0 ? SHUT_RDWR : SHUT_RD);
+    EXPECT_EQ(program.ask<MessageId::shutdown>({.slot = listener.slot.slot, .how = how, .reserved = 0}), 0);
+    ::shutdown(listener.fd.get(), static_cast<int>(how));
+    const bool waits = round % 3 == 0;
+    if (waits) {
+      EXPECT_EQ(program.ask<MessageId::close>(
+                    {.slot = listener.slot.slot, .incarnation = listener.slot.incarnation, .reserved = 0}),
+                0);
+      EXPECT_EQ(program.slot(listener.slot.slot).status.load() & Status::closed, 0u) << "a word that is wrong, or early";
+    }
+    if (char byte; how == SHUT_RD && round % 5 == 0) {
+      EXPECT_EQ(::recv(listener.fd.get(), &byte, 1, MSG_DONTWAIT), 1) << "as an accept() that slept takes it";
+    }
+    listener.fd.reset();
+    EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; })) << round;
+  }
+}
+
 /// With both directions shut the end hangs up whether or not the program still has it.
 TEST_P(EngineTest, ShutBothWaysAConnectionLivesAsLongAsSomebodyHoldsIt) {
   Program server{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};

@@ -125,7 +125,7 @@ std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header
   if (obstacle.kind != WriteOutcome::Kind::full) return obstacle;
   const std::size_t total = header.total_len;
   SendRingWriter::View view;
-  bool fits = false;
+  bool fits = false, stalled = false;
   {
     WriterLock lock(*w.slot_, *w.io_);
     for (;;) {
@@ -150,15 +150,14 @@ std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header
       const std::uint64_t next = PositionWord::make((view.tail.position() + total) & kPositionMask, view.tail.epoch()).bits;
       if (w.slot_->tx_tail.compare_exchange_strong(seen, next, std::memory_order_acq_rel)) break;
     }
-  }
-  const std::size_t least = stall_room(true, view.size);
-  if (!fits) {
+    const std::size_t least = stall_room(true, view.size);
     w.io_->step(Step::write_published);
-    if (!w.stall_if_full(view.tail.position(), view.size, std::max(least, total))) return std::nullopt;
+    stalled = w.stall_if_full(view.tail.position() + (fits ? total : 0), view.size, fits ? least : std::max(least, total));
+  }
+  if (!fits) {
+    if (!stalled) return std::nullopt;
     return w.blocked();
   }
-  w.io_->step(Step::write_published);
-  w.stall_if_full(view.tail.position() + total, view.size, least);
   w.io_->ring();
   return WriteOutcome{WriteOutcome::Kind::data, header.payload_len};
 }

@@ -100,9 +100,9 @@ class SendRingConsumer {
 
 // ---------------------------------------------------------------------------------------------- client side
 
-/// The writer lock: thread id (32) | pid-namespace tag (8) | generation (24) in Slot::tx_lock. Held for a copy, never across a
-/// wait. The same thread (a signal handler, or after longjmp) steals its own lock; what it interrupted notices the
-/// generation and copies again. A dead holder is stolen from after a while, within one pid namespace.
+/// The writer lock: thread id (32) | pid-namespace tag (8) | generation (24) in Slot::tx_lock. Held for a copy and its STALL,
+/// never across a wait for room. The same thread (a signal handler, or after longjmp) steals its own lock; what it interrupted
+/// notices the generation and copies again. A dead holder is stolen from after a while, within one pid namespace.
 /// Limit: a handler that writes to the very socket whose write it interrupted in the middle of the copy, and returns, may see its
 /// bytes overwritten by the rest of that copy (at most 16 KiB), also where that place was left by a move in between.
 class WriterLock {

@@ -185,7 +185,9 @@ std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> fro
   if (obstacle.kind != WriteOutcome::Kind::full) return obstacle;
   View view;
   std::size_t n = 0;
+  bool stalled = false;
   {
+    // Until the descriptor shows what was written: so long the slot is not given to another socket.
     WriterLock lock(*slot_, *io_);
     for (;;) {
       if (!io_->still_open()) return WriteOutcome{WriteOutcome::Kind::gone};
@@ -217,9 +219,9 @@ std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> fro
       if (more) slot_->tx_more.store(position_of(next) << kPositionShift | 1, std::memory_order_release);
       if (slot_->tx_tail.compare_exchange_strong(seen, next, std::memory_order_acq_rel)) break;
     }
+    io_->step(Step::write_published);
+    stalled = stall_if_full(view.tail.position() + n, view.size, stall_room(false, view.size));
   }
-  io_->step(Step::write_published);
-  const bool stalled = stall_if_full(view.tail.position() + n, view.size, stall_room(false, view.size));
   if (n == 0 && want > 0) {
     // The writer that filled the ring may not have stalled it when the stack made room: `full` would announce an edge that
     // nobody owes.
@@ -282,7 +284,8 @@ std::size_t SendRingWriter::room() const {
 
 void SendRingWriter::size_changed() {
   View view;
-  if (!load(view)) return;
+  const WriterLock lock(*slot_, *io_);
+  if (!io_->still_open() || !load(view)) return;
   stall_if_full(view.tail.position(), view.size, stall_room(false, view.size));
 }
 

@@ -56,7 +56,11 @@ int adopt(int fd, const Socket& listener, const ipc::AcceptHello& hello) {
 /// the death of the stack are those of a recvmsg(). A descriptor or -1.
 int take_offer(int fd, const Socket& listener, ipc::Offer& offer, int flags) {
   const ssize_t n = real().recvmsg(fd, offer.message(), (flags & SOCK_CLOEXEC) != 0 ? MSG_CMSG_CLOEXEC : 0);
-  if (n > 0) return offer.descriptor(static_cast<std::size_t>(n));
+  if (n > 0) {
+    const int accepted = offer.descriptor(static_cast<std::size_t>(n));
+    if (accepted >= 0 || (listener.status() & ipc::Status::listening) != 0) return accepted;
+    return fail(EINVAL);  // it was shut while this call slept: the byte is the stack's
+  }
   if (n < 0 && errno != ECONNRESET) return -1;
   // Shut by the program (EINVAL, as the kernel says), or the stack has ended.
   const bool ended = !listener.alive() || (listener.status() & ipc::Status::listening) != 0;
@@ -71,6 +75,8 @@ int listen_socket(int fd, Entry entry, int backlog) {
   const std::uint32_t status = s.status();
   if ((status & (ipc::Status::connected | ipc::Status::connecting | ipc::Status::reset)) != 0)
     return fail(EINVAL);
+  // Nothing can be sent through a descriptor that was shut: the kernel's own would listen again.
+  if ((status & ipc::Status::shut_rd) != 0) return fail(EOPNOTSUPP);
   // Attached before the stack listens: from its answer on a connection may come at any moment.
   if (const int error = attach(fd, s); error != 0) return fail(error);
   const int error =

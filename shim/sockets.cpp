@@ -127,14 +127,12 @@ Leaving leave(Entry entry) {
   const bool streaming =
       (status & ipc::Status::attached) != 0 &&
       ipc::ReceiveWord{s.slot->rx_word.load(std::memory_order_acquire)}.mode() != ipc::Mode::ring;
-  // With both directions shut (and the peer's FIN may come at any moment) the stack's end does not change any
-  // more when this one closes: it is told beforehand, while the slot is this socket's for certain.
-  const bool hidden = (status & ipc::Status::shut_wr) != 0;
   // A confined process may not open a connection to say it on: what the stack sees by itself is not said
   // then.
   const bool by_request = unseen || holds_port || (resets && !streaming);
   const bool mute = confined() && !has_connection();
-  if (before <= 1 && (by_request ? mute && (unseen || hidden) : hidden && !streaming)) {
+  // Beforehand, while the slot is this socket's for certain.
+  if (before <= 1 && unseen && mute) {
     s.slot->kicks.fetch_or(ipc::Kick::closed);
     s.end(-1).ring();
   }
