@@ -12,7 +12,6 @@
 namespace iopkt::daemon {
 namespace {
 
-constexpr unsigned kSendBudget = 256;  ///< datagrams of one socket in one turn
 constexpr std::size_t kPiecesMax = 32;
 constexpr std::size_t kPayloadMax = 65507;  ///< of a UDP datagram: RFC 768, RFC 791
 
@@ -84,11 +83,11 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
 
 /// Everything that the client has queued, within a budget. The bytes stay the client's: what is decided from them is decided on
 /// copies, and the stack copies the payload once.
-void ClientShard::send_datagrams(ClientSocket& socket) {
+void ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
   std::uint64_t position = socket.send.head();
   bool unbound = (socket.status & ipc::Status::bound) == 0, any = false;
   for (unsigned n = 0;; ++n) {
-    if (n == kSendBudget) {
+    if (n == budget) {
       busy_.push_back(socket.cookie);
       break;
     }

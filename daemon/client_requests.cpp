@@ -32,6 +32,12 @@ void ClientShard::handle(RequestPtr request) {
   std::uint64_t slot = 0;
   ClientSocket* socket = request->first_word(slot) ? by_name(*request->client, slot) : nullptr;
   if (socket == nullptr) return request->refuse(EBADF);
+  // What was written before the call goes before it: with the options and the address of then.
+  if (socket->datagram && !socket->close_called && !socket->released) {
+    send_datagrams(*socket, kWholeRing);
+    socket = by_name(*request->client, slot);
+    if (socket == nullptr) return request->refuse(EBADF);
+  }
   handle_slot(request, *socket);
 }
 
@@ -50,6 +56,7 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
       if (!socket.datagram && socket.receive.size() != 0 && !tell_progress(socket)) return request->refuse(ECONNRESET);
       if (request->fixed<ipc::IoctlRequest>().code == SIOCOUTQ) return request_unsent(*request, socket);
       return socket_ioctl(*request, stack(), socket.id, socket.receive_head);
+    case MessageId::check_destination: return request_check_destination(*request, socket);
     case MessageId::accept_adopt: return request_adopt(*request, socket);
     case MessageId::set_mode: return request_mode(*request);
     default: return request->refuse(EOPNOTSUPP);
@@ -101,6 +108,13 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
   answer_when_published(request, error);
 }
 
+void ClientShard::request_check_destination(Request& request, ClientSocket& socket) {
+  if (!socket.datagram) return request.refuse(EOPNOTSUPP);
+  const auto address = read_address(request.blob, false);
+  if (!address) return request.refuse(address.error());
+  request.answer_errno(static_cast<int>(stack().check_destination(socket.id, address->endpoint)));
+}
+
 void ClientShard::request_name(Request& request, ClientSocket& socket) {
   const bool peer = request.id == MessageId::getpeername;
   const wire::Endpoint endpoint = peer ? stack().remote_endpoint(socket.id) : stack().local_endpoint(socket.id);
@@ -117,7 +131,6 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
   if (socket.stream) return request.answer_blob();  // the descriptor shows it, behind what was written before
   if (!socket.datagram && socket.receive.size() != 0 && !socket.failed && !tell_progress(socket))
     return request.refuse(ECONNRESET);
-  if (socket.datagram && how != SHUT_RD) send_datagrams(socket);
   const int error = static_cast<int>(stack().shutdown(socket.id, how));
   if (error != 0) return request.refuse(error);
   const bool listened = socket.listener != nullptr;

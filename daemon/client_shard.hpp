@@ -120,6 +120,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void request_connect(RequestPtr& request, ClientSocket& socket);
   void request_shutdown(Request& request, ClientSocket& socket);
   void request_close(RequestPtr& request, ClientSocket& socket);
+  void request_check_destination(Request& request, ClientSocket& socket);
   void request_name(Request& request, ClientSocket& socket);
   void request_set_option(Request& request, ClientSocket& socket);
   void request_get_option(Request& request, ClientSocket& socket);
@@ -176,7 +177,9 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void on_stream_end(ClientSocket& socket, std::uint32_t events);
 
   // client_datagrams.cpp
-  void send_datagrams(ClientSocket& socket);
+  static constexpr unsigned kSendBudget = 256;  ///< datagrams of one socket in one turn
+  static constexpr unsigned kWholeRing = ipc::kDatagramRingSize / sizeof(ipc::RecordHeader) + 1;  ///< more than it holds
+  void send_datagrams(ClientSocket& socket, unsigned budget = kSendBudget);
   static void drop_parts(ClientSocket& socket);
   int send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record);
   void on_datagram(const stack::Datagram& datagram);

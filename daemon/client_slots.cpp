@@ -376,7 +376,7 @@ void ClientShard::close_socket(ClientSocket& socket, bool abort) {
       socket.receive_head += ipc::distance(socket.receive_head & ipc::kPositionMask, head);
       abort = !stack().progress(socket.id, socket.send_tail, socket.receive_head) || abort;
     }
-    if (socket.datagram && socket.send.size() != 0) send_datagrams(socket);
+    if (socket.datagram && socket.send.size() != 0) send_datagrams(socket, kWholeRing);
     if (abort && !socket.datagram) stack().disconnect(socket.id);
     stack().close(socket.id);
   }

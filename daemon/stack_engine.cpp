@@ -232,6 +232,8 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
 void StackEngine::adopt(const stack::Network& network) {
   common_.send_space = network.settings.tcp.sendspace;
   common_.receive_space = network.settings.tcp.recvspace;
+  auto& page = const_cast<ipc::StatusPage&>(ipc::status_page(status_));
+  page.network.store(static_cast<std::uint32_t>(network.version), std::memory_order_release);
 }
 
 void StackEngine::describe(control::Record& out) const {

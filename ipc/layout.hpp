@@ -305,8 +305,10 @@ struct ControlHeader {
 
 /// The status file: one for the whole daemon, which clients can map for reading only. alive[shard] is a robust futex of the
 /// shard's thread: its id | FUTEX_WAITERS while it runs; when the thread ends in any way the kernel changes and wakes it.
+/// network: changes with every change of interfaces, addresses, routes and variables.
 struct StatusPage {
-  std::uint32_t magic, version, shard_count, reserved;
+  std::uint32_t magic, version, shard_count;
+  std::atomic<std::uint32_t> network;
   alignas(kCacheLine) std::atomic<std::uint32_t> alive[64];
 };
 inline constexpr std::uint32_t kStatusMagic = 0x53706f69;  // "iopS"

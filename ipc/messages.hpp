@@ -158,13 +158,15 @@ struct ModeRequest {
   X(19, sysctl_get, Empty, Empty, text, records, 0, 0)                         \
   X(20, sysctl_set, Empty, Empty, records, records, 0, 0)                      \
   X(21, sysctl_list, Empty, Empty, text, records, 0, 0)                        \
-  X(22, manage, Empty, Empty, records, records, 1, 1)
+  X(22, manage, Empty, Empty, records, records, 1, 1)                          \
+  X(23, check_destination, AddressRequest, Empty, bytes, none, 0, 0)
 // slot_open: a new socket; then connect() the AF_UNIX socket to the node and send HELLO.
 // arena: the memory file of an arena that this process does not have (forked child, accepted socket).
 // connect: 0 done, EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram
 // association. close: the client knows of no descriptor any more. Believed where no end is left to show it;
 // otherwise answered when the stack
 //   has looked at the end, which others may hold (a child, a message on its way).
+// check_destination: would a datagram to this address be refused? Sends nothing.
 // sysctl_get, sysctl_list: blob is a name or the beginning of names (whole words). sysctl_set: records name,
 // value. Answer of all three: a list "variables" of groups {name, value, type, ...}, of sysctl_set {name,
 // old, value, type}. manage: first record is text "verb"; the rest are its arguments. Answer: records. The

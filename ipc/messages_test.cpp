@@ -80,7 +80,7 @@ TEST(Messages, FaultsHaveNames) {
   } rows[] = {
       {"magic", [](FrameHeader& h) { h.magic = 1; }, FrameError::bad_magic, 0},
       {"row 0", [](FrameHeader& h) { h.id = 0; }, FrameError::unknown_message, 0},
-      {"row beyond", [](FrameHeader& h) { h.id = 23; }, FrameError::unknown_message, 0},
+      {"row beyond", [](FrameHeader& h) { h.id = static_cast<std::uint16_t>(message_rows().size() + 1); }, FrameError::unknown_message, 0},
       {"flag", [](FrameHeader& h) { h.flags = 8; }, FrameError::bad_flags, 0},
       {"reserved", [](FrameHeader& h) { h.reserved = 1; }, FrameError::bad_flags, 0},
       {"request with errno", [](FrameHeader& h) { h.error = 1; }, FrameError::unexpected_error, 0},

@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "shim/data.hpp"
+#include "shim/destinations.hpp"
 #include "shim/sockets.hpp"
 
 namespace iopkt::shim {
@@ -188,6 +189,7 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
   Arrival arrival{};
   const ssize_t n = receive_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, arrival);
   if (n < 0) return n;
+  heard_from(socket_of(entry), arrival.header.remote);
   if (arrival.truncated) message->msg_flags |= MSG_TRUNC;
   if (message->msg_name != nullptr) {
     give_address(arrival.header.remote, static_cast<sockaddr*>(message->msg_name), &message->msg_namelen);
@@ -216,6 +218,7 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > (udp ? kUdpPayloadMax : 65535))
     error = EMSGSIZE;
   if (error == 0) error = bind_if_unbound(s);
+  if (error == 0 && (header.flags & Header::has_destination) != 0) error = check_destination(s, header);
   if (error != 0) return fail(error);
   return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header);
 }

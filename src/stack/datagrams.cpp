@@ -223,8 +223,6 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
       static_cast<std::uint8_t>(to.address.is_multicast() ? k.options.multicast_ttl : k.options.ttl));
   how.txq = static_cast<std::uint16_t>(k.options.txq_priority);
   how.dont_fragment = k.options.mtu_discover == 2 || k.options.mtu_discover == 3;  // IP_PMTUDISC_DO, _PROBE
-  if (to.address.is_v4() && k.options.broadcast == 0 && s.network->interfaces.is_any_broadcast(to.address.v4()))
-    return unexpected(Errno::acces);
   how.source = request.source.value_or(k.local.address);
   if (how.source.is_multicast() || (how.source.is_v4() && s.network->interfaces.is_any_broadcast(how.source.v4())))
     how.source = {};
@@ -233,6 +231,8 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
     if (!source) return unexpected(source.error());
     how.source = *source;
   }
+  if (to.address.is_v4() && k.options.broadcast == 0 && s.network->interfaces.is_any_broadcast(to.address.v4()))
+    return unexpected(Errno::acces);
   return how;
 }
 
@@ -261,6 +261,14 @@ Errno refused(ShardState& s, Drop why) {
 }
 
 }  // namespace
+
+Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destination) {
+  const DatagramRequest request{.destination = destination};
+  const auto how = k.kind == socket::SocketKind::raw ? outgoing(s, k, request, destination) : outgoing_udp(s, k, request, destination, 0);
+  if (!how) return how.error();
+  const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
+  return path ? Errno::ok : path.error();
+}
 
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
   const wire::Endpoint to = request.destination.value_or(k.remote);

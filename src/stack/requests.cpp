@@ -365,6 +365,12 @@ bool Shard::progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive
   return true;
 }
 
+Errno Shard::check_destination(SocketId id, const wire::Endpoint& destination) const {
+  const Socket* k = state_->find(id);
+  if (k == nullptr || k->kind == SocketKind::tcp) return Errno::badf;
+  return k->shut_write ? Errno::pipe : check_path(*state_, *k, destination);
+}
+
 Errno Shard::send(SocketId id, const DatagramRequest& request, Bytes first, Bytes second) {
   ShardState& s = *state_;
   Socket* k = s.find(id);

@@ -98,6 +98,8 @@ class Shard {
   bool progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive_head);
   /// One datagram, its payload in two spans, borrowed for the call.
   Errno send(SocketId id, const DatagramRequest& request, Bytes first, Bytes second);
+  /// What send() of an empty datagram to `destination` would answer, without one.
+  Errno check_destination(SocketId id, const wire::Endpoint& destination) const;
 
   Errno set_option(SocketId id, int level, int name, Bytes value, bool privileged);
   /// TCP_INFO and the like are answered here too. `room`: the caller's buffer, bytes.

@@ -57,6 +57,8 @@ void rx_udp(ShardState& s, const Arrival& at, packet::PacketPtr datagram);
 /// Copies for raw sockets. True: at least one took it.
 bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& with_ip_header);
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
+/// Whether a datagram of this socket could go to `destination`.
+Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destination);
 Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
 Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
 void on_port_error(ShardState& s, const message::PortError& error);

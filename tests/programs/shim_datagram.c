@@ -42,6 +42,74 @@ static void exchange(void) {
   show("recv empty", recv(s, b, sizeof b, 0));
 }
 
+static ssize_t to(int fd, const char *address) {
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(9)};
+  inet_pton(AF_INET, address, &a.sin_addr);
+  return sendto(fd, "x", 1, 0, (struct sockaddr *)&a, sizeof a);
+}
+/* What sendto() knows it says itself, not the next call. */
+static void refused_at_once(void) {
+  int fd = must("socket", socket(AF_INET, SOCK_DGRAM, 0)), here = udp();
+  struct sockaddr_in a = name_of(here);
+  show("no route", to(fd, "10.99.99.111"));
+  say("SO_ERROR %d", get_int(fd, SOL_SOCKET, SO_ERROR));
+  say("bound all the same %d", name_of(fd).sin_port != 0);
+  show("here", sendto(fd, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+  show("here again", sendto(fd, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+  show("no route", to(fd, "10.99.99.111"));
+  show("another", to(fd, "10.99.99.112"));
+  show("multicast", to(fd, "224.0.0.77"));
+  show("everywhere", to(fd, "255.255.255.255"));
+  must("allowed", set_int(fd, SOL_SOCKET, SO_BROADCAST, 1));
+  show("everywhere", to(fd, "255.255.255.255"));
+  struct mmsghdr two[2] = {0};
+  struct iovec v = {"x", 1};
+  struct sockaddr_in far = a;
+  inet_pton(AF_INET, "10.99.99.111", &far.sin_addr);
+  two[0].msg_hdr = (struct msghdr){.msg_name = &a, .msg_namelen = sizeof a, .msg_iov = &v, .msg_iovlen = 1};
+  two[1].msg_hdr = (struct msghdr){.msg_name = &far, .msg_namelen = sizeof far, .msg_iov = &v, .msg_iovlen = 1};
+  show("first of two", sendmmsg(fd, two, 2, 0));
+  show("none of one", sendmmsg(fd, two + 1, 1, 0));
+}
+
+/* An option set between two calls is for the second one. */
+static void options_in_order(void) {
+  int s = udp(), c = udp(), wrong = 0;
+  struct sockaddr_in a = name_of(s);
+  must("recvttl", set_int(s, IPPROTO_IP, IP_RECVTTL, 1));
+  must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 60; ++i) {
+      if (i % 20 == 0) must("ttl", set_int(c, IPPROTO_IP, IP_TTL, 10 + i / 20));
+      must("send", (int)send(c, &i, sizeof i, 0));
+    }
+    if (round == 19) close(c);
+    for (int i = 0; i < 60; ++i) {
+      int number = -1, ttl = -1;
+      char control[64];
+      struct iovec v = {&number, sizeof number};
+      struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+      must("recvmsg", (int)recvmsg(s, &m, 0));
+      struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+      if (h != NULL) memcpy(&ttl, CMSG_DATA(h), sizeof ttl);
+      wrong += number != i || ttl != 10 + i / 20;
+    }
+  }
+  say("wrong %d", wrong);
+}
+
+/* What was sent before close() goes out. */
+static void closed_behind_many(void) {
+  int s = udp(), c = udp(), n = 0;
+  struct sockaddr_in a = name_of(s);
+  must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  for (int i = 0; i < 200; ++i) must("send", (int)send(c, &i, sizeof i, 0));
+  close(c);
+  for (int number; n < 200 && recv(s, &number, sizeof number, 0) == sizeof number && number == n; ++n) {
+  }
+  say("came %d", n);
+}
+
 static void truncation(void) {
   int s = udp(), c = udp();
   struct sockaddr_in a = name_of(s);
@@ -242,7 +310,9 @@ static void parts_of_one(void) {
 }
 
 static const struct test_case cases[] = {
-    {"fresh", fresh}, {"exchange", exchange}, {"truncation", truncation}, {"connected", connected}, {"refused", refused},
+    {"fresh", fresh}, {"exchange", exchange}, {"refused_at_once", refused_at_once}, {"options_in_order", options_in_order},
+    {"closed_behind_many", closed_behind_many}, {"truncation", truncation}, {"connected", connected},
+    {"refused", refused},
     {"sizes", sizes}, {"many_messages", many_messages}, {"control_data", control_data}, {"timeouts", timeouts},
     {"port_free_at_once", port_free_at_once}, {"overflow", overflow}, {"parts_of_one", parts_of_one},
 };

@@ -1,0 +1,62 @@
+// The memory of destinations: a word for each, which also names the socket and the state of routes and interfaces. A word that is lost
+// costs a question.
+#include "shim/destinations.hpp"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "shim/confine.hpp"
+#include "shim/sockets.hpp"
+
+namespace iopkt::shim {
+
+namespace {
+
+constexpr std::size_t kKnown = 256;  // a power of two
+constinit std::atomic<std::uint64_t> g_known[kKnown];
+
+constexpr std::uint64_t mixed(std::uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+struct Place {
+  std::atomic<std::uint64_t>& at;
+  std::uint64_t word;
+};
+
+Place place_of(const Socket& s, const ipc::SharedEndpoint& peer) {
+  std::uint32_t address = 0;
+  memcpy(&address, peer.addr, sizeof address);
+  const std::uint32_t version = ipc::status_page(s.link->status).network.load(std::memory_order_acquire);
+  const std::uint32_t incarnation = s.slot->incarnation.load(std::memory_order_relaxed);
+  const std::uint64_t where = mixed(std::uint64_t{s.number} << 32 | address);
+  return {g_known[where % kKnown], mixed(where ^ (std::uint64_t{incarnation} << 32 | version)) | 1};
+}
+
+}  // namespace
+
+int check_destination(const Socket& s, const ipc::RecordHeader& header) {
+  using Header = ipc::RecordHeader;
+  // What one datagram asks for differently the stack judges with the datagram; a confined process may not ask.
+  if ((header.flags & (Header::has_pktinfo | Header::dont_route)) != 0 || confined()) return 0;
+  const Place place = place_of(s, header.remote);
+  if (place.at.load(std::memory_order_relaxed) == place.word) return 0;
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(header.remote.port);
+  memcpy(&to.sin_addr, header.remote.addr, sizeof to.sin_addr);
+  const int error = request_about<ipc::MessageId::check_destination>(
+      s, {.slot = s.name, .flags = 0, .reserved = 0}, {reinterpret_cast<const std::byte*>(&to), sizeof to});
+  if (error == 0) place.at.store(place.word, std::memory_order_relaxed);
+  return error;
+}
+
+void heard_from(const Socket& s, const ipc::SharedEndpoint& peer) {
+  const Place place = place_of(s, peer);
+  if (place.at.load(std::memory_order_relaxed) != place.word)
+    place.at.store(place.word, std::memory_order_relaxed);
+}
+
+}  // namespace iopkt::shim
