@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -178,8 +179,12 @@ class Application {
       prepared.push_back(std::move(*driver));
     }
     for (auto& driver : prepared)
-      if (auto opened = plugins.open(std::move(driver)); !opened)
-        return unexpected(StartFault{StartFault::kFailed, std::move(opened.error().line)});
+      if (auto opened = plugins.open(std::move(driver)); !opened) {
+        // driver.h: an option whose value makes no sense.
+        const bool bad = opened.error().error == EINVAL;
+        return unexpected(
+            StartFault{bad ? StartFault::kBadCommand : StartFault::kFailed, std::move(opened.error().line)});
+      }
     return {};
   }
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "option_tables.hpp"
@@ -171,8 +172,10 @@ void Driver::call_log(void* ctx, int level, const char* line) {
   if (!line) return;
   Driver& driver = *static_cast<Driver*>(ctx);
   // Another thread of the driver may log while open runs; what it says is not why open fails.
-  if (level == IOPKT_LOG_ERROR && driver.opening_ == ::gettid()) driver.last_fault_ = line;
-  driver.owner_.host_.log(level_of(level), line);
+  if (level != IOPKT_LOG_ERROR || driver.opening_ != ::gettid()) return driver.owner_.host_.log(level_of(level), line);
+  // Held back: when open fails its last error is part of the one line that says so.
+  const std::string earlier = std::exchange(driver.last_fault_, line);
+  if (!earlier.empty()) driver.owner_.host_.log(LogLevel::error, earlier);
 }
 
 }  // namespace iopkt::daemon

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "crash.hpp"
@@ -160,6 +161,7 @@ Expected<std::vector<AttachedInterface*>, PluginFault> Plugins::open(std::unique
     if (!driver->last_fault_.empty()) reason.append(" (").append(driver->last_fault_).append(")");
     return unexpected(fault(PluginFault::Kind::failed, -rc, driver->record_.name, reason));
   }
+  if (!driver->last_fault_.empty()) host_.log(LogLevel::error, std::exchange(driver->last_fault_, {}));
   std::vector<AttachedInterface*> attached;
   for (const auto& interface : driver->interfaces_) {
     attached.push_back(interface.get());
@@ -172,7 +174,10 @@ Expected<std::vector<AttachedInterface*>, PluginFault> Plugins::open(std::unique
 Expected<std::vector<AttachedInterface*>, PluginFault> Plugins::load(const DriverRequest& request) {
   auto driver = prepare(request);
   if (!driver) return unexpected(std::move(driver.error()));
-  return open(std::move(*driver));
+  auto attached = open(std::move(*driver));
+  // Who asked is told, and so is the operator.
+  if (!attached) host_.log(LogLevel::error, attached.error().line);
+  return attached;
 }
 
 void Plugins::destroy(AttachedInterface& interface) {

@@ -212,14 +212,16 @@ TEST_F(PluginsTest, AFailureHalfWayDetachesWhatWasAttached) {
   const std::string line = refused("count=3,fail=5", Kind::failed);
   EXPECT_THAT(line, HasSubstr("driver test: cannot start: Input/output error (the device is on fire)"));
   EXPECT_EQ(host.lines,
-            (Names{"the device is on fire", "test 2: detach", "test 1: detach", "test 0: detach"}));
+            (Names{"test 2: detach", "test 1: detach", "test 0: detach",
+                   "driver test: cannot start: Input/output error (the device is on fire)"}));
   EXPECT_TRUE(plugins->interfaces().empty());
   EXPECT_FALSE(is_loaded());
 
   host.lines.clear();
   host.taken = {"test8"};
   refused("count=2,unit=7", Kind::failed);  // the second name is taken
-  EXPECT_EQ(host.lines, (Names{"test 0: detach"}));
+  EXPECT_EQ(host.lines, (Names{"test 0: detach",
+                               "driver test: cannot start: File exists (an interface test8 is there already)"}));
   EXPECT_EQ(load(""), (Names{"test0"})) << "names of a failed driver are free again";
 }
 

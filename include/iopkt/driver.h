@@ -194,7 +194,8 @@ typedef struct iopkt_driver {
   const iopkt_driver_option *options;
   uint32_t option_count;
   /* Finds the device(s) and attaches each. values[i] belongs to options[i]. Answers 0 when at least one was attached,
-   * -ENODEV when there is none; on an error everything already attached is detached by the stack. */
+   * -ENODEV when there is none, -EINVAL when an option's value makes no sense; the last error it logs says why. On an
+   * error everything already attached is detached by the stack. */
   int (*open)(const iopkt_host *host, const iopkt_generic_options *generic, const iopkt_option_value *values);
 } iopkt_driver;
 

@@ -38,7 +38,8 @@ LONG = "/tmp/" + "a" * 120
     (["-d", "nosuch"], 2, "driver nosuch.*known: .*tap"),
     (["-d", "tap", "nosuch=1"], 2, "unknown option nosuch; known: .*hostip"),
     (["-d", "tap", "mtu=7"], 2, r"mtu=7.*allowed: 68\.\.65535"),
-    (["-d", "packet"], 1, "if="),
+    (["-d", "packet"], 2, "if="),
+    (["-d", "tap", "hostip=banana"], 2, "hostip=banana: not an IPv4 address"),
     (["-d", "packet", "if=nosuch"], 1, "nosuch"),
     (["-t", "0"], 2, r"-t 0.*allowed: 1\.\.64"),
     (["-t", "x"], 2, "-t x"),
@@ -58,6 +59,7 @@ def test_a_bad_command_line_is_refused(short_path, words, status, said):
     done = subprocess.run([PROGRAM, "--foreground", "-i", "901", *words, *prefix], capture_output=True, text=True, timeout=LIMIT,
                           env=dict(os.environ, IOPKT_RUN_DIR=str(short_path / "run")))
     assert done.returncode == status and re.search(said, done.stderr), f"{done.returncode}: {done.stderr}"
+    assert done.stderr.count("\n") == 1, f"more than one line: {done.stderr}"
     assert not (short_path / "dev/socket/config").exists()
 
 
