@@ -56,6 +56,7 @@ class Request {
   const std::uint32_t number;
   std::vector<std::byte> blob;
   std::vector<Fd> fds;
+  unsigned turns = 0;    ///< that it waited for what was written before
   bool retried = false;  ///< was put off once already, or passed on by another shard
 
   /// The fixed part. The frame was checked against its row, so it is there.

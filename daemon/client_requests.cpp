@@ -32,11 +32,13 @@ void ClientShard::handle(RequestPtr request) {
   std::uint64_t slot = 0;
   ClientSocket* socket = request->first_word(slot) ? by_name(*request->client, slot) : nullptr;
   if (socket == nullptr) return request->refuse(EBADF);
-  // What was written before the call goes before it: with the options and the address of then.
   if (socket->datagram && !socket->close_called && !socket->released) {
-    send_datagrams(*socket, kWholeRing);
+    // What was written before the call goes before it, with the options and the address of then: in turns, and not for ever.
+    send_datagrams(*socket);
     socket = by_name(*request->client, slot);
     if (socket == nullptr) return request->refuse(EBADF);
+    if (socket->send.queued() != 0 && ++request->turns <= kRingTurns)
+      return thread_->post([this, request = std::move(request)]() mutable { handle(std::move(request)); });
   }
   handle_slot(request, *socket);
 }
@@ -136,6 +138,7 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
   const bool listened = socket.listener != nullptr;
   if (listened && how != SHUT_WR) {
     stop_listening(socket);
+    socket.listened = true;
     socket.set_status(0, ipc::Status::listening);
   }
   if (how != SHUT_WR) {

@@ -70,6 +70,9 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::uint64_t user_of(std::uint64_t cookie) const;
 
  private:
+  static constexpr unsigned kSendBudget = 256;  ///< datagrams of one socket in one turn
+  static constexpr unsigned kWholeRing = ipc::kDatagramRingSize / sizeof(ipc::RecordHeader) + 1;  ///< more than it holds
+  static constexpr unsigned kRingTurns = kWholeRing / kSendBudget + 1;
   // client_shard.cpp
   ClientSocket* by_cookie(std::uint64_t cookie) const;
   ClientSocket* by_number(ShardClient& client, std::uint32_t number) const;
@@ -107,7 +110,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   static bool outlives_processes(const ClientSocket& socket);
   void leave_witness_pipe(ClientSocket& socket);
   void drop_witness_pipe(ClientSocket& socket);
-  void close_socket(ClientSocket& socket, bool abort);
+  /// `datagrams`: how many of those that are queued still go.
+  void close_socket(ClientSocket& socket, bool abort, unsigned datagrams = kWholeRing);
   void maybe_free(ClientSocket& socket);
   void drop_holder(const std::shared_ptr<Client>& client);
   void broken(ClientSocket& socket, const char* how);
@@ -177,8 +181,6 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void on_stream_end(ClientSocket& socket, std::uint32_t events);
 
   // client_datagrams.cpp
-  static constexpr unsigned kSendBudget = 256;  ///< datagrams of one socket in one turn
-  static constexpr unsigned kWholeRing = ipc::kDatagramRingSize / sizeof(ipc::RecordHeader) + 1;  ///< more than it holds
   void send_datagrams(ClientSocket& socket, unsigned budget = kSendBudget);
   static void drop_parts(ClientSocket& socket);
   int send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record);

@@ -271,13 +271,12 @@ bool ClientShard::outlives_processes(const ClientSocket& socket) {
 void ClientShard::leave_witness_byte(ClientSocket& socket) {
   socket.receive.stop_tokens();
   if (socket.witness_byte || !socket.attached()) return;
-  const bool listened = (socket.status & ipc::Status::connected) == 0;
   // A reset may still come, and behind a FIN no pipe can be sent any more.
-  if (!listened && outlives_processes(socket) && socket.witness_charge.take(socket.owner.client->share, 1))
+  if (!socket.listened && outlives_processes(socket) && socket.witness_charge.take(socket.owner.client->share, 1))
     leave_witness_pipe(socket);
   // A listener's queue may be full of connections; they do as well.
   socket.witness_byte = socket.witness_pipe || socket.end.send_token() == ipc::StackIo::Sent::done ||
-                        (listened && socket.end.token_queued());
+                        (socket.listened && socket.end.token_queued());
 }
 
 /// `events`: what the end shows. False: the program has closed its last descriptor.
@@ -285,10 +284,10 @@ bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
   if ((events & EPOLLERR) != 0) return false;
   if ((events & EPOLLHUP) == 0) return true;
   const bool queued = socket.witness_byte && socket.end.token_queued();
-  // The byte may be gone, by a reader or by an accept() that slept: then the first edge is the shutdown, the next the close.
-  const bool doubtful = socket.slot.reserved[ipc::kWitnessWord].load() != 0 ||
-                        (!queued && socket.program_shut_write && (socket.status & ipc::Status::connected) == 0);
-  if (socket.witness_byte && doubtful) return !std::exchange(socket.hung_up, true);
+  // The byte may be gone, by a reader or by an accept() that slept: then the first look at the hang-up is the shutdown, the next the
+  // close.
+  if (socket.listened && socket.program_shut_write) return !std::exchange(socket.hung_up, true) || queued;
+  if (socket.witness_byte && socket.slot.reserved[ipc::kWitnessWord].load() != 0) return !std::exchange(socket.hung_up, true);
   return queued;
 }
 
@@ -366,7 +365,7 @@ void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
 
 // ---------------------------------------------------------------------------------------------- the end of a socket
 
-void ClientShard::close_socket(ClientSocket& socket, bool abort) {
+void ClientShard::close_socket(ClientSocket& socket, bool abort, unsigned datagrams) {
   if (socket.listener) stop_listening(socket);
   if (!std::exchange(socket.close_called, true) && !socket.released) {
     // What the program wrote last counts, and what it did not read makes the difference between FIN and reset.
@@ -376,7 +375,7 @@ void ClientShard::close_socket(ClientSocket& socket, bool abort) {
       socket.receive_head += ipc::distance(socket.receive_head & ipc::kPositionMask, head);
       abort = !stack().progress(socket.id, socket.send_tail, socket.receive_head) || abort;
     }
-    if (socket.datagram && socket.send.size() != 0) send_datagrams(socket, kWholeRing);
+    if (socket.datagram && socket.send.size() != 0) send_datagrams(socket, datagrams);
     if (abort && !socket.datagram) stack().disconnect(socket.id);
     stack().close(socket.id);
   }
@@ -423,7 +422,7 @@ void ClientShard::end(const std::shared_ptr<Client>& client) {
       if (socket != nullptr) all.push_back(socket);
   for (ClientSocket* socket : all) {
     socket->client_done = true;
-    close_socket(*socket, socket->parent != nullptr);
+    close_socket(*socket, socket->parent != nullptr, kSendBudget);  // of perhaps thousands
     maybe_free(*socket);
   }
 }

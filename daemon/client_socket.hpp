@@ -82,6 +82,7 @@ struct ClientSocket final : PollHandler {
   bool fin = false, fin_shown = false;
   bool program_shut_write = false; ///< the program said so
   bool witness_byte = false;       ///< see leave_witness_byte()
+  bool listened = false;           ///< a listener that the program has shut
   bool hung_up = false;            ///< without a witness: a HUP came that may have been the second half of two shutdowns
   bool flush_listed = false, send_blocked = false;
 

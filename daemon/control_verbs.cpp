@@ -5,6 +5,7 @@
 
 #include "control_records.hpp"
 #include "ipc/records.hpp"
+#include "run_on_stack.hpp"
 
 namespace iopkt::daemon {
 namespace {
@@ -59,8 +60,11 @@ void VerbRunner::serve(RequestPtr request) {
   if (changes && !job->request->caller.privileged)
     return job->request->refuse(EPERM, "only root and the user that runs the stack may do that");
   if (!changes) return begin(job);
-  changes_.push_back(job);
-  if (changes_.size() == 1) begin(job);
+  // From here to its answer it holds a functional connection, also while it waits for its turn.
+  functional_.take([this, job] {
+    changes_.push_back(job);
+    if (changes_.size() == 1) begin(job);
+  });
 }
 
 void VerbRunner::begin(const JobPtr& job) {
@@ -111,7 +115,9 @@ void VerbRunner::finish(const JobPtr& job) {
   }
   if (changes_.empty() || changes_.front() != job) return;
   changes_.pop_front();
-  if (!changes_.empty()) begin(changes_.front());
+  const bool more = !changes_.empty();
+  functional_.done();  // one that waited for it begins at once if it is alone
+  if (more) begin(changes_.front());
 }
 
 /// Main thread. An errno, 0: done.
@@ -160,14 +166,9 @@ void VerbRunner::mount(const JobPtr& job) {
 }
 
 void VerbRunner::on_main(Task work, Task then) {
-  functional_.take([this, work = std::move(work), then = std::move(then)]() mutable {
-    parts_.on_main([this, work = std::move(work), then = std::move(then)]() mutable {
-      work();
-      parts_.threads[0]->post([this, then = std::move(then)]() mutable {
-        functional_.done();
-        then();
-      });
-    });
+  parts_.on_main([this, work = std::move(work), then = std::move(then)]() mutable {
+    if (run_on_stack(parts_.stack_bytes, "io-pkt.request", [&work] { work(); }) != 0) work();
+    parts_.threads[0]->post(std::move(then));
   });
 }
 

@@ -24,6 +24,7 @@ class VerbRunner {
     const control::Surroundings& surroundings;
     std::function<void(const stack::Network&)> published;  ///< a verb has published it; shard 0's thread
     std::function<void(Task)> on_main;  ///< any thread: runs it on the main thread, soon
+    std::size_t stack_bytes;            ///< of what may block there (option stacksize)
   };
   VerbRunner(Parts parts, FunctionalConnections::Limits limits, std::function<void(std::string)> complain);
 
@@ -41,7 +42,7 @@ class VerbRunner {
   void finish(const JobPtr& job);
   int carry_out(const control::DeviceStep& step);
   void mount(const JobPtr& job);
-  /// `work` on the main thread, then `then` on this one.
+  /// `work` on the main thread (which waits), on a stack of its own, then `then` on this thread.
   void on_main(Task work, Task then);
 
   Parts parts_;

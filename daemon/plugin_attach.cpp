@@ -124,7 +124,7 @@ int Driver::attach(const iopkt_device_info* info, iopkt_interface** out) {
   if (opening_ != ::gettid()) return -EPERM;
   if (!info || !out) return -EINVAL;
   if (std::string reason = info_fault(*info); !reason.empty()) {
-    last_fault_ = std::move(reason);
+    hold_back(std::move(reason));
     return -EINVAL;
   }
   auto interface = std::make_unique<AttachedInterface>();
@@ -140,7 +140,7 @@ int Driver::attach(const iopkt_device_info* info, iopkt_interface** out) {
   interface->link_up = info->link_up != 0;
   interface->speed_mbps = info->speed_mbps;
   if (std::string reason = choose_name(*interface); !reason.empty()) {
-    last_fault_ = std::move(reason);
+    hold_back(std::move(reason));
     return -EEXIST;
   }
   *out = interface->handle();
@@ -173,9 +173,13 @@ void Driver::call_log(void* ctx, int level, const char* line) {
   Driver& driver = *static_cast<Driver*>(ctx);
   // Another thread of the driver may log while open runs; what it says is not why open fails.
   if (level != IOPKT_LOG_ERROR || driver.opening_ != ::gettid()) return driver.owner_.host_.log(level_of(level), line);
-  // Held back: when open fails its last error is part of the one line that says so.
-  const std::string earlier = std::exchange(driver.last_fault_, line);
-  if (!earlier.empty()) driver.owner_.host_.log(LogLevel::error, earlier);
+  driver.hold_back(line);
+}
+
+/// When open fails its last error is part of the one line that says so.
+void Driver::hold_back(std::string line) {
+  const std::string earlier = std::exchange(last_fault_, std::move(line));
+  if (!earlier.empty()) owner_.host_.log(LogLevel::error, earlier);
 }
 
 }  // namespace iopkt::daemon

@@ -130,6 +130,7 @@ class Driver {
   const std::vector<std::unique_ptr<AttachedInterface>>& interfaces() const { return interfaces_; }
 
  private:
+  void hold_back(std::string line);
   friend class Plugins;
   Driver(Plugins& owner, void* object, std::string file)
       : owner_(owner), object_(object), file_(std::move(file)) {}

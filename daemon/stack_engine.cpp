@@ -86,7 +86,11 @@ class ProcessSurroundings final : public control::Surroundings {
     out.number("threads", context_.threads);
     if (add) add(out);
   }
+  std::vector<control::Variable> variables() const override {
+    return own_variables ? own_variables() : std::vector<control::Variable>{};
+  }
   std::function<void(control::Record&)> add;  ///< what others have to say
+  std::function<std::vector<control::Variable>()> own_variables;
 
  private:
   const EngineContext& context_;
@@ -113,6 +117,7 @@ class StackEngine final : public Engine {
   /// What the clients' side has to know of the settings.
   void adopt(const stack::Network& network);
   void describe(control::Record& out) const;
+  std::vector<control::Variable> functional_variables() const;
 
   const EngineContext context_;
   const bool dedicated_;
@@ -210,7 +215,7 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
   const TcpipConfig& tcpip = context_.options.tcpip;
   verbs_ = std::make_unique<VerbRunner>(
       VerbRunner::Parts{stack_, interfaces_, threads, plugins, surroundings_, [this](const stack::Network& network) { adopt(network); },
-                        [this](Task task) { on_main(std::move(task)); }},
+                        [this](Task task) { on_main(std::move(task)); }, tcpip.stacksize},
       FunctionalConnections::Limits{.least = tcpip.threads_min, .increment = tcpip.threads_incr, .most = tcpip.threads_max},
       common_.complain);
   ControlServer::Settings settings;
@@ -222,6 +227,7 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
   settings.key = random_value<HashKey>();
   server_ = std::make_unique<ControlServer>(common_, status_fd_.get(), threads, *verbs_, std::move(settings), context_.log);
   surroundings_.add = [this](control::Record& out) { describe(out); };
+  surroundings_.own_variables = [this] { return functional_variables(); };
   for (AttachedInterface* attached : plugins.interfaces())
     if (!interfaces_.take_up(*attached)) return unexpected(StartFault{.line = attached->name + ": too many interfaces"});
   if (auto listening = server_->listen(context_.instance); !listening) return listening;
@@ -234,6 +240,19 @@ void StackEngine::adopt(const stack::Network& network) {
   common_.receive_space = network.settings.tcp.recvspace;
   auto& page = const_cast<ipc::StatusPage&>(ipc::status_page(status_));
   page.network.store(static_cast<std::uint32_t>(network.version), std::memory_order_release);
+}
+
+std::vector<control::Variable> StackEngine::functional_variables() const {
+  const FunctionalConnections::Statistics& f = verbs_->functional().statistics();
+  const auto row = [](std::string name, std::string help, std::uint64_t value) {
+    return control::Variable{"qnx.kern.functional." + std::move(name), "connections", std::move(help), std::to_string(value)};
+  };
+  return {row("exhausted", "Times that all functional connections were in service (threads_max).", f.exhausted),
+          row("in_service", "Functional connections in service: requests that change the stack.", f.in_service),
+          row("made", "Functional connections there are (threads_min, threads_incr).", f.made),
+          row("most_in_service", "Most functional connections that were in service at once.", f.most_in_service),
+          row("served", "Requests that functional connections have served.", f.served),
+          row("waited", "Requests that had to wait for a functional connection.", f.waited)};
 }
 
 void StackEngine::describe(control::Record& out) const {

@@ -6,6 +6,7 @@
 
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
+#include "shim/destinations.hpp"
 #include "shim/epoll.hpp"
 #include "shim/native.hpp"
 #include "shim/sockets.hpp"
@@ -165,6 +166,7 @@ int connect_socket(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   int error = 0;
   if (s.datagram) {
     error = ask_to_connect(s, address, length);
+    change_rules(s);
   } else if (address->sa_family == AF_UNSPEC) {
     // Back to the beginning, whatever it was; the peer of a connection sees a reset.
     if ((s.status() & (Status::connected | Status::connecting)) != 0) ask_to_connect(s, address, length);

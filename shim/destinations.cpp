@@ -2,6 +2,7 @@
 // costs a question.
 #include "shim/destinations.hpp"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -31,8 +32,10 @@ Place place_of(const Socket& s, const ipc::SharedEndpoint& peer) {
   memcpy(&address, peer.addr, sizeof address);
   const std::uint32_t version = ipc::status_page(s.link->status).network.load(std::memory_order_acquire);
   const std::uint32_t incarnation = s.slot->incarnation.load(std::memory_order_relaxed);
+  const std::uint64_t rules = client_word(s, ClientWord::rules).load(std::memory_order_relaxed);
   const std::uint64_t where = mixed(std::uint64_t{s.number} << 32 | address);
-  return {g_known[where % kKnown], mixed(where ^ (std::uint64_t{incarnation} << 32 | version)) | 1};
+  const std::uint64_t state = mixed(std::uint64_t{incarnation} << 32 | version) + rules;
+  return {g_known[where % kKnown], mixed(where ^ mixed(state)) | 1};
 }
 
 }  // namespace
@@ -47,8 +50,13 @@ int check_destination(const Socket& s, const ipc::RecordHeader& header) {
   to.sin_family = AF_INET;
   to.sin_port = htons(header.remote.port);
   memcpy(&to.sin_addr, header.remote.addr, sizeof to.sin_addr);
-  const int error = request_about<ipc::MessageId::check_destination>(
-      s, {.slot = s.name, .flags = 0, .reserved = 0}, {reinterpret_cast<const std::byte*>(&to), sizeof to});
+  Request request;
+  // Who cannot ask, for want of descriptors, say, sends: the stack judges later.
+  if (request.error() != 0 || request.link() != s.link) return 0;
+  ipc::Empty none;
+  const int error = request.call<ipc::MessageId::check_destination>(
+      {.slot = s.name, .flags = 0, .reserved = 0}, none, {reinterpret_cast<const std::byte*>(&to), sizeof to});
+  if (error == ENETDOWN && !s.alive()) return 0;
   if (error == 0) place.at.store(place.word, std::memory_order_relaxed);
   return error;
 }

@@ -10,6 +10,11 @@ namespace iopkt::shim {
 /// 0, or what sendto() answers: ENETUNREACH, EHOSTUNREACH, EACCES (a broadcast), ... Only for a header with a destination.
 int check_destination(const Socket& s, const ipc::RecordHeader& header);
 
+/// An option, a new name or peer of the socket: what was allowed is to be asked for again.
+inline void change_rules(const Socket& s) {
+  client_word(s, ClientWord::rules).fetch_add(1, std::memory_order_relaxed);
+}
+
 /// A datagram came from there: answers go without a question.
 void heard_from(const Socket& s, const ipc::SharedEndpoint& peer);
 

@@ -14,6 +14,7 @@
 #include "ipc/send_ring.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
+#include "shim/destinations.hpp"
 #include "shim/native.hpp"
 #include "shim/sockets.hpp"
 #include "shim/stream.hpp"
@@ -92,8 +93,10 @@ void remember(const Socket& s, std::uint64_t hint, bool on) {
 }
 
 /// What this library has to know about an option that the stack has taken.
-void note_option(int fd, const Socket& s, int level, int name, const void* value, socklen_t length) {
+void note_option(int fd, Entry entry, const Socket& s, int level, int name, const void* value,
+                 socklen_t length) {
   int number = 0;
+  if (s.datagram) change_rules(s);
   memcpy(&number, value, std::min<std::size_t>(length, sizeof number));
   if (level == SOL_SOCKET && name == SO_TIMESTAMP) remember(s, Hint::timestamp, number != 0);
   if (level == SOL_SOCKET && name == SO_TIMESTAMPNS) remember(s, Hint::timestampns, number != 0);
@@ -104,6 +107,7 @@ void note_option(int fd, const Socket& s, int level, int name, const void* value
   if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE) && !s.datagram) {
     // A smaller ring may be full with what it holds.
     ipc::ProgramEnd end = s.end(fd);
+    end.open_while(g_table[fd], entry.bits);
     ipc::SendRingWriter(*s.slot, s.arena, s.arena_size, end).size_changed();
   }
   if (level == SOL_SOCKET && name == SO_LINGER && length >= sizeof(linger)) {
@@ -187,7 +191,7 @@ int set_option(int fd, Entry entry, int level, int name, const void* value, sock
   const int error = request_about<ipc::MessageId::setsockopt>(
       s, request, {static_cast<const std::byte*>(value), std::min<std::size_t>(length, 65536)});
   if (error != 0) return fail(error);
-  note_option(fd, s, level, name, value, length);
+  note_option(fd, entry, s, level, name, value, length);
   return 0;
 }
 

@@ -81,6 +81,7 @@ struct ClientWord {
   static constexpr std::size_t hints = 1;          ///< Hint
   static constexpr std::size_t receive_limit = 2;  ///< SO_RCVTIMEO in microseconds; 0: none
   static constexpr std::size_t send_limit = 3;     ///< SO_SNDTIMEO
+  static constexpr std::size_t rules = 4;  ///< raised by what changes where a datagram may go: options, bind, connect
   static constexpr std::size_t shared = ipc::kSharedWord;  ///< not 0 once a second process has had it
 };
 struct Hint {

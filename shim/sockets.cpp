@@ -12,6 +12,7 @@
 #include "client/paths.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
+#include "shim/destinations.hpp"
 #include "shim/fork.hpp"
 #include "shim/native.hpp"
 #include "shim/wait.hpp"
@@ -108,6 +109,14 @@ void add_holder(int fd, Entry entry) {
   set_entry(fd, entry);
 }
 
+namespace {
+/// It was shut: its end may have hung up before, and a byte that an accept() took is no witness.
+bool was_listener(std::uint32_t status) {
+  return (status & ipc::Status::shut_rd) != 0 &&
+         (status & (ipc::Status::connected | ipc::Status::connecting)) == 0;
+}
+}  // namespace
+
 Leaving leave(Entry entry) {
   const Socket s = socket_of(entry);
   const std::uint32_t incarnation = s.slot->incarnation.load(std::memory_order_acquire);
@@ -119,7 +128,7 @@ Leaving leave(Entry entry) {
   // made yet; and a port of a datagram socket or listener has to be free when close() returns.
   const std::uint32_t status = s.status();
   const bool unseen = (status & ipc::Status::attached) == 0 || (status & ipc::Status::reset) != 0;
-  const bool holds_port = s.datagram || (status & ipc::Status::listening) != 0;
+  const bool holds_port = s.datagram || (status & ipc::Status::listening) != 0 || was_listener(status);
   // SO_LINGER of 0: the reset has happened when close() returns.
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
   const bool resets = (hints & Hint::linger) != 0 && hints >> 32 == 0;
@@ -136,11 +145,13 @@ Leaving leave(Entry entry) {
     s.slot->kicks.fetch_or(ipc::Kick::closed);
     s.end(-1).ring();
   }
-  return {.socket = s, .incarnation = incarnation, .tell = before <= 1 && by_request && !mute && s.alive()};
+  return {.socket = s, .incarnation = incarnation, .last = before <= 1 && !mute, .tell = by_request};
 }
 
 void left(const Leaving& leaving) {
-  if (!leaving.tell) return;
+  // A reset that came between the look and the close: the stack's end had gone, and did not see it.
+  const bool reset = (leaving.socket.status() & ipc::Status::reset) != 0;
+  if (!leaving.last || !(leaving.tell || reset) || !leaving.socket.alive()) return;
   const KeepErrno keep;
   request_about<ipc::MessageId::close>(
       leaving.socket, {.slot = leaving.socket.name, .incarnation = leaving.incarnation, .reserved = 0});
@@ -185,6 +196,7 @@ int bind_socket(Entry entry, const sockaddr* address, socklen_t length) {
   const Socket s = socket_of(entry);
   const int error = request_about<ipc::MessageId::bind>(
       s, {.slot = s.name, .flags = 0, .reserved = 0}, {reinterpret_cast<const std::byte*>(address), length});
+  change_rules(s);
   return error != 0 ? fail(error) : 0;
 }
 

@@ -29,7 +29,8 @@ void add_holder(int fd, Entry entry);
 struct Leaving {
   Socket socket;
   std::uint32_t incarnation;
-  bool tell;  ///< the stack cannot see the end by itself, or has to know of it at once
+  bool last;  ///< no other descriptor is known, and the stack may be asked
+  bool tell;  ///< it cannot see the end by itself, or has to know of it at once
 };
 Leaving leave(Entry entry);
 /// It has been closed.

@@ -68,6 +68,7 @@ void add_fixed(const Context& context, std::vector<Variable>& out) {
   number("net.inet.udp.reuseport_unicast", "flag",
          "Unicast datagrams are copied to all sockets of a port (option).",
          context.stack.config().reuseport_unicast ? 1 : 0);
+  for (Variable& own : context.surroundings.variables()) out.push_back(std::move(own));
   number("qnx.kern.shards", "shards", "Threads that own a part of the flows (option -t).",
          context.stack.shard_count());
 }

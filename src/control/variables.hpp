@@ -5,17 +5,10 @@
 #include <string_view>
 #include <vector>
 
+#include "control/variable.hpp"
 #include "control/verbs.hpp"
 
 namespace iopkt::control {
-
-struct Variable {
-  std::string name, unit, help;
-  std::string value;  ///< as printed
-  bool writable = false;
-  bool number = true;
-  std::uint64_t initial = 0, minimum = 0, maximum = 0;  ///< of writable ones
-};
 
 /// All, sorted by name.
 std::vector<Variable> list_variables(const Context& context);

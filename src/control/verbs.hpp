@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "control/value.hpp"
+#include "control/variable.hpp"
 #include "socket/errno.hpp"
 #include "stack/network.hpp"
 #include "stack/requests.hpp"
@@ -54,6 +55,8 @@ class Surroundings {
   virtual void describe_device(const iface::Interface& interface, Record& out) const = 0;
   /// The tick counter, 1000 a second.
   virtual std::uint64_t hardclock_ticks() const = 0;
+  /// Read-only variables of the process, qnx.kern.*, in the order of their names.
+  virtual std::vector<Variable> variables() const { return {}; }
   /// Fields for `snapshot` and `info`: instance, prefix, variant, modules ...
   virtual void describe_process(Record& out) const = 0;
 };

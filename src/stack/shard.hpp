@@ -98,7 +98,7 @@ class Shard {
   bool progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive_head);
   /// One datagram, its payload in two spans, borrowed for the call.
   Errno send(SocketId id, const DatagramRequest& request, Bytes first, Bytes second);
-  /// What send() of an empty datagram to `destination` would answer, without one.
+  /// What send() of an empty datagram to `destination` would answer for want of a way, or of a right to it.
   Errno check_destination(SocketId id, const wire::Endpoint& destination) const;
 
   Errno set_option(SocketId id, int level, int name, Bytes value, bool privileged);

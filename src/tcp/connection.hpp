@@ -207,6 +207,7 @@ class Connection {
   void negotiate(const wire::TcpOptions& options, Instant now);
   std::optional<Drop> check_timestamp(const SegmentIn& seg, Instant now);
   std::optional<Drop> check_sequence(const SegmentIn& seg, Offset begin, Instant now);
+  bool brings_old_news(const SegmentIn& seg, Offset begin) const;
   std::optional<Drop> input_reset(Offset begin, Instant now);
   std::optional<Drop> check_ack(const SegmentIn& seg, Offset ack, Instant now);
   void update_ts_recent(const SegmentIn& seg, Offset begin, Instant now);

@@ -11,6 +11,7 @@ constexpr std::uint8_t kMaxScale = 14;         // RFC 7323 section 2.3
 constexpr std::uint16_t kMinPeerMss = 64;      // room for 40 bytes of options and some payload
 constexpr Duration kTimestampAge = std::chrono::hours(24 * 24);  // RFC 7323 section 5.5
 constexpr Duration kChallengePeriod = 5s;      // RFC 5961 section 7
+constexpr Offset kOldest = 1 << 20;            // bytes: a segment that is older acknowledges nothing
 }  // namespace
 
 SegmentResult Connection::on_segment(const SegmentIn& seg, Instant now, Copies& out) {
@@ -103,7 +104,11 @@ SegmentResult Connection::input_synchronized(const SegmentIn& segment, Instant n
     b_.rcv.ack_now = b_.rcv.ack_now || (*drop == Drop::tcp_paws);
     return {.drop = drop};
   }
-  if (const auto drop = check_sequence(seg, begin, now)) return {.drop = drop};
+  if (const auto drop = check_sequence(seg, begin, now)) {
+    // Two ends whose acknowledgments were lost send each other nothing but what is known. So the news in it count, as in 4.4BSD.
+    if (brings_old_news(seg, begin)) input_ack(seg, begin, b_.snd.offset_of(seg.ack), now);
+    return {.drop = drop};
+  }
 
   // Second, RST.
   if (seg.has(wire::rst)) {
@@ -160,6 +165,13 @@ std::optional<Drop> Connection::check_sequence(const SegmentIn& seg, Offset begi
     else challenge(now);
   }
   return Drop::tcp_out_of_window;
+}
+
+/// A segment all of which was received before, that acknowledges more than any other did.
+bool Connection::brings_old_news(const SegmentIn& seg, Offset begin) const {
+  if (b_.state == State::syn_received || !seg.has(wire::ack) || seg.has(wire::rst) || seg.has(wire::syn)) return false;
+  const Offset ack = b_.snd.offset_of(seg.ack), end = begin + seg.length();
+  return end <= b_.rcv.nxt && end + kOldest > b_.rcv.nxt && ack > b_.snd.una && ack <= b_.snd.max;
 }
 
 /// RFC 7323 section 4.3 (2) and 5.3 R3.

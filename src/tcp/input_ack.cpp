@@ -5,13 +5,14 @@
 
 namespace iopkt::tcp {
 
-/// SND.WND, SND.WL1, SND.WL2: only from segments that are not older than the last one used.
+/// SND.WND, SND.WL1, SND.WL2: only from segments that are not older than the last one used, by their sequence or acknowledgment
+/// number.
 void Connection::update_window(const SegmentIn& seg, Offset begin, Offset ack) {
   Sender& snd = b_.snd;
-  if (ack < snd.una || !(snd.wl1 < begin || (snd.wl1 == begin && snd.wl2 <= ack))) return;
+  if (ack < snd.una || !(snd.wl1 < begin || (snd.wl1 == begin && snd.wl2 <= ack) || snd.wl2 < ack)) return;
   // RFC 7323 section 2.2: not scaled when SYN is set; such segments do not come here with text.
   const std::uint32_t wnd = std::uint32_t{seg.window} << (seg.has(wire::syn) ? 0 : snd.scale);
-  snd.wl1 = begin;
+  snd.wl1 = std::max(snd.wl1, begin);
   snd.wl2 = ack;
   if (wnd == snd.wnd) return;
   const bool opened = wnd > snd.wnd;

@@ -174,6 +174,24 @@ TEST(TcpInput, EmptySegmentsOutOfStepAreAnsweredAtThatRateToo) {
   EXPECT_EQ(with_text, 50u);
 }
 
+TEST(TcpInput, NewsOfASegmentThatWasReceivedBeforeCount) {
+  for (const std::uint32_t len : {0u, 10u}) {
+    Script s;
+    s.establish();
+    s.give({.seq = 1, .len = 100});
+    s.write(20);
+    const auto out = s.give({.seq = 51, .ack = 11, .len = len, .window = 500});
+    EXPECT_EQ(s.result.drop, Drop::tcp_out_of_window);
+    EXPECT_THAT(s.texts(out), ElementsAre(". 21 ack 101"));
+    EXPECT_EQ(s.c->send_acked(), 10u);
+    EXPECT_EQ(s.c->info().snd_wnd, 500u);
+    s.give({.seq = 51, .ack = 22, .len = len});  // of what was never sent
+    s.give({.seq = 51, .ack = 11, .len = len, .window = 900});
+    EXPECT_EQ(s.c->send_acked(), 10u);
+    EXPECT_EQ(s.c->info().snd_wnd, 500u) << "no news";
+  }
+}
+
 TEST(TcpInput, AnOldSegmentDoesNotSetTheWindow) {
   Script s;
   s.establish();

@@ -286,6 +286,7 @@ std::optional<SegmentOut> Connection::output_probe(Instant now) {
   if (snd.nxt == snd.una) {
     snd.on_sent_new(r, false, now);
     snd.timed_end = 0;
+    snd.probe_end = r.end;
   } else {
     out.retransmission = true;
   }

@@ -36,6 +36,43 @@ TEST(TcpOutput, NagleSendsWhenTheSmallOneIsAcknowledged) {
   EXPECT_THAT(s.texts(s.write(1010)), ElementsAre(". 2031 ack 1 len 1000"));
 }
 
+/// With windows in units of 256.
+void establish_scaled(Script& s, std::uint16_t window) {
+  s.config.window_scaling = true;
+  s.config.receive_capacity_max = 1 << 24;
+  wire::TcpOptions o;
+  o.mss = 1000;
+  o.window_scale = 8;
+  s.open_active(o);
+  s.give({.window = window});
+}
+
+TEST(TcpOutput, ABareAcknowledgmentStandsWhereThePeerTakesIt) {
+  Script s;
+  establish_scaled(s, 10);
+  s.write(2560);
+  ASSERT_EQ(s.block().snd.max, 2561);
+  // The edge moves from 2561 to 2537 by rounding: the peer may have all that was sent.
+  s.give({.ack = 1001, .window = 6});
+  s.give({.seq = 1, .ack = 1001, .len = 10, .window = 6});
+  EXPECT_THAT(s.texts(s.wait(100ms)), ElementsAre(". 2561 ack 11"));
+  // It has taken back more than that.
+  s.give({.seq = 11, .ack = 1001, .len = 10, .window = 4});
+  EXPECT_THAT(s.texts(s.wait(50ms)), ElementsAre(". 2025 ack 21"));
+}
+
+TEST(TcpOutput, TheByteOfARefusedProbeCountsForNothing) {
+  Script s;
+  establish_scaled(s, 0);
+  s.write(100);
+  EXPECT_THAT(s.texts(s.next_timer()), ElementsAre(". 1 ack 1 len 1"));
+  s.give({.window = 0});
+  s.give({.seq = 1, .len = 10, .window = 0});
+  EXPECT_THAT(s.texts(s.wait(100ms)), ElementsAre(". 1 ack 11"));
+  s.c->abort(s.now);
+  EXPECT_THAT(s.texts(s.drain()), ElementsAre("R. 1 ack 11"));
+}
+
 TEST(TcpOutput, NodelayAndTheTunableSendAtOnce) {
   for (const bool by_option : {true, false}) {
     Script s;

@@ -30,6 +30,7 @@ struct Sender {
   Offset up{};             ///< SND.UP: the byte after the urgent data; urgent while una < up.
   Offset more_end{};       ///< Where the user said that more follows at once (MSG_MORE); counts while it is the tail.
   Offset wl1{}, wl2{};     ///< SND.WL1 (an offset of the receive side), SND.WL2
+  Offset probe_end{};      ///< End of the byte that the last zero-window probe sent for the first time.
   Offset small_end{};      ///< End of the last segment below one MSS (Nagle as amended by Minshall).
   Offset limited_end{};    ///< SND.NXT when cwnd last held something back: ACKs up to here may let cwnd grow.
   std::uint32_t wnd{}, max_wnd{};  ///< SND.WND, and the largest the peer offered.
@@ -73,9 +74,12 @@ struct Sender {
   Offset window_edge() const { return una + wnd; }
   /// Where a segment without text stands, so that the peer looks at it: SND.NXT; at the edge when the peer has taken its window back,
   /// for it would not look at what is beyond. An edge that moved by less than the unit of the window field did so by rounding
-  /// (RFC 7323 section 2.4): then the peer still takes what it offered before, and has perhaps received it.
+  /// (RFC 7323 section 2.4): then the peer still takes what it offered before, and has perhaps received it. The byte of a zero-window
+  /// probe is not such: it was never offered, and was most likely refused.
   Offset bare_segment_at() const {
-    return max - window_edge() < (Offset{1} << scale) ? max : std::max(window_edge(), una);
+    const Offset edge = std::max(window_edge(), una);
+    const bool probe = wnd == 0 && max == probe_end && max == una + 1;
+    return !probe && max - edge < (Offset{1} << scale) ? max : std::min(edge, max);
   }
   bool in_flight() const { return una < nxt; }
   std::uint32_t flight() const { return static_cast<std::uint32_t>(nxt - una); }

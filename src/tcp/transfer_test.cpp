@@ -137,6 +137,26 @@ TEST(TcpTransfer, TwoEndsThatHaveFilledEachOthersWindowGoOn) {
   }
 }
 
+TEST(TcpTransfer, AClosedWindowDoesNotHoldUpTheOtherDirection) {
+  Pair p;
+  for (auto& h : p.hosts) {
+    h.write_limit = 3000000;
+    h.config.receive_capacity = 65536;
+    h.config.receive_capacity_max = 16777216;
+  }
+  p.b.reading = false;
+  p.connect();
+  p.run_for(5s);
+  ASSERT_GT(p.a.count(&Counters<Counter>::tx_probes), 0u);
+  p.b.write_limit = 6000000;  // begins again while a's window is closed
+  p.settle(1);
+  EXPECT_TRUE(p.run_until([&] { return p.a.read == 6000000; }, 10s)) << p.a.read;
+  EXPECT_EQ(p.b.count(&Counters<Counter>::recovery_rto), 0u);
+  p.b.reading = true;
+  p.settle(1);
+  EXPECT_TRUE(p.run_until([&] { return p.b.read == 3000000; }, 10s)) << p.b.read;
+}
+
 TEST(TcpTransfer, RefusedAndUnanswered) {
   Pair p;
   p.connect();
