@@ -2,13 +2,15 @@
  * say, fails when they say so, and tells the log what is called. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <iopkt/driver.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { COUNT, FAIL, PREFIX, MTU_MIN, MTU_MAX, QUEUES, TEXT, FLAG, STATION, STACK, LATE, NO_OPS, OPTIONS };
+enum { COUNT, FAIL, PREFIX, MTU_MIN, MTU_MAX, QUEUES, TEXT, FLAG, STATION, STACK, LATE, NO_OPS, WAIT, OPTIONS };
 
 static const iopkt_driver_option options[OPTIONS] = {
     {"count", "interfaces", "Attach so many.", IOPKT_OPTION_NUMBER, 1, 0, 100, NULL},
@@ -23,6 +25,7 @@ static const iopkt_driver_option options[OPTIONS] = {
     {"stack", "", "Log the size of the stack of open.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
     {"late", "", "Attach once more when the interface starts.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
     {"no_ops", "", "Attach without a transmit call.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
+    {"wait", "path", "A named pipe: open waits until somebody writes to it.", IOPKT_OPTION_TEXT, 0, 0, 200, NULL},
 };
 
 struct device {
@@ -127,6 +130,7 @@ static int attach_one(const iopkt_host* host, const iopkt_generic_options* gener
 static int test_open(const iopkt_host* host, const iopkt_generic_options* generic,
                      const iopkt_option_value* values) {
   if (values[STACK].number) say_stack(host);
+  if (values[WAIT].text) close(open(values[WAIT].text, O_RDONLY | O_CLOEXEC));
   for (int i = 0; i < values[COUNT].number; ++i) {
     int rc = attach_one(host, generic, values, i);
     if (rc != 0) return rc;

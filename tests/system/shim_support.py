@@ -28,7 +28,8 @@ class Stack:
         Stack._next_instance += 1
         self.log_file = open(self.prefix / "log", "wb")
         environment = dict(os.environ, IOPKT_RUN_DIR=str(self.prefix))
-        command = [STACK, "--foreground", "-t", str(self.shards), "-i", str(Stack._next_instance + os.getpid() % 1000 * 10),
+        self.instance = Stack._next_instance + os.getpid() % 1000 * 10
+        command = [STACK, "--foreground", "-t", str(self.shards), "-i", str(self.instance),
                    *self.arguments, "-p", "tcpip", ",".join([f"prefix={self.prefix}", *self.options])]
         self.process = subprocess.Popen(command, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment)
         end = time.monotonic() + START_LIMIT

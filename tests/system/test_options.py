@@ -1,8 +1,10 @@
 """What options and routes do that no other test sees from outside: two receivers of one port, identifiers on the wire, statistics of
 pools, and what sendto() says at once."""
 import json
+import os
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -129,3 +131,31 @@ def test_sendto_knows_of_a_route_that_went_and_came(tmp_path):
         assert sent() == "Network is unreachable"
         program.stdin.close()
         assert program.wait(LIMIT) == 0
+
+
+def test_requests_wait_for_functional_connections_and_none_is_lost(tmp_path):
+    """A driver whose open() blocks holds up the requests behind it; looking goes on."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with Stack(options=["threads_min=4", "threads_incr=1", "threads_max=5"]) as stack:
+
+        def start(*words):
+            return subprocess.Popen([IOPKT, *words], env=dict(stack.environment(IOPKT_RUN_DIR=str(stack.prefix)), LD_PRELOAD=""), stderr=subprocess.PIPE, text=True)
+
+        def figure(name):
+            return int(utility(stack, "sysctl", "-n", f"qnx.kern.functional.{name}"))
+
+        waiting = [start("mount", "-T", f"io-pkt{stack.instance}", "-o", f"wait={pipe}", BUILD / "tests/drivers/devnp-test.so")]
+        end = time.monotonic() + LIMIT
+        while figure("in_service") < 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        waiting += [start("sysctl", "-w", f"net.inet.tcp.delack={20 + i}") for i in range(9)]
+        while figure("waited") < 5 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert [figure(name) for name in ("in_service", "made", "waited", "exhausted")] == [5, 5, 5, 1]
+        assert "all 5 functional connections are in service (threads_max)" in stack.log()
+        open(pipe, "wb").close()
+        for process in waiting:
+            assert process.wait(LIMIT) == 0, process.stderr.read()
+        assert [figure(name) for name in ("in_service", "served", "most_in_service")] == [0, 10, 5]
+        assert "test0" in utility(stack, "ifconfig", "-l")
