@@ -322,7 +322,8 @@ constexpr std::array kTcpipOptions{
                  .initial = 65536,
                  .min = 2048,
                  .max = std::int64_t{16} << 20,
-                 .help = "Receive buffer of one request context. A larger request is taken in parts."},
+                 .help = "Receive buffer of one request context; of more than 65536 bytes that many are used. A larger request "
+                         "is taken in parts."},
                 &TcpipConfig::recv_ctxt},
     TcpipOption{
         {.name = "reply_ctxt",

@@ -261,6 +261,8 @@ class Evaluator {
   /// What several words mean together. A later value of the same row has already replaced an earlier one.
   Fault together() {
     TcpipConfig& config = options_.tcpip;
+    if (options_.dedicated_stack_thread && options_.threads > 63)
+      return "option -t " + std::to_string(options_.threads) + ": with -D there are 63 packet threads at most; allowed: 1..63";
     if (config.mclbytes > config.pagesize)
       return "option mclbytes=" + std::to_string(config.mclbytes) + ": above pagesize; allowed: 2048.." +
              std::to_string(std::min(65536u, config.pagesize)) + " bytes";

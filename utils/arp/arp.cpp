@@ -12,7 +12,7 @@ namespace {
 constexpr char kUsage[] =
     "usage: arp [-n] [--json] hostname\n"
     "       arp [-nv] [--json] -a\n"
-    "       arp [-v] -d [-a | hostname [pub [proxy]]]\n"
+    "       arp [-v] [--json] -d [-a | hostname]\n"
     "       arp -s hostname ether_addr [temp] [pub [proxy]]\n"
     "       arp -f filename\n";
 
@@ -49,16 +49,22 @@ int remove(Io& io, Stack& stack, bool all, const Words& words) {
   if (all) {
     if (!words.empty()) return usage(io);
     if (!asked(io, stack, "arp.flush", {}, answer)) return 1;
+    if (io.json) return io.print(to_json(answer)), 0;
     for (const Node& one : answer.list("deleted"))
       io.print(format("%s (%s) deleted\n", std::string(one.text_of("address")).c_str(),
                       std::string(one.text_of("address")).c_str()));
     return 0;
   }
-  if (words.empty()) return usage(io);
+  if (words.size() != 1) return usage(io);
   const auto address = address_of(io, words[0]);
   if (!address) return 1;
   arguments.add_address("address", *address);
   if (!asked(io, stack, "arp.delete", arguments, answer)) return 1;
+  if (io.json) {
+    Node gone;
+    gone.add_address("address", *address);
+    return io.print(to_json(gone)), 0;
+  }
   io.print(words[0] + " (" + *address + ") deleted\n");
   return 0;
 }

@@ -37,7 +37,7 @@ TEST(Arp, WordsBecomeRequests) {
 
 TEST(Arp, Mistakes) {
   for (const Words& words :
-       {Words{}, Words{"-d"}, Words{"-s", "10.0.0.7"}, Words{"-s", "10.0.0.7", "0:1:2:3:4:5", "proxy"},
+       {Words{}, Words{"-d"}, Words{"-d", "10.0.0.7", "pub"}, Words{"-s", "10.0.0.7"}, Words{"-s", "10.0.0.7", "0:1:2:3:4:5", "proxy"},
         Words{"host"}, Words{"-q"}, Words{"-a", "10.0.0.7"}, Words{"-f", "/nonexistent"}}) {
     TestStack stack;
     EXPECT_EQ(run_words(arp, "arp", stack, words).status, 1);

@@ -110,8 +110,8 @@ int repeat(Io& io, Stack& stack, const NetstatFlags& f) {
   Node before, now;
   for (unsigned line = 0;; ++line) {
     if (!asked(io, stack, "interface.list", {}, now)) return 1;
-    if (line % kLinesPerHeading == 0) io.print(show_rate_heading(f));
-    io.print(show_rate(now, line == 0 ? nullptr : &before, f));
+    if (line % kLinesPerHeading == 0 && !io.json) io.print(show_rate_heading(f));
+    io.print(io.json ? to_json(now) : show_rate(now, line == 0 ? nullptr : &before, f));
     io.flush();
     before = std::move(now);
     ::sleep(static_cast<unsigned>(f.wait));

@@ -140,6 +140,14 @@ int change(Io& io, Stack& stack, const Flags& flags, const Request& request) {
     }
   }
   if (flags.quiet) return status;
+  if (io.json) {
+    Node line;
+    line.add_text("command", request.command);
+    line.add_text("destination", request.shown);
+    if (!request.gateway.empty()) line.add_text("gateway", request.gateway);
+    if (!fault.empty()) line.add_text("error", fault);
+    return io.print(to_json(line)), status;
+  }
   std::string line = request.command + " " + (request.host ? "host " : "net ") + request.shown;
   if (!request.gateway.empty()) line += ": gateway " + request.gateway;
   if (!fault.empty()) line += ": " + fault;

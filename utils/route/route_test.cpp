@@ -113,6 +113,14 @@ TEST(Route, NothingIsSentWithDebugOrForMistakes) {
   }
 }
 
+TEST(Route, AChangeIsToldInJsonToo) {
+  TestStack stack;
+  const auto done = run_words(route, "route", stack, {"add", "-net", "10.9", "10.0.0.1"}, true);
+  EXPECT_EQ(done.status, 0);
+  for (const char* part : {"\"command\": \"add\"", "\"destination\": \"10.9\"", "\"gateway\": \"10.0.0.1\""})
+    EXPECT_NE(done.out.find(part), std::string::npos) << done.out;
+}
+
 TEST(Route, Display) {
   TestStack stack;
   stack.answer_from("route.list", "routes.json");
