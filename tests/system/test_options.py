@@ -2,6 +2,7 @@
 pools, and what sendto() says at once."""
 import json
 import os
+import pathlib
 import struct
 import subprocess
 import time
@@ -159,3 +160,77 @@ def test_requests_wait_for_functional_connections_and_none_is_lost(tmp_path):
             assert process.wait(LIMIT) == 0, process.stderr.read()
         assert [figure(name) for name in ("in_service", "served", "most_in_service")] == [0, 10, 5]
         assert "test0" in utility(stack, "ifconfig", "-l")
+
+
+def threads(stack):
+    """name: (policy, priority) of each thread, as the kernel has them (proc(5), stat, fields 40 and 41)."""
+    found = {}
+    for stat in pathlib.Path(f"/proc/{stack.process.pid}/task").glob("*/stat"):
+        head, _, rest = stat.read_text().rpartition(")")
+        fields = rest.split()
+        found[head.split("(", 1)[1]] = (int(fields[38]), int(fields[37]))
+    return found
+
+
+ECHO = """
+import hashlib, os, socket, threading
+l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen(8)
+data = os.urandom(1 << 20)
+def serve():
+    s, _ = l.accept()
+    while part := s.recv(65536): s.sendall(part)
+    s.close()
+threads = [threading.Thread(target=serve) for _ in range(4)]
+for t in threads: t.start()
+def ask():
+    c = socket.create_connection(l.getsockname())
+    t = threading.Thread(target=lambda: (c.sendall(data), c.shutdown(socket.SHUT_WR))); t.start()
+    back = b''
+    while part := c.recv(65536): back += part
+    t.join(); print(back == data)
+for _ in range(4): ask()
+for t in threads: t.join()
+"""
+
+
+@pytest.mark.parametrize("packet_threads", [1, 2])
+def test_a_resource_manager_of_its_own(packet_threads):
+    with Stack(shards=packet_threads, arguments=["-D"]) as stack:
+        assert python(stack, ECHO) == "True\n" * 4
+        names = threads(stack)
+        assert "io-pkt.resmgr" in names
+        assert [n for n in sorted(names) if n.startswith("io-pkt.") and n[7:].isdigit()] == [f"io-pkt.{i}" for i in range(packet_threads)]
+        assert all(s["shard"] == 0 for s in json.loads(utility(stack, "netstat", "-an", "--json"))["sockets"])
+
+
+def test_too_many_threads_beside_the_resource_manager():
+    with pytest.raises(AssertionError, match="with -D there are 63 packet threads at most"):
+        with Stack(shards=64, arguments=["-D"]):
+            pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="real-time priorities need the right to them")
+def test_priorities():
+    round_robin, other = 2, 0
+    with Stack(shards=2, options=["rx_prio=30", "timer_pulse_prio=12"], arguments=["-P", "25"]) as stack:
+        assert python(stack, ECHO) == "True\n" * 4
+        found = threads(stack)
+        assert found["io-pkt.main"] == (round_robin, 25)
+        assert found["io-pkt.0"] == found["io-pkt.1"] == (round_robin, 30)
+    with Stack() as stack:
+        assert set(threads(stack).values()) == {(other, 0)}
+
+
+def test_somaxconn_bounds_what_listen_asks_for():
+    script = """
+import socket, sys
+l = socket.socket(); l.bind(('127.0.0.1', 7000)); l.listen(100000); print(flush=True); sys.stdin.read()
+"""
+    for option, limit in (["somaxconn=5000"], 5000), ([], 4096):
+        with Stack(options=option) as stack:
+            program = subprocess.Popen(["/usr/bin/python3", "-c", script], env=stack.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            program.stdout.readline()
+            listener, = json.loads(utility(stack, "netstat", "-an", "--json"))["sockets"]
+            assert (listener["state"], listener["send_queue"]) == ("LISTEN", limit)
+            program.stdin.close()
+            assert program.wait(LIMIT) == 0
