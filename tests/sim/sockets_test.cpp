@@ -1,6 +1,7 @@
 // What programs and strangers see of a whole stack: ports, queues, errors, floods. One behaviour each.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "socket/numbers.hpp"
@@ -102,6 +103,56 @@ TEST(SimSockets, AnOfferedConnectionOutlivesItsListener) {
     b.shard(shard).close(child);
     ASSERT_TRUE(net.run_until([&] { return s.failed; }, 10s)) << net.trace();
     EXPECT_EQ(s.error, Errno::connreset);
+  }
+}
+
+/// The pools of one host have room for a handful of packets, its interface sends slowly, and more is asked of it than they hold.
+TEST(SimSockets, FullPoolsDropByNameAndNothingIsLostOrLeaked) {
+  for (const std::uint32_t shards : {1u, 2u}) {
+    SCOPED_TRACE(shards);
+    SimNet net{3};
+    const auto tight = [](stack::StackConfig& c) {
+      c.pools.pagesize = 16384;
+      c.pools.max_bytes = 16 * 16384;
+      c.pools.mbuf_cache = c.pools.pkt_cache = c.pools.mtag_cache = 4;
+    };
+    Host& a = net.host("10.0.0.1/24", {.shards = shards, .adjust = tight});
+    Host& b = net.host("10.0.0.2/24", {.shards = shards});
+    net.wire({&a, &b}, {.rate_bps = 20'000'000});
+    std::vector<Host::Stream*> taken;
+    b.listen(Port{7}, [&](Host::Stream& s) { taken.push_back(&s); });
+    std::vector<Host::Stream*> streams;
+    for (std::uint32_t i = 0; i < 6; ++i) {
+      Host::Stream& s = a.connect(at(b, 7), i % shards);
+      s.to_send.assign(400'000, std::byte{static_cast<unsigned char>('a' + i)});
+      s.close_after_send = true;
+      streams.push_back(&s);
+    }
+    Host::UdpSocket& udp = a.udp(at(a, 5000));
+    const std::vector<std::byte> datagram(1400, std::byte{'u'});
+    std::uint64_t refused = 0;
+    for (int burst = 0; burst < 50; ++burst) {
+      for (int i = 0; i < 100; ++i) refused += a.send(udp, at(b, 9), datagram) == Errno::nobufs;
+      net.run_for(2ms);
+    }
+    EXPECT_GT(refused, 0u);
+    EXPECT_GT(a.drops(packet::Drop::no_buffer), 0u);
+    ASSERT_TRUE(net.run_until(
+        [&] {
+          return taken.size() == streams.size() && std::ranges::all_of(taken, [](const Host::Stream* s) { return s->peer_fin; });
+        },
+        300s));
+    std::size_t sum = 0;
+    for (Host::Stream* s : taken) {
+      sum += s->received.size();
+      EXPECT_TRUE(std::ranges::all_of(s->received, [&](std::byte one) { return one == s->received[0]; }));
+      s->close();
+    }
+    EXPECT_EQ(sum, 6u * 400'000u);
+    net.run_for(200s);
+    EXPECT_EQ(a.packets_held(), 0u);
+    EXPECT_EQ(a.sockets(), 1u);
+    EXPECT_EQ(a.send(udp, at(b, 9), datagram), Errno::ok);
   }
 }
 
