@@ -56,6 +56,7 @@ class Request {
   const std::uint32_t number;
   std::vector<std::byte> blob;
   std::vector<Fd> fds;
+  std::uint64_t socket = 0;  ///< cookie of the socket that it is about, once that was found; 0: not yet
   unsigned turns = 0;    ///< that it waited for what was written before
   bool retried = false;  ///< was put off once already, or passed on by another shard
 

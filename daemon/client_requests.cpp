@@ -32,6 +32,9 @@ void ClientShard::handle(RequestPtr request) {
   std::uint64_t slot = 0;
   ClientSocket* socket = request->first_word(slot) ? by_name(*request->client, slot) : nullptr;
   if (socket == nullptr) return request->refuse(EBADF);
+  // One that waited may find another socket in the slot.
+  if (request->socket != 0 && request->socket != socket->cookie) return request->refuse(EBADF);
+  request->socket = socket->cookie;
   if (socket->datagram && !socket->close_called && !socket->released) {
     // What was written before the call goes before it, with the options and the address of then: in turns, and not for ever.
     send_datagrams(*socket);

@@ -236,13 +236,17 @@ void ClientShard::show_state(ClientSocket& socket) {
     socket.slot.error.store(socket.error, std::memory_order_release);
     socket.set_status(ipc::Status::reset, ipc::Status::connecting);
     if (!socket.attached()) return;
+    // A program that closes from here on sees the reset, and says so (left() in shim/sockets.cpp); what it closed before shows here.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const bool gone = !socket.stream && !is_held(socket, shown_by(socket.fd.get()));
     // Closing over the unread ballast is a reset; a stalled writer has to be let go before.
     socket.send.release(socket.end);
-    if (outlives_processes(socket)) leave_witness_pipe(socket);
+    if (!gone && outlives_processes(socket)) leave_witness_pipe(socket);
     close_end(socket);
     // In stream mode there is no witness, and where no process with the library has the socket, nobody to say that it is closed; nor
     // can anybody find the slot again.
-    if (!socket.stream || socket.slot.reserved[ipc::kHoldersWord].load(std::memory_order_acquire) != 0) return;
+    const bool lost = socket.stream && socket.slot.reserved[ipc::kHoldersWord].load(std::memory_order_acquire) == 0;
+    if (!gone && !lost) return;
     socket.client_done = true;
     close_socket(socket, false);
     return maybe_free(socket);
@@ -286,7 +290,10 @@ bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
   const bool queued = socket.witness_byte && socket.end.token_queued();
   // The byte may be gone, by a reader or by an accept() that slept: then the first look at the hang-up is the shutdown, the next the
   // close.
-  if (socket.listened && socket.program_shut_write) return !std::exchange(socket.hung_up, true) || queued;
+  if (socket.listened && socket.program_shut_write) {
+    const bool known = socket.slot.reserved[ipc::kHoldersWord].load() != 0;  // a library that closes lowers it first
+    return (known && !std::exchange(socket.hung_up, true)) || queued;
+  }
   if (socket.witness_byte && socket.slot.reserved[ipc::kWitnessWord].load() != 0) return !std::exchange(socket.hung_up, true);
   return queued;
 }
@@ -333,8 +340,9 @@ void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
       if (arrived.unit.nonce != socket.nonce || arrived.unit.slot != socket.name() ||
           arrived.unit.client != socket.owner.client->id)
         return broken(socket, "a wrong HELLO");
+      const std::uint64_t cookie = socket.cookie;
       on_accepted(socket);
-      if (!socket.attached()) return;
+      if (by_cookie(cookie) == nullptr || !socket.attached()) return;
     }
     if (!arrived.more) break;
   }
@@ -422,7 +430,7 @@ void ClientShard::end(const std::shared_ptr<Client>& client) {
       if (socket != nullptr) all.push_back(socket);
   for (ClientSocket* socket : all) {
     socket->client_done = true;
-    close_socket(*socket, socket->parent != nullptr, kSendBudget);  // of perhaps thousands
+    close_socket(*socket, socket->parent != nullptr, kSendBudget);
     maybe_free(*socket);
   }
 }

@@ -91,8 +91,9 @@ void ClientShard::replace_end(ClientSocket& socket, Fd fd, std::uint64_t program
   drop_witness_pipe(socket);
   socket.program_cookie = program_cookie;
   socket.fin_shown = socket.hung_up = false;
+  const auto client = socket.owner.client;
   take_end(socket, std::move(fd));
-  drop_holder(socket.owner.client);
+  drop_holder(client);
 }
 
 // ---------------------------------------------------------------------------------------------- bytes

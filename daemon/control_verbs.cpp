@@ -117,7 +117,7 @@ void VerbRunner::finish(const JobPtr& job) {
   changes_.pop_front();
   const bool more = !changes_.empty();
   functional_.done();  // one that waited for it begins at once if it is alone
-  if (more) begin(changes_.front());
+  if (more) parts_.threads[0]->post([this] { begin(changes_.front()); });
 }
 
 /// Main thread. An errno, 0: done.

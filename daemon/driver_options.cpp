@@ -195,6 +195,8 @@ Expected<DriverOptions, std::string> parse_driver_options(const iopkt_driver& dr
     out.values[i].number = driver.options[i].initial;
     out.values[i].text = driver.options[i].initial_text;
   }
+  // Drivers read C strings: theirs would end before ours.
+  if (list.contains('\0')) return unexpected("driver " + std::string{driver.name} + ": a NUL byte among the options");
   ListReader reader{driver, out};
   while (!list.empty()) {
     const auto comma = list.find(',');

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "crash.hpp"
+
 namespace iopkt::daemon {
 namespace {
 
@@ -17,6 +19,7 @@ struct Call {
 void* run(void* argument) {
   const Call& call = *static_cast<Call*>(argument);
   ::pthread_setname_np(::pthread_self(), call.name);
+  give_crash_stack();  // a driver that overruns this one is found out, and the host left as it was
   call.call();
   return nullptr;
 }

@@ -318,8 +318,10 @@ void StackEngine::stop() {
   for (const auto& thread : threads_) thread->stop();
   if (server_) server_->stop();
   interfaces_.stop_all();
-  server_.reset();
+  // Requests that are left are refused on connections of the server.
   verbs_.reset();
+  static_cast<void>(main_.take());
+  server_.reset();
   // The clients' sides watch descriptors of the threads' pollers; the stack's packets may lie in both.
   for (const auto& client : clients_) client->forget_all();
   threads_.clear();

@@ -11,6 +11,9 @@
 
 namespace {
 
+constexpr std::uint32_t kFixedHeaders = 40;                       // IPv4 and TCP without options
+constexpr std::uint16_t kPathMssMax = 65535 - kFixedHeaders;      // there is no larger MTU
+
 using namespace iopkt;
 using namespace iopkt::tcp;
 
@@ -88,7 +91,7 @@ class Machine {
         case 11: now_ += Duration{in_.u32()}; break;
         case 12: options(); break;
         case 13: control(); break;
-        case 14: connection_->on_mtu_change(in_.u16(), maybe_seq(), now_); break;
+        case 14: connection_->on_mtu_change(std::min<std::uint16_t>(in_.u16(), kPathMssMax), maybe_seq(), now_); break;
         default:
           if (written_ > 0) connection_->set_send_urgent(written_);
       }
@@ -228,7 +231,8 @@ class Machine {
       IOPKT_ASSERT(out.payload_len == 0);
       return;
     }
-    IOPKT_ASSERT(out.payload_len + 120u <= 65535u);
+    const std::uint32_t sacks = out.options.sack_count, options = (out.options.timestamps ? 12 : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
+    IOPKT_ASSERT(kFixedHeaders + options + out.payload_len <= 65535u);
     IOPKT_ASSERT(out.gso_size == 0 || (out.gso_size < out.payload_len && out.gso_size <= b.snd.mss()));
     IOPKT_ASSERT(out.gso_size != 0 || out.payload_len <= b.snd.mss());
     if (out.payload_len > 0) {

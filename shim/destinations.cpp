@@ -50,13 +50,14 @@ int check_destination(const Socket& s, const ipc::RecordHeader& header) {
   to.sin_family = AF_INET;
   to.sin_port = htons(header.remote.port);
   memcpy(&to.sin_addr, header.remote.addr, sizeof to.sin_addr);
+  if (!s.alive()) return ENETDOWN;
   Request request;
   // Who cannot ask, for want of descriptors, say, sends: the stack judges later.
   if (request.error() != 0 || request.link() != s.link) return 0;
   ipc::Empty none;
   const int error = request.call<ipc::MessageId::check_destination>(
       {.slot = s.name, .flags = 0, .reserved = 0}, none, {reinterpret_cast<const std::byte*>(&to), sizeof to});
-  if (error == ENETDOWN && !s.alive()) return 0;
+  if (error == ENETDOWN && !has_connection()) return s.alive() ? 0 : ENETDOWN;
   if (error == 0) place.at.store(place.word, std::memory_order_relaxed);
   return error;
 }

@@ -149,7 +149,9 @@ Leaving leave(Entry entry) {
 }
 
 void left(const Leaving& leaving) {
-  // A reset that came between the look and the close: the stack's end had gone, and did not see it.
+  // A reset that came between the look and the close: the stack's end had gone, and did not see it. (Its own look comes after it has
+  // shown the reset.)
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   const bool reset = (leaving.socket.status() & ipc::Status::reset) != 0;
   if (!leaving.last || !(leaving.tell || reset) || !leaving.socket.alive()) return;
   const KeepErrno keep;

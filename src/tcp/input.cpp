@@ -11,7 +11,6 @@ constexpr std::uint8_t kMaxScale = 14;         // RFC 7323 section 2.3
 constexpr std::uint16_t kMinPeerMss = 64;      // room for 40 bytes of options and some payload
 constexpr Duration kTimestampAge = std::chrono::hours(24 * 24);  // RFC 7323 section 5.5
 constexpr Duration kChallengePeriod = 5s;      // RFC 5961 section 7
-constexpr Offset kOldest = 1 << 20;            // bytes: a segment that is older acknowledges nothing
 }  // namespace
 
 SegmentResult Connection::on_segment(const SegmentIn& seg, Instant now, Copies& out) {
@@ -167,11 +166,12 @@ std::optional<Drop> Connection::check_sequence(const SegmentIn& seg, Offset begi
   return Drop::tcp_out_of_window;
 }
 
-/// A segment all of which was received before, that acknowledges more than any other did.
+/// A segment all of which was received before, that acknowledges more than any other did. What the peer still sends lies no further
+/// back than what it may have in flight.
 bool Connection::brings_old_news(const SegmentIn& seg, Offset begin) const {
   if (b_.state == State::syn_received || !seg.has(wire::ack) || seg.has(wire::rst) || seg.has(wire::syn)) return false;
   const Offset ack = b_.snd.offset_of(seg.ack), end = begin + seg.length();
-  return end <= b_.rcv.nxt && end + kOldest > b_.rcv.nxt && ack > b_.snd.una && ack <= b_.snd.max;
+  return end <= b_.rcv.nxt && end + Offset{b_.rcv.capacity} > b_.rcv.nxt && ack > b_.snd.una && ack <= b_.snd.max;
 }
 
 /// RFC 7323 section 4.3 (2) and 5.3 R3.
