@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
@@ -19,6 +20,8 @@
 namespace iopkt::daemon {
 
 struct ClientSocket;
+
+inline bool is_privileged(uid_t user) { return user == 0 || user == ::geteuid(); }
 
 /// Who is at the other end of a control connection, as the kernel says (SO_PEERCRED).
 struct Credential {

@@ -138,6 +138,8 @@ void interface_ioctl(Request& request, const stack::Network& network) {
 
 void socket_ioctl(Request& request, const stack::Shard& shard, stack::SocketId id, std::uint64_t receive_head) {
   const auto wanted = request.fixed<ipc::IoctlRequest>();
+  // What the host has and the stack has not.
+  if (wanted.code >= SIOCGIFNAME && wanted.code <= SIOCSIFTXQLEN) return request.refuse(EOPNOTSUPP);
   if (wanted.code != SIOCATMARK) return request.refuse(ENOTTY);
   const auto mark = shard.urgent_mark(id);
   const int at_mark = mark && *mark == receive_head + 1 ? 1 : 0;

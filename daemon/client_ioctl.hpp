@@ -1,9 +1,16 @@
-// ioctl(2) on sockets as the host's programs know it: SIOCGIF... of netdevice(7), SIOCATMARK of tcp(7).
+// ioctl(2) on sockets as the host's programs know it: netdevice(7), arp(7), SIOCADDRT and SIOCDELRT of <net/route.h>, and
+// SIOCATMARK of tcp(7).
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
 
+#include "base/expected.hpp"
 #include "client_request.hpp"
+#include "control/value.hpp"
+#include "neigh/neighbours.hpp"
 #include "stack/network.hpp"
 #include "stack/shard.hpp"
 
@@ -13,6 +20,21 @@ namespace iopkt::daemon {
 bool is_interface_ioctl(std::uint64_t code);
 /// Shard 0's thread.
 void interface_ioctl(Request& request, const stack::Network& network);
+
+/// Whether the code changes an interface, the routes or the neighbours.
+bool is_change_ioctl(std::uint64_t code);
+/// The verb that does what the ioctl asks for.
+struct IoctlChange {
+  std::string verb;
+  control::Record arguments;
+};
+/// `argument`: the program's struct; behind a struct rtentry IFNAMSIZ bytes, the name that rt_dev points to. An error is an errno,
+/// the one that the host would give. Shard 0's thread.
+Expected<IoctlChange, int> read_change(std::uint64_t code, std::span<const std::byte> argument, const stack::Network& network,
+                                       const std::vector<neigh::Entry>& neighbours);
+/// SIOCGARP. Shard 0's thread.
+void neighbour_ioctl(Request& request, const stack::Network& network, const std::vector<neigh::Entry>& neighbours);
+
 /// Codes about the socket itself; its shard's thread.
 void socket_ioctl(Request& request, const stack::Shard& shard, stack::SocketId id, std::uint64_t receive_head);
 

@@ -24,7 +24,12 @@ std::span<std::byte> scratch() {
 
 ControlConnection::ControlConnection(ControlServer& server, Fd fd, const Credential& credential,
                                      std::shared_ptr<DescriptorShare> share, DescriptorCharge charge)
-    : server_(server), fd_(std::move(fd)), credential_(credential), share_(std::move(share)), charge_(std::move(charge)) {}
+    : server_(server),
+      fd_(std::move(fd)),
+      credential_(credential),
+      made_privileged_(credential.privileged),
+      share_(std::move(share)),
+      charge_(std::move(charge)) {}
 
 void ControlConnection::shut() {
   if (std::exchange(shut_, true)) return;
@@ -50,6 +55,8 @@ void ControlConnection::read() {
       if (error == EMSGSIZE) ++server_.statistics_.bad_messages;
       break;
     }
+    // A server that has given up root since it connected has given up this, too.
+    credential_.privileged = made_privileged_ && is_privileged(received.user);
     if (!take(buffer.first(received.bytes), std::move(owned))) {
       ++server_.statistics_.bad_messages;
       server_.common_.complain("a control connection of process " + std::to_string(credential_.pid) + " (user " +

@@ -50,7 +50,8 @@ class ControlConnection final : public AnswerSink, public PollHandler, public st
 
   ControlServer& server_;
   const Fd fd_;
-  const Credential credential_;
+  Credential credential_;             ///< who made it; `privileged`: who sent the last message
+  const bool made_privileged_;
   const std::shared_ptr<DescriptorShare> share_;
   DescriptorCharge charge_;
   WatchId watch_ = 0;

@@ -2,6 +2,7 @@
 #include "control_server.hpp"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -77,6 +78,9 @@ Expected<void, StartFault> ControlServer::make_node(Instance& instance, std::str
   const int bound = ::bind(node->fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   const int error = errno;
   ::umask(old);
+  // Each message then says who sent it: connections inherit this.
+  const int yes = 1;
+  if (node->control && ::setsockopt(node->fd.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) != 0) return unexpected(fault(path, errno));
   if (bound != 0) return unexpected(fault(path, error));
   if (::listen(node->fd.get(), SOMAXCONN) != 0) return unexpected(fault(path, errno));
   if (const int refused = instance.give_access(path); refused != 0) return unexpected(fault(path, refused));
@@ -163,7 +167,7 @@ void ControlServer::accepted(Node& node, Fd fd) {
   const Credential credential{.pid = peer.pid,
                               .user = peer.uid,
                               .group = peer.gid,
-                              .privileged = peer.uid == 0 || peer.uid == ::geteuid()};
+                              .privileged = is_privileged(peer.uid)};
   auto share = common_.descriptors.share(credential.user, credential.privileged);
   DescriptorCharge charge;
   const auto uncounted = [&] { return std::ranges::count_if(connections_, [](const auto& one) { return !one->counted(); }); };
@@ -286,6 +290,8 @@ void ControlServer::dispatch(RequestPtr request) {
     case MessageId::ioctl: {
       const auto wanted = request->fixed<ipc::IoctlRequest>();
       if (is_interface_ioctl(wanted.code)) return interface_ioctl(*request, *common_.network());
+      if (wanted.code == SIOCGARP) return neighbour_ioctl(*request, *common_.network(), home().shard().list_neighbours());
+      if (is_change_ioctl(wanted.code)) return change_by_ioctl(std::move(request));
       if (wanted.slot == ipc::kNoSlot) return request->refuse(request->caller.privileged ? EOPNOTSUPP : EPERM);
       break;
     }
@@ -311,6 +317,13 @@ void ControlServer::dispatch(RequestPtr request) {
   ClientShard* side = common_.shards[shard];
   if (shard == 0) return side->handle(std::move(request));
   threads_[shard]->post([side, request = std::move(request)]() mutable { side->handle(std::move(request)); });
+}
+
+void ControlServer::change_by_ioctl(RequestPtr request) {
+  if (!request->caller.privileged) return request->refuse(EPERM);
+  auto change = read_change(request->fixed<ipc::IoctlRequest>().code, request->blob, *common_.network(), home().shard().list_neighbours());
+  if (!change) return request->refuse(change.error());
+  verbs_.serve(std::move(request), std::move(change->verb), std::move(change->arguments));
 }
 
 void ControlServer::give_arena(Request& request) {

@@ -53,6 +53,18 @@ void VerbRunner::serve(RequestPtr request) {
     }
   }
   job->request = std::move(request);
+  start(job);
+}
+
+void VerbRunner::serve(RequestPtr request, std::string verb, control::Record arguments) {
+  auto job = std::make_shared<Job>();
+  job->request = std::move(request);
+  job->verb = std::move(verb);
+  job->arguments = std::move(arguments);
+  start(job);
+}
+
+void VerbRunner::start(const JobPtr& job) {
   job->row = control::find_verb(job->verb);
   const bool changes = job->row != nullptr ? job->row->changes : job->verb == kMount;
   if (job->row == nullptr && job->verb != kMount)
@@ -110,6 +122,8 @@ void VerbRunner::finish(const JobPtr& job) {
   }
   if (outcome.error != control::Errno::ok) {
     job->request->refuse(static_cast<int>(outcome.error), outcome.line);
+  } else if (job->request->id == MessageId::ioctl) {
+    job->request->answer<MessageId::ioctl>({.result = 0, .reserved = 0});
   } else {
     job->request->answer_blob(to_blob(outcome.answer), outcome.line);
   }

@@ -30,12 +30,15 @@ class VerbRunner {
 
   /// Answers now or later. Shard 0's thread, like everything here.
   void serve(RequestPtr request);
+  /// The same for a request that does not name its verb: an ioctl.
+  void serve(RequestPtr request, std::string verb, control::Record arguments);
 
   const FunctionalConnections& functional() const { return functional_; }
 
  private:
   struct Job;
   using JobPtr = std::shared_ptr<Job>;
+  void start(const JobPtr& job);
   void begin(const JobPtr& job);
   void gather(const JobPtr& job);
   void decide(const JobPtr& job);

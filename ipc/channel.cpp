@@ -12,12 +12,18 @@
 namespace iopkt::ipc {
 
 namespace {
-constexpr std::size_t kControlSpace = CMSG_SPACE(sizeof(int) * kMessageFdsMax);
+constexpr std::size_t kControlSpace = CMSG_SPACE(sizeof(int) * kMessageFdsMax) + CMSG_SPACE(sizeof(ucred));
 
-/// Hands out the descriptors of all SCM_RIGHTS messages; closes those that have no room and says so.
-bool collect_fds(msghdr& message, std::span<int> room, std::size_t& count) {
+/// Hands out the descriptors of all SCM_RIGHTS messages; closes those that have no room and says so. And who sent them.
+bool collect_control(msghdr& message, std::span<int> room, Received& out) {
+  std::size_t& count = out.fds;
   bool all = (message.msg_flags & MSG_CTRUNC) == 0;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(ucred))) {
+      ucred sender;
+      std::memcpy(&sender, CMSG_DATA(c), sizeof sender);
+      out.user = sender.uid;
+    }
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (std::size_t i = 0; i < n; ++i) {
@@ -47,7 +53,8 @@ int receive_plain(int fd, std::span<std::byte> buffer, Received& out) {
   do {
     n = sys::read(fd, buffer.data(), buffer.size());
   } while (n < 0 && errno == EINTR);
-  out = {.bytes = n > 0 ? static_cast<std::size_t>(n) : 0, .fds = 0};
+  out = {};
+  out.bytes = n > 0 ? static_cast<std::size_t>(n) : 0;
   return n < 0 ? errno : n == 0 ? ENOTCONN : 0;
 }
 }  // namespace
@@ -89,7 +96,7 @@ int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Rec
   } while (n < 0 && errno == EINTR);
   out = {};
   if (n < 0) return errno;
-  const bool all = collect_fds(header, fds, out.fds);
+  const bool all = collect_control(header, fds, out);
   if (n == 0) {
     for (std::size_t i = 0; i < out.fds; ++i) sys::close(fds[i]);
     return ENOTCONN;

@@ -103,7 +103,7 @@ struct IoctlRequest {
   std::uint64_t slot;  ///< kNoSlot: on no socket of ours
   std::uint64_t code;
   std::uint64_t capacity;  ///< bytes of answer that the program has room for, beyond the blob it sent (SIOCGIFCONF)
-};
+};  // blob: the program's struct; behind a struct rtentry IFNAMSIZ bytes, the name of its rt_dev (which is 0 in the struct)
 inline constexpr std::uint64_t kNoSlot = ~std::uint64_t{0};
 struct IoctlAnswer {
   std::int32_t result;  ///< what ioctl returns when the errno is 0
@@ -301,8 +301,10 @@ int send_message(int fd, std::span<const std::byte> message, std::span<const int
 
 /// Receives one message. `fds` gets the descriptors, close-on-exec; those beyond its room are closed and the message answers
 /// EMSGSIZE, as one that does not fit `buffer`. 0 or an errno; ENOTCONN: the other side is gone. Restarts after EINTR.
+inline constexpr std::uint32_t kNoUser = ~std::uint32_t{0};
 struct Received {
   std::size_t bytes{}, fds{};
+  std::uint32_t user = kNoUser;  ///< the sender's user when it sent this, if `fd` has SO_PASSCRED (unix(7))
 };
 int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Received& out, int flags = 0);
 

@@ -78,9 +78,6 @@ int interface_list(const Socket& s, ifconf* conf) {
 /// How much of the program's memory an interface request reads and writes; 0: not one that is known.
 std::size_t argument_size(unsigned long code) {
   switch (code) {
-    case SIOCADDRT:
-    case SIOCDELRT:
-      return sizeof(rtentry);
     case SIOCSARP:
     case SIOCGARP:
     case SIOCDARP:
@@ -105,6 +102,22 @@ int interface_request(const Socket& s, unsigned long code, void* argument) {
   const int error = request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = code, .capacity = size},
                                                          data, data, nullptr, &answer);
   return error != 0 ? fail(error) : answer.result;
+}
+
+/// SIOCADDRT, SIOCDELRT: the struct points to the interface's name, which goes behind it.
+int route_request(const Socket& s, unsigned long code, const rtentry* route) {
+  if (route == nullptr) return fail(EFAULT);
+  std::byte data[sizeof *route + IFNAMSIZ]{};
+  rtentry plain = *route;
+  plain.rt_dev = nullptr;
+  memcpy(data, &plain, sizeof plain);
+  if (route->rt_dev != nullptr) {
+    const std::size_t length = strnlen(route->rt_dev, IFNAMSIZ);
+    if (length == IFNAMSIZ) return fail(ENODEV);
+    memcpy(data + sizeof plain, route->rt_dev, length);
+  }
+  const int error = request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = code, .capacity = 0}, data);
+  return error != 0 ? fail(error) : 0;
 }
 
 }  // namespace
@@ -152,6 +165,9 @@ int control(int fd, Entry entry, unsigned long code, void* argument) {
     }
     case SIOCGIFCONF:
       return interface_list(s, static_cast<ifconf*>(argument));
+    case SIOCADDRT:
+    case SIOCDELRT:
+      return route_request(s, code, static_cast<const rtentry*>(argument));
     default:
       return interface_request(s, code, argument);
   }

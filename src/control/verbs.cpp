@@ -11,13 +11,13 @@ namespace {
 
 // Sorted by name.
 constexpr std::array kVerbs{
-    VerbRow{"address.add", true, false, true, "name address prefix_length netmask broadcast peer alias",
+    VerbRow{"address.add", true, false, true, "name address prefix_length netmask broadcast peer alias keep_flags",
             address_add},
     VerbRow{"address.delete", true, false, false, "name address family", address_delete},
-    VerbRow{"arp.delete", true, false, false, "address proxy", arp_delete},
+    VerbRow{"arp.delete", true, false, false, "address proxy interface", arp_delete},
     VerbRow{"arp.flush", true, false, false, "", arp_flush},
     VerbRow{"arp.list", false, false, false, "address", arp_list},
-    VerbRow{"arp.set", true, false, false, "address mac temporary published proxy", arp_set},
+    VerbRow{"arp.set", true, false, false, "address mac temporary published proxy interface", arp_set},
     VerbRow{"buffers", false, false, false, "", buffers},
     VerbRow{"info", false, false, false, "", info},
     VerbRow{"interface.cloners", false, false, false, "", interface_cloners},

@@ -19,16 +19,21 @@ Record describe(const Network& network, const neigh::Entry& e, Instant now) {
   return out;
 }
 
-/// The interface on whose network the address is; for a proxy entry any will do that has ARP.
-const iface::Interface* interface_of(const Network& network, const wire::IpAddress& address) {
-  const iface::Interface* over = network.interfaces.find_connected(address);
+/// The one that is named, or the one on whose network the address is. Null: it has no ARP.
+const iface::Interface* interface_of(const Network& network, const wire::IpAddress& address, const Record& arguments) {
+  const iface::Interface* over = arguments.has("interface") ? named_interface(network, arguments, "interface")
+                                                            : network.interfaces.find_connected(address);
   return over != nullptr && over->link_type == iface::LinkType::ethernet ? over : nullptr;
 }
 
-std::vector<neigh::Key> matching(const Context& context, const wire::IpAddress& address) {
+std::vector<neigh::Key> matching(const Context& context, const wire::IpAddress& address, const Record& arguments) {
+  const iface::Interface* over = named_interface(*context.stack.network(), arguments, "interface");
   std::vector<neigh::Key> keys;
-  for (const neigh::Entry& e : context.stack.shard(0).list_neighbours())
-    if (e.key.address == address) keys.push_back(e.key);
+  for (const neigh::Entry& e : context.stack.shard(0).list_neighbours()) {
+    if (e.key.address != address) continue;
+    if (arguments.has("interface") && (over == nullptr || e.key.interface_index != over->index)) continue;
+    if (arguments.number_of("proxy") == 0 || e.proxy_only) keys.push_back(e.key);
+  }
   return keys;
 }
 
@@ -56,7 +61,7 @@ Outcome arp_set(const Context& context, const Record& arguments) {
   const auto mac = wire::MacAddress::parse(mac_text);
   if (!mac || mac->is_zero())
     return refuse(Errno::inval, "invalid Ethernet address '" + std::string(mac_text) + "'");
-  const iface::Interface* over = interface_of(*context.stack.network(), *address);
+  const iface::Interface* over = interface_of(*context.stack.network(), *address, arguments);
   if (over == nullptr)
     return refuse(Errno::netunreach, "cannot intuit interface index and type for " + std::string(text));
   const bool proxy = arguments.number_of("proxy") != 0;
@@ -73,7 +78,7 @@ Outcome arp_delete(const Context& context, const Record& arguments) {
   const std::string_view text = arguments.text_of("address");
   const auto address = wire::IpAddress::parse(text);
   if (!address) return refuse(Errno::inval, std::string(text) + ": bad value");
-  const auto keys = matching(context, *address);
+  const auto keys = matching(context, *address, arguments);
   if (keys.empty()) return refuse(Errno::esrch, "cannot locate " + std::string(text));
   for (const neigh::Key& key : keys) (void)context.stack.shard(0).erase_neighbour(key);
   return done();

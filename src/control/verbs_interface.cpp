@@ -233,8 +233,8 @@ Outcome address_add(const Context& context, const Record& arguments) {
   iface::Interface changed = *next.interfaces.by_index(old->index);
   std::vector<DeviceStep> steps;
   if (!old->is_up() && changed.is_up()) {
-    changed.flags &= ~iflag::up;
-    set_up(changed, true, steps);
+    changed.flags = old->flags;
+    if (arguments.number_of("keep_flags") == 0) set_up(changed, true, steps);
     (void)change_interface(next, changed);
   }
   return publish(std::move(next), Errno::ok, {}, std::move(steps));

@@ -66,10 +66,10 @@ print(struct.unpack_from('i', ask(0x8921), 16)[0] > 1000, struct.unpack_from('H'
 index = struct.unpack_from('i', ask(0x8933), 16)[0]
 print(index == socket.if_nametoindex('lo0'), fcntl.ioctl(s, 0x8910, struct.pack('16si20x', b'', index))[:4])
 print(socket.if_nameindex() == [(index, 'lo0')])
-for code, name in ((0x8915, b'nosuch0'), (0x8916, b'lo0'), (0x890b, b'lo0')):
+for code, name in ((0x8915, b'nosuch0'), (0x8923, b'lo0'), (0x89f0, b'lo0')):
     try: ask(code, name); print('taken')
     except OSError as error: print(error.strerror)
 """
     assert python(stack, script).splitlines() == [
         "127.0.0.1 255.0.0.0", "True True", "True b'lo0\\x00'", "True",
-        "No such device", "Inappropriate ioctl for device", "Inappropriate ioctl for device"]
+        "No such device", "Operation not supported", "Inappropriate ioctl for device"]
