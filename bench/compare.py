@@ -8,6 +8,7 @@ io-pkt, A B A B, and every figure is the median of the runs with its spread. Nee
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -17,15 +18,57 @@ import sys
 import tempfile
 import time
 
+
+class Net:
+    """A case of bench_net."""
+
+    def __init__(self, mode, extra, figure, server="peer"):
+        self.mode, self.extra, self.figure, self.server = mode, extra, figure, server
+
+    def serve(self, lab, port):
+        return [lab.net, "server", port]
+
+    def ask(self, lab, host, port, seconds):
+        return [lab.net, self.mode, host, port, str(seconds), self.extra]
+
+    def read(self, said):
+        return float(re.search(rf"\b{self.figure}=([0-9.]+)", said).group(1))
+
+
+class Iperf:
+    """What iperf3 says that arrived. Gbit/s."""
+
+    figure = "gbit"
+
+    def __init__(self, *words, server="peer"):
+        self.words, self.server = words, server
+
+    def serve(self, lab, port):
+        return ["iperf3", "-s", "-1", "-p", port]
+
+    def ask(self, lab, host, port, seconds):
+        return ["iperf3", "-J", "-c", host, "-p", port, "-t", str(max(1, round(seconds))), *self.words]
+
+    def read(self, said):
+        end = json.loads(said)["end"]
+        if "sum_received" in end and "-u" not in self.words:
+            return end["sum_received"]["bits_per_second"] / 1e9
+        return end["sum"]["bits_per_second"] / 1e9 * (1 - end["sum"]["lost_percent"] / 100)
+
+
 CASES = {
-    # name: (mode, extra argument, key of the figure, who serves)
-    "bulk-send": ("bulk", "1", "gbit", "peer"),
-    "bulk-receive": ("sink", "1", "gbit", "peer"),
-    "bulk-send-8": ("bulk", "8", "gbit", "peer"),
-    "rr-64": ("rr", "64", "rate", "peer"),
-    "connect-64": ("connect", "64", "rate", "peer"),
-    "serve-connect-64": ("connect", "64", "rate", "near"),
-    "serve-rr-64": ("rr", "64", "rate", "near"),
+    "bulk-send": Net("bulk", "1", "gbit"),
+    "bulk-receive": Net("sink", "1", "gbit"),
+    "bulk-send-8": Net("bulk", "8", "gbit"),
+    "iperf3-send": Iperf(),
+    "iperf3-receive": Iperf("-R"),
+    "iperf3-send-8": Iperf("-P", "8"),
+    "iperf3-receive-8": Iperf("-P", "8", "-R"),
+    "iperf3-udp-send": Iperf("-u", "-b", "0", "-l", "1400"),
+    "rr-64": Net("rr", "64", "rate"),
+    "connect-64": Net("connect", "64", "rate"),
+    "serve-connect-64": Net("connect", "64", "rate", "near"),
+    "serve-rr-64": Net("rr", "64", "rate", "near"),
 }
 
 
@@ -87,22 +130,21 @@ class Side:
         env = self.env if near else dict(os.environ)
         return ["ip", "netns", "exec", ns, "env"] + [f"{k}={env[k]}" for k in ("SOCK", "LD_PRELOAD", "IOPKT_QUIET") if k in env] + words
 
-    def measure(self, mode, extra, key, server, seconds):
-        net = self.lab.net
+    def measure(self, case, seconds):
         self.port += 1
-        client = "peer" if server == "near" else "near"
-        host = self.near_ip if server == "near" else self.peer_ip
-        serving = self.lab.spawn(self.run_on(server, [net, "server", str(self.port)]), env=os.environ)
+        client = "peer" if case.server == "near" else "near"
+        host = self.near_ip if case.server == "near" else self.peer_ip
+        serving = self.lab.spawn(self.run_on(case.server, case.serve(self.lab, str(self.port))), env=os.environ)
         try:
-            words = self.run_on(client, [net, mode, host, str(self.port), str(seconds), extra])
+            words = self.run_on(client, case.ask(self.lab, host, str(self.port), seconds))
             for attempt in range(100):
                 done = subprocess.run(words, text=True, capture_output=True, timeout=seconds * 10 + 60)
                 if done.returncode == 0:
-                    return float(re.search(rf"\b{key}=([0-9.]+)", done.stdout).group(1))
-                if "refused" not in done.stderr:
+                    return case.read(done.stdout)
+                if "refused" not in done.stderr + done.stdout:
                     break
                 time.sleep(0.05)
-            sys.exit(f"compare.py: {self.name} {mode}: {done.stderr.strip()}")
+            sys.exit(f"compare.py: {self.name} {words[-8:]}: {done.stderr.strip()} {done.stdout[-500:]}")
         finally:
             serving.kill()
             serving.wait()
@@ -150,14 +192,14 @@ def main():
               f"median [min..max] of {arguments.runs} interleaved runs of {arguments.seconds} s")
         print(f"{'case':18} {'kernel':>26} {'io-pkt':>26} {'io-pkt/kernel':>24}")
         for name in arguments.cases or CASES:
-            mode, extra, key, server = CASES[name]
+            case = CASES[name]
             a, b = [], []
             for _ in range(arguments.runs):
-                a.append(kernel.measure(mode, extra, key, server, arguments.seconds))
-                b.append(ours.measure(mode, extra, key, server, arguments.seconds))
+                a.append(kernel.measure(case, arguments.seconds))
+                b.append(ours.measure(case, arguments.seconds))
             ratios = [y / x for x, y in zip(a, b)]
             form = lambda v: f"{statistics.median(v):.4g} [{min(v):.4g}..{max(v):.4g}]"
-            print(f"{name:18} {form(a):>26} {form(b):>26} {form(ratios):>24} {key}", flush=True)
+            print(f"{name:18} {form(a):>26} {form(b):>26} {form(ratios):>24} {case.figure}", flush=True)
     finally:
         lab.close()
 
