@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { COUNT, FAIL, PREFIX, MTU_MIN, MTU_MAX, QUEUES, TEXT, FLAG, STATION, STACK, LATE, NO_OPS, WAIT, OPTIONS };
+enum { COUNT, FAIL, PREFIX, MTU_MIN, MTU_MAX, QUEUES, TEXT, FLAG, STATION, STACK, LATE, NO_OPS, WAIT, OVERRUN, OPTIONS };
 
 static const iopkt_driver_option options[OPTIONS] = {
     {"count", "interfaces", "Attach so many.", IOPKT_OPTION_NUMBER, 1, 0, 100, NULL},
@@ -26,6 +26,7 @@ static const iopkt_driver_option options[OPTIONS] = {
     {"late", "", "Attach once more when the interface starts.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
     {"no_ops", "", "Attach without a transmit call.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
     {"wait", "path", "A named pipe: open waits until somebody writes to it.", IOPKT_OPTION_TEXT, 0, 0, 200, NULL},
+    {"overrun", "", "Use more stack than there is.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
 };
 
 struct device {
@@ -94,6 +95,13 @@ static void say_stack(const iopkt_host* host) {
   host->log(host->ctx, IOPKT_LOG_INFO, line);
 }
 
+/* A page for each level: none of the stack's guards is jumped over. */
+static int overrun(int levels) {
+  volatile char page[4096];
+  page[0] = (char)levels;
+  return levels == 0 ? 0 : overrun(levels - 1) + page[0];
+}
+
 static int attach_one(const iopkt_host* host, const iopkt_generic_options* generic,
                       const iopkt_option_value* values, int number) {
   struct device* device = calloc(1, sizeof *device);
@@ -131,6 +139,7 @@ static int test_open(const iopkt_host* host, const iopkt_generic_options* generi
                      const iopkt_option_value* values) {
   if (values[STACK].number) say_stack(host);
   if (values[WAIT].text) close(open(values[WAIT].text, O_RDONLY | O_CLOEXEC));
+  if (values[OVERRUN].number) overrun(1 << 20);
   for (int i = 0; i < values[COUNT].number; ++i) {
     int rc = attach_one(host, generic, values, i);
     if (rc != 0) return rc;

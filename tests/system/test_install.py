@@ -24,7 +24,8 @@ def packed(folder):
     run("cpack", "--config", BUILD / "CPackConfig.cmake", "-B", folder / "pack", cwd=folder)
     package = next((folder / "pack").glob("io-pkt_*.deb"))
     run("dpkg-deb", "-x", package, folder / "root")
-    assert "Package: io-pkt" in run("dpkg-deb", "-I", package)
+    said = run("dpkg-deb", "-I", package)
+    assert [words for words in ("Package: io-pkt", "postinst", "prerm", "postrm") if words not in said] == []
     return folder / "root/usr"
 
 

@@ -3,6 +3,7 @@ pools, and what sendto() says at once."""
 import json
 import os
 import pathlib
+import signal
 import struct
 import subprocess
 import time
@@ -234,3 +235,14 @@ l = socket.socket(); l.bind(('127.0.0.1', 7000)); l.listen(100000); print(flush=
             assert (listener["state"], listener["send_queue"]) == ("LISTEN", limit)
             program.stdin.close()
             assert program.wait(LIMIT) == 0
+
+
+@pytest.mark.parametrize("options", [["stackguard", "stacksize=65536"], ["bigstack=131072"]])
+def test_a_driver_that_overruns_its_stack_ends_at_the_guard_page(options):
+    with Stack(options=options) as stack:
+        mount = subprocess.run([IOPKT, "mount", "-T", f"io-pkt{stack.instance}", "-o", "overrun", BUILD / "tests/drivers/devnp-test.so"],
+                               env=dict(stack.environment(IOPKT_RUN_DIR=str(stack.prefix)), LD_PRELOAD=""), capture_output=True,
+                               text=True, timeout=LIMIT)
+        assert mount.returncode != 0 and mount.stderr
+        assert stack.process.wait(LIMIT) == -signal.SIGSEGV
+        assert stack.log().count("io-pkt: fault; drivers are stopped") == 1
