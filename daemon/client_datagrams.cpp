@@ -127,11 +127,14 @@ void ClientShard::on_datagram(const stack::Datagram& datagram) {
   }
   using Put = ipc::DatagramProducer::Put;
   const bool shut = (socket->status & ipc::Status::shut_rd) != 0;
-  const Put put = shut ? Put::full
-                       : ipc::DatagramProducer::put(socket->receive, header_of(datagram), std::span{pieces}.first(count));
+  ipc::RecordHeader header = header_of(datagram);
+  header.lost = socket->lost_datagrams;
+  const Put put = shut ? Put::full : ipc::DatagramProducer::put(socket->receive, header, std::span{pieces}.first(count));
   if (put == Put::queued_flush) list_for_flush(*socket);
-  if (put != Put::queued && put != Put::queued_flush)
+  if (put != Put::queued && put != Put::queued_flush) {
+    ++socket->lost_datagrams;
     stack().count_drop(socket->type == SOCK_DGRAM ? packet::Drop::udp_buffer_full : packet::Drop::raw_buffer_full);
+  }
   if (socket->receive.broken()) broken(*socket, "positions that cannot be");
 }
 

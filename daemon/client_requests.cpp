@@ -71,12 +71,21 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
 // ---------------------------------------------------------------------------------------------- names
 
 void ClientShard::request_bind(RequestPtr& request, ClientSocket& socket) {
-  const auto address = read_address(request->blob, true);
-  if (!address) return request->refuse(address.error());
-  const int error = static_cast<int>(stack().bind(socket.id, address->endpoint));
-  if (error == EADDRINUSE && retry_after_sweep(request, address->endpoint.port)) return;
+  wire::Port port;
+  int error = 0;
+  if ((request->fixed<ipc::AddressRequest>().flags & ipc::AddressRequest::only_port) != 0) {
+    error = static_cast<int>(stack().choose_port(socket.id));
+  } else {
+    const auto address = read_address(request->blob, true);
+    if (!address) return request->refuse(address.error());
+    port = address->endpoint.port;
+    error = static_cast<int>(stack().bind(socket.id, address->endpoint));
+  }
+  if (error == EADDRINUSE && retry_after_sweep(request, port)) return;
   if (error != 0) return request->refuse(error);
-  socket.set_status(ipc::Status::bound);
+  // IP_BIND_ADDRESS_NO_PORT: the port, and with it the name, is still to come.
+  const bool whole = socket.type == SOCK_RAW || stack().local_endpoint(socket.id).port.value != 0;
+  if (whole) socket.set_status(ipc::Status::bound);
   update_names(socket);
   answer_when_published(request, 0);
 }

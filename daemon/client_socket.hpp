@@ -74,6 +74,7 @@ struct ClientSocket final : PollHandler {
     std::vector<std::byte> payload;
   };
   std::unique_ptr<Parts> parts;
+  std::uint32_t lost_datagrams = 0;  ///< that found the receive ring full
 
   std::uint32_t status = 0;        ///< what Slot::status shows, from private memory
   std::uint32_t error = 0;         ///< errno to be shown once there is an end to show it on

@@ -47,7 +47,7 @@ struct RecordHeader {
   std::uint16_t vlan{};
   std::uint16_t hatype{};        ///< packet sockets: sll_hatype
   std::uint16_t net_offset{};    ///< packet sockets: where the network header starts
-  std::uint32_t reserved{};
+  std::uint32_t lost{};          ///< datagrams that found no room in the ring before this one (SO_RXQ_OVFL)
 };
 static_assert(sizeof(RecordHeader) == 96);
 

@@ -79,8 +79,9 @@ struct CloseRequest {
   std::uint32_t reserved;
 };
 struct AddressRequest {
+  static constexpr std::uint32_t only_port = 1;  ///< bind: choose the port that a first datagram would choose; no blob is read
   std::uint64_t slot;
-  std::uint32_t flags;  ///< reserved
+  std::uint32_t flags;
   std::uint32_t reserved;
 };  // blob: the sockaddr as the program gave it
 struct ListenRequest {

@@ -87,6 +87,7 @@ void put_control(msghdr& message, const Socket& s, const Header& h) {
       out.put(SOL_SOCKET, SCM_TIMESTAMP, timeval{.tv_sec = ts.tv_sec, .tv_usec = ts.tv_nsec / 1000});
     }
   }
+  if (h.lost != 0 && (hints & Hint::want_ovfl) != 0) out.put(SOL_SOCKET, SO_RXQ_OVFL, h.lost);
   // The stack writes down all that it knows: what the program wants is a matter of the moment in which it
   // reads.
   if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_pktinfo) != 0) {
@@ -99,6 +100,13 @@ void put_control(msghdr& message, const Socket& s, const Header& h) {
   if ((h.flags & Header::has_ttl) != 0 && (hints & Hint::want_ttl) != 0)
     out.put(IPPROTO_IP, IP_TTL, static_cast<int>(h.ttl));
   if ((h.flags & Header::has_tos) != 0 && (hints & Hint::want_tos) != 0) out.put(IPPROTO_IP, IP_TOS, h.tos);
+  if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_origdst) != 0) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(ipc::read_names(*s.slot).local.port);  // the socket's own: nothing else came to it
+    to.sin_addr = address_of(h.local);
+    out.put(IPPROTO_IP, IP_ORIGDSTADDR, to);
+  }
   if (h.gso_size != 0 && (hints & Hint::want_gro) != 0)
     out.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(h.gso_size));
 }

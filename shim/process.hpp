@@ -97,6 +97,8 @@ struct Hint {
   static constexpr std::uint64_t want_ttl = 1 << 7;      ///< IP_RECVTTL
   static constexpr std::uint64_t want_tos = 1 << 8;      ///< IP_RECVTOS
   static constexpr std::uint64_t nonblocking = 1 << 9;   ///< O_NONBLOCK, as last set
+  static constexpr std::uint64_t want_origdst = 1 << 10; ///< IP_RECVORIGDSTADDR
+  static constexpr std::uint64_t want_ovfl = 1 << 11;    ///< SO_RXQ_OVFL
 };
 inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) {
   return s.slot->reserved[which];

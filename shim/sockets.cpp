@@ -205,12 +205,9 @@ int bind_socket(Entry entry, const sockaddr* address, socklen_t length) {
 int bind_if_unbound(const Socket& s) {
   if ((s.status() & ipc::Status::bound) != 0) return 0;
   if (s.slot->type.load(std::memory_order_relaxed) != SOCK_DGRAM) return 0;
-  sockaddr_in any{};
-  any.sin_family = AF_INET;
   const int error = request_about<ipc::MessageId::bind>(
-      s, {.slot = s.name, .flags = 0, .reserved = 0}, {reinterpret_cast<const std::byte*>(&any), sizeof any});
-  // EINVAL: another thread or process was faster.
-  return error == EINVAL ? 0 : error;
+      s, {.slot = s.name, .flags = ipc::AddressRequest::only_port, .reserved = 0});
+  return error == EADDRINUSE ? EAGAIN : error;  // as the host says it of a first datagram
 }
 
 // ---------------------------------------------------------------------------------------------- shutdown

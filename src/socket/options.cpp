@@ -31,12 +31,16 @@ struct Row {
 constexpr std::uint8_t bit(SocketKind kind) { return static_cast<std::uint8_t>(1u << static_cast<unsigned>(kind)); }
 constexpr std::uint8_t kUdpLite = bit(SocketKind::udplite);
 constexpr std::uint8_t kAll = bit(SocketKind::tcp) | bit(SocketKind::udp) | kUdpLite | bit(SocketKind::raw);
+constexpr std::uint8_t kPorts = kAll & ~bit(SocketKind::raw);
 constexpr std::uint8_t kTcp = bit(SocketKind::tcp);
 constexpr std::uint8_t kRaw = bit(SocketKind::raw);
 constexpr std::int32_t kAny = INT32_MAX;
 
 using S = SocketOptions;
 using namespace num;
+/// A row here does what it says; what has no effect yet (SO_MARK, IP_RECVERR, TCP_DEFER_ACCEPT …) has none, so that a program
+/// hears ENOPROTOOPT and takes its other way. Two are hints that a stack of its own threads needs nothing from: SO_PRIORITY
+/// (for a queueing discipline of the host) and SO_BUSY_POLL are kept and shown.
 constexpr auto kRows = std::to_array<Row>({
     {kSolSocket, so_debug, &S::debug, INT32_MIN, kAny, boolean, kAll},
     {kSolSocket, so_reuseaddr, &S::reuse_address, INT32_MIN, kAny, boolean, kAll},
@@ -49,7 +53,6 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolSocket, so_priority, &S::priority, 0, kAny, plain, kAll},
     {kSolSocket, so_timestamp_old, &S::timestamp, INT32_MIN, kAny, boolean, kAll},
     {kSolSocket, so_timestampns_old, &S::timestamp_ns, INT32_MIN, kAny, boolean, kAll},
-    {kSolSocket, so_mark, &S::mark, INT32_MIN, kAny, plain, kAll},
     {kSolSocket, so_rxq_ovfl, &S::rxq_overflow, INT32_MIN, kAny, boolean, kAll},
     {kSolSocket, so_passcred, &S::pass_credentials, INT32_MIN, kAny, boolean, kAll},
     {kSolSocket, so_busy_poll, &S::busy_poll, 0, kAny, plain, kAll},
@@ -57,17 +60,14 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolSocket, so_sndlowat, &S::send_low_water, 1, 1, read_only, kAll},
     {kSolSocket, so_setfib, &S::fib, 0, 15, plain, kAll},
     {kSolSocket, so_txprio, &S::txq_priority, 0, 65535, plain, kAll},
-    {kSolSocket, so_vlanprio, &S::vlan_priority, 0, 7, plain, kAll},
     {kSolIp, ip_tos, &S::tos, 0, 255, byte_allowed, kAll},
     {kSolIp, ip_ttl, &S::ttl, 1, 255, byte_allowed, kAll},
     {kSolIp, ip_hdrincl, &S::header_included, INT32_MIN, kAny, boolean, kRaw},
-    {kSolIp, ip_recvopts, &S::receive_options, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_recvttl, &S::receive_ttl, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_recvtos, &S::receive_tos, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_pktinfo, &S::packet_info, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_mtu_discover, &S::mtu_discover, 0, 5, byte_allowed, kAll},
-    {kSolIp, ip_recverr, &S::receive_error, INT32_MIN, kAny, boolean | byte_allowed, kAll},
-    {kSolIp, ip_recvorigdstaddr, &S::receive_original_destination, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_recvorigdstaddr, &S::receive_original_destination, INT32_MIN, kAny, boolean | byte_allowed, kPorts},
     {kSolIp, ip_freebind, &S::free_bind, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_minttl, &S::min_ttl, 0, 255, byte_allowed, kAll},
     {kSolIp, ip_bind_address_no_port, &S::bind_no_port, INT32_MIN, kAny, boolean | byte_allowed, kAll},
@@ -83,10 +83,7 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolTcp, tcp_keepcnt, &S::keep_count, 1, 127, plain, kTcp},
     {kSolTcp, tcp_syncnt, &S::syn_count, 1, 127, plain, kTcp},
     {kSolTcp, tcp_linger2, &S::linger2, INT32_MIN, kAny, plain, kTcp},
-    {kSolTcp, tcp_defer_accept, &S::defer_accept, 0, kAny, plain, kTcp},
-    {kSolTcp, tcp_window_clamp, &S::window_clamp, 0, kAny, plain, kTcp},
     {kSolTcp, tcp_user_timeout, &S::user_timeout_ms, 0, kAny, plain, kTcp},
-    {kSolTcp, tcp_notsent_lowat, &S::notsent_low_water, INT32_MIN, kAny, plain, kTcp},
     {kSolUdpLite, udplite_send_cscov, &S::send_coverage, INT32_MIN, kAny, plain, kUdpLite},
     {kSolUdpLite, udplite_recv_cscov, &S::receive_coverage, INT32_MIN, kAny, plain, kUdpLite},
 });
@@ -166,7 +163,6 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   const Row* row = find(kind, level, name);
   if (row == nullptr || (row->rule & read_only) != 0) return Errno::noprotoopt;
   if (level == kSolSocket && name == so_txprio && !txprio_enabled) return Errno::opnotsupp;
-  if (level == kSolSocket && name == so_mark && !privileged) return Errno::perm;
   auto number = integer(value, (row->rule & byte_allowed) != 0);
   if (!number) return number.error();
   if ((row->rule & boolean) != 0) {

@@ -23,16 +23,16 @@ inline constexpr std::string_view kCongestionName = "reno";  ///< what TCP_CONGE
 struct SocketOptions {
   // SOL_SOCKET
   std::int32_t reuse_address = 0, reuse_port = 0, keepalive = 0, broadcast = 0, oob_inline = 0, dont_route = 0;
-  std::int32_t debug = 0, no_check = 0, priority = 0, timestamp = 0, timestamp_ns = 0, mark = 0, rxq_overflow = 0;
+  std::int32_t debug = 0, no_check = 0, priority = 0, timestamp = 0, timestamp_ns = 0, rxq_overflow = 0;
   std::int32_t linger_on = 0, linger_seconds = 0;
   std::int32_t receive_low_water = 1, send_low_water = 1;
   std::int32_t send_buffer = 0, receive_buffer = 0;  ///< bytes of the rings; 0 until the socket has them
-  std::int32_t fib = 0, txq_priority = 0, vlan_priority = 0;
+  std::int32_t fib = 0, txq_priority = 0;
   std::int32_t busy_poll = 0, peek_offset = -1, pass_credentials = 0;
   std::string bind_device;
   // IPPROTO_IP
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
-  std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0, receive_options = 0;
+  std::int32_t packet_info = 0, mtu_discover = 1, free_bind = 0, min_ttl = 0;
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
   std::int32_t multicast_ttl = 1, multicast_loop = 1;
   std::uint32_t multicast_interface = 0;
@@ -41,7 +41,7 @@ struct SocketOptions {
   // IPPROTO_TCP
   std::int32_t no_delay = 0, cork = 0, quick_ack = 0, max_segment = 0;
   std::int32_t keep_idle = 0, keep_interval = 0, keep_count = 0, syn_count = 0, linger2 = 0;  // 0: as in net.inet.tcp
-  std::int32_t defer_accept = 0, window_clamp = 0, user_timeout_ms = 0, notsent_low_water = 0, fastopen = 0;
+  std::int32_t user_timeout_ms = 0, fastopen = 0;
   // IPPROTO_UDPLITE: bytes of coverage, 0: all
   std::int32_t send_coverage = 0;
   std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any

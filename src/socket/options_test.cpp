@@ -52,7 +52,6 @@ TEST(SocketOptions, WhatIsSetIsReadBackAsOnTheHost) {
       {"an unknown level", kTcp, 4711, 1, 1, Errno::noprotoopt, -12345},
       {"FIB in range", kTcp, kSolSocket, so_setfib, 15, Errno::ok, 15},
       {"FIB out of range", kTcp, kSolSocket, so_setfib, 16, Errno::inval, 0},
-      {"a mark is for the privileged", kTcp, kSolSocket, so_mark, 1, Errno::perm, 0},
       {"transmit priority is off unless the stack allows it", kUdp, kSolSocket, so_txprio, 1, Errno::opnotsupp, 0},
   };
   for (const auto& row : rows) {
@@ -61,6 +60,32 @@ TEST(SocketOptions, WhatIsSetIsReadBackAsOnTheHost) {
     EXPECT_EQ(set(o, row.kind, row.level, row.name, row.value), row.answer);
     EXPECT_EQ(get(o, row.kind, row.level, row.name), row.shown);
   }
+}
+
+TEST(SocketOptions, WhatHasNoEffectYetIsNotTaken) {
+  const struct {
+    SocketKind kind;
+    int level, name;
+  } rows[] = {
+      {kTcp, kSolTcp, tcp_defer_accept}, {kTcp, kSolTcp, tcp_window_clamp}, {kTcp, kSolTcp, tcp_notsent_lowat},
+      {kUdp, kSolSocket, so_mark},       {kUdp, kSolSocket, so_vlanprio},   {kUdp, kSolIp, ip_recverr},
+      {kUdp, kSolIp, ip_recvopts},
+  };
+  for (const auto& row : rows) {
+    SocketOptions o;
+    SCOPED_TRACE(std::to_string(row.level) + ":" + std::to_string(row.name));
+    EXPECT_EQ(set(o, row.kind, row.level, row.name, 1, true), Errno::noprotoopt);
+    EXPECT_EQ(get(o, row.kind, row.level, row.name), -12345);
+  }
+}
+
+TEST(SocketOptions, HintsAreKept) {
+  SocketOptions o;
+  EXPECT_EQ(set(o, kTcp, kSolSocket, so_priority, 6), Errno::ok);
+  EXPECT_EQ(set(o, kTcp, kSolSocket, so_priority, 7), Errno::perm);
+  EXPECT_EQ(get(o, kTcp, kSolSocket, so_priority), 6);
+  EXPECT_EQ(set(o, kTcp, kSolSocket, so_busy_poll, 50), Errno::ok);
+  EXPECT_EQ(get(o, kTcp, kSolSocket, so_busy_poll), 50);
 }
 
 TEST(SocketOptions, TransmitPriorityWhenAllowed) {

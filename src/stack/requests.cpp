@@ -45,6 +45,15 @@ Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const st
 
 Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   wire::Endpoint to = remote;
+/// What a first datagram does for a socket without a port.
+Errno port_for_sending(ShardState& s, Socket& k) {
+  if (!is_udp(k.kind) || k.binding) return Errno::ok;
+  const auto suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
+  const Errno claimed = claim_port(s, k, k.local, suits);
+  if (claimed == Errno::ok) register_port(s, k);
+  return claimed;
+}
+
   if (to.address.is_unspecified()) to.address = wire::Ipv4Address::loopback();
   const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
   if (!path) return path.error();
@@ -211,6 +220,11 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
   const bool chosen = local.port.value != 0;
   std::function<bool(wire::Port)> suits;
   if (is_udp(k->kind)) suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
+  if (!chosen && k->options.bind_no_port != 0) {
+    // ip(7), IP_BIND_ADDRESS_NO_PORT: connect() or the first datagram chooses the port, knowing the other end.
+    k->local.address = local.address;
+    return Errno::ok;
+  }
   const Errno claimed = claim_port(s, *k, local, suits);
   if (claimed != Errno::ok) return claimed;
   k->reuse_bound = chosen;
@@ -220,6 +234,11 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
 
 Errno Shard::connect(SocketId id, const wire::Endpoint& remote) {
   ShardState& s = *state_;
+Errno Shard::choose_port(SocketId id) {
+  Socket* k = state_->find(id);
+  return k == nullptr ? Errno::badf : port_for_sending(*state_, *k);
+}
+
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
   return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote) : connect_datagram(s, *k, remote);
@@ -376,12 +395,8 @@ Errno Shard::send(SocketId id, const DatagramRequest& request, Bytes first, Byte
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
   if (k->shut_write) return Errno::pipe;
-  if (is_udp(k->kind) && !k->binding) {
-    const auto suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
-    const Errno claimed = claim_port(s, *k, k->local, suits);
-    if (claimed != Errno::ok) return claimed == Errno::addrinuse ? Errno::again : claimed;
-    register_port(s, *k);
-  }
+  if (const Errno claimed = port_for_sending(s, *k); claimed != Errno::ok)
+    return claimed == Errno::addrinuse ? Errno::again : claimed;
   switch (k->kind) {
     case SocketKind::udp: return send_udp(s, *k, request, first, second);
     case SocketKind::udplite: return send_udplite(s, *k, request, first, second);

@@ -79,6 +79,8 @@ class Shard {
   /// finish()). Errors: badf, inval (more is queued than fits).
   Errno move_send_ring(SocketId id, socket::RingMemory memory);
   Errno bind(SocketId id, const wire::Endpoint& local);
+  /// Gives a datagram socket without a port the one that its first datagram would take. Errors: badf, addrinuse (none is free).
+  Errno choose_port(SocketId id);
   /// TCP: Errno::inprogress, and later `connected` or `failed`. Datagrams: done at once. A remote address of family
   /// "unspecified" is disconnect().
   Errno connect(SocketId id, const wire::Endpoint& remote);

@@ -239,6 +239,63 @@ static void control_data(void) {
   say("control cut %d", (m.msg_flags & MSG_CTRUNC) != 0);
 }
 
+/* Where a datagram was sent to, and how many found no room before it. */
+static void original_destination(void) {
+  int s = udp(), c = udp();
+  struct sockaddr_in a = name_of(s), to = {0};
+  show("IP_RECVORIGDSTADDR", set_int(s, IPPROTO_IP, IP_RECVORIGDSTADDR, 1));
+  must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+  char b[4], control[64];
+  struct iovec v = {b, 4};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  show("recvmsg", recvmsg(s, &m, 0));
+  struct cmsghdr *k = CMSG_FIRSTHDR(&m);
+  if (k != NULL && k->cmsg_level == IPPROTO_IP && k->cmsg_type == IP_ORIGDSTADDR) memcpy(&to, CMSG_DATA(k), sizeof to);
+  say("as sent: %d", to.sin_family == AF_INET && to.sin_port == a.sin_port && to.sin_addr.s_addr == a.sin_addr.s_addr);
+}
+
+static void lost_before(void) {
+  int s = udp(), c = udp(), sent = 0, came = 0;
+  unsigned lost = 0;
+  struct sockaddr_in a = name_of(s);
+  static char block[8000];
+  show("SO_RXQ_OVFL", set_int(s, SOL_SOCKET, SO_RXQ_OVFL, 1));
+  for (; sent < 200; ++sent) must("sendto", (int)sendto(c, block, sizeof block, 0, (struct sockaddr *)&a, sizeof a));
+  for (int last = 0; last == 0;) { /* until one has come that was sent when there was room again */
+    while (recv(s, block, sizeof block, MSG_DONTWAIT) == sizeof block) ++came;
+    must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+    char control[64];
+    struct iovec v = {block, sizeof block};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    if (await(s, POLLIN) == 0 || recvmsg(s, &m, 0) != 1) {
+      ++came;
+      continue;
+    }
+    struct cmsghdr *k = CMSG_FIRSTHDR(&m);
+    if (k != NULL && k->cmsg_level == SOL_SOCKET && k->cmsg_type == SO_RXQ_OVFL) memcpy(&lost, CMSG_DATA(k), sizeof lost);
+    last = 1;
+  }
+  say("some were lost: %d", lost > 0);
+}
+
+/* An address without a port: whatever comes next chooses it. */
+static void address_without_port(void) {
+  int c = must("socket", socket(AF_INET, SOCK_DGRAM, 0)), s = udp();
+  struct sockaddr_in a = name_of(s), only = a;
+  only.sin_port = 0;
+  show("IP_BIND_ADDRESS_NO_PORT", set_int(c, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1));
+  show("bind", bind(c, (struct sockaddr *)&only, sizeof only));
+  struct sockaddr_in mine = name_of(c);
+  say("address %d, port %d", mine.sin_addr.s_addr == a.sin_addr.s_addr, mine.sin_port);
+  show("sendto", sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
+  struct sockaddr_in from;
+  socklen_t length = sizeof from;
+  char b[4];
+  show("recvfrom", recvfrom(s, b, sizeof b, 0, (struct sockaddr *)&from, &length));
+  mine = name_of(c);
+  say("the port it was sent from: %d", mine.sin_port != 0 && mine.sin_port == from.sin_port);
+}
+
 static void timeouts(void) {
   int s = udp();
   struct timeval t = {.tv_usec = 50000};
@@ -313,7 +370,8 @@ static const struct test_case cases[] = {
     {"fresh", fresh}, {"exchange", exchange}, {"refused_at_once", refused_at_once}, {"options_in_order", options_in_order},
     {"closed_behind_many", closed_behind_many}, {"truncation", truncation}, {"connected", connected},
     {"refused", refused},
-    {"sizes", sizes}, {"many_messages", many_messages}, {"control_data", control_data}, {"timeouts", timeouts},
+    {"sizes", sizes}, {"many_messages", many_messages}, {"control_data", control_data},
+    {"original_destination", original_destination}, {"lost_before", lost_before}, {"address_without_port", address_without_port}, {"timeouts", timeouts},
     {"port_free_at_once", port_free_at_once}, {"overflow", overflow}, {"parts_of_one", parts_of_one},
 };
 MAIN(cases)

@@ -420,6 +420,20 @@ static void epoll_edges(void) {
   show("delete", epoll_ctl(ep, EPOLL_CTL_DEL, p[0], NULL));
 }
 
+/* IP_BIND_ADDRESS_NO_PORT: connect() chooses the port. */
+static void address_without_port(void) {
+  int l = listener(4), c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  struct sockaddr_in a = name_of(l), only = a;
+  only.sin_port = 0;
+  show("set", set_int(c, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1));
+  show("bind", bind(c, (struct sockaddr *)&only, sizeof only));
+  struct sockaddr_in mine = name_of(c);
+  say("address %d, port %d", mine.sin_addr.s_addr == a.sin_addr.s_addr, mine.sin_port);
+  show("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  mine = name_of(c);
+  say("address %d, port chosen %d", mine.sin_addr.s_addr == a.sin_addr.s_addr, mine.sin_port != 0);
+}
+
 static const struct test_case cases[] = {
     {"fresh", fresh}, {"bad_arguments", bad_arguments}, {"names", names}, {"masks", masks}, {"reset_seen", reset_seen},
     {"reset_by_unread", reset_by_unread}, {"refused", refused}, {"nonblocking_connect", nonblocking_connect},
@@ -428,5 +442,6 @@ static const struct test_case cases[] = {
     {"epoll_edges", epoll_edges}, {"send_buffer_after_connect", send_buffer_after_connect},
     {"reset_after_fin", reset_after_fin}, {"disconnect_is_a_reset", disconnect_is_a_reset},
     {"accept_after_shutdown", accept_after_shutdown}, {"more_to_come", more_to_come}, {"congestion_by_name", congestion_by_name},
+    {"address_without_port", address_without_port},
 };
 MAIN(cases)
