@@ -10,12 +10,21 @@ namespace iopkt::control {
 namespace {
 
 /// Variables of QNX whose feature is a later one: refused by name.
-constexpr std::array<std::string_view, 3> kNotBuilt{"qnx.kern.droproot", "qnx.kern.nws.table",
-                                                    "qnx.kern.secpol"};
+constexpr std::array<std::string_view, 5> kNotBuilt{"net.inet.ip.lowportmax", "net.inet.ip.lowportmin",
+                                                    "qnx.kern.droproot",
+                                                    "qnx.kern.nws.table", "qnx.kern.secpol"};
 
-/// Flags whose feature is a later one: they stay off.
+/// Flags whose other value asks for a later feature: they stay as they are.
 bool is_fixed_yet(std::string_view name) {
-  return name == "net.inet.ip.directed-broadcast" || name == "net.inet.ip.forwarding";
+  return name == "net.inet.icmp.drop_redirect" || name == "net.inet.ip.directed-broadcast" ||
+         name == "net.inet.ip.forwarding" || name == "net.inet.ip.redirect";
+}
+
+/// What two variables together may not be; empty: nothing wrong.
+std::string_view contradiction(const stack::Settings& settings) {
+  if (settings.ipv4.anonportmin > settings.ipv4.anonportmax)
+    return "net.inet.ip.anonportmin would be above net.inet.ip.anonportmax";
+  return {};
 }
 
 template <class Call>
@@ -60,8 +69,6 @@ void add_fixed(const Context& context, std::vector<Variable>& out) {
          context.stack.network()->settings.tcp.sendspace_max);
   number("kern.somaxconn", "connections", "Largest listen backlog (option somaxconn).",
          context.stack.config().somaxconn);
-  number("net.inet.ip.anonportmax", "port", "Last port given to sockets that name none.", 65535);
-  number("net.inet.ip.anonportmin", "port", "First port given to sockets that name none.", 49152);
   number("net.inet.ip.ipid_reserved", "identifiers",
          "Identifiers 0 to this one are never used (option ipid_reserved).",
          context.stack.config().ipid_reserved);
@@ -178,8 +185,10 @@ Outcome sysctl_set(const Context& context, const Record& arguments) {
   Network next = *context.stack.network();
   SetResult set = set_variable(next, name, value);
   if (set.error != Errno::ok) return refuse(set.error, std::move(set.line));
-  if (is_fixed_yet(name) && parse_number(value) != 0u)
+  if (is_fixed_yet(name) && parse_number(value) != old->initial)
     return refuse(Errno::opnotsupp, std::string(name) + ": not built yet");
+  if (const std::string_view fault = contradiction(next.settings); !fault.empty())
+    return refuse(Errno::inval, std::string(name) + ": " + std::string(value) + ": " + std::string(fault));
   Outcome outcome;
   Record changed = Record{}.text("name", name).text("old", old->value).text("type", "int");
   std::uint64_t now = parse_number(value).value_or(0);

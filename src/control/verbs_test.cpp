@@ -319,6 +319,10 @@ TEST_F(Verbs, EveryVariableTakesItsRangeAndNothingElse) {
   const auto set = [&](const Variable& v, std::uint64_t value) {
     return ask("sysctl.set", named(v.name).text("value", std::to_string(value)));
   };
+  const std::set<std::string> later{"net.inet.ip.forwarding", "net.inet.ip.directed-broadcast",
+                                    "net.inet.ip.redirect", "net.inet.icmp.drop_redirect"};
+  // Its last port is tried first, and must not come to lie below the first one.
+  EXPECT_EQ(ask("sysctl.set", named("net.inet.ip.anonportmin").text("value", "1024")).error, Errno::ok);
   std::size_t writable = 0;
   for (const Variable& v : list_variables({host.stack(), nothing, true, {}})) {
     EXPECT_FALSE(v.help.empty()) << v.name;
@@ -327,8 +331,9 @@ TEST_F(Verbs, EveryVariableTakesItsRangeAndNothingElse) {
       continue;
     }
     ++writable;
-    if (v.name == "net.inet.ip.forwarding" || v.name == "net.inet.ip.directed-broadcast") {
-      EXPECT_EQ(set(v, 1).error, Errno::opnotsupp) << v.name << " is a later feature";
+    if (later.contains(v.name)) {
+      EXPECT_EQ(set(v, 1 - v.initial).error, Errno::opnotsupp) << v.name << " is a later feature";
+      EXPECT_EQ(set(v, v.initial).error, Errno::ok) << v.name;
       continue;
     }
     for (const std::uint64_t good : {v.minimum, v.maximum, v.initial}) {
@@ -348,6 +353,20 @@ TEST_F(Verbs, EveryVariableTakesItsRangeAndNothingElse) {
   EXPECT_EQ(writable, tcp::kTunables.size() + ipv4::Ipv4Tunables::table().size() +
                           icmp::IcmpTunables::table().size() + udp::UdpTunables::table().size() +
                           neigh::NeighbourTunables::table().size());
+}
+
+TEST_F(Verbs, TheFirstEphemeralPortIsNotAboveTheLast) {
+  const auto set = [&](const char* name, const char* value) {
+    return ask("sysctl.set", named(name).text("value", value));
+  };
+  EXPECT_EQ(set("net.inet.ip.anonportmax", "49151").error, Errno::inval);
+  EXPECT_EQ(set("net.inet.ip.anonportmax", "49152").error, Errno::ok);
+  EXPECT_EQ(set("net.inet.ip.anonportmin", "49153").line,
+            "net.inet.ip.anonportmin: 49153: net.inet.ip.anonportmin would be above net.inet.ip.anonportmax");
+  EXPECT_EQ(set("net.inet.ip.anonportmin", "20000").error, Errno::ok);
+  EXPECT_EQ(set("net.inet.ip.lowportmin", "700").error, Errno::opnotsupp);
+  EXPECT_EQ(host.stack().network()->settings.ipv4.anonportmin, 20000u);
+  EXPECT_EQ(host.stack().network()->settings.ipv4.anonportmax, 49152u);
 }
 
 TEST_F(Verbs, VariablesByNameAndPrefix) {

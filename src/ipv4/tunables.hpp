@@ -9,8 +9,8 @@
 namespace iopkt::ipv4 {
 
 struct Ipv4Tunables {
-  std::uint32_t accept_source_route, check_interface, directed_broadcast, do_loopback_cksum, forwarding,
-      frag_ttl_s;
+  std::uint32_t accept_source_route, anonportmax, anonportmin, check_interface, directed_broadcast,
+      do_loopback_cksum, forwarding, frag_ttl_s;
   std::uint32_t max_frag_bytes, max_frag_packets, max_frags_per_packet, mtu_discovery, redirect, ttl;
 
   static constexpr auto table() {
@@ -20,6 +20,11 @@ struct Ipv4Tunables {
         R{"net.inet.ip.allowsrcrt", "flag",
           "Deliver packets that came by a source route (RFC 7126 4.3 advises not to).",
           &T::accept_source_route, 0, 0, 1},
+        // RFC 6335 section 6: the dynamic ports.
+        R{"net.inet.ip.anonportmax", "port", "Last port given to sockets that name none.", &T::anonportmax,
+          65535, 1024, 65535},
+        R{"net.inet.ip.anonportmin", "port", "First port given to sockets that name none.", &T::anonportmin,
+          49152, 1024, 65535},
         R{"net.inet.ip.checkinterface", "flag",
           "Accept a packet only on the interface that has its destination address.", &T::check_interface, 0,
           0, 1},
@@ -42,7 +47,7 @@ struct Ipv4Tunables {
         R{"net.inet.ip.mtudisc", "flag", "Path MTU discovery: TCP sends with Don't Fragment.",
           &T::mtu_discovery, 1, 0, 1},
         R{"net.inet.ip.redirect", "flag", "Send redirects when forwarding back to the same link.",
-          &T::redirect, 1, 0, 1},
+          &T::redirect, 0, 0, 1},
         R{"net.inet.ip.ttl", "hops", "Time to live of packets that we send.", &T::ttl, 64, 1, 255},
     };
   }

@@ -6,12 +6,6 @@ namespace iopkt::socket {
 
 Binding::~Binding() { table_.release(*this); }
 
-void PortTable::set_ephemeral_range(std::uint16_t first, std::uint16_t last) {
-  SpinGuard guard(lock_);
-  first_ = first;
-  last_ = last;
-}
-
 // The host's rules. Two claims of one port get along when their addresses differ and neither is unspecified; or both
 // allow SO_REUSEPORT and belong to one user; or both allow SO_REUSEADDR and, for TCP, neither listens.
 bool PortTable::conflicts(const BindRequest& wanted, const Binding* self) const {
@@ -32,11 +26,12 @@ bool PortTable::conflicts(const BindRequest& wanted, const Binding* self) const 
 Result<BindingPtr> PortTable::bind(BindRequest request, Random& random, const std::function<bool(wire::Port)>& suits) {
   SpinGuard guard(lock_);
   if (request.port.value == 0) {
-    const std::uint32_t range = last_ - first_ + 1u;
+    const auto [first, last] = request.ephemeral;
+    const std::uint32_t range = last - first + 1u;
     const auto start = static_cast<std::uint32_t>(random.below(range));
     // Two walks over the range: first only ports that nobody uses at all, then those that may be shared.
     for (std::uint32_t i = 0; i < 2 * range && request.port.value == 0; ++i) {
-      const wire::Port candidate{static_cast<std::uint16_t>(first_ + (start + i) % range)};
+      const wire::Port candidate{static_cast<std::uint16_t>(first + (start + i) % range)};
       if (suits && !suits(candidate)) continue;
       BindRequest attempt = request;
       attempt.port = candidate;

@@ -18,9 +18,15 @@
 
 namespace iopkt::socket {
 
+/// The ports that are given out when none is asked for. RFC 6335: the dynamic ones.
+struct EphemeralPorts {
+  std::uint16_t first = 49152, last = 65535;  ///< first <= last
+};
+
 struct BindRequest {
   wire::IpAddress address;  ///< unspecified: every local address
-  wire::Port port;          ///< 0: any free one
+  wire::Port port;          ///< 0: any free one of `ephemeral`
+  EphemeralPorts ephemeral{};
   std::uint32_t user = 0;
   bool reuse_address = false, reuse_port = false;
   std::uint8_t fib = 0;
@@ -51,10 +57,7 @@ using BindingPtr = std::shared_ptr<Binding>;
 class PortTable {
  public:
   enum class Rules : std::uint8_t { tcp, udp };
-  /// Ports first..last are given out when none is asked for.
-  PortTable(Rules rules, std::uint16_t first, std::uint16_t last) : rules_(rules), first_(first), last_(last) {}
-
-  void set_ephemeral_range(std::uint16_t first, std::uint16_t last);
+  explicit PortTable(Rules rules) : rules_(rules) {}
 
   /// Claims a port. With port 0 one is chosen at random for which `suits` holds (a shard wants ports that hash to it).
   /// Errors: addrinuse.
@@ -75,7 +78,6 @@ class PortTable {
   void release(Binding& binding);
 
   Rules rules_;
-  std::uint16_t first_, last_;
   mutable SpinLock lock_;
   std::unordered_map<std::uint16_t, std::vector<Binding*>> claims_;
 };

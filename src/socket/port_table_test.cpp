@@ -41,7 +41,7 @@ TEST(PortTable, TwoClaimsOfOnePortAsTheHostDecides) {
     for (const auto rules : {PortTable::Rules::tcp, PortTable::Rules::udp}) {
       SCOPED_TRACE(row.says);
       Random random{1};
-      PortTable table(rules, 49152, 65535);
+      PortTable table(rules);
       const auto held = table.bind(row.held, random);
       ASSERT_TRUE(held.has_value());
       if (row.held_listens && rules == PortTable::Rules::tcp) {
@@ -59,7 +59,7 @@ TEST(PortTable, TwoClaimsOfOnePortAsTheHostDecides) {
 
 TEST(PortTable, AnotherFibHasPortsOfItsOwn) {
   Random random{1};
-  PortTable table(PortTable::Rules::tcp, 49152, 65535);
+  PortTable table(PortTable::Rules::tcp);
   BindRequest other = claim(kOne);
   other.fib = 1;
   const auto a = table.bind(claim(kOne), random), b = table.bind(other, random);
@@ -68,7 +68,7 @@ TEST(PortTable, AnotherFibHasPortsOfItsOwn) {
 
 TEST(PortTable, OneListenerUnlessThePortIsShared) {
   Random random{1};
-  PortTable table(PortTable::Rules::tcp, 49152, 65535);
+  PortTable table(PortTable::Rules::tcp);
   const auto a = table.bind(claim(kAny, true), random), b = table.bind(claim(kAny, true), random);
   ASSERT_TRUE(a && b);
   EXPECT_EQ(table.start_listening(**a), Errno::ok);
@@ -79,36 +79,37 @@ TEST(PortTable, OneListenerUnlessThePortIsShared) {
 
 TEST(PortTable, EphemeralPortsAreInRangeDistinctAndSuit) {
   Random random{1};
-  PortTable table(PortTable::Rules::tcp, 50000, 50009);
+  PortTable table(PortTable::Rules::tcp);
+  const BindRequest any{.address = kOne, .ephemeral = {50000, 50009}};
   std::vector<BindingPtr> held;
   std::set<std::uint16_t> seen;
   const auto even = [](Port port) { return port.value % 2 == 0; };
   for (int i = 0; i < 5; ++i) {
-    auto binding = table.bind({.address = kOne}, random, even);
+    auto binding = table.bind(any, random, even);
     ASSERT_TRUE(binding.has_value());
     EXPECT_TRUE(seen.insert((*binding)->port().value).second);
     EXPECT_EQ((*binding)->port().value % 2, 0);
     EXPECT_TRUE((*binding)->port().value >= 50000 && (*binding)->port().value <= 50009);
     held.push_back(std::move(*binding));
   }
-  EXPECT_EQ(table.bind({.address = kOne}, random, even).error(), Errno::addrinuse);
+  EXPECT_EQ(table.bind(any, random, even).error(), Errno::addrinuse);
   // The last holder of a claim frees the port; a connection that shares the claim keeps it.
   BindingPtr connection = held.back();
   held.pop_back();
-  EXPECT_EQ(table.bind({.address = kOne}, random, even).error(), Errno::addrinuse);
+  EXPECT_EQ(table.bind(any, random, even).error(), Errno::addrinuse);
   connection.reset();
-  EXPECT_TRUE(table.bind({.address = kOne}, random, even).has_value());
+  EXPECT_TRUE(table.bind(any, random, even).has_value());
   held.clear();
   EXPECT_EQ(table.size(), 0u);
 }
 
 TEST(PortTable, AFullRangeIsSharedByThoseWhoMay) {
   Random random{1};
-  PortTable table(PortTable::Rules::tcp, 50000, 50000);
-  const auto first = table.bind({.address = kOne, .reuse_address = true}, random);
+  PortTable table(PortTable::Rules::tcp);
+  const auto first = table.bind({.address = kOne, .ephemeral = {50000, 50000}, .reuse_address = true}, random);
   EXPECT_TRUE(first.has_value());
-  EXPECT_TRUE(table.bind({.address = kOne, .reuse_address = true}, random).has_value());
-  EXPECT_FALSE(table.bind({.address = kOne}, random).has_value());
+  EXPECT_TRUE(table.bind({.address = kOne, .ephemeral = {50000, 50000}, .reuse_address = true}, random).has_value());
+  EXPECT_FALSE(table.bind({.address = kOne, .ephemeral = {50000, 50000}}, random).has_value());
 }
 
 }  // namespace

@@ -29,8 +29,10 @@ socket::PortTable& ports_of(ShardState& s, const Socket& k) {
 
 /// Claims a port for a socket that has none. `suits` narrows the choice among ephemeral ports.
 Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const std::function<bool(wire::Port)>& suits) {
+  const ipv4::Ipv4Tunables& ip = s.settings.ipv4;
   const socket::BindRequest claim{.address = local.address,
                                   .port = local.port,
+                                  .ephemeral = {static_cast<std::uint16_t>(ip.anonportmin), static_cast<std::uint16_t>(ip.anonportmax)},
                                   .user = k.user,
                                   .reuse_address = k.options.reuse_address != 0,
                                   .reuse_port = k.options.reuse_port != 0,
@@ -43,8 +45,6 @@ Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const st
   return Errno::ok;
 }
 
-Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
-  wire::Endpoint to = remote;
 /// What a first datagram does for a socket without a port.
 Errno port_for_sending(ShardState& s, Socket& k) {
   if (!is_udp(k.kind) || k.binding) return Errno::ok;
@@ -54,6 +54,8 @@ Errno port_for_sending(ShardState& s, Socket& k) {
   return claimed;
 }
 
+Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
+  wire::Endpoint to = remote;
   if (to.address.is_unspecified()) to.address = wire::Ipv4Address::loopback();
   const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
   if (!path) return path.error();
@@ -218,13 +220,13 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
   }
   if (local.port.value != 0 && local.port.value < kFirstUnprivilegedPort && !k->privileged) return Errno::acces;
   const bool chosen = local.port.value != 0;
-  std::function<bool(wire::Port)> suits;
-  if (is_udp(k->kind)) suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
   if (!chosen && k->options.bind_no_port != 0) {
     // ip(7), IP_BIND_ADDRESS_NO_PORT: connect() or the first datagram chooses the port, knowing the other end.
     k->local.address = local.address;
     return Errno::ok;
   }
+  std::function<bool(wire::Port)> suits;
+  if (is_udp(k->kind)) suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
   const Errno claimed = claim_port(s, *k, local, suits);
   if (claimed != Errno::ok) return claimed;
   k->reuse_bound = chosen;
@@ -232,13 +234,13 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
   return Errno::ok;
 }
 
-Errno Shard::connect(SocketId id, const wire::Endpoint& remote) {
-  ShardState& s = *state_;
 Errno Shard::choose_port(SocketId id) {
   Socket* k = state_->find(id);
   return k == nullptr ? Errno::badf : port_for_sending(*state_, *k);
 }
 
+Errno Shard::connect(SocketId id, const wire::Endpoint& remote) {
+  ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
   return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote) : connect_datagram(s, *k, remote);

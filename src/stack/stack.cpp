@@ -5,8 +5,6 @@
 namespace iopkt::stack {
 
 namespace {
-// RFC 6335: the dynamic ports. sysctl net.inet.ip.anonportmin and anonportmax.
-constexpr std::uint16_t kFirstEphemeral = 49152, kLastEphemeral = 65535;
 constexpr std::uint32_t kLoopbackMtu = 33192;
 
 NetworkPtr first_network() {
@@ -29,9 +27,9 @@ Stack::Stack(const StackConfig& config, packet::PageSource& pages, std::span<Rin
     : config_(config),
       log_(log),
       pools_(config.pools, pages),
-      tcp_ports_(socket::PortTable::Rules::tcp, kFirstEphemeral, kLastEphemeral),
-      udp_ports_(socket::PortTable::Rules::udp, kFirstEphemeral, kLastEphemeral),
-      udplite_ports_(socket::PortTable::Rules::udp, kFirstEphemeral, kLastEphemeral),
+      tcp_ports_(socket::PortTable::Rules::tcp),
+      udp_ports_(socket::PortTable::Rules::udp),
+      udplite_ports_(socket::PortTable::Rules::udp),
       network_(first_network()) {
   IOPKT_ASSERT(config.shards >= 1 && config.shards <= 64 && rings.size() == config.shards);
   for (std::uint32_t n = 0; n < config.shards; ++n) shards_.push_back(std::make_unique<Shard>(*this, n, *rings[n]));

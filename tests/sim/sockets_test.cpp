@@ -296,6 +296,41 @@ TEST(SimSockets, AConnectedDatagramSocketHearsThatNobodyListens) {
   }
 }
 
+TEST(SimSockets, EphemeralPortsAreThoseOfTheVariables) {
+  for (const std::uint32_t shards : {1u, 2u}) {
+    SimNet net{1};
+    Host& a = net.host("10.0.0.1/24", {.shards = shards});
+    stack::Network next = *a.stack().network();
+    next.settings.ipv4.anonportmin = 20000, next.settings.ipv4.anonportmax = 20099;
+    a.stack().publish(std::move(next));
+    net.run_for(1ms);
+    const auto in_range = [](Endpoint local) { return local.port.value >= 20000 && local.port.value <= 20099; };
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+      Host::Stream& s = a.stream(shard);
+      ASSERT_EQ(a.shard(shard).bind(s.id, {kA, Port{}}), Errno::ok);
+      EXPECT_TRUE(in_range(a.shard(shard).local_endpoint(s.id)));
+      const Host::UdpSocket& u = a.udp({Ipv4Address::any(), Port{}}, shard);
+      EXPECT_TRUE(in_range(a.shard(shard).local_endpoint(u.id)));
+    }
+  }
+}
+
+TEST(SimSockets, AnAddressBoundWithoutAPortGetsOneWithItsPeer) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  b.listen(Port{7}, [](Host::Stream&) {});
+  const std::int32_t one = 1;
+  Host::Stream& s = a.stream();
+  ASSERT_EQ(a.shard(0).set_option(s.id, socket::num::kSolIp, socket::num::ip_bind_address_no_port, as_bytes(&one, 4), false), Errno::ok);
+  ASSERT_EQ(a.shard(0).bind(s.id, {kA, Port{}}), Errno::ok);
+  EXPECT_EQ(a.shard(0).local_endpoint(s.id), at(a, 0));
+  a.connect(s, at(b, 7));
+  EXPECT_TRUE(net.run_until([&] { return s.connected; }, 10s)) << net.trace();
+  EXPECT_NE(a.shard(0).local_endpoint(s.id).port, Port{});
+}
+
 TEST(SimSockets, RequestsThatTheHostRefuses) {
   SimNet net{1};
   Host& a = net.host("10.0.0.1/24");
