@@ -101,7 +101,7 @@ struct Interface {
   bool link_up{true};
   std::uint32_t speed_mbps{};  ///< 0: unknown
   std::uint32_t metric{};
-  std::uint32_t fib{};  ///< FIB in which arriving packets are looked up
+  std::uint32_t fib{};  ///< By which the stack's own answers go to what arrives here: echo replies, errors, resets
 
   bool is(std::uint32_t flags_wanted) const { return (flags & flags_wanted) == flags_wanted; }
   bool is_up() const { return is(flag::up); }

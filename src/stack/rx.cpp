@@ -96,12 +96,12 @@ void rx_arp(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
 namespace {
 
 void answer_error(ShardState& s, const wire::IcmpHeader& message, const wire::Ipv4Header& header,
-                  const packet::Packet& payload, iface::Cast cast) {
+                  const packet::Packet& payload, iface::Cast cast, std::uint8_t fib) {
   if (!icmp::may_send_error(header, payload, cast)) return;
   if (!s.icmp_limit.allow(s.now)) return s.drop(Drop::icmp_rate_limited);
   PacketPtr error = icmp::build_error(s.cache, message, header, payload, s.counters.icmp);
   if (!error) return s.drop(Drop::no_buffer);
-  Outgoing how{.destination = header.src, .protocol = wire::IpProtocol::icmp, .tos = icmp::kErrorTos};
+  Outgoing how{.destination = header.src, .protocol = wire::IpProtocol::icmp, .tos = icmp::kErrorTos, .fib = fib};
   // RFC 1812 4.3.2.4: from the address that was spoken to, if it is ours.
   if (s.network->interfaces.find_local(header.dst) != nullptr) how.source = header.dst;
   static_cast<void>(tx_ip(s, std::move(error), how));
@@ -112,7 +112,7 @@ void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cas
   auto in = icmp::input(context, at.ip, cast, packet);
   if (!in) return s.drop(in.error());
   if (auto* answer = std::get_if<icmp::Answer>(&*in)) {
-    Outgoing how{.destination = answer->to, .protocol = wire::IpProtocol::icmp, .tos = answer->tos};
+    Outgoing how{.destination = answer->to, .protocol = wire::IpProtocol::icmp, .tos = answer->tos, .fib = at.fib()};
     if (answer->from) how.source = *answer->from;
     static_cast<void>(tx_ip(s, std::move(answer->packet), how));
     return;
@@ -134,7 +134,7 @@ void deliver_protocol(ShardState& s, const Arrival& at, PacketPtr packet, iface:
   }
   if (raw_took_it) return;
   s.drop(Drop::ip_unknown_protocol);
-  answer_error(s, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::protocol), at.ip, *packet, cast);
+  answer_error(s, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::protocol), at.ip, *packet, cast, at.fib());
 }
 
 }  // namespace
@@ -150,7 +150,7 @@ void rx_ip(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
       if (const auto view = wire::Ipv4View::parse_header(packet->head())) {
         const wire::Ipv4Header header = view->header();
         ipv4::strip_header(*packet, static_cast<std::uint8_t>(view->header_len()));
-        answer_error(s, *answer, header, *packet, iface::Cast::unicast);
+        answer_error(s, *answer, header, *packet, iface::Cast::unicast, static_cast<std::uint8_t>(in->fib));
       }
     }
     return;
@@ -188,7 +188,7 @@ void rx_reassembled(ShardState& s, std::uint32_t interface_index, wire::Ipv4Head
 
 void send_port_unreachable(ShardState& s, const Arrival& at, const packet::Packet& payload) {
   const iface::Cast cast = at.broadcast ? iface::Cast::broadcast : at.multicast ? iface::Cast::multicast : iface::Cast::unicast;
-  answer_error(s, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::port), at.ip, payload, cast);
+  answer_error(s, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::port), at.ip, payload, cast, at.fib());
 }
 
 /// RFC 1122 section 3.3.2: time exceeded, if the first fragment is there.
@@ -196,7 +196,7 @@ void on_reassembly_expired(ShardState& s, const std::optional<wire::Ipv4Header>&
   for (std::size_t i = 0; i < packets.size(); ++i) s.drop(Drop::ip_fragment_timeout);
   if (first && !packets.empty())
     answer_error(s, wire::IcmpHeader::time_exceeded(wire::IcmpTimeExceeded::reassembly), *first, *packets.front(),
-                 s.network->interfaces.is_any_broadcast(first->dst) ? iface::Cast::broadcast : iface::Cast::unicast);
+                 s.network->interfaces.is_any_broadcast(first->dst) ? iface::Cast::broadcast : iface::Cast::unicast, 0);
 }
 
 // ---- 5. errors about what we sent, on the shard of the flow they are about

@@ -49,7 +49,7 @@ void reset_unknown(ShardState& s, const Segment& seg) {
   s.drop(Drop::tcp_no_socket);
   if (const auto answer = tcp::on_segment_in_closed(seg.in)) {
     ++s.counters.tcp.closed_resets;
-    send_segment(s, seg.flow, *answer, nullptr, nullptr, 0);
+    send_segment(s, seg.flow, *answer, nullptr, nullptr, seg.at.fib());
   }
 }
 
@@ -191,7 +191,7 @@ void to_time_wait(ShardState& s, TimeWaitEntry* entry, Segment& seg) {
   const tcp::TimeWaitOutcome outcome = tcp::on_segment(entry->wait, seg.in, s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
   switch (outcome.kind) {
     case tcp::TimeWaitOutcome::Kind::ignore: s.drop(Drop::tcp_time_wait); break;
-    case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, entry->flow, outcome.answer, nullptr, nullptr, 0); break;
+    case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, entry->flow, outcome.answer, nullptr, nullptr, seg.at.fib()); break;
     case tcp::TimeWaitOutcome::Kind::reopen:
       if (const ListenerPtr listener = find_listener(s, seg)) {
         const wire::SeqNum floor = tcp::next_iss(entry->wait);

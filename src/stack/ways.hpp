@@ -25,6 +25,9 @@ struct Arrival {
   const iface::Interface* in;
   wire::Ipv4Header ip;
   bool broadcast = false, multicast = false;
+
+  /// The FIB by which an answer goes that is no socket's.
+  std::uint8_t fib() const { return static_cast<std::uint8_t>(in->fib); }
 };
 
 /// ICMP port unreachable, if one may be sent; `payload` begins with the transport header.

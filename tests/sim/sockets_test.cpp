@@ -296,6 +296,33 @@ TEST(SimSockets, AConnectedDatagramSocketHearsThatNobodyListens) {
   }
 }
 
+TEST(SimSockets, AnswersOfNoSocketGoByTheFibOfTheirInterface) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  const auto use_fib = [&](std::uint32_t fib) {
+    stack::Network next = *b.stack().network();
+    next.fibs[1] = route::Fib(1);  // no way anywhere
+    iface::Interface en0 = *next.interfaces.by_name("en0");
+    en0.fib = fib;
+    next.interfaces = next.interfaces.with(std::move(en0));
+    b.stack().publish(std::move(next));
+    net.run_for(1ms);
+  };
+  Host::UdpSocket& asks = a.udp({Ipv4Address::any(), Port{1000}});
+  ASSERT_EQ(a.shard(0).connect(asks.id, at(b, 9)), Errno::ok);
+  use_fib(1);
+  EXPECT_EQ(a.send(asks, at(b, 9), {}), Errno::ok);
+  Host::Stream& unanswered = a.connect(at(b, 9));
+  net.run_for(1s);
+  EXPECT_TRUE(asks.errors.empty());
+  EXPECT_FALSE(unanswered.failed);
+  use_fib(0);
+  EXPECT_EQ(a.send(asks, at(b, 9), {}), Errno::ok);
+  EXPECT_TRUE(net.run_until([&] { return unanswered.failed && !asks.errors.empty(); }, 30s)) << net.trace();
+}
+
 TEST(SimSockets, EphemeralPortsAreThoseOfTheVariables) {
   for (const std::uint32_t shards : {1u, 2u}) {
     SimNet net{1};
