@@ -51,17 +51,22 @@ std::string media_of(const iface::Interface& i) {
   return "Ethernet autoselect (" + std::to_string(i.speed_mbps) + "baseT full-duplex)";
 }
 
-Record interface_counters(stack::Stack& stack, std::uint32_t index) {
-  iface::InterfaceCounters<std::uint64_t> sum;
-  for (std::uint32_t n = 0; n < stack.shard_count(); ++n)
-    add_counters<iface::InterfaceCounters>(stack.shard(n).counters().interfaces[index], sum);
+Record interface_counters(stack::Stack& stack, const iface::Interface& i) {
+  const auto sum = count_interface(stack, i.index);
   Record out;
   for (const auto& row : iface::InterfaceCounters<std::uint64_t>::table())
-    out.number(row.name.substr(3), sum.*row.member);
+    out.number(row.name.substr(3), sum.*row.member - i.zero.*row.member);
   return out;
 }
 
 }  // namespace
+
+iface::InterfaceCounters<std::uint64_t> count_interface(stack::Stack& stack, std::uint32_t index) {
+  iface::InterfaceCounters<std::uint64_t> sum;
+  for (std::uint32_t n = 0; n < stack.shard_count(); ++n)
+    add_counters<iface::InterfaceCounters>(stack.shard(n).counters().interfaces[index], sum);
+  return sum;
+}
 
 std::string join(std::span<const std::string_view> words) {
   std::string out;
@@ -138,7 +143,7 @@ Record describe_interface(const Context& context, const iface::Interface& i) {
   std::vector<Record> addresses;
   for (const iface::InterfaceAddress& a : i.addresses) addresses.push_back(describe_address(a));
   out.list("addresses", std::move(addresses));
-  out.group("counters", interface_counters(context.stack, i.index));
+  out.group("counters", interface_counters(context.stack, i));
   context.surroundings.describe_device(i, out);
   return out;
 }

@@ -21,6 +21,8 @@ Outcome no_interface(std::string_view name);
 std::optional<std::uint8_t> fib_of(const Record& arguments);
 
 // ---- describe.cpp
+/// What all shards counted since the stack started.
+iface::InterfaceCounters<std::uint64_t> count_interface(stack::Stack& stack, std::uint32_t index);
 Record describe_interface(const Context& context, const iface::Interface& interface);
 Record describe_route(const Network& network, const route::Route& route, std::uint32_t fib);
 std::string join(std::span<const std::string_view> words);
@@ -35,6 +37,7 @@ std::optional<std::uint32_t> capability_word(std::string_view word);
 // ---- verbs_*.cpp
 Outcome interface_list(const Context&, const Record&);
 Outcome interface_set(const Context&, const Record&);
+Outcome interface_zero(const Context&, const Record&);
 Outcome interface_create(const Context&, const Record&);
 Outcome interface_destroy(const Context&, const Record&);
 Outcome interface_cloners(const Context&, const Record&);

@@ -27,6 +27,7 @@ constexpr std::array kVerbs{
     VerbRow{"interface.set", true, false, true,
             "name up arp debug link0 link1 link2 mtu metric mac fib capability_on capability_off",
             interface_set},
+    VerbRow{"interface.zero", true, false, false, "name", interface_zero},
     VerbRow{"route.add", true, false, false,
             "destination prefix_length gateway interface mtu source fib reject blackhole proto1 proto2",
             route_add},

@@ -147,6 +147,21 @@ Outcome interface_list(const Context& context, const Record& arguments) {
   return outcome;
 }
 
+/// Answers what interface.list would, and begins to count anew: nothing that comes meanwhile is lost.
+Outcome interface_zero(const Context& context, const Record& arguments) {
+  const std::string_view only = arguments.text_of("name");
+  Network next = *context.stack.network();
+  for (const auto& interface : context.stack.network()->interfaces.all()) {
+    if (!only.empty() && interface->name != only) continue;
+    iface::Interface changed = *interface;
+    changed.zero = count_interface(context.stack, changed.index);
+    next.interfaces = next.interfaces.with(std::move(changed));
+  }
+  Outcome outcome = interface_list(context, arguments);
+  if (outcome.error == Errno::ok) outcome.next = std::move(next);
+  return outcome;
+}
+
 Outcome interface_set(const Context& context, const Record& arguments) {
   const Network& network = *context.stack.network();
   const iface::Interface* old = named_interface(network, arguments);

@@ -355,6 +355,23 @@ TEST_F(Verbs, EveryVariableTakesItsRangeAndNothingElse) {
                           neigh::NeighbourTunables::table().size());
 }
 
+TEST_F(Verbs, CountersBeginAnew) {
+  const auto received = [&](const Outcome& outcome) {
+    return list(outcome, "interfaces").at(0).find("counters")->inner.number_of("rx.packets");
+  };
+  const sim::Frame nobodys(60);
+  host.receive(nobodys);
+  host.receive(nobodys);
+  net.run_for(1ms);
+  EXPECT_EQ(received(ask("interface.list", named("en0"))), 2u);
+  EXPECT_EQ(received(ask("interface.zero", named("en0"))), 2u) << "what was counted until now";
+  EXPECT_EQ(received(ask("interface.list", named("en0"))), 0u);
+  host.receive(nobodys);
+  net.run_for(1ms);
+  EXPECT_EQ(received(ask("interface.list", named("en0"))), 1u);
+  EXPECT_EQ(ask("interface.zero", named("nope0")).error, Errno::nxio);
+}
+
 TEST_F(Verbs, TheFirstEphemeralPortIsNotAboveTheLast) {
   const auto set = [&](const char* name, const char* value) {
     return ask("sysctl.set", named(name).text("value", value));

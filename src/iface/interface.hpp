@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "iface/counters.hpp"
 #include "iopkt/driver.h"
 #include "wire/address.hpp"
 #include "wire/ip_prefix.hpp"
@@ -102,6 +103,7 @@ struct Interface {
   std::uint32_t speed_mbps{};  ///< 0: unknown
   std::uint32_t metric{};
   std::uint32_t fib{};  ///< By which the stack's own answers go to what arrives here: echo replies, errors, resets
+  InterfaceCounters<std::uint64_t> zero;  ///< What had been counted when the counters were zeroed last (ifconfig -z)
 
   bool is(std::uint32_t flags_wanted) const { return (flags & flags_wanted) == flags_wanted; }
   bool is_up() const { return is(flag::up); }

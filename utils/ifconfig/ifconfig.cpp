@@ -58,7 +58,7 @@ bool read_flags(Options& options, IfconfigFlags& f) {
         f.counters = true;
         break;
       case 'z':
-        f.zero = true;
+        f.zero = f.counters = true;
         break;
       default:
         return false;
@@ -74,6 +74,15 @@ bool wanted(const Node& interface, const IfconfigFlags& f) {
   return !f.connected || interface.number_of("carrier", 1) != 0;
 }
 
+/// Puts what was counted until now in the place of `interface`. False: told already.
+bool zero(Io& io, Stack& stack, Node& interface) {
+  Node arguments, answer;
+  arguments.add_text("name", std::string(interface.text_of("name")));
+  if (!asked(io, stack, "interface.zero", arguments, answer)) return false;
+  if (const auto list = answer.list("interfaces"); !list.empty()) interface = list.front();
+  return true;
+}
+
 int show(Io& io, Stack& stack, const IfconfigFlags& f, const std::string& name) {
   Node arguments, answer;
   if (!name.empty()) arguments.add_text("name", name);
@@ -87,6 +96,8 @@ int show(Io& io, Stack& stack, const IfconfigFlags& f, const std::string& name) 
     if (one.key == "interfaces") interfaces = &one;
   if (interfaces == nullptr) return io.error("the stack's answer makes no sense");
   std::erase_if(interfaces->inner, [&](const Node& one) { return name.empty() && !wanted(one, f); });
+  for (Node& one : interfaces->inner)
+    if (f.zero && !zero(io, stack, one)) return 1;
   if (io.json) {
     io.print(to_json(answer));
     return 0;
@@ -123,9 +134,8 @@ int ifconfig(Io& io, Stack& stack, const Words& words) {
     return usage(io);
   }
   Words rest = options.rest();
-  if (flags.zero) return io.error("-z: not built yet");
   if (flags.cloners) return rest.empty() ? show_cloners(io, stack) : usage(io);
-  if (flags.all && flags.list) return usage(io);
+  if (flags.list && (flags.all || flags.zero)) return usage(io);
   if (flags.all || flags.list || rest.empty()) {
     if (!flags.all && !flags.list && flags.connected) return usage(io);
     if (rest.size() > 1) return usage(io);
@@ -135,7 +145,7 @@ int ifconfig(Io& io, Stack& stack, const Words& words) {
   const std::string name = rest.front();
   rest.erase(rest.begin());
   if (rest.empty() || (rest.size() == 1 && rest[0] == "inet")) return show(io, stack, flags, name);
-  if (flags.connected) return usage(io);
+  if (flags.connected || flags.zero) return usage(io);
   return configure_interface(io, stack, name, rest);
 }
 

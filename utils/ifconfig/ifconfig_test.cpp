@@ -115,7 +115,6 @@ TEST(Ifconfig, Mistakes) {
       {{"en0", "vlan", "5"}, "ifconfig: vlan: not built yet\n"},
       {{"en0", "inet6", "alias", "fe80::1"}, "ifconfig: inet6: not built yet\n"},
       {{"en0", "ssid", "home"}, "ifconfig: ssid: not built yet\n"},
-      {{"-az"}, "ifconfig: -z: not built yet\n"},
   };
   for (const auto& one : cases) {
     TestStack stack;
@@ -124,6 +123,15 @@ TEST(Ifconfig, Mistakes) {
     EXPECT_EQ(ran.err, one.err);
     EXPECT_TRUE(stack.asked.empty());
   }
+}
+
+TEST(Ifconfig, ZeroShowsAndZeroesNoMoreThanWhatIsShown) {
+  TestStack stack;
+  stack.answer_from("interface.list", "interfaces.json");
+  const Ran ran = run(stack, {"-az", "-d"});  // wan0 is the one that is down
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_EQ(stack.asked, (std::vector<std::string>{"interface.list", "interface.zero name=wan0"}));
+  EXPECT_NE(ran.out.find("\tinput: "), std::string::npos) << ran.out;
 }
 
 TEST(Ifconfig, TheStacksRefusalIsPrintedAndEndsTheCommand) {
@@ -139,7 +147,7 @@ TEST(Ifconfig, TheStacksRefusalIsPrintedAndEndsTheCommand) {
 }
 
 TEST(Ifconfig, UsageForWhatMakesNoSense) {
-  for (const Words& words : {Words{"-X"}, Words{"-al"}, Words{"-s"}, Words{"-C", "en0"}}) {
+  for (const Words& words : {Words{"-X"}, Words{"-al"}, Words{"-lz"}, Words{"-z", "en0", "up"}, Words{"-s"}, Words{"-C", "en0"}}) {
     TestStack stack;
     const Ran ran = run(stack, words);
     EXPECT_EQ(ran.status, 1);
