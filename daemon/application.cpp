@@ -123,6 +123,8 @@ class Application {
     if (options_.no_io_privilege)
       if (auto given_up = give_up_hardware_io(); !given_up) return unexpected(std::move(given_up.error()));
     if (auto seeded = check_random_source(); !seeded) return unexpected(std::move(seeded.error()));
+    if (options_.tcpip.smmu == "on")
+      if (auto protected_memory = check_iommu(); !protected_memory) return unexpected(std::move(protected_memory.error()));
     auto instance = Instance::claim(options_);
     if (!instance) return unexpected(std::move(instance.error()));
 

@@ -327,6 +327,14 @@ TEST(Privileges, HardwareIoIsGivenUpAndNothingElse) {
   EXPECT_EQ(status, 0);
 }
 
+TEST(Privileges, AnIommuIsOneThatTheKernelShows) {
+  const auto missing = check_iommu("/nonexistent");
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_EQ(missing.error().status, StartFault::kFailed);
+  EXPECT_EQ(missing.error().line, "option smmu=on: there is no IOMMU in /nonexistent");
+  EXPECT_TRUE(check_iommu("/proc/self").has_value());
+}
+
 TEST(Privileges, WhatTheProcessHas) {
   EXPECT_GE(usable_cpus(), 1u);
   EXPECT_GT(raise_descriptor_limit(), 0u);

@@ -85,6 +85,8 @@ class ListReader {
     if (const OptionRow* row = find_generic(name_)) return generic(*row);
     for (std::uint32_t i = 0; i < driver_.option_count; ++i)
       if (name_ == driver_.options[i].name) return own(driver_.options[i], out_.values[i]);
+    for (const OptionRow& row : usb_driver_options())
+      if (name_ == row.name) return refuse("chooses a USB device, and this driver is for none; drivers for them are not built yet");
     return "driver " + std::string{driver_.name} + ": unknown option " + std::string{name_} +
            "; known:" + known_options(driver_);
   }

@@ -203,6 +203,8 @@ std::string help_text(Variant variant) {
   for (const TcpipOption& option : tcpip_options()) help_row(out, option.row);
   out += "\nOptions of every driver (-d driver --help shows a driver's own):\n";
   for (const OptionRow& row : generic_driver_options()) help_row(out, row);
+  out += "\nOptions of drivers for USB devices:\n";
+  for (const OptionRow& row : usb_driver_options()) help_row(out, row);
   return out;
 }
 
@@ -223,6 +225,8 @@ std::string manual_page(Variant variant) {
   for (const TcpipOption& option : tcpip_options()) man_row(out, option.row);
   out += ".SH OPTIONS OF EVERY DRIVER\n";
   for (const OptionRow& row : generic_driver_options()) man_row(out, row);
+  out += ".SH OPTIONS OF DRIVERS FOR USB DEVICES\n";
+  for (const OptionRow& row : usb_driver_options()) man_row(out, row);
   out += kTail;
   out += ".SH SEE ALSO\n.BR ifconfig (8),\n.BR mount (1),\n.BR iopkt (1)\n";
   return out;

@@ -354,7 +354,6 @@ constexpr std::array kTcpipOptions{
                  .argument = Argument::text,
                  .value_name = "0|1|off|on",
                  .default_text = "off",
-                 .built = Built::later,
                  .help = "on: exit unless an IOMMU is there. An invalid value is logged and means off."},
                 {},
                 {},
@@ -478,6 +477,23 @@ constexpr std::array kGenericDriverOptions{
               .help = "How much the driver logs."},
 };
 
+/// What chooses one of several devices on USB. A driver for such devices has these rows in its own table.
+constexpr OptionRow usb_selector(std::string_view name, std::string_view value_name, std::int64_t max, std::string_view help) {
+  return {.name = name,
+          .argument = Argument::number,
+          .value_name = value_name,
+          .max = max,
+          .default_text = "any",
+          .built = Built::later,
+          .help = help};
+}
+constexpr std::array kUsbDriverOptions{
+    usb_selector("busno", "bus", 255, "Number of the USB bus."),
+    usb_selector("devno", "device", 255, "Number of the device on its bus."),
+    usb_selector("did", "product", 0xffff, "USB product identifier."),
+    usb_selector("vid", "vendor", 0xffff, "USB vendor identifier."),
+};
+
 constexpr std::array kProtocols{
     ProtocolRow{"pf-v4", "lsm-pf-v4.so", Built::later, Variant::v4_hc,
                 "Packet filter and address translation."},
@@ -501,7 +517,7 @@ constexpr bool are_sound(const Rows& rows) {
 }
 constexpr auto kNameOf = [](const TcpipOption& option) { return option.row.name; };
 static_assert(are_sound(kCommandOptions) && are_sound(kTcpipOptions));
-static_assert(std::ranges::all_of(kGenericDriverOptions, is_sound));
+static_assert(std::ranges::all_of(kGenericDriverOptions, is_sound) && std::ranges::all_of(kUsbDriverOptions, is_sound));
 static_assert(std::ranges::is_sorted(kTcpipOptions, {}, kNameOf));
 static_assert(std::ranges::is_sorted(kGenericDriverOptions, {}, &OptionRow::name));
 
@@ -510,6 +526,7 @@ static_assert(std::ranges::is_sorted(kGenericDriverOptions, {}, &OptionRow::name
 std::span<const CommandOption> command_options() { return kCommandOptions; }
 std::span<const TcpipOption> tcpip_options() { return kTcpipOptions; }
 std::span<const OptionRow> generic_driver_options() { return kGenericDriverOptions; }
+std::span<const OptionRow> usb_driver_options() { return kUsbDriverOptions; }
 std::span<const ProtocolRow> protocols() { return kProtocols; }
 
 }  // namespace iopkt::daemon

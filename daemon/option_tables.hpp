@@ -36,6 +36,7 @@ struct ProtocolRow {
 std::span<const CommandOption> command_options();     ///< in the order of the help text
 std::span<const TcpipOption> tcpip_options();         ///< sorted by name
 std::span<const OptionRow> generic_driver_options();  ///< name unit mac mtu verbose, sorted by name
+std::span<const OptionRow> usb_driver_options();      ///< busno devno did vid: of drivers for USB devices, of which there is none
 std::span<const ProtocolRow> protocols();
 
 /// The node families of -u.

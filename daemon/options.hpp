@@ -34,9 +34,9 @@ struct TcpipConfig {
   std::uint32_t rx_prio{}, timer_pulse_prio{};
   std::uint32_t ipid_reserved{};  ///< identifiers 0..this are never used; 0: none reserved
   bool reuseport_unicast{};
+  std::string smmu;  ///< "on" or "off"
   // Parsed and checked, refused as not built yet:
   bool confstr_monitor{}, forward{}, forward6{}, ipsec{}, pfil_ipsec{}, so_txprio_enable{}, strict_ts{};
-  std::string smmu;  ///< "on" or "off"
   std::uint32_t fastforward{};
   std::uint32_t num_tap_interface{}, num_tun_control_interface{};
   std::string mfib_gid_map, pkt_typed_mem;

@@ -234,7 +234,6 @@ TEST(TcpipRows, RefusedTogetherOrAlone) {
       {"mfib_gid_map=750_1;760_2", "mfib_gid_map: not built yet"},
       {"pkt_typed_mem=flash", "pkt_typed_mem=flash: not allowed; allowed: ram, ram/dma"},
       {"pkt_typed_mem=ram/dma", "pkt_typed_mem: not built yet"},
-      {"smmu=perhaps", "smmu: not built yet"},
       {"forward,mclbytes=1", "mclbytes=1: below the minimum"},  // values before what is not built
   };
   for (const auto& row : rows) {
@@ -251,6 +250,23 @@ TEST(TcpipRows, APrefixFitsASocketAddress) {
   EXPECT_NE(fault({"-ptcpip", "prefix=" + longest + "x"})
                 .find("too long for a socket address; allowed: at most 79 bytes"),
             std::string::npos);
+}
+
+TEST(TcpipRows, AnIommuIsWantedByWordAndNonsenseIsLoggedAsOff) {
+  const struct {
+    const char *list, *means;
+    std::size_t notes;
+  } rows[] = {{"smmu=on", "on", 0}, {"smmu=1", "on", 0}, {"smmu=off", "off", 0}, {"smmu=0", "off", 0}, {"smmu=perhaps", "off", 1}};
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.list);
+    const Options options = parsed({"-ptcpip", row.list});
+    EXPECT_EQ(options.tcpip.smmu, row.means);
+    ASSERT_EQ(options.notes.size(), row.notes);
+    if (row.notes != 0) {
+      EXPECT_EQ(options.notes[0], "option smmu=perhaps: not 0, 1, off or on; taken as off");
+    }
+  }
+  EXPECT_EQ(parsed({}).tcpip.smmu, "off");
 }
 
 TEST(TcpipRows, StacksAreRaisedAndRoundedWithANote) {
@@ -416,8 +432,8 @@ TEST(Manual, HelpHasEveryRow) {
       EXPECT_NE(help.find(default_text(option.row) + "."), help.npos) << option.row.name;
     }
   }
-  for (const OptionRow& row : generic_driver_options())
-    EXPECT_NE(help.find("  " + std::string{row.name}), help.npos) << row.name;
+  for (const auto rows : {generic_driver_options(), usb_driver_options()})
+    for (const OptionRow& row : rows) EXPECT_NE(help.find("  " + std::string{row.name}), help.npos) << row.name;
   std::istringstream lines{help};
   for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
 }

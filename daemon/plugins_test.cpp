@@ -128,6 +128,10 @@ TEST_F(PluginsTest, OptionsThatAreRefused) {
   } rows[] = {
       {"nonsense=1", "driver test: unknown option nonsense; known: count fail prefix"},
       {"nonsense", "mac mtu name unit verbose"},
+      {"did=0x1234", "driver test: option did=0x1234: chooses a USB device, and this driver is for none"},
+      {"vid=1", "option vid=1: chooses a USB device"},
+      {"busno", "option busno: chooses a USB device"},
+      {"devno=2", "option devno=2: chooses a USB device"},
       {"count=101", "driver test: option count=101: above the maximum; allowed: 0..100 interfaces"},
       {"count", "option count: needs a value"},
       {"count=x", "option count=x: not a number"},

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 namespace iopkt::daemon {
 
@@ -80,6 +81,13 @@ Expected<void, StartFault> give_up_hardware_io() {
   for (auto* set : {&word.effective, &word.permitted, &word.inheritable}) *set &= ~CAP_TO_MASK(CAP_SYS_RAWIO);
   if (::syscall(SYS_capset, &header, data) != 0) return failed("capset");
   return {};
+}
+
+Expected<void, StartFault> check_iommu(const char* folder) {
+  std::error_code fault;
+  const std::filesystem::directory_iterator units{folder, fault};
+  if (!fault && units != std::filesystem::directory_iterator{}) return {};
+  return unexpected(StartFault{StartFault::kFailed, std::string{"option smmu=on: there is no IOMMU in "} + folder});
 }
 
 Expected<void, StartFault> check_random_source() {

@@ -31,6 +31,9 @@ bool take_priority(LogSink& log, std::uint32_t priority, const char* option);
 /// it starts. Before other threads are made. Status 1 when the system does not let it go.
 Expected<void, StartFault> give_up_hardware_io();
 
+/// smmu=on: fails, with status 1, where the kernel shows no IOMMU in `folder`.
+Expected<void, StartFault> check_iommu(const char* folder = "/sys/class/iommu");
+
 /// Fails, with status 1, while the kernel's random source is not seeded.
 Expected<void, StartFault> check_random_source();
 
