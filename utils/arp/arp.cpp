@@ -123,6 +123,7 @@ std::string show_neighbour(const Node& n) {
 }
 
 int arp(Io& io, Stack& stack, const Words& words) {
+  if (helped(io, kUsage, words)) return 0;
   bool all = false, erase = false, put = false;
   std::string file;
   Options options{words, "adnsv", "f"};

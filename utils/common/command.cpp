@@ -70,6 +70,12 @@ int run_command(std::string_view name, Command command, int argc, char** argv) {
   return status;
 }
 
+bool helped(Io& io, std::string_view usage, const Words& words) {
+  if (words.empty() || words[0] != "--help") return false;
+  io.print(usage);
+  return true;
+}
+
 Options::Options(const Words& words, std::string_view letters, std::string_view with_value)
     : words_(words), letters_(letters), with_value_(with_value) {}
 

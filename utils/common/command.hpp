@@ -65,9 +65,11 @@ class RemoteStack final : public Stack {
 
 using Command = int (*)(Io& io, Stack& stack, const Words& words);
 
-/// main() of a command: takes out --json and --help's like, runs, prints. `words` do not hold the command's
-/// own name.
+/// main() of a command: takes out --json, runs, prints. `words` do not hold the command's own name.
 int run_command(std::string_view name, Command command, int argc, char** argv);
+
+/// Whether the first word is --help: `usage` is then what the command prints, and its status is 0.
+bool helped(Io& io, std::string_view usage, const Words& words);
 
 /// Single-letter options as getopt(3) reads them, up to the first word that is none: clusters, values
 /// attached or next.

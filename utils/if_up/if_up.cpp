@@ -71,6 +71,7 @@ bool are_up(const Node& answer, const IfUpSettings& settings) {
 }
 
 int if_up(Io& io, Stack& stack, const Words& words) {
+  if (helped(io, kUsage, words)) return 0;
   IfUpSettings settings;
   Options options{words, "alp6i", "mrs"};
   if (!read(io, options, settings)) return 1;

@@ -127,6 +127,7 @@ int show_cloners(Io& io, Stack& stack) {
 }  // namespace
 
 int ifconfig(Io& io, Stack& stack, const Words& words) {
+  if (helped(io, kUsage, words)) return 0;
   IfconfigFlags flags;
   Options options{words, "abCdhLlmsuvz", ""};
   if (!read_flags(options, flags)) {

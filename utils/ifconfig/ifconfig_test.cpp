@@ -134,6 +134,15 @@ TEST(Ifconfig, ZeroShowsAndZeroesNoMoreThanWhatIsShown) {
   EXPECT_NE(ran.out.find("\tinput: "), std::string::npos) << ran.out;
 }
 
+TEST(Ifconfig, Help) {
+  TestStack stack;
+  const Ran ran = run(stack, {"--help"});
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_TRUE(ran.out.starts_with("usage: ifconfig"));
+  EXPECT_EQ(ran.err, "");
+  EXPECT_TRUE(stack.asked.empty());
+}
+
 TEST(Ifconfig, TheStacksRefusalIsPrintedAndEndsTheCommand) {
   TestStack stack;
   stack.refusals["interface.list"] = {6, "interface xyz0 does not exist"};

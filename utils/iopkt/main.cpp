@@ -170,6 +170,8 @@ int dispatch(Io& io, Words words) {
   }
   const std::string name = words[0];
   const Words rest(words.begin() + 1, words.end());
+  const bool own = name == "run" || name == "ps" || name == "stop" || name == "snapshot" || name == "version";
+  if (own && helped(io, kUsage, rest)) return 0;
   if (name == "run") return run(io, rest);
   if (name == "ps") return list(io, rest);
   if (name == "stop") return stop(io, rest);

@@ -13,7 +13,9 @@
 namespace iopkt::utils {
 namespace {
 
-constexpr char kUsage[] = "usage: mount -T io-pkt[N] [-o option[,option...]] driver\n";
+constexpr char kUsage[] =
+    "usage: mount -T io-pkt[N] [-o option[,option...]] [--json] driver\n"
+    "Without -T io-pkt this is the host's own mount, whose help is that of /bin/mount --help.\n";
 
 /// The first mount on PATH that is not this program; empty: none.
 std::string host_mount() {
@@ -35,6 +37,7 @@ std::string host_mount() {
 }
 
 int mount(Io& io, const MountRequest& request) {
+  if (request.help) return io.print(kUsage), 0;
   if (!request.fault.empty()) {
     io.error(request.fault);
     io.complain(kUsage);
@@ -62,6 +65,8 @@ int main(int argc, char** argv) {
   using namespace iopkt::utils;
   Words words(argv + 1, argv + argc);
   const MountRequest request = read_mount(words);
+  Io io{"mount"};
+  if (helped(io, kUsage, words)) return 0;
   if (!request.ours) {
     const std::string host = host_mount();
     if (host.empty()) {
@@ -73,7 +78,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "mount: %s: %s\n", host.c_str(), std::strerror(errno));
     return 126;
   }
-  Io io{"mount"};
   std::erase_if(words, [&](const std::string& word) { return word == "--json" && (io.json = true); });
   const int status = mount(io, read_mount(words));
   io.flush();

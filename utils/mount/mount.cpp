@@ -34,6 +34,7 @@ MountRequest read_mount(const Words& words) {
   if (!instance) return out;
   out.ours = true;
   out.instance = *instance;
+  out.help = std::find(files.begin(), files.end(), "--help") != files.end();
   const auto option = std::find_if(files.begin(), files.end(),
                                    [](const std::string& f) { return f.starts_with("-") && f.size() > 1; });
   if (option != files.end()) out.fault = "unknown option " + *option;

@@ -10,6 +10,7 @@ struct MountRequest {
   bool ours = false;  ///< -T names a stack
   std::uint32_t instance = 0;
   std::string options, driver;
+  bool help = false;
   std::string fault;  ///< ours, but wrong
 };
 MountRequest read_mount(const Words& words);

@@ -37,6 +37,11 @@ TEST(Mount, TheHostsOwnIsLeftAlone) {
     EXPECT_FALSE(read_mount(words).ours);
 }
 
+TEST(Mount, Help) {
+  EXPECT_TRUE(read_mount({"-T", "io-pkt", "--help"}).help);
+  EXPECT_FALSE(read_mount({"-T", "io-pkt", "-o", "--help", "a.so"}).help);
+}
+
 TEST(Mount, Mistakes) {
   for (const Words& words :
        {Words{"-T", "io-pkt"}, Words{"-T", "io-pkt", "a.so", "b.so"}, Words{"-T", "io-pkt", "-x", "a.so"}}) {

@@ -141,6 +141,7 @@ int print_statistics(Io& io, Stack& stack, const NetstatFlags& f) {
 }  // namespace
 
 int netstat(Io& io, Stack& stack, const Words& words) {
+  if (helped(io, kUsage, words)) return 0;
   NetstatFlags f;
   Options options{words, "AabdgiLmnrsTv", "FfIPpw"};
   if (!read_flags(io, options, f)) return 1;

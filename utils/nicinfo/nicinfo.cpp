@@ -7,6 +7,7 @@
 namespace iopkt::utils {
 namespace {
 
+constexpr char kUsage[] = "usage: nicinfo [--json] [interface ...]\n";
 constexpr std::size_t kColumn = 44;  ///< of the blank before a value, from the label on
 constexpr std::uint64_t kEthernetHeader = 14;
 
@@ -98,6 +99,14 @@ std::string show_nic(const Node& i) {
 }
 
 int nicinfo(Io& io, Stack& stack, const Words& words) {
+  if (helped(io, kUsage, words)) return 0;
+  Options options{words, "", ""};
+  if (options.next() != 0) {
+    io.error(options.fault());
+    io.complain(kUsage);
+    return 1;
+  }
+  const Words names = options.rest();
   Node answer;
   if (!asked(io, stack, "interface.list", {}, answer)) return 1;
   std::string text;
@@ -108,13 +117,13 @@ int nicinfo(Io& io, Stack& stack, const Words& words) {
     text += (text.empty() ? "" : "\n") + show_nic(one);
     list.inner.push_back(one);
   };
-  for (const std::string& name : words) {
+  for (const std::string& name : names) {
     bool found = false;
     for (const Node& one : answer.list("interfaces"))
       if (one.text_of("name") == name) show(one), found = true;
     if (!found) status = io.error("interface " + name + " does not exist");
   }
-  if (words.empty())
+  if (names.empty())
     for (const Node& one : answer.list("interfaces"))
       if (one.text_of("link_type") != "loopback") show(one);
   io.print(io.json ? to_json(chosen) : text);

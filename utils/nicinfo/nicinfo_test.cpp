@@ -12,6 +12,15 @@ TEST(Nicinfo, Display) {
   expect_golden("nicinfo_en0.json", run_words(nicinfo, "nicinfo", stack, {"en0"}, true).out);
 }
 
+TEST(Nicinfo, HelpAndWrongOptions) {
+  TestStack stack;
+  EXPECT_EQ(run_words(nicinfo, "nicinfo", stack, {"--help"}).out, "usage: nicinfo [--json] [interface ...]\n");
+  const Ran wrong = run_words(nicinfo, "nicinfo", stack, {"-x"});
+  EXPECT_EQ(wrong.status, 1);
+  EXPECT_EQ(wrong.err, "nicinfo: unknown option -- x\nusage: nicinfo [--json] [interface ...]\n");
+  EXPECT_TRUE(stack.asked.empty());
+}
+
 TEST(Nicinfo, UnknownInterface) {
   TestStack stack;
   stack.answer_from("interface.list", "interfaces.json");

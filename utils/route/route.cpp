@@ -222,6 +222,7 @@ std::string show_route(const Node& r) {
 }
 
 int route(Io& io, Stack& stack, const Words& words) {
+  if (helped(io, kUsage, words)) return 0;
   Flags flags;
   Options options{words, "dfnqSstv", ""};
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {

@@ -13,6 +13,19 @@ constexpr char kUsage[] =
     "       sysctl [-ne] -M\n"
     "       sysctl [-dne] [-q] -f file\n";
 
+/// What the stack keeps as a table: no value of sysctl's, and the command that prints it.
+struct Table {
+  const char *name, *tool;
+};
+constexpr Table kTables[] = {
+    {"kern.mbuf.stats", "netstat -m"},        {"net.inet.icmp.stats", "netstat -p icmp"},
+    {"net.inet.ip.stats", "netstat -p ip"},   {"net.inet.raw.pcblist", "netstat -a"},
+    {"net.inet.tcp.pcblist", "netstat -a"},   {"net.inet.tcp.stats", "netstat -p tcp"},
+    {"net.inet.udp.pcblist", "netstat -a"},   {"net.inet.udp.stats", "netstat -p udp"},
+    {"net.link.interfaces", "ifconfig -a"},   {"net.route.arp", "arp -a"},
+    {"net.route.rtable", "netstat -r -F a"},
+};
+
 /// The variable as sysctl(3) would hand it over: an int, or text with its NUL.
 std::string raw_bytes(const Node& variable) {
   const std::string_view value = variable.text_of("value");
@@ -45,16 +58,25 @@ class Session {
   Session(Io& io, Stack& stack, SysctlStyle style, bool quiet)
       : io_(io), stack_(stack), style_(style), quiet_(quiet) {}
 
-  int show(const std::string& name) {
+  /// Every value below `name`; none: all of them, and with `tables` the tables, too.
+  int show(const std::string& name, bool tables = false) {
     Node arguments, answer;
     if (!name.empty()) arguments.add_text("name", name);
     if (!asked(io_, stack_, "sysctl.get", arguments, answer)) return 1;
+    if (tables) {
+      Node& list = answer.add_list("tables");
+      for (const Table& one : kTables) list.inner.emplace_back().add_text("name", one.name).add_text("tool", one.tool);
+    }
     if (io_.json) return io_.print(to_json(answer)), 0;
     std::string last;
     for (const Node& one : answer.list("variables")) {
       if (style_.tree) print_parents(one.text_of("name"), last);
       io_.print(style_.tree ? indent(one.text_of("name")) + show_variable(one, style_)
                             : show_variable(one, style_));
+    }
+    for (const Node& one : answer.list("tables")) {
+      if (!style_.value_only) io_.print(std::string(one.text_of("name")) + ": ");
+      io_.print("a table, see " + std::string(one.text_of("tool")) + "\n");
     }
     return 0;
   }
@@ -161,14 +183,17 @@ Words read_settings(std::string_view text) {
 }
 
 int sysctl(Io& io, Stack& stack, const Words& words) {
+  if (helped(io, kUsage, words)) return 0;
   SysctlStyle style;
-  bool all = false, quiet = false, write = false;
+  bool all = false, tables = false, quiet = false, write = false;
   std::string file;
   Options options{words, "aAdeMnqrwx", "f"};
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
       case 'a':
-      case 'A':
         all = true;
+        break;
+      case 'A':
+        all = tables = true;
         break;
       case 'd':
         style.describe = true;
@@ -204,7 +229,7 @@ int sysctl(Io& io, Stack& stack, const Words& words) {
     }
   Session session{io, stack, style, quiet};
   if (!file.empty()) return session.from_file(file);
-  if (all) return session.show({});
+  if (all) return session.show({}, tables);
   const Words names = options.rest();
   if (names.empty()) {
     io.complain(kUsage);

@@ -19,7 +19,7 @@ TEST_F(Sysctl, Display) {
   } cases[] = {
       {{"-a"}, "sysctl_a.txt"},          {{"-ae"}, "sysctl_ae.txt"}, {{"-an"}, "sysctl_an.txt"},
       {{"-ad"}, "sysctl_ad.txt"},        {{"-M"}, "sysctl_M.txt"},   {{"-x", "net"}, "sysctl_x.txt"},
-      {{"-xx", "net"}, "sysctl_xx.txt"},
+      {{"-xx", "net"}, "sysctl_xx.txt"}, {{"-A"}, "sysctl_A.txt"},   {{"-An"}, "sysctl_An.txt"},
   };
   for (const auto& one : cases) {
     const Ran ran = run(one.words);
@@ -27,6 +27,7 @@ TEST_F(Sysctl, Display) {
     expect_golden(one.file, ran.out);
   }
   expect_golden("sysctl_a.json", run({"-a"}, true).out);
+  expect_golden("sysctl_A.json", run({"-A"}, true).out);
 }
 
 TEST_F(Sysctl, RawIsTheValueItself) {
