@@ -6,9 +6,9 @@ import subprocess
 import tempfile
 import time
 
-BUILD = pathlib.Path(os.environ.get("IOPKT_BUILD_DIR", pathlib.Path(__file__).parents[2] / "build" / "dev"))
-STACK = BUILD / "sbin" / "io-pkt-v4-hc"
-SHIM = BUILD / "lib" / "io-pkt" / "libiopkt-socket.so"
+from namespaces import command_output
+from stack import BUILD, PROGRAM as STACK, SHIM, utility
+
 START_LIMIT = 30  # seconds; only ends a start that hangs
 
 
@@ -56,6 +56,10 @@ class Stack:
 
     def log(self):
         return (self.prefix / "log").read_text(errors="replace")
+
+    def utility(self, name, *words):
+        """What a command of ours says of this stack."""
+        return command_output([utility(name), *words], env=dict(self.environment(), LD_PRELOAD=""))
 
     def environment(self, **more):
         return dict(os.environ, SOCK=str(self.prefix), LD_PRELOAD=str(SHIM), **more)

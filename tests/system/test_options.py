@@ -11,19 +11,13 @@ import time
 import pytest
 
 from shim_support import BUILD, Stack
+from stack import utility
 
 LIMIT = 60  # seconds; only ends what hangs
-IOPKT = BUILD / "bin" / "iopkt"
 
 
 def python(stack, script):
     done = subprocess.run(["/usr/bin/python3", "-c", script], env=stack.environment(), capture_output=True, text=True, timeout=LIMIT)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def utility(stack, *words):
-    done = subprocess.run([IOPKT, *words], env=dict(stack.environment(), LD_PRELOAD=""), capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -84,8 +78,8 @@ def identifiers(path):
 def test_ipid_reserved(tmp_path, reserved):
     capture = tmp_path / "out.pcap"
     with Stack(options=[f"ipid_reserved={reserved}"], arguments=["-d", "pcap", f"write={capture}"]) as stack:
-        name = next(n for n in utility(stack, "ifconfig", "-l").split() if n != "lo0")
-        utility(stack, "ifconfig", name, "10.9.9.1", "netmask", "255.255.255.0", "up")
+        name = next(n for n in stack.utility("ifconfig", "-l").split() if n != "lo0")
+        stack.utility("ifconfig", name, "10.9.9.1", "netmask", "255.255.255.0", "up")
         python(stack, BROADCASTS)
     sent = identifiers(capture)
     assert [sum(may for _, may in sent), sum(not may for _, may in sent)] == [300, 150]
@@ -97,12 +91,12 @@ def test_ipid_reserved(tmp_path, reserved):
 
 def test_pool_options_are_in_the_statistics():
     with Stack(options=["num_pool_cache=3", "mbuf_cache=100", "pkt_cache=90", "mtag_cache=80"]) as stack:
-        memory = json.loads(utility(stack, "netstat", "-m", "--json"))
+        memory = json.loads(stack.utility("netstat", "-m", "--json"))
         assert [memory[key] for key in ("num_pool_cache", "mbuf_cache", "pkt_cache", "mtag_cache")] == [3, 100, 90, 80]
-        assert "over 3 shared pools" in utility(stack, "netstat", "-m")
-        assert "num_pool_cache = 3" in utility(stack, "sysctl", "kern.mbuf.num_pool_cache")
+        assert "over 3 shared pools" in stack.utility("netstat", "-m")
+        assert "num_pool_cache = 3" in stack.utility("sysctl", "kern.mbuf.num_pool_cache")
     with Stack(options=["cache=0"]) as stack:
-        memory = json.loads(utility(stack, "netstat", "-m", "--json"))
+        memory = json.loads(stack.utility("netstat", "-m", "--json"))
         assert [memory[key] for key in ("caches", "mbuf_cache")] == [0, 0]
 
 
@@ -117,7 +111,7 @@ for line in sys.stdin:
 
 def test_sendto_knows_of_a_route_that_went_and_came(tmp_path):
     with Stack(arguments=["-d", "pcap", f"write={tmp_path / 'out.pcap'}"]) as stack:
-        name = next(n for n in utility(stack, "ifconfig", "-l").split() if n != "lo0")
+        name = next(n for n in stack.utility("ifconfig", "-l").split() if n != "lo0")
         program = subprocess.Popen(["/usr/bin/python3", "-c", ASKS_TWICE], env=stack.environment(), text=True,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -127,9 +121,9 @@ def test_sendto_knows_of_a_route_that_went_and_came(tmp_path):
             return program.stdout.readline().strip()
 
         assert sent() == "Network is unreachable"
-        utility(stack, "ifconfig", name, "10.9.9.1", "netmask", "255.255.255.0", "up")
+        stack.utility("ifconfig", name, "10.9.9.1", "netmask", "255.255.255.0", "up")
         assert [sent(), sent()] == ["1", "1"]
-        utility(stack, "ifconfig", name, "10.9.9.1", "delete")
+        stack.utility("ifconfig", name, "10.9.9.1", "delete")
         assert sent() == "Network is unreachable"
         program.stdin.close()
         assert program.wait(LIMIT) == 0
@@ -142,10 +136,10 @@ def test_requests_wait_for_functional_connections_and_none_is_lost(tmp_path):
     with Stack(options=["threads_min=4", "threads_incr=1", "threads_max=5"]) as stack:
 
         def start(*words):
-            return subprocess.Popen([IOPKT, *words], env=dict(stack.environment(IOPKT_RUN_DIR=str(stack.prefix)), LD_PRELOAD=""), stderr=subprocess.PIPE, text=True)
+            return subprocess.Popen([utility(words[0]), *words[1:]], env=dict(stack.environment(IOPKT_RUN_DIR=str(stack.prefix)), LD_PRELOAD=""), stderr=subprocess.PIPE, text=True)
 
         def figure(name):
-            return int(utility(stack, "sysctl", "-n", f"qnx.kern.functional.{name}"))
+            return int(stack.utility("sysctl", "-n", f"qnx.kern.functional.{name}"))
 
         waiting = [start("mount", "-T", f"io-pkt{stack.instance}", "-o", f"wait={pipe}", BUILD / "tests/drivers/devnp-test.so")]
         end = time.monotonic() + LIMIT
@@ -160,7 +154,7 @@ def test_requests_wait_for_functional_connections_and_none_is_lost(tmp_path):
         for process in waiting:
             assert process.wait(LIMIT) == 0, process.stderr.read()
         assert [figure(name) for name in ("in_service", "served", "most_in_service")] == [0, 10, 5]
-        assert "test0" in utility(stack, "ifconfig", "-l")
+        assert "test0" in stack.utility("ifconfig", "-l")
 
 
 def threads(stack):
@@ -201,7 +195,7 @@ def test_a_resource_manager_of_its_own(packet_threads):
         names = threads(stack)
         assert "io-pkt.resmgr" in names
         assert [n for n in sorted(names) if n.startswith("io-pkt.") and n[7:].isdigit()] == [f"io-pkt.{i}" for i in range(packet_threads)]
-        assert all(s["shard"] == 0 for s in json.loads(utility(stack, "netstat", "-an", "--json"))["sockets"])
+        assert all(s["shard"] == 0 for s in json.loads(stack.utility("netstat", "-an", "--json"))["sockets"])
 
 
 def test_too_many_threads_beside_the_resource_manager():
@@ -231,7 +225,7 @@ l = socket.socket(); l.bind(('127.0.0.1', 7000)); l.listen(100000); print(flush=
         with Stack(options=option) as stack:
             program = subprocess.Popen(["/usr/bin/python3", "-c", script], env=stack.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             program.stdout.readline()
-            listener, = json.loads(utility(stack, "netstat", "-an", "--json"))["sockets"]
+            listener, = json.loads(stack.utility("netstat", "-an", "--json"))["sockets"]
             assert (listener["state"], listener["send_queue"]) == ("LISTEN", limit)
             program.stdin.close()
             assert program.wait(LIMIT) == 0

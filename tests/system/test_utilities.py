@@ -8,9 +8,9 @@ import time
 import pytest
 
 from shim_support import BUILD, SHIM, STACK
+from stack import UTILITIES, utility
 
-UTILITIES = BUILD / "lib" / "io-pkt" / "bin"
-IOPKT = BUILD / "bin" / "iopkt"
+IOPKT = utility("iopkt")
 LIMIT = 30
 
 pytestmark = pytest.mark.skipif(not (BUILD / "lib" / "io-pkt" / "devnp-slirp.so").exists(),
@@ -43,8 +43,7 @@ class Machine:
 
     def run(self, *words, prefix=None, status=0):
         """A command of ours; answers its standard output."""
-        path = UTILITIES / words[0] if (UTILITIES / words[0]).exists() else BUILD / "bin" / words[0]
-        done = subprocess.run([path, *words[1:]], env=self.environment(prefix), capture_output=True, text=True,
+        done = subprocess.run([utility(words[0]), *words[1:]], env=self.environment(prefix), capture_output=True, text=True,
                               timeout=LIMIT)
         assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout if status == 0 else done.stderr
@@ -147,12 +146,46 @@ def test_variables(slirp):
     assert int(slirp.run("sysctl", "-n", "kern.hardclock_ticks", prefix="a")) >= first + 50
 
 
+@pytest.mark.parametrize("words", [["arp"], ["if_up"], ["ifconfig"], ["iopkt"], ["iopkt", "ps"], ["iopkt", "run"], ["iopkt", "snapshot"],
+                                   ["iopkt", "stop"], ["iopkt", "arp"], ["mount"], ["mount", "-T", "io-pkt"], ["netstat"], ["nicinfo"],
+                                   ["route"], ["sysctl"]], ids=" ".join)
+def test_help_is_an_answer_and_a_wrong_option_is_not(machine, words):
+    assert machine.run(*words, "--help").startswith("usage: ")
+    if words[0] != "iopkt" and words != ["mount"]:  # which leave the words behind to others
+        assert "usage: " in machine.run(*words, "-@", status=1)
+
+
+def test_counters_begin_anew(slirp):
+    slirp.run("ifconfig", "lo0", prefix="a")
+    assert slirp.interfaces("a")["en0"]["counters"]["tx.packets"] == 0
+    env = dict(slirp.environment("a"), LD_PRELOAD=str(SHIM))
+    send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))"
+    subprocess.run(["/usr/bin/python3", "-c", send], env=env, timeout=LIMIT, check=True)
+    assert "output: 0 packets" not in slirp.run("ifconfig", "-z", "lo0", prefix="a")
+    assert "output: 0 packets" in slirp.run("ifconfig", "-v", "lo0", prefix="a")
+    assert "usage: " in slirp.run("ifconfig", "-z", "lo0", "down", prefix="a", status=1)
+
+
+def test_ephemeral_ports_are_those_of_the_variables(slirp):
+    assert "would be above" in slirp.run("sysctl", "-w", "net.inet.ip.anonportmin=65000", "net.inet.ip.anonportmax=64999", prefix="a", status=1)
+    slirp.run("sysctl", "-w", "net.inet.ip.anonportmin=20000", "net.inet.ip.anonportmax=20099", prefix="a")
+    bound = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
+    done = subprocess.run(["/usr/bin/python3", "-c", bound], env=dict(slirp.environment("a"), LD_PRELOAD=str(SHIM)), capture_output=True,
+                          text=True, timeout=LIMIT, check=True)
+    assert 20000 <= int(done.stdout) <= 20099
+
+
 @pytest.mark.parametrize("words, said", [
     (["ifconfig", "xyz0"], "ifconfig: interface xyz0 does not exist\n"),
     (["ifconfig", "tap0", "create"], "ifconfig: tap interfaces are not built yet\n"),
     (["mount", "-T", "io-pkt", "nosuch"], "mount: driver nosuch: "),
     (["mount", "-T", "io-pkt", "lsm-pf-v4.so"], "mount: driver lsm-pf-v4.so: modules are not built yet\n"),
     (["sysctl", "-w", "net.inet.ip.forwarding=1"], "sysctl: net.inet.ip.forwarding: not built yet\n"),
+    (["sysctl", "-w", "net.inet.ip.redirect=1"], "sysctl: net.inet.ip.redirect: not built yet\n"),
+    (["sysctl", "-w", "net.inet.icmp.drop_redirect=0"], "sysctl: net.inet.icmp.drop_redirect: not built yet\n"),
+    (["ifconfig", "en0", "media", "autoselect"], "ifconfig: media: not built yet\n"),
+    (["mount", "-T", "io-pkt", "-o", "did=0x1234", "devnp-slirp.so"],
+     "mount: driver slirp: option did=0x1234: chooses a USB device, and this driver is for none"),
     (["mount", "-T", "io-pkt", "-o", "frob=1", "devnp-slirp.so"], "mount: driver slirp: unknown option frob"),
     (["mount", "-T", "io-pkt7", "devnp-slirp.so"], "mount: io-pkt7 is not running\n"),
     (["sysctl", "net.inet.foo"], "sysctl: third level name 'foo' in 'net.inet.foo' is invalid\n"),
