@@ -234,7 +234,7 @@ l = socket.socket(); l.bind(('127.0.0.1', 7000)); l.listen(100000); print(flush=
 @pytest.mark.parametrize("options", [["stackguard", "stacksize=65536"], ["bigstack=131072"]])
 def test_a_driver_that_overruns_its_stack_ends_at_the_guard_page(options):
     with Stack(options=options) as stack:
-        mount = subprocess.run([IOPKT, "mount", "-T", f"io-pkt{stack.instance}", "-o", "overrun", BUILD / "tests/drivers/devnp-test.so"],
+        mount = subprocess.run([utility("mount"), "-T", f"io-pkt{stack.instance}", "-o", "overrun", BUILD / "tests/drivers/devnp-test.so"],
                                env=dict(stack.environment(IOPKT_RUN_DIR=str(stack.prefix)), LD_PRELOAD=""), capture_output=True,
                                text=True, timeout=LIMIT)
         assert mount.returncode != 0 and mount.stderr
