@@ -83,28 +83,43 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
 
 /// Everything that the client has queued, within a budget. The bytes stay the client's: what is decided from them is decided on
 /// copies, and the stack copies the payload once.
-void ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
+unsigned ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
   std::uint64_t position = socket.send.head();
-  bool unbound = (socket.status & ipc::Status::bound) == 0, any = false;
-  for (unsigned n = 0;; ++n) {
-    if (n == budget) {
-      busy_.push_back(socket.cookie);
+  const bool unbound = (socket.status & ipc::Status::bound) == 0;
+  unsigned taken = 0;
+  for (;; ++taken) {
+    if (taken == budget) {
+      if (!socket.close_called) busy_.push_back(socket.cookie);
       break;
     }
     ipc::DatagramConsumer::Datagram datagram;
     if (!ipc::DatagramConsumer::next(socket.send, position, datagram)) break;
-    any = true;
     position = datagram.end;
     const int error = send_record(socket, datagram);
     // The program's call has returned long ago: as with an ICMP error, the next one is told.
     if (error != 0) socket.slot.error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
   }
-  if (socket.send.broken()) return broken(socket, "a datagram that cannot be");
-  if (!any) return;
+  if (socket.send.broken()) {
+    broken(socket, "a datagram that cannot be");
+    return taken;
+  }
+  if (taken == 0) return 0;
   socket.send.consume_to(position, socket.end);
   if (unbound) {
     socket.set_status(ipc::Status::bound);
     update_names(socket);
+  }
+  return taken;
+}
+
+/// What the program wrote last still goes, but a process that dies with a thousand full rings does not hold up the others.
+void ClientShard::send_last_datagrams(ClientSocket& socket, unsigned most) {
+  closing_left_ -= send_datagrams(socket, std::min(most, closing_left_));
+  std::uint64_t position = socket.send.head();
+  ipc::DatagramConsumer::Datagram datagram;
+  for (unsigned n = 0; n < kWholeRing && ipc::DatagramConsumer::next(socket.send, position, datagram); ++n) {
+    position = datagram.end;
+    stack().count_drop(packet::Drop::socket_unsent);
   }
 }
 

@@ -84,6 +84,7 @@ std::vector<ClientShard::Listed> ClientShard::list() const {
 
 bool ClientShard::collect() {
   bool any = false;
+  closing_left_ = kClosingBudget;
   // By position: serving a socket may end its client, but clients leave the list only in deliver().
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     ShardClient& client = *clients_[i];
@@ -143,7 +144,7 @@ void ClientShard::service(ClientSocket& socket) {
     if ((kicks & ipc::Kick::repair) != 0 && socket.receive.repair()) list_for_flush(socket);
     if ((kicks & ipc::Kick::recheck) != 0 && socket.receive.recheck()) list_for_flush(socket);
   }
-  if (socket.datagram) return send_datagrams(socket);
+  if (socket.datagram) return static_cast<void>(send_datagrams(socket));
   if (socket.receive.size() == 0 || !tell_progress(socket)) return;
   // The client has read: ask again if the window is still small.
   on_readable(socket);

@@ -72,6 +72,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
  private:
   static constexpr unsigned kSendBudget = 256;  ///< datagrams of one socket in one turn
   static constexpr unsigned kWholeRing = ipc::kDatagramRingSize / sizeof(ipc::RecordHeader) + 1;  ///< more than it holds
+  static constexpr unsigned kClosingBudget = 16384;  ///< of all sockets that close in one turn: the others do not wait for more
   static constexpr unsigned kRingTurns = kWholeRing / kSendBudget + 1;
   // client_shard.cpp
   ClientSocket* by_cookie(std::uint64_t cookie) const;
@@ -181,7 +182,9 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void on_stream_end(ClientSocket& socket, std::uint32_t events);
 
   // client_datagrams.cpp
-  void send_datagrams(ClientSocket& socket, unsigned budget = kSendBudget);
+  /// Answers how many it took. The socket may be gone then.
+  unsigned send_datagrams(ClientSocket& socket, unsigned budget = kSendBudget);
+  void send_last_datagrams(ClientSocket& socket, unsigned most);
   static void drop_parts(ClientSocket& socket);
   int send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record);
   void on_datagram(const stack::Datagram& datagram);
@@ -198,6 +201,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::unordered_map<std::uint64_t, std::unique_ptr<ClientSocket>> sockets_;  // by cookie
   std::uint64_t next_cookie_ = 1;
   std::vector<std::uint64_t> flush_;       // cookies: a socket may go before the end of the turn
+  unsigned closing_left_ = kClosingBudget;
   std::vector<std::uint64_t> busy_;        // datagram sockets with more to send than one turn's budget
   std::deque<std::uint64_t> left_to_writers_;  // cookies: closed, but a thread of the program still writes. In turn, a few each time
   std::unordered_map<stack::Cookie, std::unique_ptr<Waiting>> waiting_;  // by listener

@@ -383,7 +383,7 @@ void ClientShard::close_socket(ClientSocket& socket, bool abort, unsigned datagr
       socket.receive_head += ipc::distance(socket.receive_head & ipc::kPositionMask, head);
       abort = !stack().progress(socket.id, socket.send_tail, socket.receive_head) || abort;
     }
-    if (socket.datagram && socket.send.size() != 0) send_datagrams(socket, datagrams);
+    if (socket.datagram && socket.send.size() != 0 && !socket.send.broken()) send_last_datagrams(socket, datagrams);
     if (abort && !socket.datagram) stack().disconnect(socket.id);
     stack().close(socket.id);
   }

@@ -286,20 +286,23 @@ inline std::string read_some(Program& program, const Socket& socket, std::size_t
   return out;
 }
 
-/// Sockets of all clients, as the verb `info` says.
-inline std::uint64_t sockets_in_use(const std::string& control_node) {
+/// The sum of all numbers of that name in a verb's answer.
+inline std::uint64_t sum_in_answer(const std::string& control_node, std::string_view verb, std::string_view key) {
   Program utility{control_node, 0, 0, true};
   std::vector<std::byte> blob;
-  ipc::RecordWriter{blob}.text("verb", "info");
-  std::vector<std::byte> answer(65536);
+  ipc::RecordWriter{blob}.text("verb", verb);
+  std::vector<std::byte> answer(1 << 20);
   std::size_t got = 0;
   if (utility.ask<MessageId::manage>({}, blob, nullptr, answer, &got) != 0) return ~std::uint64_t{0};
   std::uint64_t sum = 0;
   ipc::RecordReader reader{std::span{answer}.first(got)};
   for (ipc::Record record; reader.next(record);)
-    if (record.key == "sockets") sum += record.number();
+    if (record.key == key) sum += record.number();
   EXPECT_FALSE(reader.bad());
   return sum;
 }
+
+/// Sockets of all clients, as the verb `info` says.
+inline std::uint64_t sockets_in_use(const std::string& control_node) { return sum_in_answer(control_node, "info", "sockets"); }
 
 }  // namespace iopkt::daemon

@@ -102,6 +102,29 @@ TEST_P(EngineTest, DatagramsWrittenBeforeACloseGoOut) {
   }
 }
 
+/// What a turn sends for sockets that end together is bounded, and what does not go is counted.
+TEST_P(EngineTest, AProgramThatDiesWithManyFullRingsHoldsUpNobody) {
+  constexpr std::uint64_t kSockets = 160, kOneTurn = 16384;  // of one shard; a ring's first 256 datagrams go at most
+  std::uint64_t written = 0;
+  {
+    Program program{node(ipc::kControlNode)};
+    const Socket other = open_socket(program, "", SOCK_DGRAM);
+    const sockaddr_in at = inet(INADDR_LOOPBACK, 4721);
+    for (std::uint64_t n = 0; n < kSockets; ++n) {
+      // Not attached: all of them end with the client, in one go.
+      const Socket from = open_socket(program, "", SOCK_DGRAM);
+      EXPECT_EQ(program.ask<MessageId::connect>({.slot = from.slot.slot, .flags = 0, .reserved = 0}, bytes_of(at)), 0);
+      ipc::ProgramEnd end = program.end(-1, other.slot.slot);
+      ipc::DatagramWriter writer{program.slot(from.slot.slot), program.base(from.slot.slot), program.size(from.slot.slot), end};
+      const iovec piece{&n, sizeof n};
+      while (writer.write({}, {&piece, 1}).kind == ipc::WriteOutcome::Kind::data) ++written;
+    }
+  }
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+  EXPECT_GT(written, kSockets * 256);
+  EXPECT_EQ(sum_in_answer(node(ipc::kControlNode), "statistics", "socket_unsent"), written - GetParam() * kOneTurn);
+}
+
 TEST_P(EngineTest, RefusedConnectionShowsItsErrnoAndAReset) {
   Program program{node(ipc::kControlNode)};
   Socket a = open_socket(program, node(ipc::kStreamNode), SOCK_STREAM);
