@@ -163,6 +163,7 @@ function(iopkt_tests)
   endforeach()
 
   iopkt_add_test(layering unit ${IOPKT_PYTHON} tests/layering/check_layers.py ${CMAKE_SOURCE_DIR})
+  iopkt_add_test(drop_reasons unit ${IOPKT_PYTHON} tests/layering/check_drops.py ${CMAKE_SOURCE_DIR})
   iopkt_add_test(layering_selftest unit ${IOPKT_PYTHON} tests/layering/check_layers_selftest.py)
 endfunction()
 

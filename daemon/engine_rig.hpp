@@ -202,9 +202,9 @@ struct Socket {
 inline std::span<const std::byte> bytes_of(const sockaddr_in& in) { return as_bytes(&in, sizeof in); }
 
 /// slot_open and, with `attach`, the native end with its HELLO.
-inline Socket open_socket(Program& program, const std::string& attach_node, std::uint16_t type) {
+inline Socket open_socket(Program& program, const std::string& attach_node, std::uint16_t type, std::uint32_t protocol = 0) {
   Socket out;
-  EXPECT_EQ(program.ask<MessageId::slot_open>({.domain = AF_INET, .type = type, .protocol = 0, .cookie = 0}, {}, &out.slot), 0);
+  EXPECT_EQ(program.ask<MessageId::slot_open>({.domain = AF_INET, .type = type, .protocol = protocol, .cookie = 0}, {}, &out.slot), 0);
   if (attach_node.empty()) return out;
   out.fd = connect_node(attach_node, type == SOCK_STREAM ? SOCK_STREAM : SOCK_SEQPACKET);
   ipc::set_minimum_buffer(out.fd.get());
@@ -304,5 +304,23 @@ inline std::uint64_t sum_in_answer(const std::string& control_node, std::string_
 
 /// Sockets of all clients, as the verb `info` says.
 inline std::uint64_t sockets_in_use(const std::string& control_node) { return sum_in_answer(control_node, "info", "sockets"); }
+
+/// How many packets died for the reason of this name, as the verb `statistics` says.
+inline std::uint64_t drops_counted(const std::string& control_node, std::string_view name) {
+  Program utility{control_node, 0, 0, true};
+  std::vector<std::byte> blob;
+  ipc::RecordWriter{blob}.text("verb", "statistics");
+  std::vector<std::byte> answer(std::size_t{1} << 20);
+  std::size_t got = 0;
+  EXPECT_EQ(utility.ask<MessageId::manage>({}, blob, nullptr, answer, &got), 0);
+  ipc::RecordReader reader{std::span{answer}.first(got)};
+  std::string row;
+  for (ipc::Record record; reader.next(record);) {
+    if (record.key == "name") row = record.text();
+    if (record.key == "value" && row == name) return record.number();
+  }
+  ADD_FAILURE() << name << " is no counter";
+  return 0;
+}
 
 }  // namespace iopkt::daemon

@@ -219,6 +219,33 @@ TEST_P(SimDrops, ErrorsBeyondTheRate) {
   EXPECT_EQ(icmp_sent, burst);
 }
 
+TEST_P(SimDrops, AFilterRefuses) {
+  struct Refusal {
+    static Expected<void, Drop> refuse(void* count, filter::Hook, const iface::Interface&, packet::Packet& packet) {
+      const auto ip = wire::Ipv4View::parse_header(packet.head());
+      if (!ip || ip->header().protocol != wire::IpProtocol::udp) return {};
+      ++*static_cast<int*>(count);
+      return unexpected(Drop::filter_blocked);
+    }
+  };
+  int asked = 0;
+  for (std::uint32_t n = 0; n < GetParam(); ++n) {
+    a.shard(n).state().filters.add(filter::Hook::out, Refusal::refuse, &asked);
+    b.shard(n).state().filters.add(filter::Hook::in, Refusal::refuse, &asked);
+  }
+  Host::UdpSocket& udp = a.udp(at(a, 5000));
+  EXPECT_EQ(a.send(udp, at(b, 9), {}), Errno::perm);
+  EXPECT_EQ(a.drops(Drop::filter_blocked), 1u);
+  tell_b({.protocol = wire::IpProtocol::udp, .src = a.address()}, datagram(9, 53));
+  EXPECT_EQ(b.drops(Drop::filter_blocked), 1u);
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(icmp_sent, 0u);
+  for (std::uint32_t n = 0; n < GetParam(); ++n) {
+    a.shard(n).state().filters.remove(filter::Hook::out, Refusal::refuse, &asked);
+    b.shard(n).state().filters.remove(filter::Hook::in, Refusal::refuse, &asked);
+  }
+}
+
 // ---------------------------------------------------------------------------------------------- TCP
 
 TEST_P(SimDrops, SegmentsThatAreNone) {
