@@ -105,6 +105,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void watch_end(ClientSocket& socket, bool for_room);
   void show_state(ClientSocket& socket);
   void close_end(ClientSocket& socket);
+  static void empty_end(ClientSocket& socket);
   bool has_spare_memory() const;
   void leave_witness_byte(ClientSocket& socket);
   bool is_held(ClientSocket& socket, std::uint32_t events);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "base/assert.hpp"
@@ -399,8 +400,18 @@ void ClientShard::broken(ClientSocket& socket, const char* how) {
   socket.slot.error.store(ECONNRESET, std::memory_order_release);
   socket.set_status(ipc::Status::reset);
   socket.client_done = true;
+  if (socket.attached() && (socket.listener || socket.listened)) empty_end(socket);
   close_socket(socket, true);
   maybe_free(socket);
+}
+
+/// The connections that a listener has offered keep a copy of its end open. What the program has sent there may be a descriptor that
+/// keeps those connections: the listener's own.
+void ClientShard::empty_end(ClientSocket& socket) {
+  ::shutdown(socket.fd.get(), SHUT_RDWR);
+  std::array<std::byte, 4096> units;
+  while (::recv(socket.fd.get(), units.data(), units.size(), MSG_DONTWAIT) > 0) {
+  }
 }
 
 void ClientShard::maybe_free(ClientSocket& socket) {

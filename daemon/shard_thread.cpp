@@ -114,7 +114,7 @@ void ShardThread::run() {
   }
   Instant busy = clock();
   while (!stopping_.load(std::memory_order_relaxed)) {
-    if (turn()) {
+    if (turn(clock())) {
       busy = now_;
     } else if (now_ - busy < settings_.spin) {
       relax();
@@ -134,9 +134,9 @@ bool ShardThread::run_mail() {
   return !tasks.empty();
 }
 
-bool ShardThread::turn() {
+bool ShardThread::turn(Instant now) {
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  now_ = clock();
+  now_ = now;
   shard_.begin(now_);
   bool work = shard_.poll_inbox();
   work = run_mail() || work;

@@ -62,6 +62,8 @@ class ShardThread final : private PollHandler {
   void wake();
 
   // This thread, or before start().
+  /// One turn at that time. True: another one may find more. Tests make turns by hand, without start().
+  bool turn(Instant now);
   stack::Shard& shard() { return shard_; }
   std::uint32_t number() const { return number_; }
   Poller& poller() { return poller_; }
@@ -79,7 +81,6 @@ class ShardThread final : private PollHandler {
  private:
   void ready(std::uint32_t events) override;
   void run();
-  bool turn();
   bool run_mail();
   void sleep();
   Duration sleep_limit();
