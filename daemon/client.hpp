@@ -167,6 +167,8 @@ class Client {
   Bounded sockets, arenas, ring_bytes, part_bytes;
   /// Control connections and attached ends. At 0 the client is over.
   std::atomic<std::int64_t> holders{0};
+  /// Control connections alone. At 0 no process is left that could say anything of the client's sockets.
+  std::atomic<std::int64_t> connections{0};
   std::atomic<bool> dead{false};
   std::atomic<bool> joined{false};  ///< a second process speaks for it, or did
 

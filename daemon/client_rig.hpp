@@ -123,12 +123,15 @@ class ClientRig {
     if (!client) return nullptr;
     client->share = std::move(share);
     client->charge = std::move(charge);
-    client->holders = 1;
+    client->holders = client->connections = 1;
     clients_.push_back(client);
     return client;
   }
   /// One control connection is closed.
   void leave(const std::shared_ptr<Client>& client) {
+    if (client->connections.fetch_sub(1) == 1)
+      for (std::uint32_t n = 0; n < options_.shards; ++n)
+        threads_[n]->post([side = sides_[n].get(), client] { side->end_hung_up(client); });
     if (client->holders.fetch_sub(1) == 1) common_.end_client(client);
   }
   /// On its way to the shard that ControlServer would choose; `opener`: that of a new socket.

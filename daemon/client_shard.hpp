@@ -52,6 +52,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   // ---- from the control connections' thread, by ShardThread::post
   void handle(RequestPtr request);
   void attach(const std::shared_ptr<Client>& client, const ipc::Unit& hello, Fd fd, bool stream);
+  /// No process is left that speaks for the client: what had hung up, and waited for a word, is closed.
+  void end_hung_up(const std::shared_ptr<Client>& client);
   /// Closes everything of the client, as the kernel does when a process dies.
   void end(const std::shared_ptr<Client>& client);
   /// Resets everything: the stack ends.

@@ -288,14 +288,16 @@ void ClientShard::leave_witness_byte(ClientSocket& socket) {
 bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
   if ((events & EPOLLERR) != 0) return false;
   if ((events & EPOLLHUP) == 0) return true;
+  const bool may_speak = socket.owner.client->connections > 0;  // else the shutdown of its own would be news of nobody
   const bool queued = socket.witness_byte && socket.end.token_queued();
   // The byte may be gone, by a reader or by an accept() that slept: then the first look at the hang-up is the shutdown, the next the
   // close.
   if (socket.listened && socket.program_shut_write) {
     const bool known = socket.slot.reserved[ipc::kHoldersWord].load() != 0;  // a library that closes lowers it first
-    return (known && !std::exchange(socket.hung_up, true)) || queued;
+    return (known && may_speak && !std::exchange(socket.hung_up, true)) || queued;
   }
-  if (socket.witness_byte && socket.slot.reserved[ipc::kWitnessWord].load() != 0) return !std::exchange(socket.hung_up, true);
+  if (socket.witness_byte && socket.slot.reserved[ipc::kWitnessWord].load() != 0)
+    return may_speak && !std::exchange(socket.hung_up, true);
   return queued;
 }
 
@@ -430,6 +432,14 @@ void ClientShard::maybe_free(ClientSocket& socket) {
   client.client->sockets.give(1);
   --client.socket_count;
   sockets_.erase(socket.cookie);
+}
+
+void ClientShard::end_hung_up(const std::shared_ptr<Client>& client) {
+  std::vector<std::uint64_t> hung_up;  // cookies: one may end another
+  for (const auto& [cookie, socket] : sockets_)
+    if (socket->owner.client == client && socket->hung_up && socket->attached()) hung_up.push_back(cookie);
+  for (const std::uint64_t cookie : hung_up)
+    if (ClientSocket* socket = by_cookie(cookie); socket != nullptr && socket->attached()) on_end(*socket, shown_by(socket->fd.get()));
 }
 
 void ClientShard::end(const std::shared_ptr<Client>& client) {

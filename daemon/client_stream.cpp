@@ -162,7 +162,8 @@ void ClientShard::on_stream_end(ClientSocket& socket, std::uint32_t events) {
     // can find the slot again: while one says that it has the socket, the next edge is the close. An error: it was closed with
     // data unread.
     const bool held = socket.slot.reserved[ipc::kHoldersWord].load(std::memory_order_acquire) != 0;
-    const bool shutdown = socket.fin_shown && (events & EPOLLERR) == 0 && held && !socket.hung_up;
+    const bool may_speak = socket.owner.client->connections > 0;
+    const bool shutdown = socket.fin_shown && (events & EPOLLERR) == 0 && held && may_speak && !socket.hung_up;
     socket.hung_up = true;
     stream.closed = stream.closed || !shutdown;
     stream.aborted = stream.aborted || (events & EPOLLERR) != 0;

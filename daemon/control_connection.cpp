@@ -130,6 +130,7 @@ void ControlConnection::greet(const ipc::Frame& frame) {
   std::vector<int> fds;
   if (client_) {
     client_->holders.fetch_add(1);
+    client_->connections.fetch_add(1);
     fds = {client_->control_fd(), server_.status_};
     for (std::uint32_t i = 0; i < shards; ++i) fds.push_back(client_->event_fd(i));
   }

@@ -269,6 +269,9 @@ void ControlServer::remove(ControlConnection& connection) {
   connection.shut();
   if (std::erase(connections_, self) == 0 || !connection.client()) return;
   const std::shared_ptr<Client> client = connection.client();
+  if (client->connections.fetch_sub(1) == 1)
+    for (std::size_t i = 0; i < threads_.size(); ++i)
+      threads_[i]->post([side = common_.shards[i], client] { side->end_hung_up(client); });
   if (client->holders.fetch_sub(1) == 1) end_client(client);
 }
 

@@ -174,6 +174,7 @@ class Session {
     if ((who & 4) != 0 && !programs_.empty()) {  // a child of the first one
       programs_.push_back({programs_[0].client});
       programs_[0].client->holders.fetch_add(1);
+      programs_[0].client->connections.fetch_add(1);
       programs_[0].client->joined = true;
       return;
     }
