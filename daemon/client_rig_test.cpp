@@ -65,6 +65,17 @@ class ClientSession : public ::testing::TestWithParam<std::uint32_t> {
     return out;
   }
   ipc::Slot& words(const Socket& socket) { return client->arena(ipc::arena_of(socket.slot.slot))->slot(ipc::index_of(socket.slot.slot)); }
+  /// Bytes, and with them the descriptor that they are sent through.
+  void send_own(const Socket& socket, const void* bytes, std::size_t size) {
+    iovec piece{const_cast<void*>(bytes), size};
+    ipc::RightsBuffer rights;
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    ipc::carry(message, rights, socket.fd.get());
+    EXPECT_EQ(::sendmsg(socket.fd.get(), &message, MSG_NOSIGNAL), static_cast<ssize_t>(size));
+    rig.settle();
+  }
   /// The process is gone, without a word.
   void die() { rig.leave(std::exchange(client, nullptr)); }
 
@@ -76,15 +87,8 @@ class ClientSession : public ::testing::TestWithParam<std::uint32_t> {
 TEST_P(ClientSession, AListenersOwnDescriptorSentThroughItKeepsNothing) {
   {
     const Socket listener = listen(7000), a = connect(7000);
-    ipc::Unit unit = ipc::Unit::stall();
-    iovec piece{&unit, sizeof unit};
-    ipc::RightsBuffer rights;
-    msghdr message{};
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    ipc::carry(message, rights, listener.fd.get());
-    ASSERT_GT(::sendmsg(listener.fd.get(), &message, MSG_NOSIGNAL), 0);
-    rig.settle();
+    const ipc::Unit unit = ipc::Unit::stall();
+    send_own(listener, &unit, sizeof unit);
   }
   die();
   EXPECT_TRUE(rig.run_out()) << rig.left();
@@ -128,6 +132,19 @@ TEST_P(ClientSession, AProgramThatDiesInStreamModeBehindTheEndOfTheStream) {
     if (!connection_first) rig.settle(), die();
     EXPECT_TRUE(rig.run_out()) << rig.left();
   }
+}
+
+/// The last byte stays in the queue of the stack's end, and with it what came along.
+TEST_P(ClientSession, AConnectionsOwnDescriptorSentThroughItInStreamModeKeepsNothing) {
+  {
+    const Socket listener = listen(7003), a = connect(7003), b = accept(listener);
+    for (const Socket* socket : {&a, &b})
+      for (const ipc::Mode mode : {ipc::Mode::switching, ipc::Mode::stream})
+        ASSERT_EQ(ask<MessageId::set_mode>({.slot = socket->slot.slot, .mode = static_cast<std::uint32_t>(mode), .reserved = 0}), 0);
+    for (const Socket* socket : {&a, &b}) send_own(*socket, "x", 1);
+  }
+  die();
+  EXPECT_TRUE(rig.run_out()) << rig.left();
 }
 
 INSTANTIATE_TEST_SUITE_P(Shards, ClientSession, ::testing::Values(1u, 2u));

@@ -8,10 +8,12 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -534,9 +536,10 @@ void Session::any_request(Socket& s) {
 }
 
 std::size_t open_descriptors() {
-  std::size_t n = 0;
-  for (int fd = 0; fd < 512; ++fd) n += ::fcntl(fd, F_GETFD) >= 0;
-  return n;
+  std::array<pollfd, 512> all{};
+  for (std::size_t i = 0; i < all.size(); ++i) all[i].fd = static_cast<int>(i);
+  require(::poll(all.data(), all.size(), 0) >= 0);
+  return static_cast<std::size_t>(std::ranges::count_if(all, [](const pollfd& one) { return (one.revents & POLLNVAL) == 0; }));
 }
 
 }  // namespace

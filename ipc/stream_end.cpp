@@ -30,7 +30,8 @@ std::size_t cut(std::span<const iovec> from, std::size_t skip, std::size_t limit
   return n;
 }
 
-ssize_t receive(int fd, iovec* pieces, std::size_t count, int flags) {
+/// `descriptors`: whether some came along; none is taken over.
+ssize_t receive(int fd, iovec* pieces, std::size_t count, int flags, bool* descriptors = nullptr) {
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = count;
@@ -38,6 +39,7 @@ ssize_t receive(int fd, iovec* pieces, std::size_t count, int flags) {
   do {
     n = sys::recvmsg(fd, &message, MSG_DONTWAIT | flags);
   } while (n < 0 && errno == EINTR);
+  if (descriptors != nullptr) *descriptors = (message.msg_flags & MSG_CTRUNC) != 0;
   return n;
 }
 
@@ -73,8 +75,11 @@ bool StreamEnd::take_some(std::span<const iovec> room, std::size_t limit, std::s
     if (ballast_ > 0) return true;
   }
   const std::size_t count = cut(room, done, 1, pieces.data());
-  if (receive(fd_, pieces.data(), count, MSG_PEEK) != 1) return false;
-  ballast_ = 1;
+  bool descriptors = false;
+  if (receive(fd_, pieces.data(), count, MSG_PEEK, &descriptors) != 1) return false;
+  // A descriptor goes with its byte, and must not stay: it may be the program's end of this very socket, which would keep itself open.
+  if (descriptors && receive(fd_, pieces.data(), count, 0) != 1) return false;
+  ballast_ = descriptors ? 0 : 1;
   ++done;
   return true;
 }
