@@ -382,12 +382,13 @@ class Session {
       case 6: ::shutdown(fd, in_.u8() % 3); break;
       case 7: {
         ipc::Unit unit = ipc::Unit::stall();
-        iovec piece{&unit, sizeof unit};
+        iovec piece{&unit, how < 128 ? sizeof unit : 1u};
         ipc::RightsBuffer rights;
         msghdr message{};
         message.msg_iov = &piece;
         message.msg_iovlen = 1;
-        ipc::carry(message, rights, fd);
+        const Socket& other = *sockets_[in_.u8() % sockets_.size()];
+        ipc::carry(message, rights, other.fds.empty() ? fd : other.fds[0].get());
         ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
       }
     }
