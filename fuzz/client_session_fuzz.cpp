@@ -162,10 +162,12 @@ class Session {
     return arena && ipc::index_of(s.slot.slot) < arena->slot_count ? &arena->slot(ipc::index_of(s.slot.slot)) : nullptr;
   }
   std::vector<std::byte> address() {
-    static constexpr std::uint32_t kAddresses[] = {INADDR_LOOPBACK, 0, 0x0a000001, 0x0a000002, 0x7f000002, INADDR_BROADCAST, 0xe0000001, 0xc0000201};
+    static constexpr std::uint32_t kAddresses[] = {INADDR_LOOPBACK, 0,                0x0a000001, 0x0a000002,
+                                                  0x7f000002,      INADDR_BROADCAST, 0xe0000001, 0xc0000201};
     const std::uint8_t how = in_.u8();
     if (how >= 250) return in_.bytes(in_.u8() % 32);
-    const sockaddr_in to = inet(kAddresses[how % 8], static_cast<std::uint16_t>(7000 + in_.u8() % 8), (how & 0x78) == 0x78 ? AF_UNSPEC : AF_INET);
+    const sockaddr_in to = inet(kAddresses[how % 8], static_cast<std::uint16_t>(7000 + in_.u8() % 8),
+                                (how & 0x78) == 0x78 ? AF_UNSPEC : AF_INET);
     const auto bytes = as_bytes(&to, sizeof to);
     return {bytes.begin(), bytes.end()};
   }
@@ -225,8 +227,12 @@ class Session {
     rig_.turn();
     return s;
   }
-  void bind(Socket& s, std::span<const std::byte> to) { rig_.ask<MessageId::bind>(s.client, {.slot = s.slot.slot, .flags = 0, .reserved = 0}, to); }
-  void connect(Socket& s, std::span<const std::byte> to) { rig_.ask<MessageId::connect>(s.client, {.slot = s.slot.slot, .flags = 0, .reserved = 0}, to); }
+  void bind(Socket& s, std::span<const std::byte> to) {
+    rig_.ask<MessageId::bind>(s.client, {.slot = s.slot.slot, .flags = 0, .reserved = 0}, to);
+  }
+  void connect(Socket& s, std::span<const std::byte> to) {
+    rig_.ask<MessageId::connect>(s.client, {.slot = s.slot.slot, .flags = 0, .reserved = 0}, to);
+  }
   void make_listener() {
     Socket* s = ready(SOCK_STREAM);
     if (s == nullptr) return;
@@ -262,7 +268,8 @@ class Session {
     auto made = std::make_unique<Socket>();
     made->client = listener.client;
     made->slot = {.slot = offer.hello().slot, .nonce = offer.hello().nonce, .incarnation = 0, .reserved = 0};
-    if (how % 8 != 6) made->opened = rig_.ask<MessageId::accept_adopt>(made->client, {.slot = made->slot.slot, .nonce = made->slot.nonce});
+    if (how % 8 != 6)
+      made->opened = rig_.ask<MessageId::accept_adopt>(made->client, {.slot = made->slot.slot, .nonce = made->slot.nonce});
     if (how % 8 != 5) send_unit(fd.get(), ipc::Unit::hello(made->client->id, made->slot.slot, made->slot.nonce + (how % 8 == 4), 0));
     made->fds.push_back(std::move(fd));
     sockets_.push_back(std::move(made));
@@ -339,7 +346,9 @@ class Session {
       word = ipc::PositionWord::make((now.position() + value % 8192 - 64) & ipc::kPositionMask, now.epoch()).bits;
     };
     switch (what % 8) {
-      case 0: reinterpret_cast<std::atomic<std::uint64_t>*>(slot)[value % (sizeof *slot / 8)] = std::uint64_t{in_.u32()} << in_.u8() % 33; break;
+      case 0:
+        reinterpret_cast<std::atomic<std::uint64_t>*>(slot)[value % (sizeof *slot / 8)] = std::uint64_t{in_.u32()} << in_.u8() % 33;
+        break;
       case 1: moved(slot->tx_tail); break;
       case 2: moved(slot->rx_head); break;
       case 3: slot->rx_word ^= value; break;
@@ -405,10 +414,12 @@ class Session {
     std::vector<std::byte> payload;
     const auto port = [&] { return static_cast<std::uint16_t>(7000 + in_.u8() % 8); };
     if (how % 4 == 0) {
-      wire::TcpHeader h{.src = wire::Port{port()}, .dst = wire::Port{port()}, .seq = {in_.u32()}, .ack = {in_.u16()}, .flags = in_.u8(), .window = 1000};
+      wire::TcpHeader h{.src = wire::Port{port()}, .dst = wire::Port{port()},
+                        .seq = {in_.u32()}, .ack = {in_.u16()}, .flags = in_.u8(), .window = 1000};
       payload.resize(wire::encoded_len(h));
       wire::encode(h, payload);
-      const auto pseudo = wire::pseudo_header_sum(ClientRig::kPeer, ClientRig::kOwn, wire::IpProtocol::tcp, static_cast<std::uint32_t>(payload.size()));
+      const auto pseudo = wire::pseudo_header_sum(ClientRig::kPeer, ClientRig::kOwn, wire::IpProtocol::tcp,
+                                                  static_cast<std::uint32_t>(payload.size()));
       store_be16(payload, 16, wire::finish(wire::sum(payload, pseudo)));
     } else if (how % 4 == 3) {
       payload = in_.bytes(in_.u8());
@@ -418,7 +429,8 @@ class Session {
       store_be16(payload, 2, port());
       store_be16(payload, 4, static_cast<std::uint16_t>(payload.size()));
     }
-    const auto protocol = how % 4 == 0 ? wire::IpProtocol::tcp : how % 4 == 3 ? static_cast<wire::IpProtocol>(in_.u8()) : wire::IpProtocol::udp;
+    const auto protocol = how % 4 == 0   ? wire::IpProtocol::tcp
+                          : how % 4 == 3 ? static_cast<wire::IpProtocol>(in_.u8()) : wire::IpProtocol::udp;
     const wire::Ipv4Header ip{.mf = (how & 0xf0) == 0xf0, .ttl = 64, .protocol = protocol, .src = ClientRig::kPeer, .dst = ClientRig::kOwn,
                               .payload_len = static_cast<std::uint16_t>(payload.size())};
     std::vector<std::byte> all(14 + wire::encoded_len(ip));
@@ -488,7 +500,8 @@ void Session::step_on(Socket& s, std::uint8_t op) {
     case 26: {
       const std::uint8_t how = in_.u8();
       if (how % 4 == 0 && s.fds.size() < 4 && !s.fds.empty()) s.fds.emplace_back(::fcntl(s.fds[0].get(), F_DUPFD_CLOEXEC, 0));
-      if (ipc::Slot* slot = words(s)) slot->reserved[how % 4 == 1 ? ipc::kHoldersWord : how % 4 == 2 ? ipc::kWitnessWord : ipc::kSharedWord] = how / 128;
+      const std::size_t word = how % 4 == 1 ? ipc::kHoldersWord : how % 4 == 2 ? ipc::kWitnessWord : ipc::kSharedWord;
+      if (ipc::Slot* slot = words(s)) slot->reserved[word] = how / 128;
       break;
     }
     case 27: rig_.ask<MessageId::shutdown>(s.client, {.slot = s.slot.slot, .how = in_.u8() % 4u, .reserved = 0}); break;
@@ -509,7 +522,8 @@ void Session::step_on(Socket& s, std::uint8_t op) {
     }
     case 30: {
       const auto value = in_.bytes(in_.u8() % 16);
-      rig_.ask<MessageId::setsockopt>(s.client, {.slot = s.slot.slot, .level = in_.u8(), .name = in_.u8(), .capacity = 0, .reserved = 0}, value);
+      const ipc::OptionRequest option{.slot = s.slot.slot, .level = in_.u8(), .name = in_.u8(), .capacity = 0, .reserved = 0};
+      rig_.ask<MessageId::setsockopt>(s.client, option, value);
       break;
     }
     default: any_request(s);
@@ -519,7 +533,9 @@ void Session::step_on(Socket& s, std::uint8_t op) {
 void Session::any_request(Socket& s) {
   const std::uint8_t which = in_.u8();
   switch (which % 9) {
-    case 0: rig_.ask<MessageId::getsockopt>(s.client, {.slot = s.slot.slot, .level = in_.u8(), .name = in_.u8(), .capacity = in_.u8(), .reserved = 0}); break;
+    case 0:
+      rig_.ask<MessageId::getsockopt>(s.client, {.slot = s.slot.slot, .level = in_.u8(), .name = in_.u8(), .capacity = in_.u8(), .reserved = 0});
+      break;
     case 1: rig_.ask<MessageId::getsockname>(s.client, {.slot = s.slot.slot}); break;
     case 2: rig_.ask<MessageId::getpeername>(s.client, {.slot = s.slot.slot}); break;
     case 3: rig_.ask<MessageId::check_destination>(s.client, {.slot = s.slot.slot, .flags = 0, .reserved = 0}, address()); break;

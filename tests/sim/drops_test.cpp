@@ -70,8 +70,8 @@ class SimDrops : public ::testing::TestWithParam<std::uint32_t> {
       const auto ip = wire::Ipv4View::parse(Bytes{frame}.subspan(14));
       if (!ip) return true;
       if (ip->header().protocol == wire::IpProtocol::icmp) ++icmp_sent;
-      const auto tcp = ip->header().protocol == wire::IpProtocol::tcp ? wire::TcpView::parse(ip->payload()) : wire::TcpView::parse({});
-      if (tcp && &from == &a) heard_from_a = tcp->header();
+      if (ip->header().protocol == wire::IpProtocol::tcp && &from == &a)
+        if (const auto tcp = wire::TcpView::parse(ip->payload())) heard_from_a = tcp->header();
       return true;
     };
   }
