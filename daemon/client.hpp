@@ -21,15 +21,20 @@ namespace iopkt::daemon {
 
 struct ClientSocket;
 
+/// Root, or the user that runs the stack.
 inline bool is_privileged(uid_t user) { return user == 0 || user == ::geteuid(); }
 
-/// Who is at the other end of a control connection, as the kernel says (SO_PEERCRED).
+/// Who made a control connection (SO_PEERCRED) or sent a message through it (SCM_CREDENTIALS), as the kernel says.
 struct Credential {
   pid_t pid{};
   uid_t user{};
   gid_t group{};
-  bool privileged{};  ///< root, or the user that runs the stack: may open raw sockets, bind low ports, configure
+  bool privileged{};  ///< is_privileged(user): what may() goes by where the process cannot be looked at
 };
+/// Whether that process may do what `capability` (CAP_NET_ADMIN and the like, capabilities(7)) allows on the host: at this moment, in
+/// the stack's own user namespace, it is root's or has the capability, or it is of the user that runs the stack. Reads /proc; any
+/// thread.
+bool may(const Credential& who, int capability);
 
 /// What one client may hold at most. Memory counts as promised, not as touched.
 struct Quota {

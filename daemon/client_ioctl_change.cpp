@@ -55,7 +55,10 @@ Change set_address(const Interface& interface, wire::Ipv4Address address) {
     if (interface.primary(wire::IpFamily::v4) == nullptr) return IoctlChange{"interface.set", std::move(out)};
     return IoctlChange{"address.delete", std::move(out)};
   }
-  out.text("address", address.to_string());
+  // The address that it has stays as it is, with all that belongs to it.
+  const InterfaceAddress* primary = interface.primary(wire::IpFamily::v4);
+  if (primary != nullptr && primary->address == wire::IpAddress{address}) return IoctlChange{"interface.set", std::move(out)};
+  out.boolean("keep_flags", true).text("address", address.to_string());
   if (interface.is(iface::flag::point_to_point)) out.number("prefix_length", 32);
   return IoctlChange{"address.add", std::move(out)};
 }
@@ -145,19 +148,24 @@ Change route_change(std::uint64_t code, std::span<const std::byte> argument, con
   Record out;
   out.text("destination", destination.to_string()).number("prefix_length", length);
   const std::string_view name = name_in(device);
+  const Interface* over = nullptr;
   if (!name.empty()) {
-    const Interface* over = network.interfaces.by_name(name.substr(0, name.find(':')));
+    over = network.interfaces.by_name(name.substr(0, name.find(':')));
     if (over == nullptr) return unexpected(ENODEV);
     out.text("interface", over->name);
   }
+  const bool reject = (wanted.rt_flags & RTF_REJECT) != 0;
+  if (reject && code == SIOCADDRT) return IoctlChange{"route.add", std::move(out.boolean("reject", true))};
   const bool gateway = wanted.rt_gateway.sa_family == AF_INET && !address_in(wanted.rt_gateway).is_unspecified();
   if (gateway) out.text("gateway", address_in(wanted.rt_gateway).to_string());
   if (code == SIOCDELRT) return IoctlChange{"route.delete", std::move(out)};
   if ((wanted.rt_flags & RTF_GATEWAY) != 0 && !gateway) return unexpected(EINVAL);
-  if (gateway && network.interfaces.find_connected(address_in(wanted.rt_gateway)) == nullptr) return unexpected(ENETUNREACH);
-  const bool reject = (wanted.rt_flags & RTF_REJECT) != 0;
-  if (!gateway && name.empty() && !reject) return unexpected(ENODEV);
-  if (reject) out.boolean("reject", true);
+  if (!gateway && over == nullptr) return unexpected(ENODEV);
+  if (gateway) {
+    const wire::IpAddress to{address_in(wanted.rt_gateway)};
+    const bool connected = over != nullptr ? over->connected(to) != nullptr : network.interfaces.find_connected(to) != nullptr;
+    if (!connected) return unexpected(ENETUNREACH);
+  }
   if ((wanted.rt_flags & RTF_MTU) != 0 && wanted.rt_mtu != 0) out.number("mtu", wanted.rt_mtu);
   return IoctlChange{"route.add", std::move(out)};
 }

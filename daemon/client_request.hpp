@@ -77,6 +77,8 @@ class Request {
   }
 
   AnswerSink& sink() { return *to_; }
+  /// Whether the caller may do what this capability allows.
+  bool may(int capability) const { return daemon::may(caller, capability); }
   template <ipc::MessageId Id>
   void answer(const typename ipc::MessageTypes<Id>::Answer& value, std::span<const std::byte> bytes = {},
               std::span<const int> descriptors = {}) {

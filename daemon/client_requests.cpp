@@ -1,4 +1,5 @@
 // What a client asks of its sockets, over the control connection.
+#include <linux/capability.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -79,7 +80,8 @@ void ClientShard::request_bind(RequestPtr& request, ClientSocket& socket) {
     const auto address = read_address(request->blob, true);
     if (!address) return request->refuse(address.error());
     port = address->endpoint.port;
-    error = static_cast<int>(stack().bind(socket.id, address->endpoint));
+    error = static_cast<int>(stack().bind(socket.id, address->endpoint, false));
+    if (error == EACCES && request->may(CAP_NET_BIND_SERVICE)) error = static_cast<int>(stack().bind(socket.id, address->endpoint, true));
   }
   if (error == EADDRINUSE && retry_after_sweep(request, port)) return;
   if (error != 0) return request->refuse(error);
@@ -104,7 +106,8 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
   int error = 0;
   if (address->unspecified_family) {
     error = static_cast<int>(stack().disconnect(socket.id));
-    if (error == 0) socket.set_status(0, ipc::Status::connected);
+    const bool named = stack().local_endpoint(socket.id).port.value != 0;
+    if (error == 0) socket.set_status(0, ipc::Status::connected | (named ? 0 : ipc::Status::bound));
   } else {
     const std::uint32_t before = ipc::Status::connected | ipc::Status::connecting | ipc::Status::listening;
     if (!socket.datagram && (socket.status & before) == 0) {
@@ -188,7 +191,11 @@ void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
 
 void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
   const auto option = request.fixed<ipc::OptionRequest>();
-  const auto error = static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, request.caller.privileged));
+  const auto set = [&](bool privileged) {
+    return static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, privileged));
+  };
+  int error = set(false);
+  if (error == EPERM && request.may(option.name == num::so_bindtodevice ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
   if (error == 0 && send_size) resize_send_ring(socket);
   request.answer_errno(error);

@@ -1,5 +1,6 @@
 // The life of a slot: opened, attached, shown what happens, closed, given to the next.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -167,7 +168,7 @@ void ClientShard::open_slot(Request& request) {
   const auto opened = stack().open({.type = wanted.type,
                                     .protocol = static_cast<int>(wanted.protocol),
                                     .user = request.caller.user,
-                                    .privileged = request.caller.privileged,
+                                    .privileged = wanted.type == SOCK_RAW && request.may(CAP_NET_RAW),
                                     .cookie = socket->cookie});
   int error = opened ? 0 : static_cast<int>(opened.error());
   if (opened) socket->id = *opened;

@@ -27,7 +27,6 @@ ControlConnection::ControlConnection(ControlServer& server, Fd fd, const Credent
     : server_(server),
       fd_(std::move(fd)),
       credential_(credential),
-      made_privileged_(credential.privileged),
       share_(std::move(share)),
       charge_(std::move(charge)) {}
 
@@ -55,9 +54,9 @@ void ControlConnection::read() {
       if (error == EMSGSIZE) ++server_.statistics_.bad_messages;
       break;
     }
-    // A server that has given up root since it connected has given up this, too.
-    credential_.privileged = made_privileged_ && is_privileged(received.user);
-    if (!take(buffer.first(received.bytes), std::move(owned))) {
+    // Whoever has given up rights since the connection was made has given them up here, too.
+    const Credential sender{.pid = received.process, .user = received.user, .group = received.group, .privileged = is_privileged(received.user)};
+    if (!take(buffer.first(received.bytes), std::move(owned), sender)) {
       ++server_.statistics_.bad_messages;
       server_.common_.complain("a control connection of process " + std::to_string(credential_.pid) + " (user " +
                                std::to_string(credential_.user) + ") is closed: a message that makes no sense");
@@ -67,11 +66,14 @@ void ControlConnection::read() {
   server_.remove(*this);
 }
 
-bool ControlConnection::take(std::span<const std::byte> message, std::vector<Fd> fds) {
+bool ControlConnection::take(std::span<const std::byte> message, std::vector<Fd> fds, const Credential& sender) {
   const auto frame = ipc::decode_frame(message, fds.size());
   if (!frame || frame->answer()) return false;
   const bool continuation = (frame->header.flags & ipc::kContinuation) != 0;
   if (continuation != collecting_) return false;
+  // Nobody adds to what another one has begun.
+  if (continuation && (sender.pid != sender_.pid || sender.user != sender_.user)) return false;
+  sender_ = sender;
   if (!continuation && !frame->more())
     return serve(*frame, {frame->blob.begin(), frame->blob.end()}, std::move(fds));
   if (continuation && (frame->header.number != number_ || frame->header.id != id_ || !fds.empty())) return false;
@@ -107,7 +109,7 @@ bool ControlConnection::serve(const ipc::Frame& frame, std::vector<std::byte> bl
   if (!greeted_) return false;
   state_.store(serving);
   server_.dispatch(
-      std::make_unique<Request>(shared_from_this(), client_, credential_, frame, std::move(blob), std::move(fds)));
+      std::make_unique<Request>(shared_from_this(), client_, sender_, frame, std::move(blob), std::move(fds)));
   return true;
 }
 

@@ -44,14 +44,14 @@ class ControlConnection final : public AnswerSink, public PollHandler, public st
  private:
   enum State : int { idle = 0, serving = 1, more_waits = 2 };
   /// False: the connection has broken the protocol.
-  bool take(std::span<const std::byte> message, std::vector<Fd> fds);
+  bool take(std::span<const std::byte> message, std::vector<Fd> fds, const Credential& sender);
   bool serve(const ipc::Frame& frame, std::vector<std::byte> blob, std::vector<Fd> fds);
   void greet(const ipc::Frame& frame);
 
   ControlServer& server_;
   const Fd fd_;
-  Credential credential_;             ///< who made it; `privileged`: who sent the last message
-  const bool made_privileged_;
+  const Credential credential_;       ///< who made it
+  Credential sender_;                 ///< who sent the message in hand
   const std::shared_ptr<DescriptorShare> share_;
   DescriptorCharge charge_;
   WatchId watch_ = 0;

@@ -294,8 +294,8 @@ void ControlServer::dispatch(RequestPtr request) {
       const auto wanted = request->fixed<ipc::IoctlRequest>();
       if (is_interface_ioctl(wanted.code)) return interface_ioctl(*request, *common_.network());
       if (wanted.code == SIOCGARP) return neighbour_ioctl(*request, *common_.network(), home().shard().list_neighbours());
-      if (is_change_ioctl(wanted.code)) return change_by_ioctl(std::move(request));
-      if (wanted.slot == ipc::kNoSlot) return request->refuse(request->caller.privileged ? EOPNOTSUPP : EPERM);
+      if (is_change_ioctl(wanted.code)) return verbs_.serve_ioctl(std::move(request));
+      if (wanted.slot == ipc::kNoSlot) return request->refuse(EOPNOTSUPP);
       break;
     }
     default: break;
@@ -320,13 +320,6 @@ void ControlServer::dispatch(RequestPtr request) {
   ClientShard* side = common_.shards[shard];
   if (shard == 0) return side->handle(std::move(request));
   threads_[shard]->post([side, request = std::move(request)]() mutable { side->handle(std::move(request)); });
-}
-
-void ControlServer::change_by_ioctl(RequestPtr request) {
-  if (!request->caller.privileged) return request->refuse(EPERM);
-  auto change = read_change(request->fixed<ipc::IoctlRequest>().code, request->blob, *common_.network(), home().shard().list_neighbours());
-  if (!change) return request->refuse(change.error());
-  verbs_.serve(std::move(request), std::move(change->verb), std::move(change->arguments));
 }
 
 void ControlServer::give_arena(Request& request) {

@@ -72,7 +72,6 @@ class ControlServer {
   std::shared_ptr<Client> hello(const ipc::HelloRequest& request, const ControlConnection& connection,
                                 const Credential& credential, int& error);
   void dispatch(RequestPtr request);
-  void change_by_ioctl(RequestPtr request);
   void give_arena(Request& request);
   ShardThread& home() { return *threads_[0]; }
 

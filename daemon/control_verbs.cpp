@@ -1,8 +1,11 @@
 // Verbs on their way between threads.
 #include "control_verbs.hpp"
 
+#include <linux/capability.h>
+
 #include <cstring>
 
+#include "client_ioctl.hpp"
 #include "control_records.hpp"
 #include "ipc/records.hpp"
 #include "run_on_stack.hpp"
@@ -21,6 +24,7 @@ struct VerbRunner::Job {
   std::string verb;
   control::Record arguments;
   const control::VerbRow* row = nullptr;  ///< null: mount
+  bool privileged = false;
   std::vector<control::ShardPart> parts;
   std::atomic<std::size_t> missing{0};
   control::Outcome outcome;
@@ -56,12 +60,12 @@ void VerbRunner::serve(RequestPtr request) {
   start(job);
 }
 
-void VerbRunner::serve(RequestPtr request, std::string verb, control::Record arguments) {
+void VerbRunner::serve_ioctl(RequestPtr request) {
+  if (!request->may(CAP_NET_ADMIN)) return request->refuse(EPERM);
   auto job = std::make_shared<Job>();
   job->request = std::move(request);
-  job->verb = std::move(verb);
-  job->arguments = std::move(arguments);
-  start(job);
+  job->privileged = true;
+  queue(job);
 }
 
 void VerbRunner::start(const JobPtr& job) {
@@ -69,10 +73,15 @@ void VerbRunner::start(const JobPtr& job) {
   const bool changes = job->row != nullptr ? job->row->changes : job->verb == kMount;
   if (job->row == nullptr && job->verb != kMount)
     return job->request->refuse(EOPNOTSUPP, "this stack has no verb " + job->verb);
-  if (changes && !job->request->caller.privileged)
+  job->privileged = changes && job->request->may(CAP_NET_ADMIN);
+  if (changes && !job->privileged)
     return job->request->refuse(EPERM, "only root and the user that runs the stack may do that");
   if (!changes) return begin(job);
-  // From here to its answer it holds a functional connection, also while it waits for its turn.
+  queue(job);
+}
+
+/// From here to its answer it holds a functional connection, also while it waits for its turn.
+void VerbRunner::queue(const JobPtr& job) {
   functional_.take([this, job] {
     changes_.push_back(job);
     if (changes_.size() == 1) begin(job);
@@ -80,6 +89,17 @@ void VerbRunner::start(const JobPtr& job) {
 }
 
 void VerbRunner::begin(const JobPtr& job) {
+  if (job->request->id == MessageId::ioctl) {
+    auto change = read_change(job->request->fixed<ipc::IoctlRequest>().code, job->request->blob, *parts_.stack.network(),
+                              parts_.stack.shard(0).list_neighbours());
+    if (!change) {
+      job->outcome.error = static_cast<control::Errno>(change.error());
+      return finish(job);
+    }
+    job->verb = std::move(change->verb);
+    job->arguments = std::move(change->arguments);
+    return decide(job);
+  }
   if (job->row == nullptr) return mount(job);
   if (job->row->gathers) return gather(job);
   decide(job);
@@ -97,7 +117,7 @@ void VerbRunner::gather(const JobPtr& job) {
 }
 
 void VerbRunner::decide(const JobPtr& job) {
-  const control::Context context{parts_.stack, parts_.surroundings, job->request->caller.privileged, job->parts};
+  const control::Context context{parts_.stack, parts_.surroundings, job->privileged, job->parts};
   job->outcome = control::run(context, job->verb, job->arguments);
   if (job->outcome.error != control::Errno::ok || job->outcome.steps.empty()) return finish(job);
   on_main(

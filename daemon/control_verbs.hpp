@@ -30,8 +30,8 @@ class VerbRunner {
 
   /// Answers now or later. Shard 0's thread, like everything here.
   void serve(RequestPtr request);
-  /// The same for a request that does not name its verb: an ioctl.
-  void serve(RequestPtr request, std::string verb, control::Record arguments);
+  /// The same for an ioctl that changes something: what it means is read when its turn has come, from the Network of then.
+  void serve_ioctl(RequestPtr request);
 
   const FunctionalConnections& functional() const { return functional_; }
 
@@ -39,6 +39,7 @@ class VerbRunner {
   struct Job;
   using JobPtr = std::shared_ptr<Job>;
   void start(const JobPtr& job);
+  void queue(const JobPtr& job);
   void begin(const JobPtr& job);
   void gather(const JobPtr& job);
   void decide(const JobPtr& job);

@@ -22,7 +22,9 @@ bool collect_control(msghdr& message, std::span<int> room, Received& out) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(ucred))) {
       ucred sender;
       std::memcpy(&sender, CMSG_DATA(c), sizeof sender);
+      out.process = sender.pid;
       out.user = sender.uid;
+      out.group = sender.gid;
     }
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -305,7 +305,9 @@ int send_message(int fd, std::span<const std::byte> message, std::span<const int
 inline constexpr std::uint32_t kNoUser = ~std::uint32_t{0};
 struct Received {
   std::size_t bytes{}, fds{};
-  std::uint32_t user = kNoUser;  ///< the sender's user when it sent this, if `fd` has SO_PASSCRED (unix(7))
+  /// Who sent it, if `fd` has SO_PASSCRED (unix(7)): the process, and its real user and group at that moment.
+  std::int32_t process = 0;
+  std::uint32_t user = kNoUser, group = kNoUser;
 };
 int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Received& out, int flags = 0);
 

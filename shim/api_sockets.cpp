@@ -232,8 +232,8 @@ IOPKT_EXPORT int __dprintf_chk(int fd, int, const char* format, ...) {
 }
 
 // ---------------------------------------------------------------------------------------------- giving up
-// rights The control connection speaks with the rights that the process had when it was made. A worker that
-// was forked from a privileged parent and then changes its user makes it before.
+// rights The control connection is made before: afterwards its node may be out of reach. What may be asked through it goes by
+// the rights of whoever asks, at that moment.
 
 #define IOPKT_RIGHTS(result, name, parameters, arguments) \
   IOPKT_EXPORT result name parameters noexcept {          \

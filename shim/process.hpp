@@ -213,8 +213,8 @@ void speak_plainly();
 /// True if this process (not its parent) has a control connection.
 bool has_connection();
 
-/// Before the process gives up rights that the control connection was made with (setuid, chroot): makes sure
-/// there is one.
+/// Before the process gives up rights that reaching the control node may need (setuid, chroot): makes sure there
+/// is a connection.
 void connect_before_losing_rights();
 
 /// Moves a descriptor of this library out of the program's way (a high number, close-on-exec) and hides it.

@@ -201,6 +201,8 @@ Outcome interface_create(const Context& context, const Record& arguments) {
   if (lo.index == 0) return refuse(Errno::nfile, "too many interfaces");
   lo.name = std::string(name);
   lo.addresses.clear();
+  lo.fib = lo.metric = 0;
+  lo.zero = count_interface(context.stack, lo.index);
   lo.flags = iflag::loopback | iflag::multicast;
   const Errno error = add_interface(next, std::move(lo));
   return publish(std::move(next), error, "interface " + std::string(name) + " already exists");

@@ -38,9 +38,10 @@ constexpr std::int32_t kAny = INT32_MAX;
 
 using S = SocketOptions;
 using namespace num;
-/// A row here does what it says; what has no effect yet (SO_MARK, IP_RECVERR, TCP_DEFER_ACCEPT …) has none, so that a program
-/// hears ENOPROTOOPT and takes its other way. Two are hints that a stack of its own threads needs nothing from: SO_PRIORITY
-/// (for a queueing discipline of the host) and SO_BUSY_POLL are kept and shown.
+/// A row here does what it says; what has no effect yet (SO_MARK, TCP_DEFER_ACCEPT …) has none, so that a program
+/// hears ENOPROTOOPT and takes its other way. Three are kept and shown: SO_PRIORITY (for a queueing
+/// discipline of the host) and SO_BUSY_POLL are hints that a stack of its own threads needs nothing from; with IP_RECVERR errors come
+/// by the next call, as without, and its queue is empty (resolvers do not send at all where it is refused).
 constexpr auto kRows = std::to_array<Row>({
     {kSolSocket, so_debug, &S::debug, INT32_MIN, kAny, boolean, kAll},
     {kSolSocket, so_reuseaddr, &S::reuse_address, INT32_MIN, kAny, boolean, kAll},
@@ -67,6 +68,7 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIp, ip_recvtos, &S::receive_tos, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_pktinfo, &S::packet_info, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_mtu_discover, &S::mtu_discover, 0, 5, byte_allowed, kAll},
+    {kSolIp, ip_recverr, &S::receive_error, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_recvorigdstaddr, &S::receive_original_destination, INT32_MIN, kAny, boolean | byte_allowed, kPorts},
     {kSolIp, ip_freebind, &S::free_bind, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_minttl, &S::min_ttl, 0, 255, byte_allowed, kAll},

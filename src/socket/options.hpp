@@ -32,7 +32,7 @@ struct SocketOptions {
   std::string bind_device;
   // IPPROTO_IP
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
-  std::int32_t packet_info = 0, mtu_discover = 1, free_bind = 0, min_ttl = 0;
+  std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0;
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
   std::int32_t multicast_ttl = 1, multicast_loop = 1;
   std::uint32_t multicast_interface = 0;

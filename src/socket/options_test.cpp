@@ -68,8 +68,7 @@ TEST(SocketOptions, WhatHasNoEffectYetIsNotTaken) {
     int level, name;
   } rows[] = {
       {kTcp, kSolTcp, tcp_defer_accept}, {kTcp, kSolTcp, tcp_window_clamp}, {kTcp, kSolTcp, tcp_notsent_lowat},
-      {kUdp, kSolSocket, so_mark},       {kUdp, kSolSocket, so_vlanprio},   {kUdp, kSolIp, ip_recverr},
-      {kUdp, kSolIp, ip_recvopts},
+      {kUdp, kSolSocket, so_mark},       {kUdp, kSolSocket, so_vlanprio},   {kUdp, kSolIp, ip_recvopts},
   };
   for (const auto& row : rows) {
     SocketOptions o;

@@ -28,7 +28,6 @@ struct Listener {
   std::uint8_t fib = 0;
   std::uint32_t bound_interface = 0;  ///< SO_BINDTODEVICE
   std::uint32_t user = 0;
-  bool privileged = false;
   socket::BindingPtr binding;
   std::atomic<std::uint32_t> backlog{0};
   std::atomic<std::uint32_t> waiting{0};  ///< established, not accepted yet

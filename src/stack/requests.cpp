@@ -175,7 +175,6 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   k->user = request.user;
   k->fib = request.fib;
   k->options.fib = request.fib;
-  k->privileged = request.privileged;
   k->send.memory = request.send;
   k->receive.memory = request.receive;
   k->options.send_buffer = static_cast<std::int32_t>(request.send.size);
@@ -206,7 +205,7 @@ Errno Shard::move_send_ring(SocketId id, socket::RingMemory memory) {
   return Errno::ok;
 }
 
-Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
+Errno Shard::bind(SocketId id, const wire::Endpoint& local, bool privileged) {
   ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
@@ -214,21 +213,22 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& local) {
   if (!is_local_or_any(s, local.address) && k->options.free_bind == 0) return Errno::addrnotavail;
   if (k->kind == SocketKind::tcp && local.address.is_multicast()) return Errno::addrnotavail;
   if (k->kind == SocketKind::raw) {
-    k->local.address = local.address;
+    k->local.address = k->bound_address = local.address;
     register_raw(s, *k);
     return Errno::ok;
   }
-  if (local.port.value != 0 && local.port.value < kFirstUnprivilegedPort && !k->privileged) return Errno::acces;
+  if (local.port.value != 0 && local.port.value < kFirstUnprivilegedPort && !privileged) return Errno::acces;
   const bool chosen = local.port.value != 0;
   if (!chosen && k->options.bind_no_port != 0) {
     // ip(7), IP_BIND_ADDRESS_NO_PORT: connect() or the first datagram chooses the port, knowing the other end.
-    k->local.address = local.address;
+    k->local.address = k->bound_address = local.address;
     return Errno::ok;
   }
   std::function<bool(wire::Port)> suits;
   if (is_udp(k->kind)) suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
   const Errno claimed = claim_port(s, *k, local, suits);
   if (claimed != Errno::ok) return claimed;
+  k->bound_address = local.address;
   k->reuse_bound = chosen;
   if (is_udp(k->kind)) register_port(s, *k);
   return Errno::ok;
@@ -258,7 +258,7 @@ Errno Shard::disconnect(SocketId id) {
   k->remote = {};
   if (!k->reuse_bound) {
     k->binding.reset();
-    k->local = {};
+    k->local = {k->bound_address, {}};
     k->state = SocketState::fresh;
     return Errno::ok;
   }
@@ -291,7 +291,6 @@ Errno Shard::listen(SocketId id, std::uint32_t backlog) {
   listener->fib = k->fib;
   listener->bound_interface = k->bound_interface;
   listener->user = k->user;
-  listener->privileged = k->privileged;
   listener->binding = k->binding;
   listener->set_options(k->options);
   listener->backlog = backlog;

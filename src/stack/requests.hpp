@@ -15,7 +15,7 @@ struct OpenRequest {
   int protocol = 0;
   std::uint32_t user = 0;    ///< for SO_REUSEPORT
   std::uint8_t fib = 0;
-  bool privileged = false;   ///< may open raw sockets, bind low ports, set what CAP_NET_ADMIN guards
+  bool privileged = false;   ///< may open raw sockets
   Cookie cookie = 0;
   socket::RingMemory send, receive;  ///< stream sockets; size 0: given later by set_rings()
 };

@@ -78,7 +78,8 @@ class Shard {
   /// The queued bytes now lie in other memory, at their positions. Not while packets borrow the old one (between receive() and
   /// finish()). Errors: badf, inval (more is queued than fits).
   Errno move_send_ring(SocketId id, socket::RingMemory memory);
-  Errno bind(SocketId id, const wire::Endpoint& local);
+  /// `privileged`: the caller may bind low ports.
+  Errno bind(SocketId id, const wire::Endpoint& local, bool privileged = false);
   /// Gives a datagram socket without a port the one that its first datagram would take. Errors: badf, addrinuse (none is free).
   Errno choose_port(SocketId id);
   /// TCP: Errno::inprogress, and later `connected` or `failed`. Datagrams: done at once. A remote address of family

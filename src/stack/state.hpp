@@ -47,7 +47,6 @@ struct Socket : Timed {
   SocketState state = SocketState::fresh;
   std::uint8_t protocol = 0;
   std::uint8_t fib = 0;
-  bool privileged = false;
   bool client_gone = false;     ///< close() was called: no more events but `released`
   bool dirty = false;           ///< in the list of connections that may have output
   bool event_queued = false;
@@ -55,6 +54,7 @@ struct Socket : Timed {
   bool accept_waiting = false;  ///< a child that its listener's program has not taken yet
   bool offered = false;         ///< ... but can take by itself: the end of its listener is not its end
   bool reuse_bound = false;     ///< the program chose the port itself
+  wire::IpAddress bound_address;  ///< that bind() was given: what disconnect() leaves
   std::uint32_t user = 0;
   std::uint32_t pending_events = 0;
   Errno pending_error = Errno::ok;
@@ -91,6 +91,7 @@ struct TimeWaitEntry : Timed {
   tcp::TimeWait wait;
   socket::BindingPtr binding;
   std::uint32_t foreign_flow_shard = UINT32_MAX;
+  std::uint8_t fib = 0;
 };
 
 struct ShardState {

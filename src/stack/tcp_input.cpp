@@ -138,7 +138,6 @@ Socket* complete(ShardState& s, HalfOpenEntry& entry) {
   k->fib = listener->fib;
   k->bound_interface = listener->bound_interface;
   k->user = listener->user;
-  k->privileged = listener->privileged;
   k->options = *entry.options;
   k->options.send_buffer = static_cast<std::int32_t>(rings.send.size);
   k->options.receive_buffer = static_cast<std::int32_t>(rings.receive.size);
@@ -191,7 +190,7 @@ void to_time_wait(ShardState& s, TimeWaitEntry* entry, Segment& seg) {
   const tcp::TimeWaitOutcome outcome = tcp::on_segment(entry->wait, seg.in, s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
   switch (outcome.kind) {
     case tcp::TimeWaitOutcome::Kind::ignore: s.drop(Drop::tcp_time_wait); break;
-    case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, entry->flow, outcome.answer, nullptr, nullptr, seg.at.fib()); break;
+    case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, entry->flow, outcome.answer, nullptr, nullptr, entry->fib); break;
     case tcp::TimeWaitOutcome::Kind::reopen:
       if (const ListenerPtr listener = find_listener(s, seg)) {
         const wire::SeqNum floor = tcp::next_iss(entry->wait);

@@ -130,6 +130,7 @@ void leave_time_wait(ShardState& s, Socket& k) {
   entry->wait = k.tcp->time_wait();
   entry->binding = k.binding;
   entry->foreign_flow_shard = k.foreign_flow_shard;
+  entry->fib = k.fib;
   s.wheel.schedule(*entry, entry->wait.until);
   *s.flows.find(*k.flow) = entry.release();
   k.foreign_flow_shard = UINT32_MAX;

@@ -148,6 +148,20 @@ static void connected(void) {
   show("disconnect", connect(c, (struct sockaddr *)&none, sizeof none));
   show("send", send(c, "x", 1, 0));
   show("getpeername", getpeername(c, (struct sockaddr *)&a, &n));
+  /* The address that bind() was given stays, the port that was chosen for it does not. */
+  int d = must("socket", socket(AF_INET, SOCK_DGRAM, 0));
+  struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000005)};
+  show("bind", bind(d, (struct sockaddr *)&own, sizeof own));
+  a = name_of(s);
+  show("connect", connect(d, (struct sockaddr *)&a, sizeof a));
+  show("disconnect", connect(d, (struct sockaddr *)&none, sizeof none));
+  own = name_of(d);
+  say("%x, port %d", ntohl(own.sin_addr.s_addr), own.sin_port != 0);
+  show("sendto", sendto(d, "from", 4, 0, (struct sockaddr *)&a, sizeof a));
+  n = sizeof ca;
+  show("recvfrom", recvfrom(s, b, sizeof b, 0, (struct sockaddr *)&ca, &n));
+  own = name_of(d);
+  say("from %x, the same port %d", ntohl(ca.sin_addr.s_addr), ca.sin_port == own.sin_port && own.sin_port != 0);
 }
 
 static void refused(void) {

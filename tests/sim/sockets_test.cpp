@@ -371,7 +371,7 @@ TEST(SimSockets, RequestsThatTheHostRefuses) {
   EXPECT_EQ(open(5).error(), Errno::socktnosupport);
   const stack::SocketId tcp = *open(1), udp = *open(2);
   EXPECT_EQ(shard.bind(tcp, {kB, Port{1}}), Errno::addrnotavail);
-  EXPECT_EQ(shard.bind(tcp, {kA, Port{80}}), Errno::acces);
+  EXPECT_EQ(shard.bind(tcp, {kA, Port{80}}), Errno::acces) << "whoever opened it: who binds needs the right";
   EXPECT_EQ(shard.bind(tcp, {kA, Port{8080}}), Errno::ok);
   EXPECT_EQ(shard.bind(tcp, {kA, Port{8081}}), Errno::inval);
   EXPECT_EQ(shard.listen(udp, 1), Errno::opnotsupp);
@@ -460,12 +460,12 @@ TEST(SimSockets, PortsOfAListenerAreFreeWhenItsLastConnectionIs) {
   b.shard(0).close(listener);
   net.run_for(1ms);
   const auto again = b.shard(0).open({.type = 1, .privileged = true});
-  EXPECT_EQ(b.shard(0).bind(*again, {Ipv4Address::any(), Port{7}}), Errno::addrinuse);
+  EXPECT_EQ(b.shard(0).bind(*again, {Ipv4Address::any(), Port{7}}, true), Errno::addrinuse);
   s.close();
   net.run_for(1s);
   accepted->close();
   net.run_for(100s);
-  EXPECT_EQ(b.shard(0).bind(*again, {Ipv4Address::any(), Port{7}}), Errno::ok);
+  EXPECT_EQ(b.shard(0).bind(*again, {Ipv4Address::any(), Port{7}}, true), Errno::ok);
 }
 
 }  // namespace

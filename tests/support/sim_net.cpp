@@ -116,7 +116,7 @@ stack::SocketId Host::listen(wire::Port port, std::function<void(Stream&)> on_ac
   const Cookie cookie = next_cookie_++;
   const auto id = this->shard(shard).open({.type = 1, .privileged = true, .cookie = cookie});
   IOPKT_ASSERT(id.has_value());
-  socket::Errno done = this->shard(shard).bind(*id, {wire::Ipv4Address::any(), port});
+  socket::Errno done = this->shard(shard).bind(*id, {wire::Ipv4Address::any(), port}, true);
   IOPKT_ASSERT(done == socket::Errno::ok);
   done = this->shard(shard).listen(*id, backlog);
   IOPKT_ASSERT(done == socket::Errno::ok);
@@ -127,7 +127,7 @@ stack::SocketId Host::listen(wire::Port port, std::function<void(Stream&)> on_ac
 Host::UdpSocket& Host::udp(const wire::Endpoint& local, std::uint32_t shard) {
   const auto id = this->shard(shard).open({.type = 2, .privileged = true, .cookie = next_cookie_++});
   IOPKT_ASSERT(id.has_value());
-  const socket::Errno done = this->shard(shard).bind(*id, local);
+  const socket::Errno done = this->shard(shard).bind(*id, local, true);
   IOPKT_ASSERT(done == socket::Errno::ok);
   auto socket = std::make_unique<UdpSocket>(UdpSocket{*id, shard, {}, {}});
   return *udp_.emplace(std::uint64_t{shard} << 32 | id->value, std::move(socket)).first->second;

@@ -1,4 +1,5 @@
 """ioctl() on interfaces, routes and neighbours: the same calls on the kernel's stack and on ours, and the host's own utilities."""
+import os
 import re
 
 import pytest
@@ -9,6 +10,7 @@ SCRIPT = r"""
 import ctypes, errno, fcntl, os, socket, struct
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 NAME = b'en0'
+LOOPBACK = b'lo' if any(name == 'lo' for _, name in socket.if_nameindex()) else b'lo0'
 
 def address(text, family=socket.AF_INET): return struct.pack('=HH4s8x', family, 0, socket.inet_aton(text))
 
@@ -48,6 +50,7 @@ interface('no address', 0x8916, address('0.0.0.0'))
 state('-- empty')
 interface('netmask without address', 0x891c, address('255.0.0.0'))
 interface('address', 0x8916, address('10.7.0.1'))
+state('-- down')
 interface('up', 0x8914, struct.pack('h', 1))
 state('-- class')
 interface('netmask', 0x891c, address('255.255.255.0'))
@@ -55,6 +58,7 @@ state('-- netmask')
 interface('bad netmask', 0x891c, address('255.0.255.0'))
 interface('broadcast', 0x891a, address('10.7.0.0'))
 interface('netmask', 0x891c, address('255.255.0.0'))
+interface('the same address', 0x8916, address('10.7.0.1'))
 state('-- own broadcast')
 interface('mtu', 0x8922, struct.pack('i', 1400))
 interface('small mtu', 0x8922, struct.pack('i', 40))
@@ -79,6 +83,8 @@ route('mtu', ADD, '10.10.0.0', '255.255.0.0', '10.7.0.2', UP | GATEWAY | MTU, mt
 route('no way', ADD, '10.11.0.0', '255.255.0.0', '172.16.0.1', UP | GATEWAY, device=NAME)
 route('bits below the mask', ADD, '10.11.0.1', '255.255.0.0', '10.7.0.2', UP | GATEWAY)
 route('bad mask', ADD, '10.0.0.0', '255.0.255.0', '10.7.0.2', UP | GATEWAY)
+route('gateway behind another', ADD, '10.11.0.0', '255.255.0.0', '10.7.0.2', UP | GATEWAY, device=LOOPBACK)
+route('reject', ADD, '10.14.0.0', '255.255.0.0', '172.16.0.1', UP | GATEWAY | 0x200)
 route('no device', ADD, '10.11.0.0', '255.255.0.0', device=b'nosuch0')
 route('nothing', ADD, '10.11.0.0', '255.255.0.0')
 route('no gateway', ADD, '10.11.0.0', '255.255.0.0', None, UP | GATEWAY, device=NAME)
@@ -105,8 +111,7 @@ arp('delete', 0x8953, '10.7.0.9')
 arp('delete what is not', 0x8953, '10.7.0.77')
 
 print('-- a plain user')
-try: os.setuid(65534)
-except OSError: print('root is the only user')
+os.setuid(65534)
 interface('mtu', 0x8922, struct.pack('i', 1300))
 interface('address', 0x8916, address('10.7.0.3'))
 route('route', ADD, '10.13.0.0', '255.255.0.0', device=NAME)
@@ -121,13 +126,50 @@ def lab(own_lab):
     return own_lab()
 
 
+needs_users = pytest.mark.skipif(os.system("setpriv --reuid=65534 true 2>/dev/null") != 0, reason="root is the only user here")
+
+
+@needs_users
 def test_equal_to_the_kernel(lab):
     kernel = lab.namespace("ke")
     kernel.run(["ip", "link", "add", "en0", "type", "veth", "peer", "name", "other"])
     kernel.run(["ip", "link", "set", "other", "up"])
     wanted = kernel.run(["/usr/bin/python3", "-c", SCRIPT])
-    assert "-- end" in wanted and "read 02:00:00:00:0a:0b" in wanted
+    assert "-- end" in wanted and "read 02:00:00:00:0a:0b" in wanted and wanted.count("EPERM") == 4
     assert lab.run(True, "/usr/bin/python3", "-c", SCRIPT).splitlines() == wanted.splitlines()
+
+
+RIGHTS = r"""
+import errno, os, socket
+def tried(what, call):
+    try: call(); print(what, 'done')
+    except OSError as error: print(what, errno.errorcode[error.errno])
+def low(port, s=None): tried(f'port {port}', lambda: (s or socket.socket()).bind(('0.0.0.0', port)))
+def raw(): tried('raw', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+early, late = socket.socket(), socket.socket()
+master = socket.socket()
+master.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+master.bind(('0.0.0.0', 8080))
+low(80); raw()
+if os.getuid() == 0:
+    os.seteuid(65534); low(81); raw()
+    os.seteuid(0); low(82); raw()
+    os.setuid(65534); low(83); low(84, early); raw()
+thief = socket.socket()
+thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+tried('port of another user', lambda: thief.bind(('0.0.0.0', 8080)))
+"""
+
+
+@needs_users
+@pytest.mark.parametrize("user", ["root", "nobody", "nobody-with-a-capability"])
+def test_rights_are_those_of_the_moment(lab, user):
+    kernel = lab.namespace("ke")
+    words = {"root": [], "nobody": ["setpriv", "--reuid=65534"],
+             "nobody-with-a-capability": ["setpriv", "--reuid=65534", "--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]}[user]
+    wanted = kernel.run([*words, "/usr/bin/python3", "-c", RIGHTS])
+    assert ("EACCES" in wanted) == (user != "nobody-with-a-capability")
+    assert lab.run(True, *words, "/usr/bin/python3", "-c", RIGHTS).splitlines() == wanted.splitlines()
 
 
 def test_the_hosts_own_utilities_configure_ours(lab):
