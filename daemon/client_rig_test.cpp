@@ -80,7 +80,7 @@ class ClientSession : public ::testing::TestWithParam<std::uint32_t> {
   void die() { rig.leave(std::exchange(client, nullptr)); }
 
   ClientRig rig{{.shards = GetParam()}};
-  std::shared_ptr<Client> client = rig.greet({.pid = 2, .user = 0, .group = 0, .privileged = true});
+  std::shared_ptr<Client> client = rig.greet({.pid = 0, .user = 0, .group = 0, .privileged = true});
 };
 
 /// Connections that nobody took keep the stack's end of their listener.
@@ -98,7 +98,7 @@ TEST_P(ClientSession, AListenersOwnDescriptorSentThroughItKeepsNothing) {
 TEST_P(ClientSession, AProgramThatDiesAfterAReaderTookTheWitness) {
   for (const bool seen : {true, false}) {
     SCOPED_TRACE(seen);
-    if (!client) client = rig.greet({.pid = 2, .user = 0, .group = 0, .privileged = true});
+    if (!client) client = rig.greet({.pid = 0, .user = 0, .group = 0, .privileged = true});
     Socket socket = open(SOCK_DGRAM);
     EXPECT_EQ(ask<MessageId::connect>({.slot = socket.slot.slot, .flags = 0, .reserved = 0}, loopback(7000)), 0);
     EXPECT_EQ(ask<MessageId::shutdown>({.slot = socket.slot.slot, .how = SHUT_RD, .reserved = 0}), 0);
@@ -116,7 +116,7 @@ TEST_P(ClientSession, AProgramThatDiesAfterAReaderTookTheWitness) {
 TEST_P(ClientSession, AProgramThatDiesInStreamModeBehindTheEndOfTheStream) {
   for (const bool connection_first : {false, true}) {
     SCOPED_TRACE(connection_first);
-    if (!client) client = rig.greet({.pid = 2, .user = 0, .group = 0, .privileged = true});
+    if (!client) client = rig.greet({.pid = 0, .user = 0, .group = 0, .privileged = true});
     {
       const std::uint16_t port = connection_first ? 7001 : 7002;  // the other one is in TIME-WAIT
       Socket listener = listen(port), a = connect(port), b = accept(listener);
@@ -142,6 +142,27 @@ TEST_P(ClientSession, AConnectionsOwnDescriptorSentThroughItInStreamModeKeepsNot
       for (const ipc::Mode mode : {ipc::Mode::switching, ipc::Mode::stream})
         ASSERT_EQ(ask<MessageId::set_mode>({.slot = socket->slot.slot, .mode = static_cast<std::uint32_t>(mode), .reserved = 0}), 0);
     for (const Socket* socket : {&a, &b}) send_own(*socket, "x", 1);
+  }
+  die();
+  EXPECT_TRUE(rig.run_out()) << rig.left();
+}
+
+/// No room is left for the stream, and behind it waits what would keep all of it.
+TEST_P(ClientSession, AListenersDescriptorBehindAFullStreamKeepsNothing) {
+  {
+    const Socket listener = listen(7004), a = connect(7004);
+    for (const ipc::Mode mode : {ipc::Mode::switching, ipc::Mode::stream})
+      ASSERT_EQ(ask<MessageId::set_mode>({.slot = a.slot.slot, .mode = static_cast<std::uint32_t>(mode), .reserved = 0}), 0);
+    const std::array<char, 1000> bytes{};
+    iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
+    for (ssize_t sent = 1; sent > 0; rig.settle()) {
+      ipc::RightsBuffer rights;
+      msghdr message{};
+      message.msg_iov = &piece;
+      message.msg_iovlen = 1;
+      ipc::carry(message, rights, listener.fd.get());
+      sent = ::sendmsg(a.fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
   }
   die();
   EXPECT_TRUE(rig.run_out()) << rig.left();

@@ -105,6 +105,10 @@ bool ClientShard::take_from_program(ClientSocket& socket) {
   const auto room = spans_of(socket.send.base(), socket.send.size(), socket.send_tail, socket.send.size() - used);
   const auto taken = socket.stream->end.take(room);
   socket.send_tail += taken.bytes;
+  if (taken.descriptors) {
+    broken(socket, "descriptors in a stream");
+    return true;
+  }
   return taken.dry;
 }
 
@@ -128,6 +132,7 @@ void ClientShard::pump(ClientSocket& socket) {
   if (!socket.attached()) return;
   const std::uint64_t sent = socket.send_tail, received = socket.receive_head;
   const bool taken = take_from_program(socket);
+  if (socket.client_done) return;  // it broke the protocol
   const bool given = give_to_program(socket);
   const bool known = !socket.failed && !socket.released && !socket.close_called;
   if (known && (sent != socket.send_tail || received != socket.receive_head) &&

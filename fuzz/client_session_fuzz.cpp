@@ -114,7 +114,7 @@ sockaddr_in inet(std::uint32_t address, std::uint16_t port, sa_family_t family =
 class Session {
  public:
   Session(Input& in, const ClientRig::Options& options) : in_(in), rig_(options) {
-    bystander_ = rig_.greet({.pid = 1, .user = 77, .group = 77, .privileged = false});
+    bystander_ = rig_.greet({.pid = 0, .user = 77, .group = 77, .privileged = false});
     if (bystander_) kept_ = rig_.ask<MessageId::slot_open>(bystander_, slot_open(SOCK_DGRAM, 0));
     rig_.turn();
     add_program();
@@ -183,7 +183,7 @@ class Session {
       return;
     }
     const std::uint32_t user = who % 2 * 1000;
-    auto client = rig_.greet({.pid = 2, .user = user, .group = user, .privileged = user == 0});
+    auto client = rig_.greet({.pid = 0, .user = user, .group = user, .privileged = user == 0});
     if (client) programs_.push_back({std::move(client)});
   }
   /// Its connection closes; its descriptors too, or the kernel has others that hold them.

@@ -55,6 +55,15 @@ std::size_t StreamEnd::unread() const {
   return sys::unread_by_peer(fd_, SIOCINQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
+/// Whether a descriptor lies anywhere in the queue. Looked at as a whole: as much as no socket buffer holds.
+bool StreamEnd::carries_descriptors() const {
+  std::array<std::byte, 4096> scratch;
+  std::array<iovec, 1024> pieces;
+  pieces.fill({scratch.data(), scratch.size()});
+  bool descriptors = false;
+  return receive(fd_, pieces.data(), pieces.size(), MSG_PEEK, &descriptors) > 0 && descriptors;
+}
+
 /// One step: the ballast and all but the last of `limit` new bytes are taken, the last one is looked at and becomes the ballast.
 /// False: what was counted is not there (out-of-band bytes are passed over).
 bool StreamEnd::take_some(std::span<const iovec> room, std::size_t limit, std::size_t& done) {
@@ -90,7 +99,7 @@ StreamEnd::Taken StreamEnd::take(std::span<const iovec> room) {
   for (;;) {
     const std::size_t there = unread();
     if (there <= ballast_) return {done, true};
-    if (done == space) return {done, false};
+    if (done == space) return {done, false, carries_descriptors()};
     if (!take_some(room, std::min(there - ballast_, space - done), done)) return {done, true};
   }
 }
