@@ -13,29 +13,13 @@
 #include <cstring>
 #include <span>
 
-#include "base/log.hpp"
 #include "control/interfaces.hpp"
-#include "control/verbs.hpp"
 #include "daemon/client_ioctl.hpp"
-#include "packet/pool.hpp"
-#include "stack/stack.hpp"
+#include "fuzz/lone_stack.hpp"
 
 namespace {
 
 using namespace iopkt;
-
-struct NoLog final : LogSink {
-  void write(LogLevel, std::string_view) override {}
-};
-struct NoRings final : stack::RingSource {
-  bool provide(stack::Cookie, std::uint32_t, std::uint32_t, stack::Rings&) override { return false; }
-  void take_back(stack::Cookie) override {}
-};
-struct NoSurroundings final : control::Surroundings {
-  void describe_device(const iface::Interface&, control::Record&) const override {}
-  std::uint64_t hardclock_ticks() const override { return 1; }
-  void describe_process(control::Record&) const override {}
-};
 
 constexpr std::array<std::uint64_t, 13> kCodes{SIOCSIFFLAGS,  SIOCSIFADDR, SIOCSIFDSTADDR, SIOCSIFBRDADDR, SIOCSIFNETMASK,
                                                SIOCSIFMETRIC, SIOCSIFMTU,  SIOCSIFHWADDR,  SIOCADDRT,      SIOCDELRT,
@@ -60,14 +44,8 @@ void add_ethernet(stack::Stack& stack) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  NoLog log;
-  NoRings rings;
-  NoSurroundings surroundings;
-  packet::HeapPages pages;
-  stack::StackConfig config;
-  config.key = {1, 2};
-  stack::RingSource* sources[] = {&rings};
-  stack::Stack stack{config, pages, sources, log};
+  LoneStack alone;
+  stack::Stack& stack = alone.stack;
   add_ethernet(stack);
   std::span rest{data, size};
   while (!rest.empty()) {
@@ -77,7 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     stack.shard(0).begin({1'000'000});
     const auto change = daemon::read_change(code, as_bytes(argument.data(), argument.size()), *stack.network(), stack.shard(0).list_neighbours());
     if (change) {
-      const auto outcome = control::run_here(stack, surroundings, true, change->verb, change->arguments);
+      const auto outcome = alone.run(change->verb, true, change->arguments);
       // Whatever a client writes, what comes of it is a verb that the stack has, with arguments that it knows.
       if (outcome.error == control::Errno::opnotsupp || outcome.line.find("unknown argument") != std::string::npos) {
         if (outcome.line.find("link-level") == std::string::npos) std::abort();
