@@ -21,6 +21,7 @@
 #include <set>
 
 #include "daemon/client_rig.hpp"
+#include "fuzz/input.hpp"
 #include "ipc/datagram_ring.hpp"
 #include "ipc/offer.hpp"
 #include "wire/checksum.hpp"
@@ -31,6 +32,7 @@ namespace {
 
 using namespace iopkt;
 using namespace iopkt::daemon;
+using fuzz::Input;
 using ipc::MessageId;
 
 constexpr std::size_t kSocketsMax = 48, kProgramsMax = 6;
@@ -39,25 +41,6 @@ constexpr int kStepsMax = 200;
 void require(bool belief) {
   if (!belief) std::abort();
 }
-
-/// Reads the input front to back; zeroes when it is used up.
-class Input {
- public:
-  Input(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
-  bool empty() const { return left_ == 0; }
-  std::uint8_t u8() { return left_ == 0 ? std::uint8_t{0} : (--left_, *data_++); }
-  std::uint16_t u16() { return static_cast<std::uint16_t>(u8() << 8 | u8()); }
-  std::uint32_t u32() { return static_cast<std::uint32_t>(u16()) << 16 | u16(); }
-  std::vector<std::byte> bytes(std::size_t count) {
-    std::vector<std::byte> out;
-    for (std::size_t i = 0; i < count && !empty(); ++i) out.push_back(std::byte{u8()});
-    return out;
-  }
-
- private:
-  const std::uint8_t* data_;
-  std::size_t left_;
-};
 
 /// A process with a control connection.
 struct Program {
