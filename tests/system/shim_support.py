@@ -38,7 +38,8 @@ class Stack:
             time.sleep(0.01)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        running = self.running()
         self.process.terminate()
         try:
             self.process.wait(30)
@@ -48,8 +49,11 @@ class Stack:
             raise
         finally:
             self.log_file.close()
+            log = self.log()
             if self.own_folder:
                 shutil.rmtree(self.prefix, ignore_errors=True)
+        # A sanitizer that has found something says so in the status.
+        assert kind is not None or not running or self.process.returncode == 0, log
 
     def running(self):
         return self.process.poll() is None
