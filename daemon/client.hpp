@@ -29,11 +29,10 @@ struct Credential {
   pid_t pid{};
   uid_t user{};
   gid_t group{};
-  bool privileged{};  ///< is_privileged(user): what may() goes by where the process cannot be looked at
+  bool privileged{};  ///< of a sender: it and whoever made the connection are root or the user that runs the stack
 };
-/// Whether that process may do what `capability` (CAP_NET_ADMIN and the like, capabilities(7)) allows on the host: at this moment, in
-/// the stack's own user namespace, it is root's or has the capability, or it is of the user that runs the stack. Reads /proc; any
-/// thread.
+/// Whether that sender may do what `capability` (CAP_NET_ADMIN and the like, capabilities(7)) allows on the host: it is privileged and
+/// has not put its rights aside (seteuid), or it has the capability in its ambient set. Reads /proc; any thread.
 bool may(const Credential& who, int capability);
 
 /// What one client may hold at most. Memory counts as promised, not as touched.

@@ -114,13 +114,9 @@ unsigned ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
 
 /// What the program wrote last still goes, but a process that dies with a thousand full rings does not hold up the others.
 void ClientShard::send_last_datagrams(ClientSocket& socket, unsigned most) {
-  closing_left_ -= send_datagrams(socket, std::min(most, closing_left_));
-  std::uint64_t position = socket.send.head();
-  ipc::DatagramConsumer::Datagram datagram;
-  for (unsigned n = 0; n < kWholeRing && ipc::DatagramConsumer::next(socket.send, position, datagram); ++n) {
-    position = datagram.end;
-    stack().count_drop(packet::Drop::socket_unsent);
-  }
+  const unsigned taken = send_datagrams(socket, std::min(most, std::max(closing_left_, kClosingLeast)));
+  closing_left_ -= std::min(closing_left_, taken);
+  if (socket.send.queued() != 0) stack().count_drop(packet::Drop::socket_unsent);
 }
 
 void ClientShard::on_datagram(const stack::Datagram& datagram) {

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -75,6 +76,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   static constexpr unsigned kSendBudget = 256;  ///< datagrams of one socket in one turn
   static constexpr unsigned kWholeRing = ipc::kDatagramRingSize / sizeof(ipc::RecordHeader) + 1;  ///< more than it holds
   static constexpr unsigned kClosingBudget = 16384;  ///< of all sockets that close in one turn: the others do not wait for more
+  static constexpr unsigned kClosingLeast = 16;       ///< that each of them sends all the same
   static constexpr unsigned kRingTurns = kWholeRing / kSendBudget + 1;
   // client_shard.cpp
   ClientSocket* by_cookie(std::uint64_t cookie) const;
@@ -178,7 +180,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   int begin_stream(ClientSocket& socket);
   void replace_end(ClientSocket& socket, Fd fd, std::uint64_t program_cookie);
   void request_unsent(Request& request, ClientSocket& socket);
-  bool take_from_program(ClientSocket& socket);
+  bool end_if_it_keeps_itself(ClientSocket& socket);
+  std::optional<bool> take_from_program(ClientSocket& socket);
   bool give_to_program(ClientSocket& socket);
   /// Moves what can be moved in both directions. May end the socket.
   void pump(ClientSocket& socket);

@@ -436,11 +436,21 @@ void ClientShard::maybe_free(ClientSocket& socket) {
 }
 
 void ClientShard::end_hung_up(const std::shared_ptr<Client>& client) {
-  std::vector<std::uint64_t> hung_up;  // cookies: one may end another
-  for (const auto& [cookie, socket] : sockets_)
-    if (socket->owner.client == client && socket->hung_up && socket->attached()) hung_up.push_back(cookie);
-  for (const std::uint64_t cookie : hung_up)
-    if (ClientSocket* socket = by_cookie(cookie); socket != nullptr && socket->attached()) on_end(*socket, shown_by(socket->fd.get()));
+  const ShardClient* known = find(*client);
+  if (known == nullptr || client->connections > 0) return;
+  std::vector<std::uint64_t> suspects;  // cookies: one may end another
+  for (const auto& arena : known->arenas)
+    for (const ClientSocket* socket : arena->sockets)
+      if (socket != nullptr && socket->attached() && (socket->hung_up || socket->stream)) suspects.push_back(socket->cookie);
+  for (const std::uint64_t cookie : suspects) {
+    ClientSocket* socket = by_cookie(cookie);
+    if (socket == nullptr || !socket->attached()) continue;
+    if (socket->hung_up) {
+      on_end(*socket, shown_by(socket->fd.get()));
+    } else if (socket->stream) {
+      pump(*socket);
+    }
+  }
 }
 
 void ClientShard::end(const std::shared_ptr<Client>& client) {

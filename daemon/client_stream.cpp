@@ -98,17 +98,23 @@ void ClientShard::replace_end(ClientSocket& socket, Fd fd, std::uint64_t program
 
 // ---------------------------------------------------------------------------------------------- bytes
 
-/// Program -> send ring. True: all that the program has written was taken.
-bool ClientShard::take_from_program(ClientSocket& socket) {
-  if (socket.failed || socket.released || socket.close_called || socket.program_shut_write) return true;
+/// Descriptors in what is not taken may be those that keep the socket open. While a process of the client can speak that is no matter:
+/// its end is looked at (end_hung_up()).
+bool ClientShard::end_if_it_keeps_itself(ClientSocket& socket) {
+  if (socket.owner.client->connections > 0 || !socket.stream->end.carries_descriptors()) return false;
+  broken(socket, "descriptors in a stream");
+  return true;
+}
+
+/// Program -> send ring. True: all that the program has written was taken. Nothing: the socket has ended.
+std::optional<bool> ClientShard::take_from_program(ClientSocket& socket) {
+  if (socket.failed || socket.released || socket.close_called || socket.program_shut_write)
+    return end_if_it_keeps_itself(socket) ? std::nullopt : std::optional{true};
   const std::size_t used = static_cast<std::size_t>(socket.send_tail - stack().send_head(socket.id));
   const auto room = spans_of(socket.send.base(), socket.send.size(), socket.send_tail, socket.send.size() - used);
   const auto taken = socket.stream->end.take(room);
   socket.send_tail += taken.bytes;
-  if (taken.descriptors) {
-    broken(socket, "descriptors in a stream");
-    return true;
-  }
+  if (!taken.dry && end_if_it_keeps_itself(socket)) return std::nullopt;
   return taken.dry;
 }
 
@@ -131,8 +137,9 @@ bool ClientShard::give_to_program(ClientSocket& socket) {
 void ClientShard::pump(ClientSocket& socket) {
   if (!socket.attached()) return;
   const std::uint64_t sent = socket.send_tail, received = socket.receive_head;
-  const bool taken = take_from_program(socket);
-  if (socket.client_done) return;  // it broke the protocol
+  const std::optional<bool> result = take_from_program(socket);
+  if (!result) return;
+  const bool taken = *result;
   const bool given = give_to_program(socket);
   const bool known = !socket.failed && !socket.released && !socket.close_called;
   if (known && (sent != socket.send_tail || received != socket.receive_head) &&

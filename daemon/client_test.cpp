@@ -2,8 +2,10 @@
 #include "client.hpp"
 
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <thread>
@@ -129,6 +131,17 @@ TEST(SharedEndpoint, SurvivesBothWays) {
   const wire::Endpoint v6{six, wire::Port{1}};
   for (const wire::Endpoint& endpoint : {v4, v6}) EXPECT_EQ(from_shared(to_shared(endpoint)), endpoint);
   EXPECT_FALSE(from_shared({}));
+}
+
+/// A sender may have executed a set-user-ID program since it sent: what its process is by now gives it nothing.
+TEST(Sender, MayDoWhatItMightWhenItSent) {
+  const pid_t self = ::getpid();
+  const uid_t user = ::getuid();
+  EXPECT_TRUE(may({.pid = self, .user = user, .group = 0, .privileged = true}, CAP_NET_ADMIN));
+  EXPECT_FALSE(may({.pid = self, .user = user + 1, .group = 0, .privileged = false}, CAP_NET_ADMIN)) << "was another user";
+  EXPECT_FALSE(may({.pid = self, .user = user, .group = 0, .privileged = false}, CAP_NET_RAW)) << "through another one's connection";
+  EXPECT_TRUE(may({.pid = 0, .user = 0, .group = 0, .privileged = true}, CAP_NET_RAW)) << "cannot be looked at";
+  EXPECT_FALSE(may({.pid = 0, .user = 1, .group = 0, .privileged = false}, CAP_NET_RAW));
 }
 
 TEST(Complaints, AreBoundedAndSayHowManyWereLeftOut) {

@@ -54,8 +54,12 @@ void ControlConnection::read() {
       if (error == EMSGSIZE) ++server_.statistics_.bad_messages;
       break;
     }
-    // Whoever has given up rights since the connection was made has given them up here, too.
-    const Credential sender{.pid = received.process, .user = received.user, .group = received.group, .privileged = is_privileged(received.user)};
+    // Whoever has given up rights since the connection was made has given them up here, too; nor does a program with more rights lend
+    // them by writing to a descriptor that others gave to it.
+    const Credential sender{.pid = received.process,
+                            .user = received.user,
+                            .group = received.group,
+                            .privileged = credential_.privileged && is_privileged(received.user)};
     if (!take(buffer.first(received.bytes), std::move(owned), sender)) {
       ++server_.statistics_.bad_messages;
       server_.common_.complain("a control connection of process " + std::to_string(credential_.pid) + " (user " +

@@ -17,9 +17,8 @@
 #include "daemon/client_ioctl.hpp"
 #include "fuzz/lone_stack.hpp"
 
+namespace iopkt {  // not imported: <net/if.h> has an iface of its own
 namespace {
-
-using namespace iopkt;
 
 constexpr std::array<std::uint64_t, 13> kCodes{SIOCSIFFLAGS,  SIOCSIFADDR, SIOCSIFDSTADDR, SIOCSIFBRDADDR, SIOCSIFNETMASK,
                                                SIOCSIFMETRIC, SIOCSIFMTU,  SIOCSIFHWADDR,  SIOCADDRT,      SIOCDELRT,
@@ -41,13 +40,10 @@ void add_ethernet(stack::Stack& stack) {
   stack.publish(std::move(next));
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+void play(std::span<const std::uint8_t> rest) {
   LoneStack alone;
   stack::Stack& stack = alone.stack;
   add_ethernet(stack);
-  std::span rest{data, size};
   while (!rest.empty()) {
     const std::uint64_t code = kCodes[rest[0] % kCodes.size()];
     const auto argument = rest.subspan(1, std::min(rest.size() - 1, size_of(code)));
@@ -64,5 +60,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     stack.shard(0).finish();
   }
+}
+
+}  // namespace
+}  // namespace iopkt
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  iopkt::play({data, size});
   return 0;
 }

@@ -55,10 +55,9 @@ std::size_t StreamEnd::unread() const {
   return sys::unread_by_peer(fd_, SIOCINQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
-/// Whether a descriptor lies anywhere in the queue. Looked at as a whole: as much as no socket buffer holds.
 bool StreamEnd::carries_descriptors() const {
   std::array<std::byte, 4096> scratch;
-  std::array<iovec, 1024> pieces;
+  std::array<iovec, 1024> pieces;  // more than a socket buffer holds
   pieces.fill({scratch.data(), scratch.size()});
   bool descriptors = false;
   return receive(fd_, pieces.data(), pieces.size(), MSG_PEEK, &descriptors) > 0 && descriptors;
@@ -99,7 +98,7 @@ StreamEnd::Taken StreamEnd::take(std::span<const iovec> room) {
   for (;;) {
     const std::size_t there = unread();
     if (there <= ballast_) return {done, true};
-    if (done == space) return {done, false, carries_descriptors()};
+    if (done == space) return {done, false};
     if (!take_some(room, std::min(there - ballast_, space - done), done)) return {done, true};
   }
 }

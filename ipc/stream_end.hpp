@@ -35,10 +35,11 @@ class StreamEnd {
   struct Taken {
     std::size_t bytes;
     bool dry;  ///< nothing more is there now
-    bool descriptors = false;  ///< some wait behind what was taken, and could keep their own socket open for ever
   };
   /// Moves what the program wrote to `room`, all but the ballast. Descriptors that come along are let go.
   Taken take(std::span<const iovec> room);
+  /// Whether a descriptor waits in what was not taken: it could be the one that keeps this very socket open. Looks at all of it.
+  bool carries_descriptors() const;
 
   enum class Given { all, some, gone };
   /// Moves `bytes` to the program as far as there is room; `done` counts them. gone: the program shut its reading side, or no
@@ -52,7 +53,6 @@ class StreamEnd {
 
  private:
   std::size_t unread() const;
-  bool carries_descriptors() const;
   bool take_some(std::span<const iovec> room, std::size_t limit, std::size_t& done);
   int fd_ = -1;
   std::size_t ballast_ = 0;

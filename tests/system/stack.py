@@ -3,9 +3,12 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
+
+import pytest
 
 from namespaces import LIMIT, command_output, wait_until
 
@@ -15,6 +18,15 @@ PROGRAM = BUILD / "sbin" / "io-pkt-v4-hc"
 SHIM = BUILD / "lib" / "io-pkt" / "libiopkt-socket.so"
 UTILITIES = BUILD / "lib" / "io-pkt" / "bin"
 _instances = itertools.count(1)
+
+
+def is_built_with(sanitizer):
+    cache = BUILD / "CMakeCache.txt"
+    return cache.exists() and re.search(rf"^IOPKT_SANITIZE:STRING=.*\b{sanitizer}\b", cache.read_text(), re.M) is not None
+
+
+no_thread_sanitizer = pytest.mark.skipif(is_built_with("thread"),
+                                         reason="the thread sanitizer brings a thread of its own, which wakes up by itself")
 
 
 def utility(name):

@@ -7,6 +7,9 @@ import time
 
 from lab import PEER
 from namespaces import wait_until
+from stack import no_thread_sanitizer
+
+pytestmark = no_thread_sanitizer
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 PYTHON = "/usr/bin/python3"

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from shim_support import BUILD, Stack
-from stack import utility
+from stack import no_thread_sanitizer, utility
 
 LIMIT = 60  # seconds; only ends what hangs
 
@@ -204,6 +204,7 @@ def test_too_many_threads_beside_the_resource_manager():
             pass
 
 
+@no_thread_sanitizer
 @pytest.mark.skipif(os.geteuid() != 0, reason="real-time priorities need the right to them")
 def test_priorities():
     round_robin, other = 2, 0
