@@ -286,34 +286,33 @@ inline std::string read_some(Program& program, const Socket& socket, std::size_t
   return out;
 }
 
-/// The sum of all numbers of that name in a verb's answer.
-inline std::uint64_t sum_in_answer(const std::string& control_node, std::string_view verb, std::string_view key) {
+/// What a verb without arguments answers, as records; empty when it is refused.
+inline std::vector<std::byte> asked(const std::string& control_node, std::string_view verb) {
   Program utility{control_node, 0, 0, true};
   std::vector<std::byte> blob;
   ipc::RecordWriter{blob}.text("verb", verb);
-  std::vector<std::byte> answer(1 << 20);
+  std::vector<std::byte> answer(std::size_t{1} << 20);
   std::size_t got = 0;
-  if (utility.ask<MessageId::manage>({}, blob, nullptr, answer, &got) != 0) return ~std::uint64_t{0};
+  EXPECT_EQ(utility.ask<MessageId::manage>({}, blob, nullptr, answer, &got), 0);
+  answer.resize(got);
+  return answer;
+}
+
+/// Sockets of all clients, as the verb `info` says.
+inline std::uint64_t sockets_in_use(const std::string& control_node) {
+  const std::vector<std::byte> answer = asked(control_node, "info");
   std::uint64_t sum = 0;
-  ipc::RecordReader reader{std::span{answer}.first(got)};
+  ipc::RecordReader reader{answer};
   for (ipc::Record record; reader.next(record);)
-    if (record.key == key) sum += record.number();
+    if (record.key == "sockets") sum += record.number();
   EXPECT_FALSE(reader.bad());
   return sum;
 }
 
-/// Sockets of all clients, as the verb `info` says.
-inline std::uint64_t sockets_in_use(const std::string& control_node) { return sum_in_answer(control_node, "info", "sockets"); }
-
 /// How many packets died for the reason of this name, as the verb `statistics` says.
 inline std::uint64_t drops_counted(const std::string& control_node, std::string_view name) {
-  Program utility{control_node, 0, 0, true};
-  std::vector<std::byte> blob;
-  ipc::RecordWriter{blob}.text("verb", "statistics");
-  std::vector<std::byte> answer(std::size_t{1} << 20);
-  std::size_t got = 0;
-  EXPECT_EQ(utility.ask<MessageId::manage>({}, blob, nullptr, answer, &got), 0);
-  ipc::RecordReader reader{std::span{answer}.first(got)};
+  const std::vector<std::byte> answer = asked(control_node, "statistics");
+  ipc::RecordReader reader{answer};
   std::string row;
   for (ipc::Record record; reader.next(record);) {
     if (record.key == "name") row = record.text();
