@@ -300,8 +300,6 @@ std::size_t encode_refusal(std::span<std::byte> out, MessageId id, std::uint32_t
 /// Sends one message with descriptors. 0 or an errno; restarts after EINTR. Non-blocking if the descriptor is: EAGAIN.
 int send_message(int fd, std::span<const std::byte> message, std::span<const int> fds = {});
 
-/// Receives one message. `fds` gets the descriptors, close-on-exec; those beyond its room are closed and the message answers
-/// EMSGSIZE, as one that does not fit `buffer`. 0 or an errno; ENOTCONN: the other side is gone. Restarts after EINTR.
 inline constexpr std::uint32_t kNoUser = ~std::uint32_t{0};
 struct Received {
   std::size_t bytes{}, fds{};
@@ -309,6 +307,8 @@ struct Received {
   std::int32_t process = 0;
   std::uint32_t user = kNoUser, group = kNoUser;
 };
+/// Receives one message. `fds` gets the descriptors, close-on-exec; those beyond its room are closed and the message answers
+/// EMSGSIZE, as one that does not fit `buffer`. 0 or an errno; ENOTCONN: the other side is gone. Restarts after EINTR.
 int receive_message(int fd, std::span<std::byte> buffer, std::span<int> fds, Received& out, int flags = 0);
 
 /// Sends a request, split into messages of at most `message_max` bytes if need be. `scratch` holds one message (at most kMessageMax
