@@ -217,11 +217,21 @@ std::string Ipv6Address::to_string() const {
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   if (const auto v4 = Ipv4Address::parse_strict(text)) return *v4;
-  if (const auto v6 = Ipv6Address::parse(text)) return *v6;
-  return std::nullopt;
+  const auto [address, zone] = split_zone(text);
+  const auto v6 = Ipv6Address::parse(address);
+  if (!v6) return std::nullopt;
+  if (address.size() == text.size()) return *v6;
+  const auto number = parse_decimal(zone, kZoneMax);
+  if (!number || !v6->has_zone()) return std::nullopt;
+  return IpAddress{*v6, *number};
 }
 
-std::string IpAddress::to_string() const { return is_v4() ? v4().to_string() : v6().to_string(); }
+std::string IpAddress::to_string() const {
+  if (is_v4()) return v4().to_string();
+  std::string out = v6().to_string();
+  if (zone() != 0) out += '%' + std::to_string(zone());
+  return out;
+}
 
 std::string Endpoint::to_string() const {
   std::string out = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();

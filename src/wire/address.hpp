@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "base/bytes.hpp"
@@ -128,6 +129,18 @@ struct Ipv6Address {
   constexpr bool is_loopback() const { return *this == loopback(); }
   constexpr bool is_multicast() const { return bytes[0] == 0xff; }
   constexpr bool is_link_local() const { return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80; }
+  /// fc00::/7 (RFC 4193)
+  constexpr bool is_unique_local() const { return (bytes[0] & 0xfe) == 0xfc; }
+  /// Of a group: RFC 4291 section 2.7 (1 interface, 2 link, 5 site, 8 organisation, 14 global).
+  constexpr std::uint8_t multicast_scope() const { return is_multicast() ? bytes[1] & 0xf : 0; }
+  /// Means something on one link alone: link-local addresses, groups of interface-local and link-local scope (RFC 4007).
+  constexpr bool has_zone() const { return is_link_local() || multicast_scope() == 1 || multicast_scope() == 2; }
+  /// ff02::1:ffXX:XXXX, the group in which an address is asked for (RFC 4291 section 2.7.1).
+  constexpr Ipv6Address solicited_node() const {
+    return {{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, bytes[13], bytes[14], bytes[15]}};
+  }
+  static constexpr Ipv6Address all_nodes() { return {{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}; }
+  static constexpr Ipv6Address all_routers() { return {{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}}; }
   /// ::ffff:a.b.c.d
   constexpr bool is_v4_mapped() const {
     for (std::size_t i = 0; i < 10; ++i)
@@ -148,20 +161,36 @@ enum class IpFamily : std::uint32_t { v4 = 4, v6 = 6 };
 
 /// An address of either family. Without padding, so that equal values are equal bytes. IPv4 sorts before
 /// IPv6.
+///
+/// An IPv6 address whose scope is a link has a zone, the index of the interface on that link (RFC 4007): fe80::1%1 and
+/// fe80::1%2 are different addresses. It is put in where addresses come in (from a packet: the interface it came by; from
+/// a program: sin6_scope_id) and never on the wire. Zone 0 is "not said". All other addresses have zone 0.
 class IpAddress {
  public:
+  static constexpr std::uint32_t kZoneMax = 0xffffff;
+
   /// 0.0.0.0
   constexpr IpAddress() = default;
   // NOLINTNEXTLINE(google-explicit-constructor): an Ipv4Address is an IpAddress.
-  constexpr IpAddress(Ipv4Address a) : family_(IpFamily::v4), words_{a.value, 0, 0, 0} {}
+  constexpr IpAddress(Ipv4Address a) : kind_(kind_of(IpFamily::v4)), words_{a.value, 0, 0, 0} {}
   // NOLINTNEXTLINE(google-explicit-constructor): an Ipv6Address is an IpAddress.
-  constexpr IpAddress(const Ipv6Address& a) : family_(IpFamily::v6) {
+  constexpr IpAddress(const Ipv6Address& a) : kind_(kind_of(IpFamily::v6)) {
     for (std::size_t i = 0; i < 16; ++i) words_[i / 4] = words_[i / 4] << 8 | a.bytes[i];
   }
+  /// zone: 0..kZoneMax; left out where the address has none by its scope.
+  constexpr IpAddress(const Ipv6Address& a, std::uint32_t zone) : IpAddress(a) {
+    IOPKT_ASSERT(zone <= kZoneMax);
+    if (a.has_zone()) kind_ |= zone;
+  }
 
-  constexpr IpFamily family() const { return family_; }
-  constexpr bool is_v4() const { return family_ == IpFamily::v4; }
-  constexpr bool is_v6() const { return family_ == IpFamily::v6; }
+  constexpr IpFamily family() const { return static_cast<IpFamily>(kind_ >> 24); }
+  constexpr bool is_v4() const { return family() == IpFamily::v4; }
+  constexpr bool is_v6() const { return family() == IpFamily::v6; }
+  constexpr std::uint32_t zone() const { return kind_ & kZoneMax; }
+  /// The scope is one link, whether the zone is said or not.
+  constexpr bool has_zone() const { return is_v6() && v6().has_zone(); }
+  /// The same address in that zone (0..kZoneMax); unchanged where it has none by its scope.
+  constexpr IpAddress with_zone(std::uint32_t zone) const { return is_v6() ? IpAddress{v6(), zone} : *this; }
   /// Only of an address of this family.
   constexpr Ipv4Address v4() const {
     IOPKT_ASSERT(is_v4());
@@ -187,17 +216,27 @@ class IpAddress {
   }
   constexpr bool is_link_local() const { return is_v4() ? v4().is_link_local() : words_[0] >> 22 == 0x3fa; }
 
-  /// Either family, strict.
+  /// Either family, strict. "%" and a decimal zone may follow an address that has one by its scope.
   static std::optional<IpAddress> parse(std::string_view text);
+  /// "10.0.0.1", "fe80::1%2": interfaces' names are known above this library alone.
   std::string to_string() const;
 
   friend constexpr bool operator==(const IpAddress&, const IpAddress&) = default;
   friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
 
  private:
-  IpFamily family_ = IpFamily::v4;
+  static constexpr std::uint32_t kind_of(IpFamily family) { return static_cast<std::uint32_t>(family) << 24; }
+
+  std::uint32_t kind_ = kind_of(IpFamily::v4);  // family, then the zone
   std::array<std::uint32_t, 4> words_{};
 };
+
+/// "fe80::1%en0" as "fe80::1" and "en0"; the second is empty where no "%" is.
+constexpr std::pair<std::string_view, std::string_view> split_zone(std::string_view text) {
+  const std::size_t at = text.find('%');
+  if (at == std::string_view::npos) return {text, {}};
+  return {text.substr(0, at), text.substr(at + 1)};
+}
 
 /// A transport port; 0 is "none".
 struct Port {
@@ -209,7 +248,7 @@ struct Port {
 struct Endpoint {
   IpAddress address;
   Port port;
-  /// "10.0.0.1:80", "[::1]:80"
+  /// "10.0.0.1:80", "[::1]:80", "[fe80::1%2]:80"
   std::string to_string() const;
   friend constexpr bool operator==(const Endpoint&, const Endpoint&) = default;
   friend constexpr auto operator<=>(const Endpoint&, const Endpoint&) = default;
@@ -271,7 +310,7 @@ inline void store_ipv6(MutableBytes b, std::size_t at, const Ipv6Address& a) {
   std::memcpy(b.data() + at, a.bytes.data(), 16);
 }
 
-static_assert(sizeof(IpAddress) <= 24 && std::has_unique_object_representations_v<IpAddress>);
+static_assert(sizeof(IpAddress) == 20 && std::has_unique_object_representations_v<IpAddress>);
 static_assert(std::is_trivially_copyable_v<MacAddress> && std::is_trivially_copyable_v<Ipv4Prefix>);
 static_assert(std::is_trivially_copyable_v<IpAddress> && std::is_trivially_copyable_v<Endpoint>);
 

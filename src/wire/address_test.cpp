@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "wire/ip_prefix.hpp"
 #include "wire/test_frames.hpp"
 
 namespace iopkt::wire {
@@ -218,6 +219,56 @@ TEST(IpAddress, FamiliesAreNeverEqualAndSort) {
   EXPECT_TRUE(IpAddress{Ipv6Address::loopback()}.is_loopback());
   EXPECT_TRUE(IpAddress{*Ipv6Address::parse("ff02::1")}.is_multicast());
   EXPECT_TRUE(IpAddress{Ipv4Address::loopback()}.is_loopback());
+}
+
+TEST(IpAddress, AZoneIsPartOfWhoIsMeant) {
+  const Ipv6Address link = *Ipv6Address::parse("fe80::1");
+  const IpAddress none{link}, first{link, 1}, second{link, IpAddress::kZoneMax};
+  EXPECT_NE(first, second);
+  EXPECT_NE(first, none);
+  EXPECT_EQ(first.v6(), second.v6());
+  EXPECT_EQ(first.zone(), 1u);
+  EXPECT_EQ(second.zone(), IpAddress::kZoneMax);
+  EXPECT_TRUE(second.is_v6() && !second.is_v4() && second.is_link_local());
+  EXPECT_EQ(first.with_zone(0), none);
+  EXPECT_EQ(none.with_zone(IpAddress::kZoneMax), second);
+  EXPECT_LT(IpAddress{Ipv4Address::broadcast()}, second);
+  EXPECT_EQ(IpAddress(Ipv4Address::loopback()).with_zone(3), IpAddress{Ipv4Address::loopback()});
+  // RFC 4007 section 4, RFC 4291 section 2.7: which scopes are a link.
+  for (const char* text : {"fe80::", "febf:ffff::1", "ff01::1", "ff02::1:ff00:1", "ff12::1", "ff31::"})
+    EXPECT_EQ(IpAddress::parse(text)->with_zone(7).zone(), 7u) << text;
+  for (const char* text : {"::", "::1", "fec0::1", "2001:db8::1", "ff05::1", "ff0e::1", "ff00::1", "fd00::1", "::ffff:1.2.3.4"})
+    EXPECT_EQ(IpAddress::parse(text)->with_zone(7), *IpAddress::parse(text)) << text;
+}
+
+TEST(IpAddress, AZoneIsReadAndWrittenAsANumber) {
+  EXPECT_EQ(IpAddress::parse("fe80::1%2"), IpAddress(*Ipv6Address::parse("fe80::1"), 2));
+  EXPECT_EQ(IpAddress::parse("fe80::1%2")->to_string(), "fe80::1%2");
+  EXPECT_EQ(IpAddress::parse("ff02::1%16777215")->to_string(), "ff02::1%16777215");
+  EXPECT_EQ(IpAddress::parse("fe80::1%0")->to_string(), "fe80::1");
+  for (const char* text : {"fe80::1%", "fe80::1%en0", "fe80::1%16777216", "fe80::1%-1", "2001:db8::1%2", "::1%1", "10.0.0.1%1", "%1",
+                           "fe80::1%1%1", "fe80::1%2/64"})
+    EXPECT_FALSE(IpAddress::parse(text)) << text;
+  EXPECT_EQ(split_zone("fe80::1%en0"), (std::pair<std::string_view, std::string_view>{"fe80::1", "en0"}));
+  EXPECT_EQ(split_zone("::1"), (std::pair<std::string_view, std::string_view>{"::1", ""}));
+  EXPECT_EQ((Endpoint{*IpAddress::parse("fe80::1%2"), Port{80}}.to_string()), "[fe80::1%2]:80");
+}
+
+TEST(IpPrefix, HoldsTheAddressesOfItsZone) {
+  const auto prefix = IpPrefix::of(*IpAddress::parse("fe80::1%2"), 64);
+  EXPECT_EQ(prefix.to_string(), "fe80::%2/64");
+  EXPECT_TRUE(prefix.contains(*IpAddress::parse("fe80::5%2")));
+  EXPECT_FALSE(prefix.contains(*IpAddress::parse("fe80::5%3")));
+  EXPECT_FALSE(prefix.contains(*IpAddress::parse("fe80::5")));
+  EXPECT_TRUE(IpPrefix::of(*IpAddress::parse("fe80::"), 10).contains(*IpAddress::parse("fe80::5%3")));
+  EXPECT_EQ(IpPrefix::of(*IpAddress::parse("fe80::1%2"), 0).to_string(), "::/0") << "no zone where the scope is none";
+}
+
+TEST(Ipv6Address, SolicitedNodeGroup) {
+  EXPECT_EQ(Ipv6Address::parse("4037::01:800:200e:8c6c")->solicited_node().to_string(), "ff02::1:ff0e:8c6c");  // RFC 4291 2.7.1
+  EXPECT_EQ(Ipv6Address::parse("ff05::2")->multicast_scope(), 5);
+  EXPECT_TRUE(Ipv6Address::parse("fdff::1")->is_unique_local());
+  EXPECT_FALSE(Ipv6Address::parse("fe80::1")->is_unique_local());
 }
 
 TEST(Endpoint, IsWrittenWithItsPort) {

@@ -15,7 +15,7 @@ constexpr bool address_bit(const IpAddress& a, std::uint8_t i) {
   return (a.words()[i / 32] >> (31 - i % 32) & 1) != 0;
 }
 
-/// Leading bits that both have: 0..bit_length(). Both are of one family.
+/// Leading bits that both have: 0..bit_length(), whatever the zones. Both are of one family.
 constexpr std::uint8_t common_prefix_length(const IpAddress& a, const IpAddress& b) {
   IOPKT_ASSERT(a.family() == b.family());
   const std::size_t words = a.bit_length() / 32u;
@@ -25,7 +25,7 @@ constexpr std::uint8_t common_prefix_length(const IpAddress& a, const IpAddress&
   return a.bit_length();
 }
 
-/// The address with all bits behind the first `length` cleared.
+/// The address with all bits behind the first `length` cleared; in the same zone, if it still has one by its scope.
 constexpr IpAddress network_of(const IpAddress& a, std::uint8_t length) {
   IOPKT_ASSERT(length <= a.bit_length());
   if (a.is_v4()) return Ipv4Prefix{a.v4(), length}.network();
@@ -37,11 +37,11 @@ constexpr IpAddress network_of(const IpAddress& a, std::uint8_t length) {
     else if (first + 8 > length)
       out.bytes[i] = static_cast<std::uint8_t>(out.bytes[i] & (0xff00u >> (length - first)));
   }
-  return out;
+  return IpAddress{out, a.zone()};
 }
 
-/// A destination: all addresses whose first `length` bits are those of `address`. The other bits of `address`
-/// are 0.
+/// A destination: all addresses whose first `length` bits are those of `address`, in its zone if that is said. The other
+/// bits of `address` are 0.
 struct IpPrefix {
   IpAddress address;
   std::uint8_t length{};  ///< 0..32 or 0..128
@@ -53,7 +53,8 @@ struct IpPrefix {
   static constexpr IpPrefix host(const IpAddress& a) { return {a, a.bit_length()}; }
 
   constexpr bool contains(const IpAddress& a) const {
-    return a.family() == address.family() && common_prefix_length(a, address) >= length;
+    return a.family() == address.family() && (address.zone() == 0 || address.zone() == a.zone()) &&
+           common_prefix_length(a, address) >= length;
   }
   constexpr bool contains(const IpPrefix& other) const {
     return other.length >= length && contains(other.address);
