@@ -6,6 +6,7 @@
 #                            whole stack (stack, control, daemon, everything below tests/, fuzz/ and bench/). Lower
 #                            layers may use what is header-only in it.
 #   tests/<kind>/*_test.cpp  test_<kind>, label <kind> (sim, golden, abi ...); other *.c and *.cpp there go in too
+#   tests/script/*.cpp       iopkt_script, the player of scripts; test_script plays every *.pkt below the folder
 #   tests/abi/<name>_test.c  a C program of its own; it passes when it exits with 0
 #   tests/programs/*.c,cpp   unprivileged little programs for system tests, linked with nothing of ours; static_*: statically
 #   tests/drivers/*.c,cpp    devnp-<name>.so with faults, for tests of the plug-in boundary, in tests/drivers/
@@ -45,6 +46,10 @@ function(iopkt_tests)
   iopkt_sources(sources tests/support)
   iopkt_library(iopkt_test_support ${sources})
   iopkt_uses(iopkt_test_support iopkt_stack_v4 iopkt_all_headers)
+  iopkt_sources(sources tests/script)
+  iopkt_library(iopkt_script ${sources})
+  iopkt_uses(iopkt_script iopkt_test_support)
+  iopkt_gtest(test_script script tests/script iopkt_script)
 
   foreach(layer IN LISTS IOPKT_LAYERS)
     if(layer MATCHES "^(stack|control)$")
@@ -86,7 +91,7 @@ function(iopkt_tests)
   endforeach()
 
   iopkt_folders(kinds tests)
-  list(REMOVE_ITEM kinds support system layering programs drivers abi)
+  list(REMOVE_ITEM kinds support script system layering programs drivers abi)
   foreach(kind IN LISTS kinds)
     # The simulator needs nothing of the shell around the stack.
     set(shell iopkt_daemon iopkt_client)
@@ -181,7 +186,7 @@ function(iopkt_fuzzers)
     add_executable(${target} ${source})
     add_dependencies(fuzzers ${target})
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
-    target_link_libraries(${target} PRIVATE iopkt_test_support iopkt_daemon iopkt_client iopkt_stack_v4)
+    target_link_libraries(${target} PRIVATE iopkt_script iopkt_test_support iopkt_daemon iopkt_client iopkt_stack_v4)
     if(IOPKT_FUZZ)
       target_link_options(${target} PRIVATE -fsanitize=fuzzer)
       # libFuzzer writes what it finds into the first folder: never into the committed corpus.

@@ -1,0 +1,98 @@
+// Packets and times in the notation of scripts, so that what was seen stands beside what was said.
+#include <cstdio>
+
+#include "tests/script/syntax.hpp"
+
+namespace iopkt::script {
+namespace {
+
+std::string text(const Range& r) {
+  return std::to_string(r.begin) + ":" + std::to_string(r.end) + "(" + std::to_string(r.length) + ")";
+}
+
+std::string text(const TcpOption& o) {
+  using Kind = TcpOption::Kind;
+  switch (o.kind) {
+    case Kind::end: return "eol";
+    case Kind::nop: return "nop";
+    case Kind::mss: return "mss " + std::to_string(o.value);
+    case Kind::sack_permitted: return "sackOK";
+    case Kind::window_scale: return "wscale " + std::to_string(o.value);
+    case Kind::timestamps: return "TS val " + std::to_string(o.value) + " ecr " + std::to_string(o.echo);
+    case Kind::sack: {
+      std::string out = "sack";
+      for (const auto& [left, right] : o.blocks) out += " " + std::to_string(left) + ":" + std::to_string(right);
+      return out;
+    }
+    case Kind::raw: {
+      std::string out = "hex";
+      char two[4];
+      for (const std::uint8_t byte : o.raw) std::snprintf(two, sizeof two, " %02x", byte), out += two;
+      return out;
+    }
+  }
+  return "?";
+}
+
+std::string brackets(const Packet& p) {
+  static constexpr const char* kEcn[] = {"noecn", "ect1", "ect0", "ce"};
+  std::string out;
+  const auto add = [&](const std::string& word) { out += (out.empty() ? "[" : ", ") + word; };
+  if (p.quoted_tcp) return "[" + text(*p.quoted_tcp) + "] ";
+  if (p.quoted_udp) return "[udp (" + std::to_string(*p.quoted_udp) + ")] ";
+  if (p.ecn) add(kEcn[*p.ecn & 3]);
+  if (p.tos) add("tos " + std::to_string(*p.tos));
+  if (p.ttl) add("ttl " + std::to_string(*p.ttl));
+  if (p.dont_fragment) add(*p.dont_fragment ? "df" : "nodf");
+  if (p.bad_checksum) add("badsum");
+  return out.empty() ? "" : out + "] ";
+}
+
+std::string tcp(const Packet& p) {
+  static constexpr char kLetters[] = "FSRP.UEW";
+  std::string out;
+  for (int bit = 0; bit < 8; ++bit)
+    if ((p.flags & 1u << bit) != 0 && bit != 4) out += kLetters[bit];
+  if ((p.flags & 16) != 0) out += '.';
+  if (out.empty()) out = "-";
+  out += " " + text(p.seq);
+  if (p.ack) out += " ack " + std::to_string(*p.ack);
+  if (p.window) out += " win " + std::to_string(*p.window);
+  if (p.urgent) out += " urg " + std::to_string(*p.urgent);
+  if (p.any_options) return out + " <...>";
+  if (p.options.empty()) return out;
+  out += " <";
+  for (std::size_t i = 0; i < p.options.size(); ++i) out += (i == 0 ? "" : ",") + text(p.options[i]);
+  return out + ">";
+}
+
+std::string icmp(const Packet& p) {
+  std::string out = "icmp type " + std::to_string(p.icmp_type) + " code " + std::to_string(p.icmp_code);
+  for (const IcmpName& row : icmp_names())
+    if (row.type_number == p.icmp_type && row.code_number == p.icmp_code)
+      out = "icmp " + std::string(row.type) + (row.code.empty() ? "" : " ") + std::string(row.code);
+  if (p.mtu) out += " mtu " + std::to_string(*p.mtu);
+  if (p.length != 0) out += " (" + std::to_string(p.length) + ")";
+  return out;
+}
+
+}  // namespace
+
+std::string to_string(const Packet& p) {
+  std::string out = brackets(p);
+  const std::string ports = p.ports ? std::to_string(p.ports->from) + ">" + std::to_string(p.ports->to) + " " : "";
+  switch (p.kind) {
+    case Packet::Kind::tcp: return out + ports + tcp(p);
+    case Packet::Kind::udp: return out + "udp " + ports + "(" + std::to_string(p.length) + ")";
+    case Packet::Kind::icmp: return out + icmp(p);
+  }
+  return out;
+}
+
+std::string to_string(Duration time) {
+  char out[32];
+  std::snprintf(out, sizeof out, "%.6f", static_cast<double>(time.count()) / 1e9);
+  return out;
+}
+
+}  // namespace iopkt::script

@@ -1,0 +1,20 @@
+// Plays a script against a system and says where the two part.
+#pragma once
+
+#include <string>
+
+#include "tests/script/system.hpp"
+#include "tests/script/syntax.hpp"
+
+namespace iopkt::script {
+
+/// What `options` say about the stack under test.
+MachineOptions machine_options(const Script& script, std::uint32_t shards);
+
+/// Errors: throws Fault; the line is the event's.
+void play(const Script& script, System& system);
+
+/// Parses and plays the text of a file. Empty: all went as it says; else "file:line: what", with what was sent until then.
+std::string play_text(const std::string& name, const std::string& text, System& system);
+
+}  // namespace iopkt::script

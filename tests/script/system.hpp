@@ -1,0 +1,49 @@
+// What a script plays against: socket calls as the kernel's interface has them, packets, and a clock. sockets.hpp is the stack itself
+// in this process; loaded.hpp is a library that exports packetdrill's table.
+#pragma once
+
+#include <poll.h>
+
+#include "tests/script/machine.hpp"
+
+namespace iopkt::script {
+
+/// One socket call, its arguments and what it answers beside its result.
+struct Request {
+  enum class Op : std::uint8_t {
+    socket, bind, listen, accept, connect, read, readv, recv, recvfrom, recvmsg, write, writev, send, sendto, sendmsg, fcntl, ioctl,
+    close, shutdown, getsockopt, setsockopt, poll
+  };
+  Op op{};
+  int fd = -1;
+  std::int64_t a = 0, b = 0, c = 0;     ///< domain, type, protocol; backlog; command, argument; level, name; how; timeout (ms)
+  int flags = 0;                        ///< MSG_*; of recvmsg the answered ones too
+  PacketBytes data;                     ///< to send; an option's value, in or out; received
+  std::size_t room = 0;                 ///< bytes that the caller's buffer has
+  std::vector<std::size_t> pieces;      ///< lengths of an iovec
+  PacketBytes address;                  ///< a sockaddr, in or out; empty: NULL
+  bool want_address = false;
+  std::vector<pollfd> polls;
+  std::size_t done = 0;                 ///< of a write that blocks: bytes that are in the buffer already
+  std::optional<Instant> until;         ///< of poll: when it gives up
+};
+
+class System {
+ public:
+  virtual ~System() = default;
+  virtual Instant now() const = 0;
+  /// The call's result, or a negative errno; nullopt: it blocks, and is to be asked again after a step() with the same request.
+  virtual std::optional<std::int64_t> attempt(Request& request) = 0;
+  /// A packet to the stack, from its IP header on.
+  virtual void inject(Bytes packet) = 0;
+  /// The oldest packet that left and was not taken.
+  virtual std::optional<Captured> take() = 0;
+  /// Goes on in time, at most to `limit`, at least until something may have changed. False: `limit` has come.
+  virtual bool step(Instant limit) = 0;
+  /// Errors: a line that says what is wrong.
+  virtual std::optional<std::string> set_variable(std::string_view name, std::string_view value) = 0;
+  /// How many packets were dropped for the reason; nullopt: this system cannot say, or knows no such reason.
+  virtual std::optional<std::uint64_t> drops(std::string_view reason) const = 0;
+};
+
+}  // namespace iopkt::script
