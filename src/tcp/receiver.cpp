@@ -115,8 +115,10 @@ bool Receiver::on_read(Offset new_read, std::uint32_t mss) {
   read = new_read;
   if (fin_received) return false;
   // An update of its own for a quarter of the buffer, or two segments when that is more; at the latest for half.
-  const Offset opened = read + capacity - adv;
-  return opened >= std::min<Offset>(std::max<Offset>(capacity / 4, 2 * Offset{mss}), std::max<Offset>(capacity / 2, 1));
+  // What the field cannot say (RFC 7323 section 2.2) is not news: without scaling every call of the user would send an update.
+  const Offset most = Offset{65535} << scale, whole = std::min<Offset>(capacity, most);
+  const Offset opened = std::min(read + capacity, nxt + most) - adv;
+  return opened >= std::min<Offset>(std::max<Offset>(whole / 4, 2 * Offset{mss}), std::max<Offset>(whole / 2, 1));
 }
 
 }  // namespace iopkt::tcp
