@@ -14,6 +14,14 @@ namespace {
 constexpr std::size_t kEthernet = 14;
 constexpr wire::MacAddress kOwnMac{{0x02, 0, 0, 0, 0, 1}}, kRouterMac{{0x02, 0, 0, 0, 0, 2}};
 
+/// The IP packet of a frame; short frames are longer than it.
+PacketBytes without_padding(const PacketBytes& frame) {
+  const bool v6 = load_be16(frame, 12) == 0x86dd;
+  const std::size_t length = v6 ? 40u + load_be16(frame, kEthernet + 4) : load_be16(frame, kEthernet + 2);
+  const std::size_t end = std::min(frame.size(), kEthernet + length);
+  return {frame.begin() + kEthernet, frame.begin() + static_cast<std::ptrdiff_t>(end)};
+}
+
 }  // namespace
 
 class Machine::Rings final : public stack::RingSource {
@@ -142,7 +150,7 @@ void Machine::transmit(std::uint32_t n) {
         one->copy_out(0, frame);
         // Nobody answers ARP here, and the router is known without.
         const std::uint16_t type = load_be16(frame, 12);
-        if (type == 0x0800 || type == 0x86dd) sent_.push_back({now_, {frame.begin() + kEthernet, frame.end()}});
+        if (type == 0x0800 || type == 0x86dd) sent_.push_back({now_, without_padding(frame)});
       }
     }
   }

@@ -461,7 +461,8 @@ class Parser {
       expect(")");
       return out;
     }
-    const auto known = symbol(name);
+    auto known = symbol(name);
+    if (!known) known = errno_of(name);
     if (!known) fail("unknown name: " + name);
     out.integer = *known;
     return out;

@@ -123,8 +123,9 @@ class Player {
     const Decoded seen = decode(packet.bytes, said, flow, last_injected_, !streams_.own_text);
     const std::string both = want + "\n  left     at " + to_string(at) + ": > " + to_string(seen.packet);
     trace_.push_back(to_string(at) + " > " + to_string(seen.packet));
-    if (!seen.broken.empty()) throw Fault(event.line, "a broken packet: " + seen.broken + "\n" + both);
-    if (!matches(said, seen.packet, static_cast<std::uint32_t>(tolerance_ / 1ms))) throw Fault(event.line, "another packet\n" + both);
+    const std::string also = seen.broken.empty() ? "" : "a broken packet: " + seen.broken + "\n";
+    if (!matches(said, seen.packet, static_cast<std::uint32_t>(tolerance_ / 1ms))) throw Fault(event.line, "another packet\n" + also + both);
+    if (!also.empty()) throw Fault(event.line, also + both);
     if (!event.time.any && (at + tolerance_ < earliest || at > latest + tolerance_)) throw Fault(event.line, "at another time\n" + both);
     return event.time.any || event.time.until ? at : earliest;
   }

@@ -32,7 +32,7 @@ class ScriptTest : public testing::Test {
     }
     Sockets system{options};
     const std::string wrong = play_text(name_, text, system);
-    EXPECT_TRUE(wrong.empty()) << wrong;
+    if (!wrong.empty()) FAIL() << "\n" << wrong;
   }
 
  private:
