@@ -69,7 +69,8 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   t.pmtu = i.path_mss + 40;
   t.rtt = microseconds(i.srtt);
   t.rttvar = microseconds(i.rttvar);
-  t.snd_ssthresh = segments(i.ssthresh, i.snd_mss);
+  // Linux shows one that was never set as TCP_INFINITE_SSTHRESH.
+  t.snd_ssthresh = i.ssthresh == UINT32_MAX ? 0x7fffffffu : segments(i.ssthresh, i.snd_mss);
   t.snd_cwnd = segments(i.cwnd, i.snd_mss);
   t.advmss = i.advertised_mss;
   t.reordering = 3;

@@ -82,7 +82,7 @@ PacketBytes tcp_header(const Packet& p, const Flow& flow, bool ours) {
 PacketBytes encode_tcp(const Packet& p, Flow& flow) {
   PacketBytes out = tcp_header(p, flow, false);
   if ((p.flags & wire::syn) != 0) {
-    flow.new_incarnation = flow.peer_syn && *flow.peer_syn != p.seq.begin;
+    flow.new_incarnation = flow.new_incarnation || (flow.peer_syn && *flow.peer_syn != p.seq.begin);
     flow.peer_syn = flow.script_irs = p.seq.begin;
   }
   append(out, pattern(p.seq.begin - flow.script_irs - ((p.flags & wire::syn) != 0 ? 0 : 1), p.seq.length));

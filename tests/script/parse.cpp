@@ -17,7 +17,10 @@ class Parser {
     Script out;
     skip();
     while (at("--")) option(out);
-    while (skip(), !done()) out.events.push_back(event(out.events.empty()));
+    const auto only_commands = [&] {
+      return std::ranges::all_of(out.events, [](const Event& e) { return std::holds_alternative<CommandEvent>(e.what); });
+    };
+    while (skip(), !done()) out.events.push_back(event(only_commands()));
     return out;
   }
 
@@ -150,7 +153,7 @@ class Parser {
   Event event(bool first) {
     Event out;
     out.line = line_;
-    // A command before everything else needs no time.
+    // Commands before everything else need no time.
     if (first && peek() == '`') out.time = {};
     else out.time = time();
     skip();

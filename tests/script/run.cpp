@@ -32,6 +32,7 @@ class Player {
       last_ = std::visit([&](const auto& what) { return this->play(event, at, what); }, event.what);
     }
     const int line = script_.events.empty() ? 1 : script_.events.back().line;
+    if (call_) advance(call_->returns_at + tolerance_);
     if (call_) throw Fault(call_->event->line, std::get<CallEvent>(call_->event->what).name + "() did not return");
     if (const auto left = next_packet()) throw unexpected(line, *left);
   }
@@ -134,6 +135,7 @@ class Player {
   Duration play(const Event& event, Duration at, const CallEvent& what) {
     advance(at);
     quiet_until(event.line, at);
+    if (call_) advance(call_->returns_at + tolerance_);
     if (call_) throw Fault(event.line, "a call while another one blocks (line " + std::to_string(call_->event->line) + ")");
     trace_.push_back(to_string(at) + " " + what.name + "()");
     Call call{&event, to_request(event, streams_), at};

@@ -1,4 +1,4 @@
-// Every script below tests/script/ is a test: Script/<folder>/<name>/<shards>.
+// Every script below tests/script/ is a test: Script.<folder>/<name>/<shards>, with '_' for '-'.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -54,7 +54,8 @@ int main(int argc, char** argv) {
   for (const auto& file : files) {
     const std::string name = "tests/script/" + std::filesystem::relative(file, root).string();
     for (const std::uint32_t shards : {1u, 2u}) {
-      const std::string test = std::filesystem::relative(file, root).replace_extension().string() + "/" + std::to_string(shards);
+      std::string test = std::filesystem::relative(file, root).replace_extension().string() + "/" + std::to_string(shards);
+      std::ranges::replace(test, '-', '_');  // --gtest_filter takes what follows a '-' out
       testing::RegisterTest("Script", test.c_str(), nullptr, nullptr, name.c_str(), 1,
                             [file, name, shards]() -> testing::Test* { return new iopkt::script::ScriptTest(file.string(), name, shards); });
     }
