@@ -303,7 +303,20 @@ Host& SimNet::host(const std::string& prefix, const Host::Options& options) {
   return *hosts_.back();
 }
 
-void SimNet::wire(std::vector<Host*> hosts, const Impairment& impairment) { wires_.push_back({std::move(hosts), impairment, {}}); }
+void SimNet::wire(const std::vector<Host*>& hosts, const Impairment& impairment) {
+  for (Host* from : hosts) {
+    std::vector<Host*> others;
+    std::ranges::copy_if(hosts, std::back_inserter(others), [&](const Host* h) { return h != from; });
+    link({from}, std::move(others), impairment);
+  }
+}
+
+Link& SimNet::link(std::vector<Host*> from, std::vector<Host*> to, const LinkConfig& config) {
+  // A seed of its own: what one link does changes nothing on the others.
+  const std::uint64_t seed = seed_ * 0x9e3779b97f4a7c15u + wires_.size() + 1;
+  wires_.push_back(std::make_unique<Wire>(Wire{std::move(from), std::move(to), Link{config, seed}}));
+  return wires_.back()->link;
+}
 
 std::vector<std::byte> SimNet::random_bytes(std::size_t count) {
   std::vector<std::byte> bytes(count);
@@ -312,39 +325,14 @@ std::vector<std::byte> SimNet::random_bytes(std::size_t count) {
 }
 
 void SimNet::send(Host& from, Frame frame) {
-  trace_.push_back(std::to_string(now_.ns / 1000) + " us " + from.name() + ": " + wire::describe(frame));
-  if (trace_.size() > 400) trace_.erase(trace_.begin(), trace_.begin() + 200);
-  trace_hash_ = siphash24({trace_hash_, static_cast<std::uint64_t>(now_.ns)}, frame);
-  if (tap && !tap(from, frame)) return;
-  for (Wire& wire : wires_) {
-    if (std::find(wire.hosts.begin(), wire.hosts.end(), &from) == wire.hosts.end()) continue;
-    Instant at = now_;
-    const Impairment& bad = wire.impairment;
-    if (bad.rate_bps != 0) {
-      const Duration one{static_cast<std::int64_t>(frame.size() * 8 * 1'000'000'000 / bad.rate_bps)};
-      Instant& busy = wire.busy_until[&from];
-      if (busy > now_ + one * static_cast<std::int64_t>(bad.queue)) continue;
-      busy = std::max(busy, now_) + one;
-      at = busy;
-    }
-    for (Host* to : wire.hosts) {
-      if (to == &from) continue;
-      if (random_.chance(bad.loss)) continue;
-      fly(wire, *to, frame, at);
-      if (random_.chance(bad.duplicate)) fly(wire, *to, frame, at + bad.delay / 2);
-    }
+  if (tracing) {
+    trace_.push_back(std::to_string(now_.ns / 1000) + " us " + from.name() + ": " + wire::describe(frame));
+    if (trace_.size() > 400) trace_.erase(trace_.begin(), trace_.begin() + 200);
+    trace_hash_ = siphash24({trace_hash_, static_cast<std::uint64_t>(now_.ns)}, frame);
   }
-}
-
-void SimNet::fly(const Wire& wire, Host& to, const Frame& frame, Instant at) {
-  const Impairment& bad = wire.impairment;
-  Frame copy = frame;
-  // ARP has no checksum of its own: a broken one would teach a wrong neighbour, which is no fault of the stack.
-  const bool checked = copy.size() > 14 && copy[12] == std::byte{0x08} && copy[13] == std::byte{0x00};
-  if (checked && random_.chance(bad.corrupt)) copy[random_.below(copy.size())] ^= static_cast<std::byte>(1u << random_.below(8));
-  Instant arrives = at + bad.delay;
-  if (random_.chance(bad.reorder)) arrives += Duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(bad.delay.count()) * 3 + 1))};
-  flights_.emplace(arrives, Flight{&to, std::move(copy)});
+  if (tap && !tap(from, frame)) return;
+  for (auto& wire : wires_)
+    if (std::ranges::find(wire->from, &from) != wire->from.end()) wire->link.put(now_, frame);
 }
 
 bool SimNet::settle() {
@@ -364,18 +352,17 @@ bool SimNet::run_until(const std::function<bool()>& done, Duration limit) {
   for (;;) {
     settle();
     if (done()) return true;
-    Instant next = flights_.empty() ? Instant::never() : flights_.begin()->first;
+    Instant next = Instant::never();
+    for (const auto& wire : wires_) next = std::min(next, wire->link.next());
     for (auto& host : hosts_) next = std::min(next, host->next_deadline());
     if (next > end) {
       now_ = end;
       return done();
     }
     now_ = std::max(now_, next);
-    while (!flights_.empty() && flights_.begin()->first <= now_) {
-      Flight flight = std::move(flights_.begin()->second);
-      flights_.erase(flights_.begin());
-      flight.to->receive(flight.frame);
-    }
+    for (auto& wire : wires_)
+      while (const auto frame = wire->link.take(now_))
+        for (Host* to : wire->to) to->receive(*frame);
   }
 }
 

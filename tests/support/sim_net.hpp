@@ -14,18 +14,12 @@
 #include "base/time.hpp"
 #include "stack/counters.hpp"
 #include "stack/stack.hpp"
+#include "tests/support/link.hpp"
 
 namespace iopkt::sim {
 
-using Frame = std::vector<std::byte>;
-
-/// What a wire does to frames; probabilities 0..1.
-struct Impairment {
-  Duration delay = 1ms;
-  double loss = 0, duplicate = 0, reorder = 0, corrupt = 0;
-  std::uint64_t rate_bps = 0;  ///< 0: no limit
-  std::size_t queue = 1000;    ///< frames that wait for the rate, the rest is lost
-};
+/// What a wire does to the frames of each of its hosts.
+using Impairment = LinkConfig;
 
 class SimNet;
 
@@ -137,8 +131,10 @@ class SimNet {
   explicit SimNet(std::uint64_t seed) : seed_(seed), random_(seed) {}
   Host& host(const std::string& prefix, const Host::Options& options);
   Host& host(const std::string& prefix) { return host(prefix, Host::Options{}); }
-  /// All hosts hear all frames of the hosts on this wire.
-  void wire(std::vector<Host*> hosts, const Impairment& impairment);
+  /// All hosts hear all frames of the hosts on this wire; each sends over a link of its own.
+  void wire(const std::vector<Host*>& hosts, const Impairment& impairment);
+  /// Frames of all hosts of `from` share one link to all of `to`: a bottleneck, or one direction of an asymmetric path.
+  Link& link(std::vector<Host*> from, std::vector<Host*> to, const LinkConfig& config);
 
   Instant now() const { return now_; }
   std::uint64_t seed() const { return seed_; }
@@ -151,30 +147,25 @@ class SimNet {
   std::uint64_t trace_hash() const { return trace_hash_; }
   /// The last frames in words.
   std::string trace() const;
+  /// False: no trace and no hash, for long transfers.
+  bool tracing = true;
   /// Sees each frame as it enters the wire; false: it is lost.
   std::function<bool(const Host& from, Frame&)> tap;
 
  private:
   friend class Host;
   struct Wire {
-    std::vector<Host*> hosts;
-    Impairment impairment;
-    std::map<const Host*, Instant> busy_until;
-  };
-  struct Flight {
-    Host* to;
-    Frame frame;
+    std::vector<Host*> from, to;
+    Link link;
   };
   void send(Host& from, Frame frame);
-  void fly(const Wire& wire, Host& to, const Frame& frame, Instant at);
   bool settle();
 
   std::uint64_t seed_;
   Random random_;
   Instant now_{};
   std::vector<std::unique_ptr<Host>> hosts_;
-  std::vector<Wire> wires_;
-  std::multimap<Instant, Flight> flights_;
+  std::vector<std::unique_ptr<Wire>> wires_;
   std::vector<std::string> trace_;
   std::uint64_t trace_hash_ = 0;
 };
