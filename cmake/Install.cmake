@@ -37,15 +37,21 @@ set(texts LICENSE README.md ARCHITECTURE.md packaging/copyright)
 list(TRANSFORM texts PREPEND ${CMAKE_SOURCE_DIR}/)
 install(FILES ${texts} DESTINATION share/doc/io-pkt)
 
-# The unit names the executable by its full path, which is known only now; the package is always for /usr.
+# Units, one of each variant; they name the executable by its full path, which is known only now; the package is always for /usr.
 install(CODE "
   set(prefix \"\${CMAKE_INSTALL_PREFIX}\")
   if(prefix MATCHES \"_CPack_Packages\")
     set(prefix /usr)
   endif()
-  configure_file(\"${CMAKE_SOURCE_DIR}/packaging/io-pkt@.service.in\" \"${CMAKE_BINARY_DIR}/io-pkt@.service\" @ONLY)
+  foreach(row io-pkt:io-pkt-v4-hc:io-pkt-v6 io-pkt-v6:io-pkt-v6-hc:io-pkt)
+    string(REPLACE \":\" \";\" row \"\${row}\")
+    list(GET row 0 unit)
+    list(GET row 1 program)
+    list(GET row 2 other)
+    configure_file(\"${CMAKE_SOURCE_DIR}/packaging/io-pkt@.service.in\" \"${CMAKE_BINARY_DIR}/\${unit}@.service\" @ONLY)
+  endforeach()
 ")
-install(FILES ${CMAKE_BINARY_DIR}/io-pkt@.service DESTINATION lib/systemd/system)
+install(FILES ${CMAKE_BINARY_DIR}/io-pkt@.service ${CMAKE_BINARY_DIR}/io-pkt-v6@.service DESTINATION lib/systemd/system)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME io-pkt)

@@ -167,6 +167,11 @@ function(iopkt_tests)
     target_link_libraries(test_plugin_${name} PRIVATE iopkt_public_headers Threads::Threads)
   endforeach()
 
+  get_target_property(kind iopkt_ipv6 TYPE)
+  if(NOT kind STREQUAL "INTERFACE_LIBRARY" AND NOT IOPKT_SANITIZE)
+    iopkt_add_test(variants unit ${IOPKT_PYTHON} tests/layering/check_variants.py ${CMAKE_NM} $<TARGET_FILE:iopkt_ipv6>
+                   $<TARGET_FILE:io-pkt-v4-hc> $<TARGET_FILE:io-pkt-v6-hc>)
+  endif()
   iopkt_add_test(layering unit ${IOPKT_PYTHON} tests/layering/check_layers.py ${CMAKE_SOURCE_DIR})
   iopkt_add_test(drop_reasons unit ${IOPKT_PYTHON} tests/layering/check_drops.py ${CMAKE_SOURCE_DIR})
   iopkt_add_test(layering_selftest unit ${IOPKT_PYTHON} tests/layering/check_layers_selftest.py)

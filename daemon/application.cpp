@@ -93,8 +93,8 @@ int print_help(const Options& options) {
 
 class Application {
  public:
-  Application(Options options, EngineFactory make_engine)
-      : options_(std::move(options)), make_engine_(make_engine) {}
+  Application(Options options, EngineFactory make_engine, const stack::Inet6* inet6)
+      : options_(std::move(options)), make_engine_(make_engine), inet6_(inet6) {}
 
   int run() {
     const bool foreground = options_.foreground || ::getenv("NOTIFY_SOCKET") != nullptr;
@@ -128,7 +128,7 @@ class Application {
     auto instance = Instance::claim(options_);
     if (!instance) return unexpected(std::move(instance.error()));
 
-    const EngineContext context{options_, threads(), *log_, **instance};
+    const EngineContext context{options_, threads(), *log_, **instance, inet6_};
     const std::unique_ptr<Engine> engine = make_engine_(context);
     Plugins plugins{engine->driver_host(), plugin_settings(context.threads)};
     if (auto opened = open_drivers(plugins); !opened) return unexpected(std::move(opened.error()));
@@ -202,13 +202,14 @@ class Application {
 
   Options options_;
   EngineFactory make_engine_;
+  const stack::Inet6* inet6_;
   Background background_;
   std::optional<Log> log_;
 };
 
 }  // namespace
 
-int run(Variant variant, int argc, const char* const* argv, EngineFactory make_engine) {
+int run(Variant variant, int argc, const char* const* argv, EngineFactory make_engine, const stack::Inet6* inet6) {
   const std::span words{argv, static_cast<std::size_t>(argc)};
   auto options = parse_options(variant, words.subspan(words.empty() ? 0 : 1));
   if (!options) {
@@ -227,7 +228,7 @@ int run(Variant variant, int argc, const char* const* argv, EngineFactory make_e
       print(std::string{program_name(variant)} + " " IOPKT_VERSION "\n");
       break;
     case Action::run:
-      return Application{std::move(*options), make_engine}.run();
+      return Application{std::move(*options), make_engine, inet6}.run();
   }
   return std::fflush(stdout) == 0 ? status : StartFault::kFailed;
 }

@@ -100,10 +100,14 @@ Expected<void, StartFault> ControlServer::listen(Instance& instance) {
     int type;
   } nodes[] = {{ipc::kStreamNode, SOCK_STREAM},
                {ipc::kPacketNode, SOCK_SEQPACKET},
+               {ipc::kStreamNode6, SOCK_STREAM},
+               {ipc::kPacketNode6, SOCK_SEQPACKET},
                {ipc::kAutoconnectNode, SOCK_SEQPACKET},
                {ipc::kControlNode, SOCK_SEQPACKET}};
-  for (const auto& node : nodes)
+  for (const auto& node : nodes) {
+    if (!settings_.inet6 && (node.name == ipc::kStreamNode6 || node.name == ipc::kPacketNode6)) continue;
     if (auto made = make_node(instance, node.name, node.type); !made) return made;
+  }
   return {};
 }
 

@@ -28,6 +28,7 @@ class ControlServer {
     std::uint32_t spin_ns = 0;          ///< what clients are told to spin
     Quota quota;
     std::string prefix;
+    bool inet6 = false;                 ///< the stack has IPv6: its nodes are there
     bool dedicated = false;             ///< -D: all sockets belong to shard 0
     HashKey key;                        ///< of secrets
   };

@@ -441,15 +441,17 @@ TEST(Manual, HelpHasEveryRow) {
 TEST(Manual, CommittedPageIsTheTablesPage) {
   const char* source = std::getenv("IOPKT_SOURCE_DIR");
   if (!source) GTEST_SKIP() << "IOPKT_SOURCE_DIR is not set; run by ctest";
-  std::ifstream file{std::string{source} + "/docs/man/io-pkt-v4-hc.8"};
-  std::istringstream tables{manual_page(Variant::v4_hc)};
-  std::string committed, wanted;
-  for (int line = 1;; ++line) {
-    const bool more = static_cast<bool>(std::getline(tables, wanted));
-    ASSERT_EQ(static_cast<bool>(std::getline(file, committed)), more) << "length differs at line " << line;
-    if (!more) break;
-    ASSERT_EQ(committed, wanted) << "line " << line
-                                 << "; write it anew: io-pkt-v4-hc --man > docs/man/io-pkt-v4-hc.8";
+  for (const Variant variant : {Variant::v4_hc, Variant::v6_hc}) {
+    const std::string name{program_name(variant)};
+    std::ifstream file{std::string{source} + "/docs/man/" + name + ".8"};
+    std::istringstream tables{manual_page(variant)};
+    std::string committed, wanted;
+    for (int line = 1;; ++line) {
+      const bool more = static_cast<bool>(std::getline(tables, wanted));
+      ASSERT_EQ(static_cast<bool>(std::getline(file, committed)), more) << name << ": length differs at line " << line;
+      if (!more) break;
+      ASSERT_EQ(committed, wanted) << "line " << line << "; write it anew: " << name << " --man > docs/man/" << name << ".8";
+    }
   }
 }
 

@@ -39,10 +39,12 @@ T random_value() {
   return out;
 }
 
-stack::StackConfig config_of(const Options& options, std::uint32_t shards) {
+stack::StackConfig config_of(const EngineContext& context, std::uint32_t shards) {
+  const Options& options = context.options;
   const TcpipConfig& tcpip = options.tcpip;
   stack::StackConfig config;
   config.shards = shards;
+  config.inet6 = context.inet6;
   config.dedicated_local = options.dedicated_stack_thread;
   config.pools.pagesize = tcpip.pagesize;
   config.pools.mclbytes = tcpip.mclbytes;
@@ -161,7 +163,7 @@ StackEngine::StackEngine(const EngineContext& context)
       complaints_(context.log),
       clients_(make_clients(common_, shards_)),
       sources_(sources(clients_)),
-      stack_(config_of(context.options, shards_), pages_, sources_, context.log),
+      stack_(config_of(context, shards_), pages_, sources_, context.log),
       interfaces_(stack_, context.log, dedicated_),
       surroundings_(context_, interfaces_) {
   common_.descriptors.set_limit(descriptor_limit());
@@ -224,6 +226,7 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
   settings.spin_ns = kClientSpinNs;
   settings.prefix = tcpip.prefix;
   settings.dedicated = dedicated_;
+  settings.inet6 = context_.inet6 != nullptr;
   settings.key = random_value<HashKey>();
   server_ = std::make_unique<ControlServer>(common_, status_fd_.get(), threads, *verbs_, std::move(settings), context_.log);
   surroundings_.add = [this](control::Record& out) { describe(out); };

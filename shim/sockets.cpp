@@ -51,7 +51,7 @@ int open_slot(const ipc::SlotOpenRequest& wanted, bool datagram, Entry& entry) {
 int attach(int fd, const Socket& s) {
   sockaddr_un node;
   const socklen_t length =
-      client::node_address(settings().prefix, s.datagram ? ipc::kPacketNode : ipc::kStreamNode, node);
+      client::node_address(settings().prefix, ipc::attach_node(s.slot->domain.load(std::memory_order_relaxed), s.datagram), node);
   if (length == 0) return ENAMETOOLONG;
   const std::uint64_t give_up = now_ns() + kAttachPatienceNs;
   while (native::connect(fd, reinterpret_cast<const sockaddr*>(&node), length) != 0) {

@@ -8,7 +8,7 @@ inline constexpr int kAfInet = 2, kAfInet6 = 10;
 inline constexpr int kStream = 1, kDgram = 2, kRaw = 3;
 inline constexpr int kShutRead = 0, kShutWrite = 1, kShutBoth = 2;
 
-inline constexpr int kSolSocket = 1, kSolIp = 0, kSolTcp = 6, kSolUdp = 17, kSolUdpLite = 136, kSolRaw = 255, kSolIpv6 = 41;
+inline constexpr int kSolSocket = 1, kSolIp = 0, kSolTcp = 6, kSolUdp = 17, kSolUdpLite = 136, kSolRaw = 255, kSolIpv6 = 41, kSolIcmpv6 = 58;
 
 enum So : int {
   so_debug = 1, so_reuseaddr = 2, so_type = 3, so_error = 4, so_dontroute = 5, so_broadcast = 6, so_sndbuf = 7,
@@ -28,7 +28,15 @@ enum Ip : int {
   ip_multicast_loop = 34, ip_add_membership = 35, ip_drop_membership = 36, ip_local_port_range = 51,
 };
 
-enum Raw : int { icmp_filter = 1 };
+/// Linux in6.h; RFC 3493 section 5 and RFC 3542.
+enum Ipv6 : int {
+  ipv6_checksum = 7, ipv6_unicast_hops = 16, ipv6_multicast_if = 17, ipv6_multicast_hops = 18, ipv6_multicast_loop = 19,
+  ipv6_mtu_discover = 23, ipv6_mtu = 24, ipv6_recverr = 25, ipv6_v6only = 26, ipv6_recvpktinfo = 49, ipv6_pktinfo = 50,
+  ipv6_recvhoplimit = 51, ipv6_hoplimit = 52, ipv6_dontfrag = 62, ipv6_recvtclass = 66, ipv6_tclass = 67,
+  ipv6_minhopcount = 73, ipv6_recvorigdstaddr = 74, ipv6_freebind = 78,
+};
+
+enum Raw : int { icmp_filter = 1, icmp6_filter = 1 };
 
 enum Tcp : int {
   tcp_nodelay = 1, tcp_maxseg = 2, tcp_cork = 3, tcp_keepidle = 4, tcp_keepintvl = 5, tcp_keepcnt = 6, tcp_syncnt = 7,

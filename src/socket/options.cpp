@@ -34,6 +34,7 @@ constexpr std::uint8_t kAll = bit(SocketKind::tcp) | bit(SocketKind::udp) | kUdp
 constexpr std::uint8_t kPorts = kAll & ~bit(SocketKind::raw);
 constexpr std::uint8_t kTcp = bit(SocketKind::tcp);
 constexpr std::uint8_t kRaw = bit(SocketKind::raw);
+constexpr std::uint8_t kDatagram = kAll & ~kTcp;
 constexpr std::int32_t kAny = INT32_MAX;
 
 using S = SocketOptions;
@@ -75,6 +76,23 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIp, ip_bind_address_no_port, &S::bind_no_port, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_multicast_ttl, &S::multicast_ttl, -1, 255, byte_allowed, kAll},
     {kSolIp, ip_multicast_loop, &S::multicast_loop, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIpv6, ipv6_v6only, &S::v6_only, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_unicast_hops, &S::unicast_hops, -1, 255, plain, kAll},
+    {kSolIpv6, ipv6_tclass, &S::tclass, -1, 255, plain, kAll},
+    {kSolIpv6, ipv6_multicast_hops, &S::multicast_hops6, -1, 255, plain, kDatagram},
+    {kSolIpv6, ipv6_multicast_loop, &S::multicast_loop6, 0, 1, plain, kAll},
+    {kSolIpv6, ipv6_multicast_if, &S::multicast_interface6, 0, kAny, plain, kDatagram},
+    {kSolIpv6, ipv6_mtu_discover, &S::mtu_discover6, 0, 5, plain, kAll},
+    {kSolIpv6, ipv6_dontfrag, &S::dont_fragment6, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recverr, &S::receive_error6, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recvpktinfo, &S::receive_packet_info6, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recvhoplimit, &S::receive_hop_limit, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recvtclass, &S::receive_tclass, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recvorigdstaddr, &S::receive_original_destination6, INT32_MIN, kAny, boolean, kPorts},
+    {kSolIpv6, ipv6_freebind, &S::free_bind, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_minhopcount, &S::min_hop_count, 0, 255, plain, kTcp},
+    {kSolIpv6, ipv6_checksum, &S::checksum_offset6, INT32_MIN, kAny, plain, kRaw},
+    {kSolRaw, ipv6_checksum, &S::checksum_offset6, INT32_MIN, kAny, plain, kRaw},
     {kSolRaw, icmp_filter, &S::icmp_filter, INT32_MIN, kAny, plain, kRaw},
     {kSolTcp, tcp_nodelay, &S::no_delay, INT32_MIN, kAny, boolean, kTcp},
     {kSolTcp, tcp_cork, &S::cork, INT32_MIN, kAny, boolean, kTcp},
@@ -90,10 +108,29 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolUdpLite, udplite_recv_cscov, &S::receive_coverage, INT32_MIN, kAny, plain, kUdpLite},
 });
 
-const Row* find(SocketKind kind, int level, int name) {
+/// Sockets of AF_INET6 have the options of both families, for packets of both; raw ones and those of AF_INET their own only.
+bool has_row(const Row& row, SocketKind kind, wire::IpFamily family) {
+  if ((row.kinds & bit(kind)) == 0) return false;
+  if (row.level == kSolRaw) return (row.name == ipv6_checksum) == (family == wire::IpFamily::v6);
+  if (row.level == kSolIp) return family == wire::IpFamily::v4 || kind != SocketKind::raw;
+  return row.level != kSolIpv6 || family == wire::IpFamily::v6;
+}
+
+const Row* find(SocketKind kind, wire::IpFamily family, int level, int name) {
   for (const Row& row : kRows)
-    if (row.level == level && row.name == name && (row.kinds & bit(kind)) != 0) return &row;
+    if (row.level == level && row.name == name && has_row(row, kind, family)) return &row;
   return nullptr;
+}
+
+/// What a number means that its option does not take as it is. Errors: inval.
+Result<std::int32_t> ipv6_number(int name, std::int32_t number) {
+  // -1: the default.
+  if (name == ipv6_tclass && number == -1) return 0;
+  if (name == ipv6_multicast_hops && number == -1) return 1;
+  // RFC 3542 section 3.1: an even offset, or none at all.
+  if (name == ipv6_checksum && number > 0 && number % 2 != 0) return unexpected(Errno::inval);
+  if (name == ipv6_checksum && number < 0) return -1;
+  return number;
 }
 
 Result<std::int32_t> integer(Bytes value, bool byte_allowed_here) {
@@ -120,7 +157,7 @@ std::string bytes_of(std::span<const std::int32_t> numbers) {
 }  // namespace
 
 Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, Bytes value, bool privileged,
-                 bool txprio_enabled) {
+                 bool txprio_enabled, wire::IpFamily family) {
   if (level == kSolSocket && (name == so_sndbuf || name == so_rcvbuf || name == so_sndbufforce || name == so_rcvbufforce)) {
     if ((name == so_sndbufforce || name == so_rcvbufforce) && !privileged) return Errno::perm;
     const auto number = integer(value, false);
@@ -162,7 +199,12 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     if (wanted.empty()) return Errno::inval;
     return wanted == kCongestionName ? Errno::ok : Errno::noent;
   }
-  const Row* row = find(kind, level, name);
+  if (kind == SocketKind::raw && family == wire::IpFamily::v6 && level == kSolIcmpv6 && name == icmp6_filter) {
+    // RFC 3542 section 3.2; the host keeps what it knew of the words that a shorter value leaves out.
+    std::memcpy(options.icmp6_filter.data(), value.data(), std::min(value.size(), sizeof options.icmp6_filter));
+    return Errno::ok;
+  }
+  const Row* row = find(kind, family, level, name);
   if (row == nullptr || (row->rule & read_only) != 0) return Errno::noprotoopt;
   if (level == kSolSocket && name == so_txprio && !txprio_enabled) return Errno::opnotsupp;
   auto number = integer(value, (row->rule & byte_allowed) != 0);
@@ -175,6 +217,10 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   else if (level == kSolTcp && name == tcp_maxseg && *number == 0) *number = 0;
   else if (level == kSolIp && name == ip_tos) *number &= 255;
   else if (*number < row->min || *number > row->max) return Errno::inval;
+  if (row->level == kSolIpv6 || (row->level == kSolRaw && name == ipv6_checksum)) {
+    number = ipv6_number(name, *number);
+    if (!number) return number.error();
+  }
   // Linux: two minutes at most, and any negative one is "not at all".
   if (level == kSolTcp && name == tcp_linger2) number = std::clamp(*number, -1, 120);
   if (level == kSolIp && name == ip_multicast_ttl && *number == -1) *number = 1;
@@ -194,7 +240,7 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
   else if (level == kSolSocket && name == so_rcvlowat) one(options.receive_low_water);
   else if (level == kSolSocket && name == so_type) one(facts.type);
   else if (level == kSolSocket && name == so_protocol) one(facts.protocol);
-  else if (level == kSolSocket && name == so_domain) one(facts.domain);
+  else if (level == kSolSocket && name == so_domain) one(facts.family == wire::IpFamily::v6 ? kAfInet6 : kAfInet);
   else if (level == kSolSocket && name == so_acceptconn) one(facts.accepting);
   else if (level == kSolSocket && name == so_incoming_cpu) one(-1);
   else if (level == kSolSocket && name == so_cookie)
@@ -205,10 +251,13 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
   } else if (level == kSolSocket && name == so_bindtodevice) {
     answer = options.bind_device;
     if (!answer.empty()) answer.push_back('\0');
-  } else if (level == kSolIp && name == ip_mtu) {
+  } else if (facts.kind == SocketKind::raw && facts.family == wire::IpFamily::v6 && level == kSolIcmpv6 && name == icmp6_filter) {
+    answer.assign(reinterpret_cast<const char*>(options.icmp6_filter.data()), sizeof options.icmp6_filter);
+  } else if ((level == kSolIp && name == ip_mtu) ||
+             (level == kSolIpv6 && name == ipv6_mtu && facts.family == wire::IpFamily::v6)) {
     if (facts.mtu == 0) return unexpected(Errno::notconn);
     one(facts.mtu);
-  } else if (const Row* row = find(facts.kind, level, name)) {
+  } else if (const Row* row = find(facts.kind, facts.family, level, name)) {
     one(row->level == kSolUdpLite ? std::max(options.*row->field, 0) : options.*row->field);
     if ((row->rule & byte_allowed) != 0 && room == 1) answer.resize(1);
   } else {
@@ -216,6 +265,21 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
   }
   if (answer.size() > room) answer.resize(room);
   return answer;
+}
+
+std::uint8_t hops_of(const SocketOptions& options, const wire::IpAddress& destination) {
+  const bool group = destination.is_multicast();
+  if (destination.is_v4()) return static_cast<std::uint8_t>(group ? options.multicast_ttl : options.ttl);
+  return static_cast<std::uint8_t>(group ? options.multicast_hops6 : std::max(options.unicast_hops, 0));
+}
+
+std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddress& destination) {
+  return static_cast<std::uint8_t>(destination.is_v4() ? options.tos : options.tclass);
+}
+
+bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination) {
+  const std::int32_t discover = destination.is_v4() ? options.mtu_discover : options.mtu_discover6;
+  return discover == 2 || discover == 3 || (destination.is_v6() && options.dont_fragment6 != 0);
 }
 
 }  // namespace iopkt::socket

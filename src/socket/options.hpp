@@ -1,6 +1,7 @@
 // What a program may set on a socket, as rows that set, get, bound and document each option.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -36,6 +37,12 @@ struct SocketOptions {
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
   std::int32_t multicast_ttl = 1, multicast_loop = 1;
   std::uint32_t multicast_interface = 0;
+  // IPPROTO_IPV6: of sockets of AF_INET6, for packets of that family
+  std::int32_t v6_only = 0, unicast_hops = -1 /* net.inet6.ip6.hlim */, tclass = 0, multicast_hops6 = 1, multicast_loop6 = 1;
+  std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, dont_fragment6 = 0, receive_error6 = 0, min_hop_count = 0;
+  std::int32_t receive_packet_info6 = 0, receive_hop_limit = 0, receive_tclass = 0, receive_original_destination6 = 0;
+  std::int32_t checksum_offset6 = -1;  ///< IPV6_CHECKSUM of raw sockets: where in the payload; -1: none
+  std::array<std::uint32_t, 8> icmp6_filter{};  ///< ICMP6_FILTER: bit t set: no messages of type t
   // IPPROTO_RAW (of the socket, not of the packet)
   std::int32_t icmp_filter = 0;  ///< bit t set: no messages of type t
   // IPPROTO_TCP
@@ -47,19 +54,27 @@ struct SocketOptions {
   std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any
 };
 
+/// What goes into the header of a packet to `destination`: TTL or hop limit (0: the stack's own), TOS or traffic class.
+std::uint8_t hops_of(const SocketOptions& options, const wire::IpAddress& destination);
+std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddress& destination);
+/// A packet to `destination` must not be cut: IP_PMTUDISC_DO and _PROBE of its family, IPV6_DONTFRAG.
+bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination);
+
 enum class SocketKind : std::uint8_t { tcp, udp, udplite, raw };
 /// A socket whose datagrams have ports.
 constexpr bool is_udp(SocketKind kind) { return kind == SocketKind::udp || kind == SocketKind::udplite; }
 
 /// Sets one option. `privileged`: the client may do what CAP_NET_ADMIN or CAP_NET_RAW allows.
+/// `family`: of the socket; IPPROTO_IPV6 is for AF_INET6 alone, IPPROTO_IP for both (but raw sockets).
 /// Errors: noprotoopt (no such option here), inval (too short, out of range), perm, dom, opnotsupp.
 Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, Bytes value, bool privileged,
-                 bool txprio_enabled);
+                 bool txprio_enabled, wire::IpFamily family = wire::IpFamily::v4);
 
 /// What only the socket knows; options.cpp asks for it by name.
 struct SocketFacts {
   SocketKind kind;
-  std::int32_t type = 0, protocol = 0, domain = 2, accepting = 0, mtu = 0;
+  std::int32_t type = 0, protocol = 0, accepting = 0, mtu = 0;
+  wire::IpFamily family = wire::IpFamily::v4;
   std::uint64_t cookie = 0;
 };
 

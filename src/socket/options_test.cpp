@@ -22,6 +22,90 @@ std::int32_t get(const SocketOptions& o, SocketKind kind, int level, int name) {
   return number;
 }
 
+TEST(SocketOptions, OptionsOfIpv6AreForSocketsOfIpv6) {
+  constexpr auto v4 = wire::IpFamily::v4, v6 = wire::IpFamily::v6;
+  constexpr auto kRaw = SocketKind::raw;
+  constexpr std::int32_t kNone = -12345;
+  const struct {
+    const char* says;
+    wire::IpFamily family;
+    SocketKind kind;
+    int level, name;
+    std::int32_t value;
+    Errno answer;
+    std::int32_t shown;
+  } rows[] = {
+      {"only IPv6", v6, kTcp, kSolIpv6, ipv6_v6only, 3, Errno::ok, 1},
+      {"not on a socket of IPv4", v4, kTcp, kSolIpv6, ipv6_v6only, 1, Errno::noprotoopt, kNone},
+      {"a dual socket has IPv4's as well", v6, kTcp, kSolIp, ip_tos, 8, Errno::ok, 8},
+      {"a raw one has not", v6, kRaw, kSolIp, ip_tos, 8, Errno::noprotoopt, kNone},
+      {"hops", v6, kUdp, kSolIpv6, ipv6_unicast_hops, 7, Errno::ok, 7},
+      {"hops of the stack", v6, kUdp, kSolIpv6, ipv6_unicast_hops, -1, Errno::ok, -1},
+      {"too many hops", v6, kUdp, kSolIpv6, ipv6_unicast_hops, 256, Errno::inval, -1},
+      {"hops of groups", v6, kUdp, kSolIpv6, ipv6_multicast_hops, 0, Errno::ok, 0},
+      {"hops of groups by default", v6, kUdp, kSolIpv6, ipv6_multicast_hops, -1, Errno::ok, 1},
+      {"a stream has no groups", v6, kTcp, kSolIpv6, ipv6_multicast_hops, 1, Errno::noprotoopt, kNone},
+      {"a loop is 0 or 1 to the letter", v6, kUdp, kSolIpv6, ipv6_multicast_loop, 2, Errno::inval, 1},
+      {"class", v6, kTcp, kSolIpv6, ipv6_tclass, 0x28, Errno::ok, 0x28},
+      {"class by default", v6, kTcp, kSolIpv6, ipv6_tclass, -1, Errno::ok, 0},
+      {"class out of range", v6, kTcp, kSolIpv6, ipv6_tclass, 256, Errno::inval, 0},
+      {"packet info", v6, kUdp, kSolIpv6, ipv6_recvpktinfo, 1, Errno::ok, 1},
+      {"path MTU discovery", v6, kUdp, kSolIpv6, ipv6_mtu_discover, 6, Errno::inval, 1},
+      {"a checksum's place is even", v6, kRaw, kSolIpv6, ipv6_checksum, 3, Errno::inval, -1},
+      {"a checksum's place", v6, kRaw, kSolRaw, ipv6_checksum, 6, Errno::ok, 6},
+      {"no checksum", v6, kRaw, kSolIpv6, ipv6_checksum, -7, Errno::ok, -1},
+      {"a checksum is a raw socket's", v6, kUdp, kSolIpv6, ipv6_checksum, 6, Errno::noprotoopt, kNone},
+      {"ICMP's filter is IPv4's", v6, kRaw, kSolRaw, icmp_filter, 1, Errno::noprotoopt, kNone},
+      {"flow labels of the stack's choosing are not built", v6, kTcp, kSolIpv6, 70, 1, Errno::noprotoopt, kNone},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.says);
+    SocketOptions o;
+    EXPECT_EQ(set_option(o, row.kind, row.level, row.name, as_bytes(&row.value, sizeof row.value), false, false, row.family), row.answer);
+    const auto value = get_option(o, {.kind = row.kind, .family = row.family}, row.level, row.name, 4);
+    std::int32_t number = kNone;
+    if (value && value->size() == 4) std::memcpy(&number, value->data(), 4);
+    EXPECT_EQ(number, row.shown);
+  }
+  SocketOptions o;
+  const std::byte one{1};
+  EXPECT_EQ(set_option(o, kTcp, kSolIpv6, ipv6_v6only, {&one, 1}, false, false, v6), Errno::inval) << "a byte is no int here";
+}
+
+TEST(SocketOptions, AFilterOfIcmpv6HasABitForEachType) {
+  SocketOptions o;
+  std::array<std::uint32_t, 8> filter{};
+  filter[4] = 1u << 7;  // type 135
+  const Bytes bytes = as_bytes(filter.data(), sizeof filter);
+  constexpr auto v4 = wire::IpFamily::v4, v6 = wire::IpFamily::v6;
+  EXPECT_EQ(set_option(o, kUdp, kSolIcmpv6, icmp6_filter, bytes, false, false, v6), Errno::noprotoopt);
+  EXPECT_EQ(set_option(o, SocketKind::raw, kSolIcmpv6, icmp6_filter, bytes, false, false, v4), Errno::noprotoopt);
+  EXPECT_EQ(set_option(o, SocketKind::raw, kSolIcmpv6, icmp6_filter, bytes, false, false, v6), Errno::ok);
+  EXPECT_EQ(o.icmp6_filter, filter);
+  EXPECT_EQ(get_option(o, {.kind = SocketKind::raw, .family = v6}, kSolIcmpv6, icmp6_filter, 64)->size(), sizeof filter);
+}
+
+TEST(SocketOptions, EachFamilyHasItsOwnHeaderFields) {
+  SocketOptions o;
+  const wire::IpAddress four = wire::Ipv4Address{10, 0, 0, 1}, six = *wire::IpAddress::parse("2001:db8::1");
+  const wire::IpAddress group4 = wire::Ipv4Address{239, 0, 0, 1}, group6 = *wire::IpAddress::parse("ff0e::1");
+  EXPECT_EQ(hops_of(o, four), 0);
+  EXPECT_EQ(hops_of(o, six), 0);
+  o.ttl = 3, o.unicast_hops = 4, o.multicast_ttl = 5, o.multicast_hops6 = 6, o.tos = 8, o.tclass = 16;
+  EXPECT_EQ(hops_of(o, four), 3);
+  EXPECT_EQ(hops_of(o, six), 4);
+  EXPECT_EQ(hops_of(o, group4), 5);
+  EXPECT_EQ(hops_of(o, group6), 6);
+  EXPECT_EQ(traffic_class_of(o, four), 8);
+  EXPECT_EQ(traffic_class_of(o, six), 16);
+  EXPECT_FALSE(dont_fragment(o, four) || dont_fragment(o, six));
+  o.dont_fragment6 = 1;
+  EXPECT_FALSE(dont_fragment(o, four));
+  EXPECT_TRUE(dont_fragment(o, six));
+  o.mtu_discover = 2;
+  EXPECT_TRUE(dont_fragment(o, four));
+}
+
 TEST(SocketOptions, WhatIsSetIsReadBackAsOnTheHost) {
   const struct {
     const char* says;

@@ -6,7 +6,7 @@ namespace iopkt::socket {
 
 Binding::~Binding() { table_.release(*this); }
 
-// The host's rules. Two claims of one port get along when their addresses differ and neither is unspecified; or both
+// The host's rules. Two claims of one port get along when no packet would be for both; or both
 // allow SO_REUSEPORT and belong to one user; or both allow SO_REUSEADDR and, for TCP, neither listens.
 bool PortTable::conflicts(const BindRequest& wanted, const Binding* self) const {
   const auto found = claims_.find(wanted.port.value);
@@ -14,8 +14,7 @@ bool PortTable::conflicts(const BindRequest& wanted, const Binding* self) const 
   return std::any_of(found->second.begin(), found->second.end(), [&](const Binding* other) {
     if (other == self) return false;
     const BindRequest& held = other->claim_;
-    const bool overlap = held.address == wanted.address || held.address.is_unspecified() || wanted.address.is_unspecified();
-    if (!overlap || held.fib != wanted.fib) return false;
+    if (!held.overlaps(wanted)) return false;
     if (held.reuse_port && wanted.reuse_port && held.user == wanted.user) return false;
     if (held.reuse_address && wanted.reuse_address)
       return rules_ == Rules::tcp && other->listening_;
@@ -54,8 +53,7 @@ Errno PortTable::start_listening(Binding& binding) {
   for (const Binding* other : found->second) {
     if (other == &binding || !other->listening_) continue;
     const BindRequest &a = other->claim_, &b = binding.claim_;
-    const bool overlap = a.address == b.address || a.address.is_unspecified() || b.address.is_unspecified();
-    if (overlap && a.fib == b.fib && !(a.reuse_port && b.reuse_port && a.user == b.user)) return Errno::addrinuse;
+    if (a.overlaps(b) && !(a.reuse_port && b.reuse_port && a.user == b.user)) return Errno::addrinuse;
   }
   binding.listening_ = true;
   return Errno::ok;

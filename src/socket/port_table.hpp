@@ -23,13 +23,27 @@ struct EphemeralPorts {
   std::uint16_t first = 49152, last = 65535;  ///< first <= last
 };
 
+/// Whether a socket bound to `bound` takes what comes for `address`: its own address; unspecified: every address of its family,
+/// and the unspecified one of IPv6 also those of IPv4, unless IPV6_V6ONLY says otherwise (RFC 3493 section 5.3).
+constexpr bool takes(const wire::IpAddress& bound, bool v6_only, const wire::IpAddress& address) {
+  if (!bound.is_unspecified()) return bound == address;
+  return bound.family() == address.family() || (bound.is_v6() && !v6_only);
+}
+
 struct BindRequest {
-  wire::IpAddress address;  ///< unspecified: every local address
+  wire::IpAddress address;  ///< unspecified: every local address, see takes()
   wire::Port port;          ///< 0: any free one of `ephemeral`
   EphemeralPorts ephemeral{};
   std::uint32_t user = 0;
   bool reuse_address = false, reuse_port = false;
   std::uint8_t fib = 0;
+  bool v6_only = false;
+
+  /// Some packet would be for both.
+  bool overlaps(const BindRequest& other) const {
+    return fib == other.fib &&
+           (takes(address, v6_only, other.address) || takes(other.address, other.v6_only, address));
+  }
 };
 
 class PortTable;

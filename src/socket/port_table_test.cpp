@@ -57,6 +57,41 @@ TEST(PortTable, TwoClaimsOfOnePortAsTheHostDecides) {
   }
 }
 
+TEST(PortTable, TwoFamiliesShareAPortAsTheHostDecides) {
+  const wire::IpAddress any6 = wire::Ipv6Address::any(), one6 = *wire::IpAddress::parse("2001:db8::1");
+  const auto claim6 = [](const wire::IpAddress& address, bool only = false) {
+    BindRequest out = claim(kAny);
+    out.address = address;
+    out.v6_only = only;
+    return out;
+  };
+  const struct {
+    const char* says;
+    BindRequest held, wanted;
+    bool allowed;
+  } rows[] = {
+      {"both any: the dual one is for both families", claim6(any6), claim(kAny), false},
+      {"the same with one IPv4 address", claim6(any6), claim(kOne), false},
+      {"any of IPv6 only", claim6(any6, true), claim(kAny), true},
+      {"any of IPv6 only and one IPv4 address", claim6(any6, true), claim(kOne), true},
+      {"one IPv6 address and any of IPv4", claim6(one6), claim(kAny), true},
+      {"one IPv6 address and any of IPv6", claim6(one6), claim6(any6), false},
+      {"one IPv6 address and any of IPv6 only", claim6(one6), claim6(any6, true), false},
+      {"twice any of IPv6, one of them only", claim6(any6, true), claim6(any6), false},
+      {"an IPv4 address on a socket of IPv6 (mapped) and on one of IPv4", claim6(kOne), claim(kOne), false},
+      {"any of IPv4 on a socket of IPv6 and one address of IPv6", claim6(kAny), claim6(one6), true},
+  };
+  for (const auto& row : rows)
+    for (const bool swapped : {false, true}) {
+      SCOPED_TRACE(row.says);
+      Random random{1};
+      PortTable table(PortTable::Rules::tcp);
+      const auto held = table.bind(swapped ? row.wanted : row.held, random);
+      const auto wanted = table.bind(swapped ? row.held : row.wanted, random);
+      EXPECT_EQ(wanted.has_value(), row.allowed);
+    }
+}
+
 TEST(PortTable, AnotherFibHasPortsOfItsOwn) {
   Random random{1};
   PortTable table(PortTable::Rules::tcp);

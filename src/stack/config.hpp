@@ -8,6 +8,8 @@
 
 namespace iopkt::stack {
 
+struct Inet6;
+
 struct StackConfig {
   std::uint32_t shards = 1;               ///< 1..64
   bool dedicated_local = false;           ///< -D: all local flows belong to shard 0, which polls no device
@@ -19,6 +21,7 @@ struct StackConfig {
   std::uint32_t time_wait_max = 131072;   ///< per shard
   std::uint32_t sockets_max = 1u << 20;   ///< per shard
   std::uint32_t ipid_reserved = 0;        ///< identifiers 0..X are never used
+  const Inet6* inet6 = nullptr;           ///< what the v6 variant of the stack is given; null: AF_INET6 is not known
   bool reuseport_unicast = false;
   bool txprio_enabled = false;
 };

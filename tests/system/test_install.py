@@ -8,10 +8,10 @@ import pytest
 from namespaces import LIMIT
 from stack import BUILD
 
-PLACES = ["sbin/io-pkt-v4-hc", "bin/iopkt", "lib/io-pkt/devnp-tap.so", "lib/io-pkt/devnp-packet.so",
+PLACES = ["sbin/io-pkt-v4-hc", "sbin/io-pkt-v6-hc", "bin/iopkt", "lib/io-pkt/devnp-tap.so", "lib/io-pkt/devnp-packet.so",
           "lib/io-pkt/libiopkt-socket.so", "lib/io-pkt/bin/ifconfig", "lib/io-pkt/bin/mount", "lib/io-pkt/bin/sysctl",
           "lib/io-pkt/bin/route", "include/iopkt/driver.h", "lib/systemd/system/io-pkt@.service", "share/doc/io-pkt/copyright"]
-PAGES = ["man8/io-pkt-v4-hc.8", "man1/iopkt.1", "man7/libiopkt-socket.7", "man8/devnp-tap.8", "man8/iopkt-ifconfig.8"]
+PAGES = ["man8/io-pkt-v4-hc.8", "man8/io-pkt-v6-hc.8", "man1/iopkt.1", "man7/libiopkt-socket.7", "man8/devnp-tap.8", "man8/iopkt-ifconfig.8"]
 
 
 def run(*words, **more):
@@ -34,8 +34,8 @@ def installed(folder):
     return folder / "root/usr/local"
 
 
-@pytest.mark.parametrize("how", [installed, packed])
-def test_what_is_installed_runs(tmp_path_factory, how):
+@pytest.mark.parametrize("how, variant", [(installed, "io-pkt-v4-hc"), (packed, "io-pkt-v6-hc")])
+def test_what_is_installed_runs(tmp_path_factory, how, variant):
     folder = tmp_path_factory.mktemp("in")  # short: socket addresses hold 107 bytes
     there = how(folder)
     assert [p for p in PLACES if not (there / p).is_file()] == []
@@ -44,16 +44,18 @@ def test_what_is_installed_runs(tmp_path_factory, how):
     for command in (there / "lib/io-pkt/bin").iterdir():
         assert shutil.which(command.name, path=str(there / "bin")) is None, "it would hide the host's"
 
-    unit = (there / "lib/systemd/system/io-pkt@.service").read_text()
-    assert f"ExecStart={'/usr' if how is packed else '/usr/local'}/sbin/io-pkt-v4-hc" in unit
-    documented = [w.split(":")[1].split("(") for w in unit.split() if "man:" in w]
-    assert [name for name, section in documented
-            if not (there / f"share/man/man{section[0]}/{name}.{section[0]}{ending}").is_file()] == []
+    for name, program in (("io-pkt", "io-pkt-v4-hc"), ("io-pkt-v6", "io-pkt-v6-hc")):
+        unit = (there / f"lib/systemd/system/{name}@.service").read_text()
+        assert f"ExecStart={'/usr' if how is packed else '/usr/local'}/sbin/{program} " in unit
+        documented = [w.split(":")[1].split("(") for w in unit.split() if "man:" in w]
+        assert documented[0][0] == program
+        assert [name for name, section in documented
+                if not (there / f"share/man/man{section[0]}/{name}.{section[0]}{ending}").is_file()] == []
 
     # From its own place: drivers, library and commands are found beside the programs.
     env = {k: v for k, v in os.environ.items() if k not in ("SOCK", "LD_PRELOAD")}
     env.update(IOPKT_RUN_DIR=str(folder / "run"), SOCK=str(folder))
-    run(there / "sbin/io-pkt-v4-hc", "-i", "77", "-d", "pcap", f"write={folder}/x.pcap", "-p", "tcpip", f"prefix={folder}", env=env)
+    run(there / "sbin" / variant, "-i", "77", "-d", "pcap", f"write={folder}/x.pcap", "-p", "tcpip", f"prefix={folder}", env=env)
     try:
         assert run(there / "bin/iopkt", "ifconfig", "-l", env=env).split() == ["lo0", "en0"]
         code = "import socket; l = socket.create_server(('127.0.0.1', 0)); socket.create_connection(l.getsockname()); print('ok')"
