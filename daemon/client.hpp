@@ -197,6 +197,7 @@ class ListenerEntry {
   const std::uint32_t shard;  ///< where the socket lives
   const std::shared_ptr<Client> client;
   std::atomic<bool> closed{false};
+  std::uint16_t domain = AF_INET;  ///< of the socket, and of those that it accepts
   DescriptorCharge charge;  ///< of the copy that open_pipe() makes
 
   /// Connections can be sent to the program now, through `end`, the stack's end of the listener, of which it

@@ -17,6 +17,7 @@ int ClientShard::begin_listening(const Request& request, ClientSocket& socket) {
   DescriptorCharge charge;
   if (!charge.take(request.client->share, 1)) return ENFILE;
   auto entry = std::make_shared<ListenerEntry>(socket.cookie, number_, request.client);
+  entry->domain = socket.domain;
   entry->charge = std::move(charge);
   if (socket.attached())
     if (const int error = entry->open_pipe(socket.fd.get()); error != 0) return error;
@@ -92,7 +93,7 @@ bool ClientShard::provide(stack::Cookie listener, std::uint32_t send_bytes, std:
   if (!entry || entry->closed || entry->client->dead) return false;
   ShardClient* client = find_or_make(entry->client);
   if (client == nullptr || client->ended) return false;
-  ClientSocket* socket = make_socket(*client, AF_INET, SOCK_STREAM, 0);
+  ClientSocket* socket = make_socket(*client, entry->domain, SOCK_STREAM, 0);
   if (socket == nullptr) return false;
   socket->parent = entry;
   if (!give_rings(*socket, send_bytes != 0 ? send_bytes : common_.send_space.load(),

@@ -13,7 +13,7 @@ namespace iopkt::daemon {
 namespace {
 
 constexpr std::size_t kPiecesMax = 32;
-constexpr std::size_t kPayloadMax = 65507;  ///< of a UDP datagram: RFC 768, RFC 791
+constexpr std::size_t kPayloadMax = 65527;  ///< of a UDP datagram over IPv6; over IPv4 the stack knows less
 
 stack::DatagramRequest request_of(const ipc::RecordHeader& header) {
   using Record = ipc::RecordHeader;
@@ -26,6 +26,7 @@ stack::DatagramRequest request_of(const ipc::RecordHeader& header) {
   }
   if ((header.flags & Record::has_ttl) != 0) request.ttl = header.ttl;
   if ((header.flags & Record::has_tos) != 0) request.tos = header.tos;
+  if ((header.flags & Record::has_dont_fragment) != 0) request.dont_fragment = header.dont_fragment != 0;
   request.dont_route = (header.flags & Record::dont_route) != 0;
   request.segment_size = static_cast<std::uint16_t>(std::min<std::uint32_t>(header.gso_size, 65535));
   return request;

@@ -77,7 +77,7 @@ void ClientShard::request_bind(RequestPtr& request, ClientSocket& socket) {
   if ((request->fixed<ipc::AddressRequest>().flags & ipc::AddressRequest::only_port) != 0) {
     error = static_cast<int>(stack().choose_port(socket.id));
   } else {
-    const auto address = read_address(request->blob, true);
+    const auto address = read_address(request->blob, AddressUse::bind, socket.domain, socket.type);
     if (!address) return request->refuse(address.error());
     port = address->endpoint.port;
     error = static_cast<int>(stack().bind(socket.id, address->endpoint, false));
@@ -101,7 +101,7 @@ std::size_t ClientShard::ring_size(const ClientSocket& socket, bool send) const 
 }
 
 void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
-  const auto address = read_address(request->blob, false);
+  const auto address = read_address(request->blob, AddressUse::connect, socket.domain, socket.type);
   if (!address) return request->refuse(address.error());
   int error = 0;
   if (address->unspecified_family) {
@@ -127,7 +127,7 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
 
 void ClientShard::request_check_destination(Request& request, ClientSocket& socket) {
   if (!socket.datagram) return request.refuse(EOPNOTSUPP);
-  const auto address = read_address(request.blob, false);
+  const auto address = read_address(request.blob, AddressUse::connect, socket.domain, socket.type);
   if (!address) return request.refuse(address.error());
   request.answer_errno(static_cast<int>(stack().check_destination(socket.id, address->endpoint)));
 }
@@ -137,7 +137,7 @@ void ClientShard::request_name(Request& request, ClientSocket& socket) {
   const wire::Endpoint endpoint = peer ? stack().remote_endpoint(socket.id) : stack().local_endpoint(socket.id);
   if (peer && endpoint.port.value == 0 && endpoint.address.is_unspecified()) return request.refuse(ENOTCONN);
   std::array<std::byte, 32> out{};
-  request.answer_blob(std::span<const std::byte>{out}.first(write_address(endpoint, out)));
+  request.answer_blob(std::span<const std::byte>{out}.first(write_address(endpoint, socket.domain, out)));
 }
 
 // ---------------------------------------------------------------------------------------------- ends

@@ -159,13 +159,14 @@ void ClientShard::answer_slot(Request& request, const ClientSocket& socket) {
 
 void ClientShard::open_slot(Request& request) {
   const auto wanted = request.fixed<ipc::SlotOpenRequest>();
-  if (wanted.domain != num::kAfInet) return request.refuse(EAFNOSUPPORT);
+  if (wanted.domain != num::kAfInet && wanted.domain != num::kAfInet6) return request.refuse(EAFNOSUPPORT);
   ShardClient* client = find_or_make(request.client);
   if (client == nullptr || client->ended) return request.refuse(ENOBUFS);
   ClientSocket* socket = make_socket(*client, wanted.domain, wanted.type, wanted.protocol);
   if (socket == nullptr) return request.refuse(ENFILE, "no more sockets");
   socket->program_cookie = wanted.cookie;
-  const auto opened = stack().open({.type = wanted.type,
+  const auto opened = stack().open({.family = wanted.domain == num::kAfInet6 ? wire::IpFamily::v6 : wire::IpFamily::v4,
+                                    .type = wanted.type,
                                     .protocol = static_cast<int>(wanted.protocol),
                                     .user = request.caller.user,
                                     .privileged = wanted.type == SOCK_RAW && request.may(CAP_NET_RAW),

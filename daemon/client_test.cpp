@@ -108,29 +108,66 @@ TEST(ProgramAddress, ReadsWhatTheHostReads) {
   in.sin_family = AF_INET;
   in.sin_port = htons(80);
   in.sin_addr.s_addr = htonl(0x0a000001);
-  const auto bytes = [&](std::size_t n) { return as_bytes(&in, n); };
-  const auto good = read_address(bytes(sizeof in), false);
+  const auto read = [&](std::size_t n, AddressUse use = AddressUse::connect, int domain = AF_INET, int type = SOCK_STREAM) {
+    return read_address(as_bytes(&in, n), use, domain, type);
+  };
+  const auto good = read(sizeof in);
   ASSERT_TRUE(good);
-  EXPECT_EQ(good->endpoint, (wire::Endpoint{wire::Ipv4Address{0x0a000001}, wire::Port{80}}));
-  EXPECT_EQ(read_address(bytes(sizeof in - 1), false).error(), EINVAL);
-  EXPECT_EQ(read_address(bytes(1), false).error(), EINVAL);
-  EXPECT_EQ(read_address({}, false).error(), EINVAL);
+  const wire::Endpoint meant{wire::Ipv4Address{0x0a000001}, wire::Port{80}};
+  EXPECT_EQ(good->endpoint, meant);
+  EXPECT_EQ(read(sizeof in - 1).error(), EINVAL);
+  EXPECT_EQ(read(1).error(), EINVAL);
+  EXPECT_EQ(read(0).error(), EINVAL);
+  EXPECT_EQ(read(sizeof in, AddressUse::connect, AF_INET6).error(), EINVAL) << "shorter than any of AF_INET6";
+  EXPECT_EQ(read(sizeof in, AddressUse::bind, AF_INET6, SOCK_DGRAM).error(), EINVAL);
+  ASSERT_TRUE(read(sizeof in, AddressUse::connect, AF_INET6, SOCK_DGRAM)) << "datagrams of a dual socket may go there";
+  EXPECT_EQ(read(sizeof in, AddressUse::connect, AF_INET6, SOCK_DGRAM)->endpoint, meant);
   in.sin_family = AF_UNSPEC;
-  EXPECT_TRUE(read_address(bytes(sizeof in), false)->unspecified_family);
-  EXPECT_EQ(read_address(bytes(sizeof in), true).error(), EAFNOSUPPORT) << "bind: only the wildcard passes for AF_INET";
+  EXPECT_TRUE(read(sizeof in)->unspecified_family);
+  EXPECT_EQ(read(sizeof in, AddressUse::bind).error(), EAFNOSUPPORT) << "bind: only the wildcard passes for AF_INET";
   in.sin_addr.s_addr = 0;
-  EXPECT_TRUE(read_address(bytes(sizeof in), true));
+  EXPECT_TRUE(read(sizeof in, AddressUse::bind));
   in.sin_family = AF_INET6;
-  EXPECT_EQ(read_address(bytes(sizeof in), false).error(), EAFNOSUPPORT);
+  EXPECT_EQ(read(sizeof in).error(), EAFNOSUPPORT);
+}
+
+TEST(ProgramAddress, ReadsAndWritesThoseOfIpv6) {
+  sockaddr_in6 in{};
+  in.sin6_family = AF_INET6;
+  in.sin6_port = htons(80);
+  in.sin6_scope_id = 3;
+  const auto read = [&](std::string_view text, std::size_t n = sizeof in, int domain = AF_INET6) {
+    const auto address = wire::Ipv6Address::parse(text)->bytes;
+    std::memcpy(in.sin6_addr.s6_addr, address.data(), address.size());
+    return read_address(as_bytes(&in, n), AddressUse::bind, domain, SOCK_STREAM);
+  };
+  const auto endpoint = [](const char* text) { return wire::Endpoint{*wire::IpAddress::parse(text), wire::Port{80}}; };
+  EXPECT_EQ(read("2001:db8::1")->endpoint, endpoint("2001:db8::1")) << "a scope where none belongs is passed over";
+  EXPECT_EQ(read("fe80::1")->endpoint, endpoint("fe80::1%3"));
+  EXPECT_EQ(read("fe80::1", 24)->endpoint.address.zone(), 0u) << "RFC 2133's has no scope";
+  EXPECT_EQ(read("::ffff:10.0.0.1")->endpoint, endpoint("10.0.0.1"));
+  EXPECT_EQ(read("::1", 23).error(), EINVAL);
+  EXPECT_EQ(read("::1", sizeof in, AF_INET).error(), EAFNOSUPPORT);
+  for (const char* text : {"2001:db8::1", "fe80::1%3", "10.0.0.1"}) {
+    std::array<std::byte, 32> out{};
+    const std::size_t length = write_address(endpoint(text), AF_INET6, out);
+    EXPECT_EQ(length, sizeof in);
+    EXPECT_EQ(read_address(std::span{out}.first(length), AddressUse::bind, AF_INET6, SOCK_STREAM)->endpoint, endpoint(text));
+  }
+  in.sin6_scope_id = 1u << 24;
+  EXPECT_EQ(read("fe80::1").error(), ENODEV);
 }
 
 TEST(SharedEndpoint, SurvivesBothWays) {
   const wire::Endpoint v4{wire::Ipv4Address{0x01020304}, wire::Port{65535}};
   wire::Ipv6Address six{};
   for (std::size_t i = 0; i < 16; ++i) six.bytes[i] = static_cast<std::uint8_t>(i * 17);
-  const wire::Endpoint v6{six, wire::Port{1}};
-  for (const wire::Endpoint& endpoint : {v4, v6}) EXPECT_EQ(from_shared(to_shared(endpoint)), endpoint);
+  const wire::Endpoint v6{six, wire::Port{1}}, zoned{*wire::IpAddress::parse("fe80::1%7"), wire::Port{1}};
+  for (const wire::Endpoint& endpoint : {v4, v6, zoned}) EXPECT_EQ(from_shared(to_shared(endpoint)), endpoint);
   EXPECT_FALSE(from_shared({}));
+  ipc::SharedEndpoint beyond = to_shared(zoned);
+  beyond.scope = 1u << 24;
+  EXPECT_FALSE(from_shared(beyond));
 }
 
 /// A sender may have executed a set-user-ID program since it sent: what its process is by now gives it nothing.

@@ -32,6 +32,7 @@ struct RecordHeader {
   static constexpr std::uint32_t multicast = 1 << 9;     ///< was sent to a group
   static constexpr std::uint32_t broadcast = 1 << 10;
   static constexpr std::uint32_t more_follows = 1 << 11;  ///< to the stack: the next record's payload belongs to this datagram (MSG_MORE)
+  static constexpr std::uint32_t has_dont_fragment = 1 << 16;  ///< to the stack: IPV6_DONTFRAG as control data
 
   std::uint32_t total_len{};    ///< of the record, a multiple of kRecordAlign
   std::uint32_t payload_len{};  ///< bytes after the header
@@ -42,7 +43,9 @@ struct RecordHeader {
   std::int64_t timestamp_ns{};   ///< since 1970
   std::uint32_t ifindex{};
   std::uint32_t gso_size{};      ///< UDP_SEGMENT / UDP_GRO: size of each piece; 0: one datagram
-  std::uint8_t ttl{}, tos{}, link_len{}, packet_type{};  ///< packet sockets: sll_halen, sll_pkttype
+  std::uint8_t ttl{}, tos{};     ///< or hop limit and traffic class
+  std::uint8_t dont_fragment{};  ///< 0 or 1
+  std::uint8_t packet_type{};    ///< packet sockets: sll_pkttype
   std::uint16_t protocol{};      ///< packet sockets: ethertype, host order
   std::uint16_t vlan{};
   std::uint16_t hatype{};        ///< packet sockets: sll_hatype

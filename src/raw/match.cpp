@@ -15,7 +15,7 @@ bool matches(const Bound& bound, wire::IpProtocol protocol, const wire::IpAddres
   if (bound.local && !bound.local->is_unspecified() && *bound.local != dst) return false;
   if (bound.remote && !bound.remote->is_unspecified() && *bound.remote != src) return false;
   if (bound.interface_index != 0 && bound.interface_index != interface_index) return false;
-  return !(icmp_type && *icmp_type < 32 && (bound.icmp_filter >> *icmp_type & 1) != 0);
+  return !(icmp_type && (bound.icmp_filter[*icmp_type / 32] >> *icmp_type % 32 & 1) != 0);
 }
 
 Expected<wire::Ipv4Header, HeaderError> complete_header(packet::Packet& packet,

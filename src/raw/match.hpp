@@ -2,6 +2,7 @@
 // RFC 791; ip(4), raw(7).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -18,7 +19,7 @@ struct Bound {
   std::optional<wire::IpAddress> local;   ///< bind()
   std::optional<wire::IpAddress> remote;  ///< connect()
   std::uint32_t interface_index{};        ///< SO_BINDTODEVICE; 0: any
-  std::uint32_t icmp_filter{};            ///< ICMP_FILTER: bit t set: no messages of type t (0..31)
+  std::array<std::uint32_t, 8> icmp_filter{};  ///< ICMP_FILTER, ICMP6_FILTER: bit t set: no messages of type t
 };
 
 /// Whether the socket gets a copy of a packet that arrived for us.

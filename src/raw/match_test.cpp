@@ -32,12 +32,13 @@ TEST(RawMatch, GoesByProtocolAndAddresses) {
       {"connected elsewhere", {.protocol = 1, .remote = kThird}, false},
       {"on its interface", {.protocol = 1, .interface_index = 2}, true},
       {"on another interface", {.protocol = 1, .interface_index = 3}, false},
-      {"filters this type", {.protocol = 1, .icmp_filter = 1u << 8}, false},
-      {"filters another type", {.protocol = 1, .icmp_filter = 1u << 0}, true},
+      {"filters this type", {.protocol = 1, .icmp_filter = {1u << 8}}, false},
+      {"filters a type of ICMPv6", {.protocol = 1, .icmp_filter = {0, 0, 0, 0, 1u << 7}}, true},
+      {"filters another type", {.protocol = 1, .icmp_filter = {1u << 0}}, true},
   };
   for (const auto& row : rows)
     EXPECT_EQ(matches(row.bound, IpProtocol::icmp, kPeer, kOurs, 2, 8), row.matches) << row.says;
-  EXPECT_TRUE(matches({.protocol = 1, .icmp_filter = ~0u}, IpProtocol::icmp, kPeer, kOurs, 2, 40))
+  EXPECT_TRUE(matches({.protocol = 1, .icmp_filter = {~0u}}, IpProtocol::icmp, kPeer, kOurs, 2, 40))
       << "no bit for it";
 }
 

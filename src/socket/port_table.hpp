@@ -30,6 +30,12 @@ constexpr bool takes(const wire::IpAddress& bound, bool v6_only, const wire::IpA
   return bound.family() == address.family() || (bound.is_v6() && !v6_only);
 }
 
+/// Of two sockets that take the same packet the higher number gets it: bound to the address, to its family, to
+/// both families. Being bound to the interface counts 2.
+constexpr int closeness(const wire::IpAddress& bound, const wire::IpAddress& address) {
+  return bound == address ? 5 : bound.family() == address.family() ? 1 : 0;
+}
+
 struct BindRequest {
   wire::IpAddress address;  ///< unspecified: every local address, see takes()
   wire::Port port;          ///< 0: any free one of `ephemeral`

@@ -26,6 +26,7 @@ void register_port(ShardState& s, Socket& k) {
                           .interface_index = k.bound_interface,
                           .fib = k.fib,
                           .reuse_port = k.options.reuse_port != 0,
+                          .v6_only = k.options.v6_only != 0,
                           .least_coverage = k.options.receive_coverage,
                           .order = ++s.bind_order};
   const std::uint32_t home = s.stack.shard_of_port(k.local.port);
@@ -49,13 +50,15 @@ void remove_member(ShardState& s, const message::PortRemove& who) {
 }
 
 void register_raw(ShardState& s, Socket& k) {
-  const RawMember member{.shard = s.number,
+  RawMember member{.shard = s.number,
                          .id = k.id,
                          .protocol = k.protocol,
                          .local = k.local.address,
                          .remote = k.remote.address,
                          .interface_index = k.bound_interface,
-                         .icmp_filter = static_cast<std::uint32_t>(k.options.icmp_filter)};
+                         .family = k.family,
+                         .icmp_filter = k.options.icmp6_filter};
+  if (k.family == wire::IpFamily::v4) member.icmp_filter[0] = static_cast<std::uint32_t>(k.options.icmp_filter);
   add_raw(s, member);
   send_to_all_others(s, [&] { return message::RawAdd{member}; });
 }
@@ -92,15 +95,13 @@ int score(const PortMember& m, const udp::UdpIn& in, const Arrival& at) {
     return -1;
   if (m.interface_index != 0) {
     if (m.interface_index != at.in->index) return -1;
-    points += 1;
-  }
-  if (!m.local.address.is_unspecified()) {
-    if (m.local.address != in.dst.address) return -1;
     points += 2;
   }
+  if (!socket::takes(m.local.address, m.v6_only, in.dst.address)) return -1;
+  points += socket::closeness(m.local.address, in.dst.address);
   if (m.remote.port.value != 0) {
     if (m.remote != in.src) return -1;
-    points += 4;
+    points += 8;
   }
   return points;
 }
@@ -175,6 +176,7 @@ bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
     icmp_type = load_u8(type, 0);
   }
   for (const RawMember& m : s.raw_members) {
+    if (m.family != wire::IpAddress{at.ip.dst}.family()) continue;
     const raw::Bound bound{.protocol = m.protocol,
                            .local = m.local.is_unspecified() ? std::nullopt : std::optional{m.local},
                            .remote = m.remote.is_unspecified() ? std::nullopt : std::optional{m.remote},
@@ -211,19 +213,27 @@ void on_soft_error(ShardState& s, SocketId id, Errno error) {
 namespace {
 
 socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const DatagramRequest& request, wire::Endpoint to) {
+  if (request.interface_index > wire::IpAddress::kZoneMax) return unexpected(Errno::nodev);
+  // RFC 3542 section 6.1: the interface of IPV6_PKTINFO says which link is meant.
+  if (to.address.zone() == 0 && request.interface_index != 0) to.address = to.address.with_zone(request.interface_index);
+  const auto meant = destination_of(k, to);
+  if (!meant) return unexpected(meant.error());
+  to = *meant;
   Outgoing how;
-  if (to.address.is_unspecified()) to.address = wire::Ipv4Address::loopback();
   how.destination = to.address;
   how.fib = k.fib;
   how.interface_index = request.interface_index != 0 ? request.interface_index : k.bound_interface;
-  if (to.address.is_multicast() && how.interface_index == 0) how.interface_index = k.options.multicast_interface;
+  if (how.interface_index == 0) how.interface_index = to.address.zone();
+  if (to.address.is_multicast() && how.interface_index == 0)
+    how.interface_index = to.address.is_v4() ? k.options.multicast_interface : static_cast<std::uint32_t>(k.options.multicast_interface6);
   how.dont_route = request.dont_route || k.options.dont_route != 0;
-  how.tos = request.tos.value_or(static_cast<std::uint8_t>(k.options.tos));
-  how.ttl = request.ttl.value_or(
-      static_cast<std::uint8_t>(to.address.is_multicast() ? k.options.multicast_ttl : k.options.ttl));
+  how.tos = request.tos.value_or(socket::traffic_class_of(k.options, to.address));
+  how.ttl = request.ttl.value_or(socket::hops_of(k.options, to.address));
   how.txq = static_cast<std::uint16_t>(k.options.txq_priority);
-  how.dont_fragment = k.options.mtu_discover == 2 || k.options.mtu_discover == 3;  // IP_PMTUDISC_DO, _PROBE
+  how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(k.options, to.address));
   how.source = request.source.value_or(k.local.address);
+  if (how.source.is_unspecified()) how.source = {};
+  else if (how.source.family() != to.address.family()) return unexpected(Errno::inval);
   if (how.source.is_multicast() || (how.source.is_v4() && s.network->interfaces.is_any_broadcast(how.source.v4())))
     how.source = {};
   if (how.source.is_unspecified()) {
@@ -241,7 +251,7 @@ socket::Result<Outgoing> outgoing_udp(ShardState& s, const Socket& k, const Data
                                       std::size_t length) {
   if (!request.destination && k.remote.port.value == 0) return unexpected(Errno::destaddrreq);
   if (to.port.value == 0) return unexpected(Errno::inval);
-  if (length > udp::kMaxPayloadV4) return unexpected(Errno::msgsize);
+  if (length > (to.address.is_v4() ? udp::kMaxPayloadV4 : udp::kMaxPayloadV6)) return unexpected(Errno::msgsize);
   auto how = outgoing(s, k, request, to);
   if (how) how->protocol = static_cast<wire::IpProtocol>(k.protocol);
   return how;
@@ -279,12 +289,13 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   if (!packet) return Errno::nobufs;
   const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
   if (!path) return path.error();
-  constexpr std::uint32_t kHeaders = 20 + wire::UdpView::kHeaderLen;
+  const std::uint32_t headers = (how->destination.is_v4() ? 20 : 40) + wire::UdpView::kHeaderLen;
   const bool cut = request.segment_size != 0 && length > request.segment_size;
-  if (cut && request.segment_size + kHeaders > path->mtu) return Errno::msgsize;
+  if (cut && request.segment_size + headers > path->mtu) return Errno::msgsize;
   // What will be fragmented has its checksum done here: no device sees the datagram whole.
-  const bool whole = length + kHeaders <= path->mtu || cut;
-  const auto checksum = k.options.no_check != 0 && !cut ? udp::Checksum::none
+  const bool whole = length + headers <= path->mtu || cut;
+  // Over IPv6 there always is one (RFC 8200 section 8.1).
+  const auto checksum = k.options.no_check != 0 && !cut && how->destination.is_v4() ? udp::Checksum::none
                         : whole                         ? udp::Checksum::later
                                                         : udp::Checksum::now;
   const wire::Endpoint source{how->source, k.local.port};

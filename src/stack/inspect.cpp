@@ -124,7 +124,7 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
     }
     if (const auto common = common_value(s.settings.tcp, k->options, name)) return bytes_of(&*common, sizeof *common, room);
   }
-  socket::SocketFacts facts{.kind = k->kind};
+  socket::SocketFacts facts{.kind = k->kind, .family = k->family};
   facts.type = k->kind == socket::SocketKind::tcp ? num::kStream : is_udp(k->kind) ? num::kDgram : num::kRaw;
   facts.protocol = k->protocol;
   facts.accepting = k->state == SocketState::listening;

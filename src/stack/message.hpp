@@ -2,6 +2,7 @@
 // is room, in order.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -24,6 +25,8 @@ struct Listener {
   Cookie cookie = 0;
   std::uint32_t shard = 0;  ///< where the socket itself lives
   SocketId id;
+  wire::IpFamily family = wire::IpFamily::v4;
+  bool v6_only = false;
   wire::Endpoint local;
   std::uint8_t fib = 0;
   std::uint32_t bound_interface = 0;  ///< SO_BINDTODEVICE
@@ -60,6 +63,7 @@ struct PortMember {
   std::uint32_t interface_index = 0;  ///< SO_BINDTODEVICE
   std::uint8_t fib = 0;
   bool reuse_port = false;
+  bool v6_only = false;
   std::int32_t least_coverage = -1;  ///< UDP-Lite: SocketOptions::receive_coverage
   std::uint64_t order = 0;  ///< of binding: later ones win among equals, as on the host
 };
@@ -74,7 +78,8 @@ struct RawMember {
   std::uint8_t protocol = 0;
   wire::IpAddress local, remote;  ///< unspecified: any
   std::uint32_t interface_index = 0;
-  std::uint32_t icmp_filter = 0;  ///< ICMP_FILTER
+  wire::IpFamily family = wire::IpFamily::v4;
+  std::array<std::uint32_t, 8> icmp_filter{};  ///< ICMP_FILTER, ICMP6_FILTER: bit t set: no messages of type t
 };
 
 namespace message {

@@ -1,5 +1,6 @@
 // What clients ask of sockets: the requests' way in. Every answer is an errno that the host's calls would give.
 #include <algorithm>
+#include <cstring>
 
 #include "socket/numbers.hpp"
 #include "stack/ways.hpp"
@@ -19,6 +20,28 @@ bool is_local_or_any(const ShardState& s, const wire::IpAddress& address) {
   return address.is_v4() && s.network->interfaces.is_any_broadcast(address.v4());
 }
 
+wire::IpAddress any_of(wire::IpFamily family) {
+  return family == wire::IpFamily::v6 ? wire::IpAddress{wire::Ipv6Address::any()} : wire::IpAddress{wire::Ipv4Address::any()};
+}
+
+/// Whether a socket of AF_INET6 may have to do with IPv4 (RFC 3493 section 3.7); one of AF_INET has to do with nothing else.
+bool speaks(const Socket& k, wire::IpFamily family) {
+  if (k.family == wire::IpFamily::v4) return family == wire::IpFamily::v4;
+  return family == wire::IpFamily::v6 || (k.options.v6_only == 0 && k.kind != SocketKind::raw);
+}
+
+/// An address of a link (RFC 4007) with its zone: the one it was given, or the interface that the socket is bound to or sends to
+/// groups by. Errors: inval: there is none, or the socket is bound to another.
+socket::Result<wire::Endpoint> in_zone(const Socket& k, wire::Endpoint endpoint) {
+  if (!endpoint.address.has_zone()) return endpoint;
+  std::uint32_t zone = endpoint.address.zone();
+  if (zone == 0) zone = k.bound_interface;
+  if (zone == 0 && endpoint.address.is_multicast()) zone = static_cast<std::uint32_t>(k.options.multicast_interface6);
+  if (zone == 0 || (k.bound_interface != 0 && zone != k.bound_interface)) return unexpected(Errno::inval);
+  endpoint.address = endpoint.address.with_zone(zone);
+  return endpoint;
+}
+
 socket::PortTable& ports_of(ShardState& s, const Socket& k) {
   switch (k.kind) {
     case SocketKind::tcp: return s.stack.tcp_ports();
@@ -36,7 +59,8 @@ Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const st
                                   .user = k.user,
                                   .reuse_address = k.options.reuse_address != 0,
                                   .reuse_port = k.options.reuse_port != 0,
-                                  .fib = k.fib};
+                                  .fib = k.fib,
+                                  .v6_only = k.options.v6_only != 0};
   auto binding = ports_of(s, k).bind(claim, s.random, suits);
   if (!binding) return binding.error();
   k.binding = std::move(*binding);
@@ -55,8 +79,9 @@ Errno port_for_sending(ShardState& s, Socket& k) {
 }
 
 Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
-  wire::Endpoint to = remote;
-  if (to.address.is_unspecified()) to.address = wire::Ipv4Address::loopback();
+  const auto meant = destination_of(k, remote);
+  if (!meant) return meant.error();
+  const wire::Endpoint to = *meant;
   const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
   if (!path) return path.error();
   if (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4()) && k.options.broadcast == 0)
@@ -85,8 +110,9 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   if (k.state == SocketState::listening) return Errno::isconn;
   if (k.state == SocketState::open) return k.tcp && k.tcp->state() == tcp::State::syn_sent ? Errno::already : Errno::isconn;
   if (k.state == SocketState::failed) return Errno::inval;
-  wire::Endpoint to = remote;
-  if (to.address.is_unspecified()) to.address = wire::Ipv4Address::loopback();
+  const auto meant = destination_of(k, remote);
+  if (!meant) return meant.error();
+  const wire::Endpoint to = *meant;
   if (to.address.is_multicast() || (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4())))
     return Errno::netunreach;
   if (to.port.value == 0) return Errno::addrnotavail;
@@ -140,8 +166,20 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
 
 }  // namespace
 
+socket::Result<wire::Endpoint> destination_of(const Socket& k, wire::Endpoint to) {
+  if (to.address.is_unspecified()) {
+    const bool v4 = to.address.is_v4() || k.local.address.is_v4();
+    to.address = v4 ? wire::IpAddress{wire::Ipv4Address::loopback()} : wire::IpAddress{wire::Ipv6Address::loopback()};
+  }
+  if (!speaks(k, to.address.family())) return unexpected(Errno::netunreach);
+  if (!k.local.address.is_unspecified() && k.local.address.family() != to.address.family()) return unexpected(Errno::netunreach);
+  return in_zone(k, to);
+}
+
 socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   ShardState& s = *state_;
+  const bool v6 = request.family == wire::IpFamily::v6;
+  if (v6 && s.stack.config().inet6 == nullptr) return unexpected(Errno::afnosupport);
   SocketKind kind{};
   int protocol = request.protocol;
   switch (request.type) {
@@ -151,7 +189,7 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
       break;
     case num::kDgram:
       // ICMP "ping" sockets are the host's speciality: refused as on a host whose ping_group_range is empty.
-      if (protocol == static_cast<int>(wire::IpProtocol::icmp)) return unexpected(Errno::acces);
+      if (protocol == static_cast<int>(v6 ? wire::IpProtocol::icmpv6 : wire::IpProtocol::icmp)) return unexpected(Errno::acces);
       if (protocol == static_cast<int>(wire::IpProtocol::udplite)) {
         kind = SocketKind::udplite;
         break;
@@ -171,6 +209,8 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   if (k == nullptr) return unexpected(Errno::nfile);
   k->cookie = request.cookie;
   k->kind = kind;
+  k->family = request.family;
+  k->local.address = k->bound_address = any_of(request.family);
   k->protocol = static_cast<std::uint8_t>(protocol);
   k->user = request.user;
   k->fib = request.fib;
@@ -181,6 +221,8 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   k->options.receive_buffer = static_cast<std::int32_t>(request.receive.size);
   if (kind == SocketKind::raw) {
     k->options.header_included = protocol == 255;
+    // RFC 3542 section 3.1: always there for ICMPv6.
+    if (v6 && protocol == static_cast<int>(wire::IpProtocol::icmpv6)) k->options.checksum_offset6 = 2;
     register_raw(s, *k);
   }
   return k->id;
@@ -205,11 +247,15 @@ Errno Shard::move_send_ring(SocketId id, socket::RingMemory memory) {
   return Errno::ok;
 }
 
-Errno Shard::bind(SocketId id, const wire::Endpoint& local, bool privileged) {
+Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
   ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
   if (k->binding || k->state != SocketState::fresh) return Errno::inval;
+  if (!speaks(*k, wanted.address.family())) return k->kind == SocketKind::raw ? Errno::addrnotavail : Errno::inval;
+  const auto zoned = in_zone(*k, wanted);
+  if (!zoned) return zoned.error();
+  const wire::Endpoint local = *zoned;
   if (!is_local_or_any(s, local.address) && k->options.free_bind == 0) return Errno::addrnotavail;
   if (k->kind == SocketKind::tcp && local.address.is_multicast()) return Errno::addrnotavail;
   if (k->kind == SocketKind::raw) {
@@ -287,6 +333,8 @@ Errno Shard::listen(SocketId id, std::uint32_t backlog) {
   listener->cookie = k->cookie;
   listener->shard = s.number;
   listener->id = k->id;
+  listener->family = k->family;
+  listener->v6_only = k->options.v6_only != 0;
   listener->local = k->local;
   listener->fib = k->fib;
   listener->bound_interface = k->bound_interface;
@@ -407,11 +455,27 @@ Errno Shard::send(SocketId id, const DatagramRequest& request, Bytes first, Byte
   return Errno::opnotsupp;
 }
 
+namespace {
+/// What only the socket's state forbids of its options. Errors: inval, nodev.
+Errno refused_now(const ShardState& s, const Socket& k, int level, int name, Bytes value) {
+  if (level != num::kSolIpv6 || k.family != wire::IpFamily::v6) return Errno::ok;
+  if (name == num::ipv6_v6only && (k.binding || k.kind == SocketKind::raw)) return Errno::inval;
+  if (name == num::ipv6_checksum && k.protocol == static_cast<std::uint8_t>(wire::IpProtocol::icmpv6)) return Errno::inval;
+  std::uint32_t index = 0;
+  if (name != num::ipv6_multicast_if || value.size() < sizeof index) return Errno::ok;
+  std::memcpy(&index, value.data(), sizeof index);
+  if (index == 0) return Errno::ok;
+  if (s.interface(index) == nullptr) return Errno::nodev;
+  return k.bound_interface != 0 && k.bound_interface != index ? Errno::inval : Errno::ok;
+}
+}  // namespace
+
 Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool privileged) {
   ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
-  const Errno result = socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled);
+  if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
+  const Errno result = socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
   if (result != Errno::ok) return result;
   k->fib = static_cast<std::uint8_t>(k->options.fib);
   if (level == num::kSolSocket && name == num::so_bindtodevice) {
@@ -423,7 +487,7 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
     k->bound_interface = device == nullptr ? 0 : device->index;
     if (k->kind == SocketKind::raw) register_raw(s, *k);
   }
-  if (level == num::kSolRaw && name == num::icmp_filter) register_raw(s, *k);
+  if ((level == num::kSolRaw && name == num::icmp_filter) || (level == num::kSolIcmpv6 && k->kind == SocketKind::raw)) register_raw(s, *k);
   // What the directory of the port knows of a socket.
   const bool listed = (level == num::kSolSocket && (name == num::so_bindtodevice || name == num::so_reuseport)) ||
                       (level == num::kSolUdpLite && name == num::udplite_recv_cscov);

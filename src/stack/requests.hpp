@@ -1,4 +1,4 @@
-// What a client can ask of a socket. Plain values in, an Errno or a value out; never blocks, never sees shared memory.
+// What a client can ask of a socket. An IPv4 address on a socket of AF_INET6 is what its program writes as ::ffff:a.b.c.d. Plain values in, an Errno or a value out; never blocks, never sees shared memory.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 namespace iopkt::stack {
 
 struct OpenRequest {
+  wire::IpFamily family = wire::IpFamily::v4;
   int type = 0;              ///< SOCK_STREAM, SOCK_DGRAM, SOCK_RAW without flags
   int protocol = 0;
   std::uint32_t user = 0;    ///< for SO_REUSEPORT
@@ -23,10 +24,11 @@ struct OpenRequest {
 /// A datagram to send, as a client's record says.
 struct DatagramRequest {
   std::optional<wire::Endpoint> destination;     ///< none: the connected peer
-  std::optional<wire::IpAddress> source;         ///< IP_PKTINFO
-  std::uint32_t interface_index = 0;             ///< IP_PKTINFO; 0: by route
-  std::optional<std::uint8_t> ttl, tos;          ///< IP_TTL, IP_TOS as control data
+  std::optional<wire::IpAddress> source;         ///< IP_PKTINFO, IPV6_PKTINFO
+  std::uint32_t interface_index = 0;             ///< the same; 0: by route
+  std::optional<std::uint8_t> ttl, tos;          ///< IP_TTL, IP_TOS, IPV6_HOPLIMIT, IPV6_TCLASS as control data
   bool dont_route = false;
+  std::optional<bool> dont_fragment;             ///< IPV6_DONTFRAG as control data
   std::uint16_t segment_size = 0;                ///< UDP_SEGMENT; 0: one datagram
 };
 

@@ -45,6 +45,7 @@ struct Socket : Timed {
   Cookie cookie = 0;
   socket::SocketKind kind = socket::SocketKind::tcp;
   SocketState state = SocketState::fresh;
+  wire::IpFamily family = wire::IpFamily::v4;
   std::uint8_t protocol = 0;
   std::uint8_t fib = 0;
   bool client_gone = false;     ///< close() was called: no more events but `released`

@@ -60,10 +60,9 @@ ListenerPtr find_listener(const ShardState& s, const Segment& seg) {
   int best_score = -1;
   for (const ListenerPtr& one : found->second) {
     if (one->closed) continue;
-    const bool exact = one->local.address == seg.flow.local.address;
-    if (!exact && !one->local.address.is_unspecified()) continue;
+    if (!socket::takes(one->local.address, one->v6_only, seg.flow.local.address)) continue;
     if (one->bound_interface != 0 && one->bound_interface != seg.at.in->index) continue;
-    const int score = exact ? 1 : 0;
+    const int score = socket::closeness(one->local.address, seg.flow.local.address);
     if (score > best_score) best.clear(), best_score = score;
     if (score == best_score) best.push_back(&one);
   }
@@ -133,6 +132,7 @@ Socket* complete(ShardState& s, HalfOpenEntry& entry) {
   }
   k->cookie = rings.cookie;
   k->kind = socket::SocketKind::tcp;
+  k->family = listener->family;
   k->protocol = static_cast<std::uint8_t>(wire::IpProtocol::tcp);
   k->state = SocketState::open;
   k->fib = listener->fib;

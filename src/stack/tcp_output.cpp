@@ -86,8 +86,8 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
   how.interface_index = bound_interface;
   how.dont_fragment = s.settings.ipv4.mtu_discovery != 0 && (options == nullptr || options->mtu_discover != 0);
   if (options != nullptr) {
-    how.ttl = static_cast<std::uint8_t>(options->ttl);
-    how.tos = static_cast<std::uint8_t>(options->tos);
+    how.ttl = socket::hops_of(*options, how.destination);
+    how.tos = socket::traffic_class_of(*options, how.destination);
     how.txq = static_cast<std::uint16_t>(options->txq_priority);
     how.dont_route = options->dont_route != 0;
   }

@@ -119,6 +119,10 @@ void send_to_all_others(ShardState& s, const std::function<Message()>& make);
 bool poll_inbox(ShardState& s);
 
 // ---- requests.cpp
+/// Where a connection or datagram of the socket really goes: the unspecified address means this host, and an address of a link
+/// (RFC 4007) is the one on the interface that it names, or the socket is bound to. Errors: netunreach (the socket does not speak
+/// that family), inval (no interface, or another than the socket's).
+socket::Result<wire::Endpoint> destination_of(const Socket& k, wire::Endpoint to);
 void stop_listening(ShardState& s, Socket& k);
 
 // ---- shard.cpp

@@ -21,6 +21,7 @@ enum class Checksum : std::uint8_t {
 };
 
 inline constexpr std::uint32_t kMaxPayloadV4 = 65507;
+inline constexpr std::uint32_t kMaxPayloadV6 = 65527;
 
 /// Puts the UDP header in front of `packet`, the payload. src, dst: one family.
 /// gso_size: 0, or the payload bytes of each datagram that the packet is to be cut into (IOPKT_GSO_UDP;
