@@ -93,7 +93,7 @@ int print_help(const Options& options) {
 
 class Application {
  public:
-  Application(Options options, EngineFactory make_engine, const stack::Inet6* inet6)
+  Application(Options options, EngineFactory make_engine, const ipv6::Inet6* inet6)
       : options_(std::move(options)), make_engine_(make_engine), inet6_(inet6) {}
 
   int run() {
@@ -202,14 +202,14 @@ class Application {
 
   Options options_;
   EngineFactory make_engine_;
-  const stack::Inet6* inet6_;
+  const ipv6::Inet6* inet6_;
   Background background_;
   std::optional<Log> log_;
 };
 
 }  // namespace
 
-int run(Variant variant, int argc, const char* const* argv, EngineFactory make_engine, const stack::Inet6* inet6) {
+int run(Variant variant, int argc, const char* const* argv, EngineFactory make_engine, const ipv6::Inet6* inet6) {
   const std::span words{argv, static_cast<std::size_t>(argc)};
   auto options = parse_options(variant, words.subspan(words.empty() ? 0 : 1));
   if (!options) {

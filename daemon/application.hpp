@@ -11,7 +11,7 @@
 #include "plugins.hpp"
 #include "start_fault.hpp"
 
-namespace iopkt::stack {
+namespace iopkt::ipv6 {
 struct Inet6;
 }
 
@@ -23,7 +23,7 @@ struct EngineContext {
   std::uint32_t threads;  ///< -t, or one per CPU; 1..64
   Log& log;
   Instance& instance;
-  const stack::Inet6* inet6 = nullptr;  ///< null: a stack without IPv6
+  const ipv6::Inet6* inet6 = nullptr;  ///< null: a stack without IPv6
 };
 
 /// The running stack: threads, clients, interfaces. All calls on the main thread, in the order below.
@@ -47,6 +47,6 @@ using EngineFactory = std::unique_ptr<Engine> (*)(const EngineContext&);
 
 /// main(). Statuses: 0 ended in order (or runs in the background), 1 the start failed, 2 the command line is
 /// wrong. `inet6`: what makes the v6 variant of the stack; null in the other.
-int run(Variant variant, int argc, const char* const* argv, EngineFactory make_engine, const stack::Inet6* inet6 = nullptr);
+int run(Variant variant, int argc, const char* const* argv, EngineFactory make_engine, const ipv6::Inet6* inet6 = nullptr);
 
 }  // namespace iopkt::daemon

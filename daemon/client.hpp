@@ -1,6 +1,7 @@
 // A client: one credential and one process tree, its shared memory, and what it may use.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <unistd.h>
 

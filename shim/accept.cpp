@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "ipc/offer.hpp"
+#include "shim/addresses.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
@@ -103,7 +104,7 @@ int accept_socket(int fd, Entry entry, sockaddr* address, socklen_t* length, int
   }
   if ((flags & SOCK_NONBLOCK) != 0) remember_blocking(socket_of(entry_of(accepted)), true);
   if (address != nullptr)
-    give_address(ipc::read_names(*socket_of(entry_of(accepted)).slot).peer, address, length);
+    give_address(ipc::read_names(*socket_of(entry_of(accepted)).slot).peer, domain_of(s), address, length);
   return accepted;
 }
 

@@ -42,18 +42,31 @@ void drop_inet6(addrinfo*& list) {
   }
 }
 
+/// Which family to ask the DNS for: addresses that no socket can be made for only make programs try.
+int family_to_ask(int wanted) { return wanted == AF_UNSPEC && !stack_has_inet6() ? AF_INET : wanted; }
+
 int addresses_from_dns(const char* node, const char* service, const addrinfo& hints, addrinfo** out) {
   Found found;
-  if (const int error = resolve_name(node, found); error != 0) return error;
+  int error = resolve_name(node, family_to_ask(hints.ai_family), found);
+  // RFC 3493 section 6.1: of a host without IPv6 addresses the others, mapped.
+  const bool mapped = (error == EAI_NODATA || error == EAI_NONAME) && hints.ai_family == AF_INET6 && (hints.ai_flags & AI_V4MAPPED) != 0;
+  if (mapped) error = resolve_name(node, AF_INET, found);
+  if (error != 0) return error;
   addrinfo numeric = hints;
-  numeric.ai_family = AF_INET;
   numeric.ai_flags = (hints.ai_flags & AI_NUMERICSERV) | AI_NUMERICHOST;
   *out = nullptr;
   addrinfo** tail = out;
   for (std::size_t i = 0; i < found.count; ++i) {
-    char text[INET_ADDRSTRLEN];
-    inet_ntop(AF_INET, &found.addresses[i], text, sizeof text);
-    const int error = real().getaddrinfo(text, service, &numeric, tail);
+    char text[INET6_ADDRSTRLEN];
+    numeric.ai_family = found.addresses[i].family;
+    inet_ntop(numeric.ai_family, &found.addresses[i].value, text, sizeof text);
+    if (mapped) {
+      char v4[INET_ADDRSTRLEN];
+      memcpy(v4, text, sizeof v4);
+      snprintf(text, sizeof text, "::ffff:%s", v4);
+      numeric.ai_family = AF_INET6;
+    }
+    error = real().getaddrinfo(text, service, &numeric, tail);
     if (error != 0) {
       *tail = nullptr;
       if (*out != nullptr) freeaddrinfo(*out);
@@ -83,18 +96,19 @@ int h_errno_of(int error) {
   }
 }
 
-/// Lays a hostent out in a caller's buffer: addresses, the two lists, the name. ERANGE: it is too small.
-int make_host(const Found& found, hostent* host, char* buffer, std::size_t size) {
+/// Lays a hostent out in a caller's buffer: addresses of `family`, the two lists, the name. ERANGE: it is too small.
+int make_host(const Found& found, int family, hostent* host, char* buffer, std::size_t size) {
+  const std::size_t each = family == AF_INET6 ? sizeof(in6_addr) : sizeof(in_addr);
   const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(buffer) % alignof(char*);
   const std::size_t skip = misaligned == 0 ? 0 : alignof(char*) - misaligned;
   const std::size_t pointers = (found.count + 2) * sizeof(char*);
-  const std::size_t addresses = found.count * sizeof(in_addr);
+  const std::size_t addresses = found.count * each;
   const std::size_t name = strlen(found.name) + 1;
   if (size < skip + pointers + addresses + name) return ERANGE;
   char** list = reinterpret_cast<char**>(buffer + skip);
   char* at = buffer + skip + pointers;
-  for (std::size_t i = 0; i < found.count; ++i, at += sizeof(in_addr)) {
-    memcpy(at, &found.addresses[i], sizeof(in_addr));
+  for (std::size_t i = 0; i < found.count; ++i, at += each) {
+    memcpy(at, &found.addresses[i].value, each);
     list[i] = at;
   }
   list[found.count] = nullptr;
@@ -102,8 +116,8 @@ int make_host(const Found& found, hostent* host, char* buffer, std::size_t size)
   memcpy(at, found.name, name);
   host->h_name = at;
   host->h_aliases = &list[found.count + 1];
-  host->h_addrtype = AF_INET;
-  host->h_length = sizeof(in_addr);
+  host->h_addrtype = family;
+  host->h_length = static_cast<int>(each);
   host->h_addr_list = list;
   return 0;
 }
@@ -133,7 +147,7 @@ IOPKT_EXPORT int getaddrinfo(const char* __restrict node, const char* __restrict
   own.ai_flags &= ~AI_ADDRCONFIG;
   const int error = real().getaddrinfo(node, service, &own, out);
   if (error == 0) {
-    if (own.ai_family == AF_UNSPEC && !settings().kernel_inet6) {
+    if (own.ai_family == AF_UNSPEC && !settings().kernel_inet6 && !stack_has_inet6()) {
       addrinfo* list = *out;
       bool any_inet = false;
       for (const addrinfo* item = list; item != nullptr; item = item->ai_next)
@@ -143,7 +157,7 @@ IOPKT_EXPORT int getaddrinfo(const char* __restrict node, const char* __restrict
     }
     return 0;
   }
-  const bool asks_for_inet = own.ai_family == AF_UNSPEC || own.ai_family == AF_INET;
+  const bool asks_for_inet = own.ai_family == AF_UNSPEC || own.ai_family == AF_INET || own.ai_family == AF_INET6;
   if (node == nullptr || (own.ai_flags & AI_NUMERICHOST) != 0 || !asks_for_inet || !may_ask_dns(error))
     return error;
   return addresses_from_dns(node, service, own, out);
@@ -153,16 +167,17 @@ IOPKT_EXPORT int getnameinfo(const sockaddr* __restrict address, socklen_t lengt
                              socklen_t host_size, char* __restrict service, socklen_t service_size,
                              int flags) {
   if (by_libc() || host == nullptr || host_size == 0 || (flags & NI_NUMERICHOST) != 0 || address == nullptr ||
-      length < sizeof(sockaddr_in) || address->sa_family != AF_INET) {
+      (address->sa_family != AF_INET && address->sa_family != AF_INET6) ||
+      length < (address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6))) {
     return real().getnameinfo(address, length, host, host_size, service, service_size, flags);
   }
   const int by_file =
       real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NAMEREQD);
   if (by_file != EAI_NONAME && by_file != EAI_AGAIN && by_file != EAI_FAIL) return by_file;
-  sockaddr_in in;
-  memcpy(&in, address, sizeof in);
+  const void* value = address->sa_family == AF_INET ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr)
+                                                    : &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
   Found found;
-  if (resolve_address(in.sin_addr, found) != 0)
+  if (resolve_address(value, address->sa_family, found) != 0)
     return (flags & NI_NAMEREQD) != 0 ? EAI_NONAME
                                       : real().getnameinfo(address, length, host, host_size, service,
                                                            service_size, flags | NI_NUMERICHOST);
@@ -176,13 +191,13 @@ IOPKT_EXPORT int gethostbyname2_r(const char* __restrict name, int family, hoste
                                   char* __restrict buffer, size_t size, hostent** __restrict result,
                                   int* __restrict problem) {
   const int error = real().gethostbyname2_r(name, family, host, buffer, size, result, problem);
-  if (by_libc() || family != AF_INET || *result != nullptr || error == ERANGE) return error;
+  if (by_libc() || (family != AF_INET && family != AF_INET6) || *result != nullptr || error == ERANGE) return error;
   Found found;
-  if (const int failed = resolve_name(name, found); failed != 0) {
+  if (const int failed = resolve_name(name, family, found); failed != 0) {
     *problem = h_errno_of(failed);
     return 0;
   }
-  const int made = make_host(found, host, buffer, size);
+  const int made = make_host(found, family, host, buffer, size);
   if (made == 0) *result = host;
   if (made != 0) *problem = NETDB_INTERNAL;
   return made;
@@ -196,18 +211,17 @@ IOPKT_EXPORT int gethostbyaddr_r(const void* __restrict address, socklen_t lengt
                                  hostent* __restrict host, char* __restrict buffer, size_t size,
                                  hostent** __restrict result, int* __restrict problem) {
   const int error = real().gethostbyaddr_r(address, length, family, host, buffer, size, result, problem);
-  if (by_libc() || family != AF_INET || length != sizeof(in_addr) || *result != nullptr || error == ERANGE)
-    return error;
+  const bool known = (family == AF_INET && length == sizeof(in_addr)) || (family == AF_INET6 && length == sizeof(in6_addr));
+  if (by_libc() || !known || *result != nullptr || error == ERANGE) return error;
   Found found;
-  in_addr in;
-  memcpy(&in, address, sizeof in);
-  if (const int failed = resolve_address(in, found); failed != 0) {
+  if (const int failed = resolve_address(address, family, found); failed != 0) {
     *problem = h_errno_of(failed);
     return 0;
   }
-  found.addresses[0] = in;
+  found.addresses[0].family = family;
+  memcpy(&found.addresses[0].value, address, length);
   found.count = 1;
-  const int made = make_host(found, host, buffer, size);
+  const int made = make_host(found, family, host, buffer, size);
   if (made == 0) *result = host;
   return made;
 }

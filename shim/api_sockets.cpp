@@ -53,9 +53,8 @@ IOPKT_EXPORT int socket(int domain, int type, int protocol) noexcept {
       return settings().kernel_inet ? real().socket(domain, type, protocol)
                                     : open_socket(domain, type, protocol);
     case AF_INET6:
-      if (settings().kernel_inet6) break;
-      errno = EAFNOSUPPORT;  // what a host without IPv6 answers; programs then take IPv4
-      return -1;
+      // EAFNOSUPPORT from a stack without IPv6, as from a host: programs then take IPv4.
+      return settings().kernel_inet6 ? real().socket(domain, type, protocol) : open_socket(domain, type, protocol);
     case AF_PACKET:
       if (settings().kernel_packet) break;
       return refuse(packet_said, "AF_PACKET");

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 
+#include "shim/addresses.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/destinations.hpp"
@@ -102,7 +103,8 @@ constexpr OptionName kCarried[] = {
     {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},
     {SOL_SOCKET, SO_OOBINLINE},   {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE},
     {IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_IP, IP_TOS},
-    {IPPROTO_IP, IP_TTL},
+    {IPPROTO_IP, IP_TTL},         {IPPROTO_IPV6, IPV6_V6ONLY}, {IPPROTO_IPV6, IPV6_TCLASS},
+    {IPPROTO_IPV6, IPV6_UNICAST_HOPS},
 };
 
 void carry_options(const Socket& from, const Socket& to) {
@@ -171,9 +173,9 @@ int connect_socket(int fd, Entry entry, const sockaddr* address, socklen_t lengt
     // Back to the beginning, whatever it was; the peer of a connection sees a reset.
     if ((s.status() & (Status::connected | Status::connecting)) != 0) ask_to_connect(s, address, length);
     error = revive(fd, entry);
-  } else if (length < sizeof(sockaddr_in)) {
+  } else if (length < (domain_of(s) == AF_INET6 ? kIn6Least : sizeof(sockaddr_in))) {
     error = EINVAL;
-  } else if (address->sa_family != AF_INET) {
+  } else if (address->sa_family != domain_of(s)) {
     error = EAFNOSUPPORT;
   } else {
     error = connect_stream(fd, entry, address, length);

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "shim/addresses.hpp"
 #include "shim/confine.hpp"
 #include "shim/sockets.hpp"
 
@@ -28,12 +29,12 @@ struct Place {
 };
 
 Place place_of(const Socket& s, const ipc::SharedEndpoint& peer) {
-  std::uint32_t address = 0;
-  memcpy(&address, peer.addr, sizeof address);
+  std::uint64_t address[2];
+  memcpy(address, peer.addr, sizeof address);
   const std::uint32_t version = ipc::status_page(s.link->status).network.load(std::memory_order_acquire);
   const std::uint32_t incarnation = s.slot->incarnation.load(std::memory_order_relaxed);
   const std::uint64_t rules = client_word(s, ClientWord::rules).load(std::memory_order_relaxed);
-  const std::uint64_t where = mixed(std::uint64_t{s.number} << 32 | address);
+  const std::uint64_t where = mixed(std::uint64_t{s.number} << 32 | peer.scope) ^ mixed(address[0] ^ mixed(address[1] ^ peer.family));
   const std::uint64_t state = mixed(std::uint64_t{incarnation} << 32 | version) + rules;
   return {g_known[where % kKnown], mixed(where ^ mixed(state)) | 1};
 }
@@ -46,17 +47,16 @@ int check_destination(const Socket& s, const ipc::RecordHeader& header) {
   if ((header.flags & (Header::has_pktinfo | Header::dont_route)) != 0 || confined()) return 0;
   const Place place = place_of(s, header.remote);
   if (place.at.load(std::memory_order_relaxed) == place.word) return 0;
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(header.remote.port);
-  memcpy(&to.sin_addr, header.remote.addr, sizeof to.sin_addr);
+  sockaddr_in6 to;  // room for either
+  socklen_t length = sizeof to;
+  give_address(header.remote, domain_of(s), reinterpret_cast<sockaddr*>(&to), &length);
   if (!s.alive()) return ENETDOWN;
   Request request;
   // Who cannot ask, for want of descriptors, say, sends: the stack judges later.
   if (request.error() != 0 || request.link() != s.link) return 0;
   ipc::Empty none;
   const int error = request.call<ipc::MessageId::check_destination>(
-      {.slot = s.name, .flags = 0, .reserved = 0}, none, {reinterpret_cast<const std::byte*>(&to), sizeof to});
+      {.slot = s.name, .flags = 0, .reserved = 0}, none, {reinterpret_cast<const std::byte*>(&to), length});
   if (error == ENETDOWN && !has_connection()) return s.alive() ? 0 : ENETDOWN;
   if (error == 0) place.at.store(place.word, std::memory_order_relaxed);
   return error;

@@ -1,5 +1,6 @@
 // getifaddrs(3), if_nametoindex(3) and their kin: libc would ask the kernel about the kernel's interfaces;
 // these ask the stack.
+#include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -9,6 +10,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
+#include "ipc/records.hpp"
 #include "shim/process.hpp"
 #include "shim/real.hpp"
 
@@ -64,6 +70,7 @@ struct Node {
   union Address {
     sockaddr any;
     sockaddr_in in;
+    sockaddr_in6 in6;
     sockaddr_ll link;
   } address, mask, other;
 };
@@ -87,22 +94,109 @@ void fill_link(Request& request, const Listed& interface, Node& node) {
   node.item.ifa_addr = &node.address.any;
 }
 
-bool fill_inet(Request& request, const Listed& interface, Node& node) {
-  ifreq record;
-  if (ask(request, SIOCGIFADDR, interface.name, record) != 0) return false;
-  memcpy(&node.address.in, &record.ifr_addr, sizeof node.address.in);
+/// All interfaces with their addresses, as the verb interface.list answers.
+class AddressList {
+ public:
+  ~AddressList() { free(answer_); }
+  AddressList() = default;
+  AddressList(const AddressList&) = delete;
+  AddressList& operator=(const AddressList&) = delete;
+
+  /// 0 or an errno.
+  int ask(Request& request) {
+    constexpr std::size_t kRoom = std::size_t{1} << 20;
+    answer_ = static_cast<std::byte*>(malloc(kRoom));
+    if (answer_ == nullptr) return ENOMEM;
+    std::vector<std::byte> verb;
+    ipc::RecordWriter(verb).text("verb", "interface.list");
+    ipc::Empty none;
+    const int error = request.call<ipc::MessageId::manage>({}, none, verb, {answer_, kRoom}, &length_);
+    length_ = std::min(length_, kRoom);
+    return error;
+  }
+
+  struct Address {
+    std::string_view interface, family, address, peer, broadcast;
+    unsigned prefix_length;
+  };
+  /// Calls `each` with every address, interface by interface.
+  template <class Each>
+  void for_each(Each each) const {
+    ipc::RecordReader reader({answer_, length_});
+    ipc::Record record;
+    Address now{};
+    bool in_addresses = false;
+    while (reader.next(record)) {
+      using Type = ipc::RecordType;
+      if (record.type == Type::list) {
+        if (record.key == "addresses") in_addresses = true;
+        continue;
+      }
+      if (record.type == Type::group) {
+        if (in_addresses) now = {.interface = now.interface, .family = {}, .address = {}, .peer = {}, .broadcast = {}, .prefix_length = 0};
+        continue;
+      }
+      if (record.type == Type::end) {
+        if (in_addresses && now.family.empty()) in_addresses = false;
+        if (!now.family.empty()) each(now), now.family = {};
+        continue;
+      }
+      if (!in_addresses && record.key == "name" && reader.depth() == 2) now.interface = record.text();
+      if (!in_addresses) continue;
+      if (record.key == "family") now.family = record.text();
+      if (record.key == "address") now.address = record.text();
+      if (record.key == "peer") now.peer = record.text();
+      if (record.key == "broadcast") now.broadcast = record.text();
+      if (record.key == "prefix_length") now.prefix_length = static_cast<unsigned>(record.number());
+    }
+  }
+
+ private:
+  std::byte* answer_ = nullptr;
+  std::size_t length_ = 0;
+};
+
+/// "10.0.0.1", "fe80::1%en0" on the interface of that index. False: neither.
+bool read_address(std::string_view text, int index, Node::Address& out) {
+  char plain[INET6_ADDRSTRLEN];
+  text = text.substr(0, text.find('%'));
+  if (text.size() >= sizeof plain) return false;
+  memcpy(plain, text.data(), text.size());
+  plain[text.size()] = 0;
+  if (inet_pton(AF_INET, plain, &out.in.sin_addr) == 1) {
+    out.in.sin_family = AF_INET;
+    return true;
+  }
+  if (inet_pton(AF_INET6, plain, &out.in6.sin6_addr) != 1) return false;
+  out.in6.sin6_family = AF_INET6;
+  const in6_addr& a = out.in6.sin6_addr;
+  if (IN6_IS_ADDR_LINKLOCAL(&a) || IN6_IS_ADDR_MC_LINKLOCAL(&a)) out.in6.sin6_scope_id = static_cast<unsigned>(index);
+  return true;
+}
+
+void fill_mask(unsigned length, int family, Node::Address& out) {
+  unsigned char* at = nullptr;
+  if (family == AF_INET) {
+    out.in.sin_family = AF_INET;
+    at = reinterpret_cast<unsigned char*>(&out.in.sin_addr);
+  } else {
+    out.in6.sin6_family = AF_INET6;
+    at = out.in6.sin6_addr.s6_addr;
+  }
+  for (const unsigned most = family == AF_INET ? 32u : 128u; length > 0 && length <= most; ++at) {
+    const unsigned bits = std::min(length, 8u);
+    *at = static_cast<unsigned char>(0xff00u >> bits);
+    length -= bits;
+  }
+}
+
+bool fill_address(const AddressList::Address& a, int index, Node& node) {
+  if (!read_address(a.address, index, node.address)) return false;
   node.item.ifa_addr = &node.address.any;
-  if (ask(request, SIOCGIFNETMASK, interface.name, record) == 0) {
-    memcpy(&node.mask.in, &record.ifr_netmask, sizeof node.mask.in);
-    node.mask.in.sin_family = AF_INET;
-    node.item.ifa_netmask = &node.mask.any;
-  }
-  const bool point_to_point = (node.item.ifa_flags & IFF_POINTOPOINT) != 0;
-  if (!point_to_point && (node.item.ifa_flags & IFF_BROADCAST) == 0) return true;
-  if (ask(request, point_to_point ? SIOCGIFDSTADDR : SIOCGIFBRDADDR, interface.name, record) == 0) {
-    memcpy(&node.other.in, &record.ifr_broadaddr, sizeof node.other.in);
-    node.item.ifa_ifu.ifu_broadaddr = &node.other.any;
-  }
+  fill_mask(a.prefix_length, node.address.any.sa_family, node.mask);
+  node.item.ifa_netmask = &node.mask.any;
+  const std::string_view other = !a.peer.empty() ? a.peer : a.broadcast;
+  if (!other.empty() && read_address(other, index, node.other)) node.item.ifa_ifu.ifu_broadaddr = &node.other.any;
   return true;
 }
 
@@ -134,7 +228,14 @@ IOPKT_EXPORT int getifaddrs(ifaddrs** out) noexcept {
     return -1;
   }
   if (count == 0) return 0;
-  Node* nodes = static_cast<Node*>(calloc(2 * count + 1, sizeof(Node)));
+  AddressList addresses;
+  if (const int error = addresses.ask(request); error != 0) {
+    errno = error;
+    return -1;
+  }
+  std::size_t most = count;
+  addresses.for_each([&](const AddressList::Address&) { ++most; });
+  Node* nodes = static_cast<Node*>(calloc(most, sizeof(Node)));
   if (nodes == nullptr) return -1;
   unsigned flags[kInterfacesMax];
   std::size_t used = 0;
@@ -142,13 +243,18 @@ IOPKT_EXPORT int getifaddrs(ifaddrs** out) noexcept {
     flags[i] = flags_of(request, found[i]);
     fill_link(request, found[i], next_node(nodes, used, found[i], flags[i]));
   }
-  for (std::size_t i = 0; i < count; ++i) {
-    Node& node = next_node(nodes, used, found[i], flags[i]);
-    if (fill_inet(request, found[i], node)) continue;
-    --used;
-    node = {};
-    nodes[used - 1].item.ifa_next = nullptr;
-  }
+  // As the kernel lists them: family by family.
+  for (const std::string_view family : {"inet", "inet6"})
+    addresses.for_each([&](const AddressList::Address& a) {
+      for (std::size_t i = 0; i < count && a.family == family; ++i) {
+        if (a.interface != found[i].name) continue;
+        Node& node = next_node(nodes, used, found[i], flags[i]);
+        if (fill_address(a, found[i].index, node)) break;
+        --used;
+        node = {};
+        nodes[used - 1].item.ifa_next = nullptr;
+      }
+    });
   *out = &nodes[0].item;
   return 0;
 }

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "shim/addresses.hpp"
 #include "shim/data.hpp"
 #include "shim/destinations.hpp"
 #include "shim/sockets.hpp"
@@ -21,8 +22,8 @@ namespace {
 
 using Header = ipc::RecordHeader;
 
-/// RFC 768 and 791: 65535 bytes less both headers.
-constexpr ssize_t kUdpPayloadMax = 65507;
+/// RFC 768 with 791 and 8200: 65535 bytes less the headers that count (not that of IPv6).
+constexpr ssize_t kUdpPayloadMax = 65507, kUdpPayloadMax6 = 65527;
 
 ssize_t fail(int error) {
   errno = error;
@@ -70,10 +71,19 @@ class ControlWriter {
   std::size_t used_ = 0;
 };
 
-in_addr address_of(const ipc::SharedEndpoint& e) {
-  in_addr a{};
-  memcpy(&a, e.addr, sizeof a);
-  return a;
+/// What a datagram of IPv6 alone has (RFC 3542 sections 6 and 7).
+void put_control6(ControlWriter& out, const Socket& s, const Header& h, std::uint64_t hints) {
+  if ((h.flags & Header::has_ttl) != 0 && (hints & Hint::want_hop_limit) != 0)
+    out.put(IPPROTO_IPV6, IPV6_HOPLIMIT, static_cast<int>(h.ttl));
+  if ((h.flags & Header::has_tos) != 0 && (hints & Hint::want_class) != 0)
+    out.put(IPPROTO_IPV6, IPV6_TCLASS, static_cast<int>(h.tos));
+  if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_origdst6) != 0) {
+    sockaddr_in6 to = in6_of(h.local);
+    to.sin6_port = htons(ipc::read_names(*s.slot).local.port);
+    out.put(IPPROTO_IPV6, IPV6_ORIGDSTADDR, to);
+  }
+  if (h.gso_size != 0 && (hints & Hint::want_gro) != 0)
+    out.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(h.gso_size));
 }
 
 void put_control(msghdr& message, const Socket& s, const Header& h) {
@@ -90,10 +100,13 @@ void put_control(msghdr& message, const Socket& s, const Header& h) {
   if (h.lost != 0 && (hints & Hint::want_ovfl) != 0) out.put(SOL_SOCKET, SO_RXQ_OVFL, h.lost);
   // The stack writes down all that it knows: what the program wants is a matter of the moment in which it
   // reads.
+  if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_pktinfo6) != 0)
+    out.put(IPPROTO_IPV6, IPV6_PKTINFO, in6_pktinfo{.ipi6_addr = in6_of(h.local).sin6_addr, .ipi6_ifindex = h.ifindex});
+  if (h.local.family == AF_INET6) return put_control6(out, s, h, hints);
   if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_pktinfo) != 0) {
     in_pktinfo info{};
     info.ipi_ifindex = static_cast<int>(h.ifindex);
-    info.ipi_addr = address_of(h.local);
+    info.ipi_addr = in_of(h.local).sin_addr;
     info.ipi_spec_dst = info.ipi_addr;
     out.put(IPPROTO_IP, IP_PKTINFO, info);
   }
@@ -101,76 +114,122 @@ void put_control(msghdr& message, const Socket& s, const Header& h) {
     out.put(IPPROTO_IP, IP_TTL, static_cast<int>(h.ttl));
   if ((h.flags & Header::has_tos) != 0 && (hints & Hint::want_tos) != 0) out.put(IPPROTO_IP, IP_TOS, h.tos);
   if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_origdst) != 0) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
+    sockaddr_in to = in_of(h.local);
     to.sin_port = htons(ipc::read_names(*s.slot).local.port);  // the socket's own: nothing else came to it
-    to.sin_addr = address_of(h.local);
     out.put(IPPROTO_IP, IP_ORIGDSTADDR, to);
   }
   if (h.gso_size != 0 && (hints & Hint::want_gro) != 0)
     out.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(h.gso_size));
 }
 
-/// Reads what a program asks for one datagram. 0 or an errno.
-int take_control(const msghdr& message, Header& h) {
+/// 0 or an errno.
+int take_pktinfo(const unsigned char* data, std::size_t size, Header& h) {
+  in_pktinfo info;
+  if (size < sizeof info) return EINVAL;
+  memcpy(&info, data, sizeof info);
+  h.flags |= Header::has_pktinfo;
+  h.ifindex = static_cast<std::uint32_t>(info.ipi_ifindex);
+  h.local.family = info.ipi_spec_dst.s_addr != 0 ? AF_INET : 0;
+  memcpy(h.local.addr, &info.ipi_spec_dst, sizeof info.ipi_spec_dst);
+  return 0;
+}
+
+int take_pktinfo6(const unsigned char* data, std::size_t size, Header& h) {
+  in6_pktinfo info;
+  if (size < sizeof info) return EINVAL;
+  memcpy(&info, data, sizeof info);
+  sockaddr_in6 source{};
+  source.sin6_addr = info.ipi6_addr;
+  source.sin6_scope_id = info.ipi6_ifindex;
+  h.flags |= Header::has_pktinfo;
+  h.ifindex = info.ipi6_ifindex;
+  h.local = endpoint_of(reinterpret_cast<const sockaddr*>(&source), sizeof source);
+  if (IN6_IS_ADDR_UNSPECIFIED(&info.ipi6_addr)) h.local.family = 0;
+  return 0;
+}
+
+/// A number least..255; IPV6_*: -1 leaves it as it is. 0 or an errno.
+int take_octet(const unsigned char* data, std::size_t size, int least, std::uint32_t flag, std::uint8_t& octet, Header& h) {
+  int number = 0;
+  if ((size != 1 || least < 0) && size < sizeof number) return EINVAL;
+  memcpy(&number, data, std::min(size, sizeof number));
+  if (number < least || number > 255) return EINVAL;
+  if (number < 0) return 0;
+  h.flags |= flag;
+  octet = static_cast<std::uint8_t>(number);
+  return 0;
+}
+
+int take_control4(int type, const unsigned char* data, std::size_t size, Header& h) {
+  switch (type) {
+    case IP_PKTINFO: return take_pktinfo(data, size, h);
+    case IP_TTL: return take_octet(data, size, 1, Header::has_ttl, h.ttl, h);
+    case IP_TOS: return take_octet(data, size, 0, Header::has_tos, h.tos, h);
+    default: return EINVAL;
+  }
+}
+
+int take_control6(int type, const unsigned char* data, std::size_t size, Header& h) {
+  switch (type) {
+    case IPV6_PKTINFO: return take_pktinfo6(data, size, h);
+    case IPV6_HOPLIMIT: return take_octet(data, size, -1, Header::has_ttl, h.ttl, h);
+    case IPV6_TCLASS: return take_octet(data, size, -1, Header::has_tos, h.tos, h);
+    case IPV6_DONTFRAG: {
+      int on = 0;
+      if (size != sizeof on) return EINVAL;
+      memcpy(&on, data, sizeof on);
+      if (on < 0 || on > 1) return EINVAL;
+      h.flags |= Header::has_dont_fragment;
+      h.dont_fragment = static_cast<std::uint8_t>(on);
+      return 0;
+    }
+    default: return EINVAL;
+  }
+}
+
+/// Which protocol the datagram will go by.
+int family_towards(const Socket& s, const Header& h) {
+  if (domain_of(s) == AF_INET) return AF_INET;
+  return (h.flags & Header::has_destination) != 0 ? h.remote.family : ipc::read_names(*s.slot).peer.family;
+}
+
+/// Reads what a program asks for one datagram. Each family knows its own words; of IPv6's IPv4 takes IPV6_PKTINFO. 0 or an errno.
+int take_control(const Socket& s, const msghdr& message, Header& h) {
+  const bool v6 = family_towards(s, h) == AF_INET6, dual = !v6 && domain_of(s) == AF_INET6;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr;
        c = CMSG_NXTHDR(const_cast<msghdr*>(&message), c)) {
     if (c->cmsg_len < sizeof(cmsghdr)) return EINVAL;
     const std::size_t size = c->cmsg_len - CMSG_LEN(0);
     const unsigned char* data = CMSG_DATA(c);
-    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) return EINVAL;
-    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-      if (size < sizeof(in_pktinfo)) return EINVAL;
-      in_pktinfo info;
-      memcpy(&info, data, sizeof info);
-      h.flags |= Header::has_pktinfo;
-      h.ifindex = static_cast<std::uint32_t>(info.ipi_ifindex);
-      h.local.family = info.ipi_spec_dst.s_addr != 0 ? AF_INET : 0;
-      memcpy(h.local.addr, &info.ipi_spec_dst, sizeof info.ipi_spec_dst);
-    } else if (c->cmsg_level == IPPROTO_IP && (c->cmsg_type == IP_TTL || c->cmsg_type == IP_TOS)) {
-      int number = 0;
-      if (size != 1 && size < sizeof number) return EINVAL;
-      memcpy(&number, data, std::min(size, sizeof number));
-      if (c->cmsg_type == IP_TTL) {
-        if (number < 1 || number > 255) return EINVAL;
-        h.flags |= Header::has_ttl;
-        h.ttl = static_cast<std::uint8_t>(number);
-      } else {
-        if (number < 0 || number > 255) return EINVAL;
-        h.flags |= Header::has_tos;
-        h.tos = static_cast<std::uint8_t>(number);
-      }
+    int error = 0;
+    if (c->cmsg_level == SOL_SOCKET) {
+      error = EINVAL;
+    } else if (c->cmsg_level == IPPROTO_IP && !v6) {
+      error = take_control4(c->cmsg_type, data, size, h);
+    } else if (c->cmsg_level == IPPROTO_IPV6 && (v6 || (dual && c->cmsg_type == IPV6_PKTINFO))) {
+      error = take_control6(c->cmsg_type, data, size, h);
     } else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_SEGMENT) {
       std::uint16_t size_each = 0;
       if (size != sizeof size_each) return EINVAL;
       memcpy(&size_each, data, sizeof size_each);
       h.gso_size = size_each;
-    } else if (c->cmsg_level == SOL_SOCKET || c->cmsg_level == IPPROTO_IP) {
-      return EINVAL;
     }
+    if (error != 0) return error;
   }
   return 0;
 }
 
 /// The destination of a datagram. 0 or an errno.
 int take_destination(const Socket& s, const sockaddr* address, socklen_t length, Header& h) {
-  if (address == nullptr || length == 0) {
-    const bool connected =
-        (s.status() & ipc::Status::connected) != 0 || ipc::read_names(*s.slot).peer.family != 0;
-    return connected ? 0 : EDESTADDRREQ;
-  }
-  if (length < sizeof(sockaddr_in)) return EINVAL;
-  sockaddr_in in;
-  memcpy(&in, address, sizeof in);
-  if (in.sin_family != AF_INET && in.sin_family != AF_UNSPEC) return EAFNOSUPPORT;
-  const bool raw = s.slot->type.load(std::memory_order_relaxed) == SOCK_RAW;
-  if (in.sin_port == 0 && !raw && s.slot->protocol.load(std::memory_order_relaxed) != IPPROTO_ICMP)
-    return EINVAL;
-  h.flags |= Header::has_destination;
-  h.remote.family = AF_INET;
-  h.remote.port = ntohs(in.sin_port);
-  memcpy(h.remote.addr, &in.sin_addr, sizeof in.sin_addr);
-  return 0;
+  bool given = false;
+  if (const int error = read_destination(s, address, length, h.remote, given); error != 0) return error;
+  if (given) h.flags |= Header::has_destination;
+  const bool connected = given || (s.status() & ipc::Status::connected) != 0 || ipc::read_names(*s.slot).peer.family != 0;
+  return connected ? 0 : EDESTADDRREQ;
+}
+
+ssize_t payload_max(const Socket& s, bool udp, const Header& h) {
+  return !udp ? 65535 : family_towards(s, h) == AF_INET6 ? kUdpPayloadMax6 : kUdpPayloadMax;
 }
 
 int check_message(const msghdr* message) {
@@ -200,7 +259,8 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
   heard_from(socket_of(entry), arrival.header.remote);
   if (arrival.truncated) message->msg_flags |= MSG_TRUNC;
   if (message->msg_name != nullptr) {
-    give_address(arrival.header.remote, static_cast<sockaddr*>(message->msg_name), &message->msg_namelen);
+    give_address(arrival.header.remote, domain_of(socket_of(entry)), static_cast<sockaddr*>(message->msg_name),
+                 &message->msg_namelen);
   } else {
     message->msg_namelen = 0;
   }
@@ -219,11 +279,11 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   Header header{};
   int error =
       take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
-  if (error == 0 && message->msg_controllen > 0) error = take_control(*message, header);
+  if (error == 0 && message->msg_controllen > 0) error = take_control(s, *message, header);
   if (error == 0 && (flags & MSG_DONTROUTE) != 0) header.flags |= Header::dont_route;
   const bool udp = s.slot->type.load(std::memory_order_relaxed) == SOCK_DGRAM;
   if (udp && (flags & MSG_MORE) != 0) header.flags |= Header::more_follows;
-  if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > (udp ? kUdpPayloadMax : 65535))
+  if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > payload_max(s, udp, header))
     error = EMSGSIZE;
   if (error == 0) error = bind_if_unbound(s);
   if (error == 0 && (header.flags & Header::has_destination) != 0) error = check_destination(s, header);

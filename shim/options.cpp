@@ -12,6 +12,7 @@
 
 #include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
+#include "shim/addresses.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/destinations.hpp"
@@ -98,6 +99,15 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
   int number = 0;
   if (s.datagram) change_rules(s);
   memcpy(&number, value, std::min<std::size_t>(length, sizeof number));
+  static constexpr struct {
+    int name;
+    std::uint64_t hint;
+  } kOfIpv6[] = {{IPV6_RECVPKTINFO, Hint::want_pktinfo6},
+                 {IPV6_RECVHOPLIMIT, Hint::want_hop_limit},
+                 {IPV6_RECVTCLASS, Hint::want_class},
+                 {IPV6_RECVORIGDSTADDR, Hint::want_origdst6}};
+  for (const auto& row : kOfIpv6)
+    if (level == IPPROTO_IPV6 && name == row.name) remember(s, row.hint, number != 0);
   if (level == SOL_SOCKET && name == SO_TIMESTAMP) remember(s, Hint::timestamp, number != 0);
   if (level == SOL_SOCKET && name == SO_TIMESTAMPNS) remember(s, Hint::timestampns, number != 0);
   if (level == IPPROTO_IP && name == IP_PKTINFO) remember(s, Hint::want_pktinfo, number != 0);
@@ -164,7 +174,8 @@ int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t*
   // Reading at a level that the socket does not have is answered in other words than writing.
   const int own_level =
       s.datagram ? static_cast<int>(s.slot->protocol.load(std::memory_order_relaxed)) : IPPROTO_TCP;
-  const bool known = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_RAW || level == own_level;
+  const bool known = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_RAW || level == own_level ||
+                     (level == IPPROTO_IPV6 && domain_of(s) == AF_INET6);
   if (error != 0) return fail(error == ENOPROTOOPT && !known ? EOPNOTSUPP : error);
   return give(room, std::min(got, sizeof room), value, length);
 }

@@ -5,14 +5,22 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 
+#include "client/paths.hpp"
 #include "shim/process.hpp"
 
 extern "C" int __nss_configure_lookup(const char* database, const char* services);
 
 namespace iopkt::shim {
+
+bool stack_has_inet6() {
+  sockaddr_un node;
+  return client::node_address(settings().prefix, ipc::kStreamNode6, node) != 0 && access(node.sun_path, F_OK) == 0;
+}
 
 void confine_libc_resolver() {
   if (!settings().kernel_inet) __nss_configure_lookup("hosts", "files");
@@ -115,10 +123,16 @@ void on_addresses(void* argument, int status, int, ares_addrinfo* result) {
   if (status != ARES_SUCCESS) return;
   if (result->cnames != nullptr) copy_name(*lookup.out, result->cnames->name);
   for (const ares_addrinfo_node* node = result->nodes; node != nullptr; node = node->ai_next) {
-    if (node->ai_family != AF_INET || lookup.out->count == kAddressesMax) continue;
-    sockaddr_in in;
-    memcpy(&in, node->ai_addr, sizeof in);
-    lookup.out->addresses[lookup.out->count++] = in.sin_addr;
+    if (lookup.out->count == kAddressesMax) break;
+    Found::Address address{.family = node->ai_family, .value = {}};
+    if (node->ai_family == AF_INET) {
+      memcpy(&address.value, &reinterpret_cast<const sockaddr_in*>(node->ai_addr)->sin_addr, sizeof(in_addr));
+    } else if (node->ai_family == AF_INET6) {
+      memcpy(&address.value, &reinterpret_cast<const sockaddr_in6*>(node->ai_addr)->sin6_addr, sizeof(in6_addr));
+    } else {
+      continue;
+    }
+    lookup.out->addresses[lookup.out->count++] = address;
   }
   ares_freeaddrinfo(result);
 }
@@ -165,27 +179,29 @@ int finish(const Raw& raw) {
 
 }  // namespace
 
-int resolve_name(const char* name, Found& out) {
+int resolve_name(const char* name, int family, Found& out) {
   out.count = 0;
   copy_name(out, name);
   Channel channel;
   if (!channel.ready()) return EAI_FAIL;
   Lookup lookup{&out, ARES_ENOTFOUND};
   ares_addrinfo_hints hints{};
-  hints.ai_family = AF_INET;
-  hints.ai_flags = ARES_AI_NOSORT | ARES_AI_CANONNAME;
+  hints.ai_family = family;
+  // c-ares sorts by asking its own sockets, the stack's, for the source that each address would get (RFC 6724 section 6).
+  hints.ai_flags = (family == AF_UNSPEC ? 0 : ARES_AI_NOSORT) | ARES_AI_CANONNAME;
   ares_getaddrinfo(channel.get(), name, nullptr, &hints, on_addresses, &lookup);
   channel.run();
   if (lookup.status == ARES_SUCCESS && out.count == 0) return EAI_NODATA;
   return eai_of(lookup.status);
 }
 
-int resolve_address(in_addr address, Found& out) {
+int resolve_address(const void* address, int family, Found& out) {
   out.count = 0;
   Channel channel;
   if (!channel.ready()) return EAI_FAIL;
   Lookup lookup{&out, ARES_ENOTFOUND};
-  ares_gethostbyaddr(channel.get(), &address, sizeof address, AF_INET, on_host, &lookup);
+  ares_gethostbyaddr(channel.get(), address, family == AF_INET6 ? sizeof(in6_addr) : sizeof(in_addr), family, on_host,
+                     &lookup);
   channel.run();
   return eai_of(lookup.status);
 }

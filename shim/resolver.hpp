@@ -10,22 +10,29 @@
 
 namespace iopkt::shim {
 
+/// The stack has IPv6: there are nodes for its sockets.
+bool stack_has_inet6();
+
 /// Confines libc's host lookups to /etc/hosts, unless INET is the kernel's.
 void confine_libc_resolver();
 
 inline constexpr std::size_t kAddressesMax = 64;
 struct Found {
-  in_addr addresses[kAddressesMax];
+  struct Address {
+    int family;      ///< AF_INET: the first four bytes; AF_INET6
+    in6_addr value;
+  } addresses[kAddressesMax];
   std::size_t count;
   char name[NI_MAXHOST];  ///< canonical
 };
 
 // Servers and search list are those of /etc/resolv.conf. Blocking; not async-signal-safe (nor are libc's).
 
-/// IPv4 addresses of a name. 0, or an EAI_ error.
-int resolve_name(const char* name, Found& out);
-/// The name of an address. 0, or an EAI_ error.
-int resolve_address(in_addr address, Found& out);
+/// Addresses of a name: of one family (A or AAAA), or with AF_UNSPEC of both, in the order of RFC 6724 as far as the stack's own
+/// addresses say. 0, or an EAI_ error.
+int resolve_name(const char* name, int family, Found& out);
+/// The name of an address of `family` (4 or 16 bytes in network order). 0, or an EAI_ error.
+int resolve_address(const void* address, int family, Found& out);
 /// One question and the raw answer, as res_query(3) and, with `search`, res_search(3): its length, or -1 and
 /// h_errno.
 int query(const char* name, int dns_class, int type, unsigned char* answer, int room, bool search);

@@ -2,7 +2,6 @@
 #include "shim/sockets.hpp"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/un.h>
@@ -10,6 +9,7 @@
 #include <algorithm>
 
 #include "client/paths.hpp"
+#include "shim/addresses.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/destinations.hpp"
@@ -51,7 +51,7 @@ int open_slot(const ipc::SlotOpenRequest& wanted, bool datagram, Entry& entry) {
 int attach(int fd, const Socket& s) {
   sockaddr_un node;
   const socklen_t length =
-      client::node_address(settings().prefix, ipc::attach_node(s.slot->domain.load(std::memory_order_relaxed), s.datagram), node);
+      client::node_address(settings().prefix, ipc::attach_node(domain_of(s), s.datagram), node);
   if (length == 0) return ENAMETOOLONG;
   const std::uint64_t give_up = now_ns() + kAttachPatienceNs;
   while (native::connect(fd, reinterpret_cast<const sockaddr*>(&node), length) != 0) {
@@ -161,24 +161,9 @@ void left(const Leaving& leaving) {
 
 // ---------------------------------------------------------------------------------------------- names
 
-int give_address(const ipc::SharedEndpoint& from, sockaddr* address, socklen_t* length) {
-  if (length == nullptr) return EFAULT;
-  if (static_cast<int>(*length) < 0) return EINVAL;
-  // An endpoint without a family is a name that was never given: the wildcard of the only family that is
-  // served.
-  sockaddr_in in{};
-  in.sin_family = AF_INET;
-  in.sin_port = htons(from.port);
-  memcpy(&in.sin_addr, from.addr, sizeof in.sin_addr);
-  if (address == nullptr && *length > 0) return EFAULT;
-  if (*length > 0) memcpy(address, &in, std::min<std::size_t>(*length, sizeof in));
-  *length = sizeof in;
-  return 0;
-}
-
 int socket_name(Entry entry, sockaddr* address, socklen_t* length) {
   const Socket s = socket_of(entry);
-  const int error = give_address(ipc::read_names(*s.slot).local, address, length);
+  const int error = give_address(ipc::read_names(*s.slot).local, domain_of(s), address, length);
   return error != 0 ? fail(error) : 0;
 }
 
@@ -188,7 +173,7 @@ int peer_name(Entry entry, sockaddr* address, socklen_t* length) {
   const std::uint32_t status = s.status();
   const bool connected = (status & ipc::Status::connected) != 0 && (status & ipc::Status::reset) == 0;
   if (!connected || names.peer.family == 0) return fail(ENOTCONN);
-  const int error = give_address(names.peer, address, length);
+  const int error = give_address(names.peer, domain_of(s), address, length);
   return error != 0 ? fail(error) : 0;
 }
 

@@ -49,9 +49,6 @@ int request_about(const Socket& s, const typename ipc::MessageTypes<Id>::Request
   return r.call<Id>(request, answer != nullptr ? *answer : own, blob, blob_out, blob_len);
 }
 
-/// Writes an address as the kernel does: as much as fits, and its whole length. EFAULT if there is nowhere to
-/// write.
-int give_address(const ipc::SharedEndpoint& from, sockaddr* address, socklen_t* length);
 /// Connects an AF_UNIX socket to the stack's node and sends HELLO (and STALL for TCP). 0 or an errno.
 int attach(int fd, const Socket& s);
 /// Puts a new, unconnected socket with the same settings in place of one whose connection attempt has failed.

@@ -10,6 +10,7 @@
 
 #include "client/paths.hpp"
 #include "ipc/nodes.hpp"
+#include "shim/addresses.hpp"
 #include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
 #include "ipc/stream_end.hpp"
@@ -64,7 +65,7 @@ int fresh_end(int old, const Socket& s) {
   const int fd = native::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -1;
   sockaddr_un node;
-  const socklen_t length = client::node_address(settings().prefix, ipc::attach_node(s.slot->domain.load(std::memory_order_relaxed), false), node);
+  const socklen_t length = client::node_address(settings().prefix, ipc::attach_node(domain_of(s), false), node);
   const ipc::Unit hello = ipc::Unit::hello(s.link->client_id, s.name,
                                            s.slot->nonce.load(std::memory_order_acquire), ipc::socket_cookie(fd));
   if (length == 0 || native::connect(fd, reinterpret_cast<const sockaddr*>(&node), length) != 0 ||

@@ -35,13 +35,14 @@ std::string hex(std::uint32_t value) {
   return text;
 }
 
-Record describe_address(const iface::InterfaceAddress& a) {
+Record describe_address(const Network& network, const iface::InterfaceAddress& a) {
   Record out;
-  out.text("family", a.address.is_v4() ? "inet" : "inet6");
-  out.address("address", a.address.to_string());
+  out.text("family", family_name(a.address.family()));
+  out.address("address", address_text(network, a.address));
   out.number("prefix_length", a.prefix_length);
   if (a.address.is_v4()) out.text("netmask", hex(wire::Ipv4Prefix::mask_of(a.prefix_length).value));
-  if (a.peer) out.address("peer", a.peer->to_string());
+  if (a.address.zone() != 0) out.number("scope", a.address.zone());
+  if (a.peer) out.address("peer", address_text(network, *a.peer));
   if (a.broadcast) out.address("broadcast", a.broadcast->to_string());
   return out;
 }
@@ -141,7 +142,7 @@ Record describe_interface(const Context& context, const iface::Interface& i) {
   out.boolean("carrier", carrier);
   if (!i.is_loopback()) out.text("status", carrier ? "active" : "no carrier");
   std::vector<Record> addresses;
-  for (const iface::InterfaceAddress& a : i.addresses) addresses.push_back(describe_address(a));
+  for (const iface::InterfaceAddress& a : i.addresses) addresses.push_back(describe_address(*context.stack.network(), a));
   out.list("addresses", std::move(addresses));
   out.group("counters", interface_counters(context.stack, i));
   context.surroundings.describe_device(i, out);
@@ -150,9 +151,10 @@ Record describe_interface(const Context& context, const iface::Interface& i) {
 
 Record describe_route(const Network& network, const route::Route& r, std::uint32_t fib) {
   Record out;
-  out.address("destination", r.prefix.address.to_string());
+  out.text("family", family_name(r.prefix.address.family()));
+  out.address("destination", address_text(network, r.prefix.address));
   out.number("prefix_length", r.prefix.length);
-  if (r.gateway) out.address("gateway", r.gateway->to_string());
+  if (r.gateway) out.address("gateway", address_text(network, *r.gateway));
   const iface::Interface* over = network.interfaces.by_index(r.interface_index);
   if (over != nullptr) out.text("interface", over->name);
   out.number("interface_index", r.interface_index);
@@ -178,7 +180,7 @@ Record describe_route(const Network& network, const route::Route& r, std::uint32
     if ((r.flags & bit) != 0) names.push_back(name);
   out.text("flag_letters", letters).text("flag_names", join(names));
   out.number("mtu", r.mtu != 0 ? r.mtu : over != nullptr ? over->mtu : 0);
-  if (r.source) out.address("source", r.source->to_string());
+  if (r.source) out.address("source", address_text(network, *r.source));
   out.number("fib", fib);
   return out;
 }

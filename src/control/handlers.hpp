@@ -17,6 +17,17 @@ const iface::Interface* named_interface(const Network& network, const Record& ar
                                         std::string_view key = "name");
 Outcome no_interface(std::string_view name);
 
+/// "10.0.0.1", "2001:db8::1", "fe80::1%en0" or "fe80::1%2"; an address of a link without "%" is on `link`, if that is not 0. nullopt:
+/// no address, or no such interface.
+std::optional<wire::IpAddress> read_address(const Network& network, std::string_view text, std::uint32_t link = 0);
+/// The same back: with the interface's name.
+std::string address_text(const Network& network, const wire::IpAddress& address);
+/// Argument "family": v4 without it. nullopt: another word than inet and inet6.
+std::optional<wire::IpFamily> family_of(const Record& arguments);
+std::string_view family_name(wire::IpFamily family);
+/// What is refused of IPv6 where the stack has none; ok otherwise.
+Outcome check_family(const stack::Stack& stack, wire::IpFamily family);
+
 /// 0..15; inval otherwise. Default 0.
 std::optional<std::uint8_t> fib_of(const Record& arguments);
 

@@ -191,10 +191,10 @@ Errno change_route(Network& network, const RouteRequest& request) {
   return Errno::ok;
 }
 
-std::size_t flush_routes(Network& network, std::uint8_t fib) {
+std::size_t flush_routes(Network& network, std::uint8_t fib, std::optional<wire::IpFamily> only) {
   std::vector<route::Route> gone;
   network.fibs[fib].for_each([&](const route::Route& r) {
-    if (r.gateway) gone.push_back(r);
+    if (r.gateway && (!only || r.prefix.address.family() == *only)) gone.push_back(r);
   });
   for (const route::Route& r : gone)
     if (auto next = network.fibs[fib].without(

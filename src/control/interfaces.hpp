@@ -56,7 +56,7 @@ Errno add_route(Network& network, const RouteRequest& request);
 Errno remove_route(Network& network, const RouteRequest& request);
 /// Errors: esrch, netunreach.
 Errno change_route(Network& network, const RouteRequest& request);
-/// Takes out every route with a gateway. Answers how many.
-std::size_t flush_routes(Network& network, std::uint8_t fib);
+/// Takes out every route with a gateway, or those of one family. Answers how many.
+std::size_t flush_routes(Network& network, std::uint8_t fib, std::optional<wire::IpFamily> only = {});
 
 }  // namespace iopkt::control

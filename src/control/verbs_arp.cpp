@@ -1,4 +1,4 @@
-// arp.*: the neighbour cache as arp(8) sees it.
+// arp.*: the neighbour cache as arp(8) and, with family inet6, ndp(8) see it.
 #include "control/handlers.hpp"
 
 namespace iopkt::control {
@@ -6,7 +6,8 @@ namespace {
 
 Record describe(const Network& network, const neigh::Entry& e, Instant now) {
   Record out;
-  out.address("address", e.key.address.to_string());
+  out.text("family", family_name(e.key.address.family()));
+  out.address("address", address_text(network, e.key.address));
   if (!e.mac.is_zero()) out.text("mac", e.mac.to_string());
   const iface::Interface* over = network.interfaces.by_index(e.key.interface_index);
   out.text("interface", over != nullptr ? over->name : "");
@@ -19,9 +20,16 @@ Record describe(const Network& network, const neigh::Entry& e, Instant now) {
   return out;
 }
 
+/// The interface that argument "interface" names, for addresses that do not say theirs. 0: none.
+std::uint32_t link_of(const Network& network, const Record& arguments) {
+  const iface::Interface* over = named_interface(network, arguments, "interface");
+  return over == nullptr ? 0 : over->index;
+}
+
 /// The one that is named, or the one on whose network the address is. Null: it has no ARP.
 const iface::Interface* interface_of(const Network& network, const wire::IpAddress& address, const Record& arguments) {
   const iface::Interface* over = arguments.has("interface") ? named_interface(network, arguments, "interface")
+                                 : address.zone() != 0      ? network.interfaces.by_index(address.zone())
                                                             : network.interfaces.find_connected(address);
   return over != nullptr && over->link_type == iface::LinkType::ethernet ? over : nullptr;
 }
@@ -41,32 +49,37 @@ std::vector<neigh::Key> matching(const Context& context, const wire::IpAddress& 
 
 Outcome arp_list(const Context& context, const Record& arguments) {
   std::optional<wire::IpAddress> only;
+  std::optional<wire::IpFamily> family = family_of(arguments);
+  if (!family) return refuse(Errno::inval, "family: inet or inet6");
+  const Network& network = *context.stack.network();
   if (const std::string_view text = arguments.text_of("address"); !text.empty()) {
-    only = wire::IpAddress::parse(text);
+    only = read_address(network, text, link_of(network, arguments));
     if (!only) return refuse(Errno::inval, std::string(text) + ": bad value");
+    family = only->family();
   }
   Outcome outcome;
   std::vector<Record> list;
   const Instant now = context.stack.shard(0).time();
   for (const neigh::Entry& e : context.stack.shard(0).list_neighbours())
-    if (!only || e.key.address == *only) list.push_back(describe(*context.stack.network(), e, now));
+    if (only ? e.key.address == *only : e.key.address.family() == *family) list.push_back(describe(network, e, now));
   outcome.answer.list("neighbours", std::move(list));
   return outcome;
 }
 
 Outcome arp_set(const Context& context, const Record& arguments) {
   const std::string_view text = arguments.text_of("address"), mac_text = arguments.text_of("mac");
-  const auto address = wire::Ipv4Address::parse_strict(text);
+  const Network& network = *context.stack.network();
+  const auto address = read_address(network, text, link_of(network, arguments));
   if (!address) return refuse(Errno::inval, std::string(text) + ": bad value");
   const auto mac = wire::MacAddress::parse(mac_text);
   if (!mac || mac->is_zero())
     return refuse(Errno::inval, "invalid Ethernet address '" + std::string(mac_text) + "'");
-  const iface::Interface* over = interface_of(*context.stack.network(), *address, arguments);
+  const iface::Interface* over = interface_of(network, *address, arguments);
   if (over == nullptr)
     return refuse(Errno::netunreach, "cannot intuit interface index and type for " + std::string(text));
   const bool proxy = arguments.number_of("proxy") != 0;
   const Errno error =
-      context.stack.shard(0).set_neighbour({over->index, *address}, *mac,
+      context.stack.shard(0).set_neighbour({over->index, address->with_zone(over->index)}, *mac,
                                            {.temporary = arguments.number_of("temporary") != 0,
                                             .published = arguments.number_of("published") != 0 || proxy,
                                             .proxy_only = proxy});
@@ -76,7 +89,8 @@ Outcome arp_set(const Context& context, const Record& arguments) {
 
 Outcome arp_delete(const Context& context, const Record& arguments) {
   const std::string_view text = arguments.text_of("address");
-  const auto address = wire::IpAddress::parse(text);
+  const Network& network = *context.stack.network();
+  const auto address = read_address(network, text, link_of(network, arguments));
   if (!address) return refuse(Errno::inval, std::string(text) + ": bad value");
   const auto keys = matching(context, *address, arguments);
   if (keys.empty()) return refuse(Errno::esrch, "cannot locate " + std::string(text));
@@ -84,12 +98,15 @@ Outcome arp_delete(const Context& context, const Record& arguments) {
   return done();
 }
 
-Outcome arp_flush(const Context& context, const Record&) {
+Outcome arp_flush(const Context& context, const Record& arguments) {
+  const auto family = family_of(arguments);
+  if (!family) return refuse(Errno::inval, "family: inet or inet6");
   Outcome outcome;
   std::vector<Record> gone;
   for (const neigh::Entry& e : context.stack.shard(0).list_neighbours()) {
+    if (e.key.address.family() != *family) continue;
     (void)context.stack.shard(0).erase_neighbour(e.key);
-    gone.push_back(Record{}.address("address", e.key.address.to_string()));
+    gone.push_back(Record{}.address("address", address_text(*context.stack.network(), e.key.address)));
   }
   outcome.answer.list("deleted", std::move(gone));
   return outcome;

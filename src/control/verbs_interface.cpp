@@ -225,10 +225,13 @@ Outcome address_add(const Context& context, const Record& arguments) {
   const iface::Interface* old = named_interface(network, arguments);
   if (old == nullptr) return no_interface(arguments.text_of("name"));
   const std::string_view text = arguments.text_of("address");
-  const auto address = wire::IpAddress::parse(text);
+  const auto address = read_address(network, text, old->index);
   if (!address) return refuse(Errno::inval, std::string(text) + ": bad value");
-  if (address->is_v6()) return refuse(Errno::afnosupport, "inet6: not built yet");
-  AddressRequest request{.address = *address, .alias = arguments.number_of("alias") != 0};
+  if (Outcome lacks = check_family(context.stack, address->family()); lacks.error != Errno::ok) return lacks;
+  if (address->zone() != 0 && address->zone() != old->index)
+    return refuse(Errno::inval, std::string(text) + ": not an address for " + old->name);
+  // BSD: an address of inet6 never takes the place of another.
+  AddressRequest request{.address = *address, .alias = address->is_v6() || arguments.number_of("alias") != 0};
   bool bad = false;
   request.prefix_length = prefix_length_of(arguments, bad);
   if (bad || (request.prefix_length && *request.prefix_length > address->bit_length()))
@@ -238,8 +241,8 @@ Outcome address_add(const Context& context, const Record& arguments) {
     if (!request.broadcast) return refuse(Errno::inval, std::string(b) + ": bad broadcast address");
   }
   if (const std::string_view p = arguments.text_of("peer"); !p.empty()) {
-    request.peer = wire::IpAddress::parse(p);
-    if (!request.peer) return refuse(Errno::inval, std::string(p) + ": bad destination address");
+    request.peer = read_address(network, p, old->index);
+    if (!request.peer || request.peer->family() != address->family()) return refuse(Errno::inval, std::string(p) + ": bad destination address");
   }
   // Without a mask the address keeps the one it has.
   if (const iface::InterfaceAddress* same = old->find(*address); same != nullptr && !request.prefix_length)
@@ -262,8 +265,10 @@ Outcome address_delete(const Context& context, const Record& arguments) {
   if (old == nullptr) return no_interface(arguments.text_of("name"));
   std::optional<wire::IpAddress> address;
   if (const std::string_view text = arguments.text_of("address"); !text.empty()) {
-    address = wire::IpAddress::parse(text);
+    address = read_address(*context.stack.network(), text, old->index);
     if (!address) return refuse(Errno::inval, std::string(text) + ": bad value");
+  } else if (arguments.text_of("family") == "inet6") {
+    return refuse(Errno::inval, "an address of inet6 has to be named");
   }
   Network next = *context.stack.network();
   const Errno error = remove_address(next, old->index, address);

@@ -14,35 +14,42 @@ struct Parsed {
   Outcome fault;
 };
 
-std::optional<wire::IpAddress> address_of(const Record& arguments, std::string_view key, bool& bad) {
+std::optional<wire::IpAddress> address_of(const Network& network, const Record& arguments, std::string_view key, std::uint32_t link,
+                                          bool& bad) {
   const std::string_view text = arguments.text_of(key);
   if (text.empty()) return std::nullopt;
-  auto address = wire::IpAddress::parse(text);
+  auto address = read_address(network, text, link);
   if (!address) bad = true;
   return address;
 }
 
-Parsed parse(const Network& network, const Record& arguments) {
+Parsed parse(const Context& context, const Record& arguments) {
+  const Network& network = *context.stack.network();
   Parsed out;
+  std::uint32_t link = 0;
+  if (arguments.has("interface")) {
+    const iface::Interface* over = named_interface(network, arguments, "interface");
+    if (over == nullptr) return {{}, no_interface(arguments.text_of("interface"))};
+    out.request.interface_index = link = over->index;
+  }
   bool bad = false;
-  const auto destination = address_of(arguments, "destination", bad);
-  out.request.gateway = address_of(arguments, "gateway", bad);
-  out.request.source = address_of(arguments, "source", bad);
+  const auto destination = address_of(network, arguments, "destination", link, bad);
+  out.request.gateway = address_of(network, arguments, "gateway", link, bad);
+  out.request.source = address_of(network, arguments, "source", link, bad);
   if (bad || !destination) return {{}, refuse(Errno::inval, "bad address")};
-  if (destination->is_v6()) return {{}, refuse(Errno::afnosupport, "inet6: not built yet")};
+  if (Outcome lacks = check_family(context.stack, destination->family()); lacks.error != Errno::ok) return {{}, std::move(lacks)};
+  for (const auto& other : {out.request.gateway, out.request.source})
+    if (other && other->family() != destination->family()) return {{}, refuse(Errno::inval, "addresses of two families")};
+  // A gateway of a link says which link.
+  if (out.request.gateway && out.request.gateway->zone() != 0) out.request.interface_index = out.request.gateway->zone();
   const std::uint64_t length = arguments.number_of("prefix_length", destination->bit_length());
   if (length > destination->bit_length()) return {{}, refuse(Errno::inval, "bad prefix length")};
   out.request.prefix = wire::IpPrefix::of(*destination, static_cast<std::uint8_t>(length));
   const auto fib = fib_of(arguments);
   if (!fib) return {{}, refuse(Errno::inval, "fib: 0 to 15")};
   out.request.fib = *fib;
-  if (arguments.has("interface")) {
-    const iface::Interface* over = named_interface(network, arguments, "interface");
-    if (over == nullptr) return {{}, no_interface(arguments.text_of("interface"))};
-    out.request.interface_index = over->index;
-  }
-  const std::uint64_t mtu = arguments.number_of("mtu");
-  if (mtu != 0 && (mtu < 68 || mtu > 65535)) return {{}, refuse(Errno::inval, "mtu: 68 to 65535")};
+  const std::uint64_t mtu = arguments.number_of("mtu"), least = destination->is_v4() ? 68 : 1280;
+  if (mtu != 0 && (mtu < least || mtu > 65535)) return {{}, refuse(Errno::inval, "mtu: " + std::to_string(least) + " to 65535")};
   out.request.mtu = static_cast<std::uint32_t>(mtu);
   constexpr std::array<std::pair<std::string_view, std::uint32_t>, 4> kFlags{{{"reject", rflag::reject},
                                                                               {"blackhole", rflag::blackhole},
@@ -72,7 +79,7 @@ std::string line_of(Errno error) {
 
 Outcome change(const Context& context, const Record& arguments,
                Errno (*step)(Network&, const RouteRequest&)) {
-  const Parsed parsed = parse(*context.stack.network(), arguments);
+  const Parsed parsed = parse(context, arguments);
   if (parsed.fault.error != Errno::ok) return parsed.fault;
   Network next = *context.stack.network();
   const Errno error = step(next, parsed.request);
@@ -91,13 +98,16 @@ Outcome route_delete(const Context& c, const Record& a) { return change(c, a, re
 Outcome route_flush(const Context& context, const Record& arguments) {
   const auto fib = fib_of(arguments);
   if (!fib) return refuse(Errno::inval, "fib: 0 to 15");
+  std::optional<wire::IpFamily> only = family_of(arguments);
+  if (!only) return refuse(Errno::inval, "family: inet or inet6");
+  if (!arguments.has("family")) only.reset();
   Outcome outcome;
   Network next = *context.stack.network();
   std::vector<Record> gone;
   next.fibs[*fib].for_each([&](const route::Route& r) {
-    if (r.gateway) gone.push_back(describe_route(next, r, *fib));
+    if (r.gateway && (!only || r.prefix.address.family() == *only)) gone.push_back(describe_route(next, r, *fib));
   });
-  flush_routes(next, *fib);
+  flush_routes(next, *fib, only);
   outcome.answer.list("routes", std::move(gone));
   outcome.next = std::move(next);
   return outcome;
@@ -120,7 +130,7 @@ Outcome route_list(const Context& context, const Record& arguments) {
 
 Outcome route_get(const Context& context, const Record& arguments) {
   const Network& network = *context.stack.network();
-  const Parsed parsed = parse(network, arguments);
+  const Parsed parsed = parse(context, arguments);
   if (parsed.fault.error != Errno::ok) return parsed.fault;
   const wire::IpAddress& destination = parsed.request.prefix.address;
   const route::Route* found = network.fibs[parsed.request.fib].lookup(destination);
@@ -135,9 +145,9 @@ Outcome route_get(const Context& context, const Record& arguments) {
   if (found == nullptr) return refuse(Errno::esrch, "not in table");
   Outcome outcome;
   Record r = describe_route(network, *found, parsed.request.fib);
-  r.address("asked", destination.to_string());
+  r.address("asked", address_text(network, destination));
   if (const auto source = route::choose_source(network.interfaces, *found, destination))
-    r.address("local", source->to_string());
+    r.address("local", address_text(network, *source));
   outcome.answer.group("route", std::move(r));
   return outcome;
 }

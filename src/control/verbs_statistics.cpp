@@ -90,12 +90,18 @@ Record pool(const packet::Pools& pools, packet::Kind kind) {
   return out;
 }
 
-Record socket_line(const stack::SocketSummary& s) {
+/// An IPv4 address of a socket of AF_INET6 as its program sees it.
+std::string end_text(const Network& network, const stack::SocketSummary& s, const wire::IpAddress& address) {
+  const bool mapped = s.family == wire::IpFamily::v6 && address.is_v4();
+  return mapped ? "::ffff:" + address.to_string() : address_text(network, address);
+}
+
+Record socket_line(const Network& network, const stack::SocketSummary& s) {
   Record out;
-  out.text("protocol", s.protocol).text("family", s.local.address.is_v4() ? "inet" : "inet6");
+  out.text("protocol", s.protocol).text("family", family_name(s.family));
   out.number("receive_queue", s.receive_queue).number("send_queue", s.send_queue);
-  out.address("local", s.local.address.to_string()).number("local_port", s.local.port.value);
-  out.address("remote", s.remote.address.to_string()).number("remote_port", s.remote.port.value);
+  out.address("local", end_text(network, s, s.local.address)).number("local_port", s.local.port.value);
+  out.address("remote", end_text(network, s, s.remote.address)).number("remote_port", s.remote.port.value);
   out.text("state", s.state);
   out.number("shard", s.shard).number("id", s.id).number("user", s.user).number("cookie", s.cookie);
   return out;
@@ -110,7 +116,7 @@ std::vector<Record> socket_lines(const Context& context) {
     return std::pair{a->local, a->remote} < std::pair{b->local, b->remote};
   });
   std::vector<Record> lines;
-  for (const stack::SocketSummary* s : all) lines.push_back(socket_line(*s));
+  for (const stack::SocketSummary* s : all) lines.push_back(socket_line(*context.stack.network(), *s));
   return lines;
 }
 

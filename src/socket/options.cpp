@@ -17,7 +17,8 @@ enum Rule : std::uint8_t {
   plain = 0,
   boolean = 1,      // anything but 0 is 1
   read_only = 2,    // set: ENOPROTOOPT
-  byte_allowed = 4  // one byte is as good as an int (IPPROTO_IP)
+  byte_allowed = 4,  // one byte is as good as an int (IPPROTO_IP)
+  no_stream = 8      // set on a stream: ENOPROTOOPT; it shows the default
 };
 
 struct Row {
@@ -34,7 +35,6 @@ constexpr std::uint8_t kAll = bit(SocketKind::tcp) | bit(SocketKind::udp) | kUdp
 constexpr std::uint8_t kPorts = kAll & ~bit(SocketKind::raw);
 constexpr std::uint8_t kTcp = bit(SocketKind::tcp);
 constexpr std::uint8_t kRaw = bit(SocketKind::raw);
-constexpr std::uint8_t kDatagram = kAll & ~kTcp;
 constexpr std::int32_t kAny = INT32_MAX;
 
 using S = SocketOptions;
@@ -79,11 +79,11 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIpv6, ipv6_v6only, &S::v6_only, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_unicast_hops, &S::unicast_hops, -1, 255, plain, kAll},
     {kSolIpv6, ipv6_tclass, &S::tclass, -1, 255, plain, kAll},
-    {kSolIpv6, ipv6_multicast_hops, &S::multicast_hops6, -1, 255, plain, kDatagram},
+    {kSolIpv6, ipv6_multicast_hops, &S::multicast_hops6, -1, 255, no_stream, kAll},
     {kSolIpv6, ipv6_multicast_loop, &S::multicast_loop6, 0, 1, plain, kAll},
-    {kSolIpv6, ipv6_multicast_if, &S::multicast_interface6, 0, kAny, plain, kDatagram},
+    {kSolIpv6, ipv6_multicast_if, &S::multicast_interface6, 0, kAny, no_stream, kAll},
     {kSolIpv6, ipv6_mtu_discover, &S::mtu_discover6, 0, 5, plain, kAll},
-    {kSolIpv6, ipv6_dontfrag, &S::dont_fragment6, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_dontfrag, &S::dont_fragment6, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIpv6, ipv6_recverr, &S::receive_error6, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_recvpktinfo, &S::receive_packet_info6, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_recvhoplimit, &S::receive_hop_limit, INT32_MIN, kAny, boolean, kAll},
@@ -206,6 +206,7 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   }
   const Row* row = find(kind, family, level, name);
   if (row == nullptr || (row->rule & read_only) != 0) return Errno::noprotoopt;
+  if (kind == SocketKind::tcp && (row->rule & no_stream) != 0) return Errno::noprotoopt;
   if (level == kSolSocket && name == so_txprio && !txprio_enabled) return Errno::opnotsupp;
   auto number = integer(value, (row->rule & byte_allowed) != 0);
   if (!number) return number.error();

@@ -44,7 +44,7 @@ TEST(SocketOptions, OptionsOfIpv6AreForSocketsOfIpv6) {
       {"too many hops", v6, kUdp, kSolIpv6, ipv6_unicast_hops, 256, Errno::inval, -1},
       {"hops of groups", v6, kUdp, kSolIpv6, ipv6_multicast_hops, 0, Errno::ok, 0},
       {"hops of groups by default", v6, kUdp, kSolIpv6, ipv6_multicast_hops, -1, Errno::ok, 1},
-      {"a stream has no groups", v6, kTcp, kSolIpv6, ipv6_multicast_hops, 1, Errno::noprotoopt, kNone},
+      {"a stream has no groups", v6, kTcp, kSolIpv6, ipv6_multicast_hops, 5, Errno::noprotoopt, 1},
       {"a loop is 0 or 1 to the letter", v6, kUdp, kSolIpv6, ipv6_multicast_loop, 2, Errno::inval, 1},
       {"class", v6, kTcp, kSolIpv6, ipv6_tclass, 0x28, Errno::ok, 0x28},
       {"class by default", v6, kTcp, kSolIpv6, ipv6_tclass, -1, Errno::ok, 0},

@@ -6,14 +6,17 @@
 #include "base/random.hpp"
 #include "packet/pool.hpp"
 
-namespace iopkt::stack {
-
+namespace iopkt::ipv6 {
 struct Inet6;
+}
+
+namespace iopkt::stack {
 
 struct StackConfig {
   std::uint32_t shards = 1;               ///< 1..64
   bool dedicated_local = false;           ///< -D: all local flows belong to shard 0, which polls no device
   packet::PoolConfig pools;
+  const ipv6::Inet6* inet6 = nullptr;     ///< ipv6::inet6(), which outlives the stack; null: there is IPv4 alone
   HashKey key;                            ///< 128 random bits: flow hashes, ISNs, identifiers
   std::uint64_t seed = 1;                 ///< ephemeral ports, timers' jitter
   std::uint32_t somaxconn = 4096;         ///< cap of listen(2)'s backlog
@@ -21,7 +24,6 @@ struct StackConfig {
   std::uint32_t time_wait_max = 131072;   ///< per shard
   std::uint32_t sockets_max = 1u << 20;   ///< per shard
   std::uint32_t ipid_reserved = 0;        ///< identifiers 0..X are never used
-  const Inet6* inet6 = nullptr;           ///< what the v6 variant of the stack is given; null: AF_INET6 is not known
   bool reuseport_unicast = false;
   bool txprio_enabled = false;
 };

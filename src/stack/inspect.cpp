@@ -156,6 +156,7 @@ void Shard::list_sockets(std::vector<SocketSummary>& out) const {
   for (const auto& k : s.slab) {
     if (!k) continue;
     SocketSummary line{.protocol = name_of(k->kind),
+                       .family = k->family,
                        .local = k->local,
                        .remote = k->remote,
                        .shard = s.number,
@@ -173,6 +174,7 @@ void Shard::list_sockets(std::vector<SocketSummary>& out) const {
   s.flows.for_each([&](const FlowKey& flow, Timed* entry) {
     if (entry->kind == Timed::Kind::connection) return;
     out.push_back({.protocol = "tcp",
+                   .family = flow.local.address.family(),
                    .local = flow.local,
                    .remote = flow.remote,
                    .state = entry->kind == Timed::Kind::half_open ? "SYN_RECEIVED" : "TIME_WAIT",

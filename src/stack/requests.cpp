@@ -210,7 +210,7 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   k->cookie = request.cookie;
   k->kind = kind;
   k->family = request.family;
-  k->local.address = k->bound_address = any_of(request.family);
+  k->local.address = k->remote.address = k->bound_address = any_of(request.family);
   k->protocol = static_cast<std::uint8_t>(protocol);
   k->user = request.user;
   k->fib = request.fib;
@@ -257,7 +257,7 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
   if (!zoned) return zoned.error();
   const wire::Endpoint local = *zoned;
   if (!is_local_or_any(s, local.address) && k->options.free_bind == 0) return Errno::addrnotavail;
-  if (k->kind == SocketKind::tcp && local.address.is_multicast()) return Errno::addrnotavail;
+  if (k->kind == SocketKind::tcp && local.address.is_multicast()) return local.address.is_v4() ? Errno::addrnotavail : Errno::inval;
   if (k->kind == SocketKind::raw) {
     k->local.address = k->bound_address = local.address;
     register_raw(s, *k);
@@ -301,7 +301,7 @@ Errno Shard::disconnect(SocketId id) {
     return Errno::ok;
   }
   if (is_udp(k->kind)) unregister_port(s, *k);
-  k->remote = {};
+  k->remote = {any_of(k->family), {}};
   if (!k->reuse_bound) {
     k->binding.reset();
     k->local = {k->bound_address, {}};
@@ -462,7 +462,7 @@ Errno refused_now(const ShardState& s, const Socket& k, int level, int name, Byt
   if (name == num::ipv6_v6only && (k.binding || k.kind == SocketKind::raw)) return Errno::inval;
   if (name == num::ipv6_checksum && k.protocol == static_cast<std::uint8_t>(wire::IpProtocol::icmpv6)) return Errno::inval;
   std::uint32_t index = 0;
-  if (name != num::ipv6_multicast_if || value.size() < sizeof index) return Errno::ok;
+  if (name != num::ipv6_multicast_if || k.kind == SocketKind::tcp || value.size() < sizeof index) return Errno::ok;
   std::memcpy(&index, value.data(), sizeof index);
   if (index == 0) return Errno::ok;
   if (s.interface(index) == nullptr) return Errno::nodev;

@@ -35,6 +35,7 @@ struct DatagramRequest {
 /// One line of netstat; plain values.
 struct SocketSummary {
   std::string protocol;      ///< "tcp", "udp", "ip"
+  wire::IpFamily family = wire::IpFamily::v4;  ///< of the socket
   wire::Endpoint local, remote;
   std::string state;         ///< TCP's, else empty
   std::uint64_t receive_queue = 0, send_queue = 0;

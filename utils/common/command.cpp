@@ -143,6 +143,8 @@ std::string human(std::uint64_t n) {
 
 std::string network_name(std::string_view address, std::uint64_t length) {
   const auto parsed = wire::Ipv4Address::parse_strict(address);
+  if (!parsed && length == 0) return "default";
+  if (!parsed && length == 128) return std::string(address);
   if (!parsed) return std::string(address) + "/" + std::to_string(length);
   if (parsed->value == 0 && length == 0) return "default";
   if (length == 32) return std::string(address);

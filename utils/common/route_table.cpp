@@ -6,11 +6,18 @@
 namespace iopkt::utils {
 namespace {
 
-std::string line(const std::string& destination, const std::string& gateway, const std::string& flags,
-                 const std::string& mtu, std::string_view interface) {
+struct Row {
+  std::string destination, gateway, flags, mtu, interface;
+};
+/// Addresses of IPv6 are as long as this.
+constexpr std::size_t kWidth[2] = {18, 39};
+
+std::string line(const Row& r, bool inet6) {
+  const int destination = static_cast<int>(kWidth[inet6]), gateway = static_cast<int>(inet6 ? 31 : kWidth[0]);
   // We count neither references nor uses.
-  return format("%-18s %-18s %-8s %5s %8s %6s  %s\n", destination.c_str(), gateway.c_str(), flags.c_str(),
-                "-", "-", mtu.c_str(), std::string(interface).c_str());
+  return format("%-*s %-*s %-8s %5s %8s %6s  %s\n", destination, r.destination.c_str(), gateway, r.gateway.c_str(), r.flags.c_str(),
+                r.interface == "Interface" ? "Refs" : "-", r.interface == "Interface" ? "Use" : "-", r.mtu.c_str(),
+                r.interface.c_str());
 }
 
 std::string spaced(std::string_view letters, bool apart) {
@@ -30,26 +37,34 @@ std::string gateway_of(const Node& route) {
 }  // namespace
 
 std::string show_routes(const Node& routes, const Node& neighbours, const RouteTableStyle& style) {
-  std::map<std::uint64_t, std::string> tables;
+  // By table and family; a stack without IPv6 has no such routes.
+  std::map<std::pair<std::uint64_t, bool>, std::string> tables;
   for (const Node& route : routes.list("routes")) {
     const std::uint64_t mtu = route.number_of("mtu");
-    tables[route.number_of("fib")] +=
-        line(network_name(route.text_of("destination"), route.number_of("prefix_length")), gateway_of(route),
-             spaced(route.text_of("flag_letters"), style.spaced_flags), mtu != 0 ? std::to_string(mtu) : "-",
-             route.text_of("interface"));
+    const bool inet6 = route.text_of("family") == "inet6";
+    if (!style.family.empty() && (style.family == "inet6") != inet6) continue;
+    tables[{route.number_of("fib"), inet6}] +=
+        line({network_name(route.text_of("destination"), route.number_of("prefix_length")), gateway_of(route),
+              spaced(route.text_of("flag_letters"), style.spaced_flags), mtu != 0 ? std::to_string(mtu) : "-",
+              std::string(route.text_of("interface"))},
+             inet6);
   }
-  if (tables.empty()) tables[0] = "";
+  if (tables.empty()) tables[{0, style.family == "inet6"}] = "";
   for (const Node& entry : neighbours.list("neighbours")) {
+    const bool inet6 = entry.text_of("family") == "inet6";
+    if (!style.family.empty() && (style.family == "inet6") != inet6) continue;
     const std::string mac = entry.has("mac") ? std::string(entry.text_of("mac")) : "(incomplete)";
     const char* letters = entry.number_of("permanent") != 0 ? "UHLS" : "UHLc";
-    tables.begin()->second += line(std::string(entry.text_of("address")), mac,
-                                   spaced(letters, style.spaced_flags), "-", entry.text_of("interface"));
+    tables[{tables.begin()->first.first, inet6}] += line(
+        {std::string(entry.text_of("address")), mac, spaced(letters, style.spaced_flags), "-", std::string(entry.text_of("interface"))},
+        inet6);
   }
   std::string out = "Routing tables\n";
-  for (const auto& [fib, lines] : tables) {
-    out += style.with_fib ? "\nInternet (FIB " + std::to_string(fib) + "):\n" : "\nInternet:\n";
-    out += format("%-18s %-18s %-8s %5s %8s %6s  %s\n", "Destination", "Gateway", "Flags", "Refs", "Use",
-                  "Mtu", "Interface");
+  for (const auto& [table, lines] : tables) {
+    const auto& [fib, inet6] = table;
+    out += inet6 ? "\nInternet6" : "\nInternet";
+    out += style.with_fib ? " (FIB " + std::to_string(fib) + "):\n" : ":\n";
+    out += line({"Destination", "Gateway", "Flags", "Mtu", "Interface"}, inet6);
     out += lines;
   }
   return out;

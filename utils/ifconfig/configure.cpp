@@ -27,14 +27,13 @@ constexpr std::array<std::string_view, 20> kCapabilities{
     "tcp6csum-tx", "tcp6csum-rx", "udp6csum",    "udp6csum-tx", "udp6csum-rx",
     "tso4",        "tso6",        "uso",         "lro",         ""};
 /// Words of later features, with or without a leading minus.
-constexpr std::array<std::string_view, 43> kNotBuilt{
+constexpr std::array<std::string_view, 41> kNotBuilt{
     "advbase",   "advskew",        "agrport",    "anycast", "apbridge",     "bssid",         "carpdev",
-    "chan",      "deletetunnel",   "deprecated", "eui64",   "hidessid",     "instance",      "media",
+    "chan",      "deletetunnel",   "deprecated", "hidessid",     "instance",      "media",
     "mediaopt",  "mode",           "noproto",    "nwid",    "nwkey",        "pass",          "pltime",
     "powersave", "powersavesleep", "ssid",       "state",   "tentative",    "tunnel",        "vhid",
     "vlan",      "vlanif",         "vltime",     "txpower", "rtsthreshold", "fragthreshold", "wps",
-    "list",      "scan",           "iso",        "ns",      "atalk",        "inet6",         "range",
-    "snpaoffset"};
+    "list",      "scan",           "iso",        "ns",      "atalk",        "range",         "snpaoffset"};
 constexpr std::array<std::string_view, 7> kFamilies{"inet", "inet6", "atalk", "iso", "ns", "link", "local"};
 
 bool is_one_of(std::string_view word, std::span<const std::string_view> list) {
@@ -49,7 +48,7 @@ class Configuration {
 
   int run() {
     if (at_ < words_.size() && is_one_of(words_[at_], kFamilies)) {
-      if (words_[at_] != "inet") return io_.error(words_[at_] + ": not built yet");
+      if (const int status = family_word(words_[at_]); status != 0) return status;
       ++at_;
     }
     for (; at_ < words_.size(); ++at_)
@@ -69,7 +68,8 @@ class Configuration {
     if (word == "create" || word == "destroy") return simple("interface." + word);
     if (word == "alias") return alias_ = true, 0;
     if (word == "-alias" || word == "delete") return delete_ = true, 0;
-    if (word == "inet") return 0;
+    if (is_one_of(word, kFamilies)) return family_word(word);
+    if (word == "eui64" && inet6_) return eui64_ = true, 0;
     if (is_one_of(bare, kNotBuilt)) return io_.error(word + ": not built yet");
     return with_value(word);
   }
@@ -86,26 +86,45 @@ class Configuration {
     const auto number = parse_number(value, UINT32_MAX);
     if (!number) return io_.error(value + ": bad value");
     if (word == "prefixlen") {
-      if (*number > 32) return io_.error(value + ": bad value");
+      if (*number > bits()) return io_.error(value + ": bad value");
       return prefix_length_ = static_cast<int>(*number), 0;
     }
     return set([&](Node& n) { n.add_number(word, *number); });
   }
 
+  std::uint64_t bits() const { return inet6_ ? 128 : 32; }
+
+  int family_word(const std::string& word) {
+    if (word != "inet" && word != "inet6") return io_.error(word + ": not built yet");
+    inet6_ = word == "inet6";
+    return 0;
+  }
+
+  /// As the stack reads it; empty: not an address of the family.
+  std::string read_address(std::string_view text) const {
+    if (!inet6_) {
+      const auto address = wire::Ipv4Address::parse_bsd(text);
+      return address ? address->to_string() : std::string{};
+    }
+    const auto [plain, zone] = wire::split_zone(text);
+    const auto address = wire::Ipv6Address::parse(plain);
+    return address ? address->to_string() + (zone.empty() ? "" : "%" + std::string(zone)) : std::string{};
+  }
+
   int address_word(const std::string& word) {
     const std::size_t slash = std::min(word.find('/'), word.size());
-    const auto address = wire::Ipv4Address::parse_bsd(std::string_view(word).substr(0, slash));
-    if (!address) return io_.error(word + ": bad value");
+    const std::string address = read_address(std::string_view(word).substr(0, slash));
+    if (address.empty()) return io_.error(word + ": bad value");
     if (!address_.empty()) {
       if (!peer_.empty() || slash != word.size()) return io_.error(word + ": bad value");
-      return peer_ = address->to_string(), 0;
+      return peer_ = address, 0;
     }
     if (slash != word.size()) {
-      const auto length = parse_number(std::string_view(word).substr(slash + 1), 32);
+      const auto length = parse_number(std::string_view(word).substr(slash + 1), bits());
       if (!length) return io_.error(word + ": bad value");
       prefix_length_ = static_cast<int>(*length);
     }
-    address_ = address->to_string();
+    address_ = address;
     return 0;
   }
 
@@ -136,7 +155,11 @@ class Configuration {
       return alias_ ? io_.error("alias: no address given") : 0;
     Node arguments;
     arguments.add_text("name", name_);
+    if (inet6_ && (!netmask_.empty() || !broadcast_.empty())) return io_.error("netmask, broadcast: not of inet6");
+    if (inet6_ && address_.empty()) return io_.error("inet6: no address given");
+    if (eui64_ && !fill_identifier()) return 1;
     if (delete_) {
+      if (inet6_) arguments.add_text("family", "inet6");
       if (!address_.empty()) arguments.add_address("address", address_);
       return send("address.delete", arguments);
     }
@@ -149,6 +172,24 @@ class Configuration {
     if (!broadcast_.empty()) arguments.add_address("broadcast", broadcast_);
     if (alias_) arguments.add_boolean("alias", true);
     return send("address.add", arguments);
+  }
+
+  /// eui64: the low 64 bits are made of the interface's link-level address (RFC 4291 appendix A).
+  bool fill_identifier() {
+    Node arguments, answer;
+    arguments.add_text("name", name_);
+    if (!asked(io_, stack_, "interface.list", arguments, answer)) return false;
+    const auto list = answer.list("interfaces");
+    const auto mac = list.empty() ? std::nullopt : wire::MacAddress::parse(list.front().text_of("mac"));
+    if (!mac) return io_.error(name_ + " has no link-level address"), false;
+    auto address = *wire::Ipv6Address::parse(wire::split_zone(address_).first);
+    for (std::size_t i = 8; i < 16; ++i)
+      if (address.bytes[i] != 0) return io_.error(address_ + ": eui64 fills in the low 64 bits, which are not 0"), false;
+    const auto& m = mac->bytes;
+    const std::uint8_t identifier[8] = {static_cast<std::uint8_t>(m[0] ^ 2), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+    std::copy(std::begin(identifier), std::end(identifier), address.bytes.begin() + 8);
+    address_ = address.to_string();
+    return true;
   }
 
   /// `ifconfig IF netmask M` without an address changes the one it has.
@@ -170,7 +211,7 @@ class Configuration {
   std::size_t at_ = 0;
   std::string address_, peer_, netmask_, broadcast_;
   int prefix_length_ = -1;
-  bool alias_ = false, delete_ = false;
+  bool alias_ = false, delete_ = false, inet6_ = false, eui64_ = false;
 };
 
 }  // namespace

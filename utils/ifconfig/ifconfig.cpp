@@ -16,6 +16,8 @@ constexpr char kUsage[] =
 
 constexpr std::uint64_t kUp = 0x1, kBroadcast = 0x2;
 
+bool is_family(std::string_view word) { return word == "inet" || word == "inet6"; }
+
 int usage(Io& io) {
   io.complain(kUsage);
   return 1;
@@ -140,12 +142,16 @@ int ifconfig(Io& io, Stack& stack, const Words& words) {
   if (flags.all || flags.list || rest.empty()) {
     if (!flags.all && !flags.list && flags.connected) return usage(io);
     if (rest.size() > 1) return usage(io);
-    if (!rest.empty() && rest[0] != "inet") return io.error(rest[0] + ": not built yet");
+    if (!rest.empty() && !is_family(rest[0])) return io.error(rest[0] + ": not built yet");
+    if (!rest.empty()) flags.family = rest[0];
     return show(io, stack, flags, {});
   }
   const std::string name = rest.front();
   rest.erase(rest.begin());
-  if (rest.empty() || (rest.size() == 1 && rest[0] == "inet")) return show(io, stack, flags, name);
+  if (rest.empty() || (rest.size() == 1 && is_family(rest[0]))) {
+    if (!rest.empty()) flags.family = rest[0];
+    return show(io, stack, flags, name);
+  }
   if (flags.connected || flags.zero) return usage(io);
   return configure_interface(io, stack, name, rest);
 }

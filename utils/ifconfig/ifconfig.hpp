@@ -9,6 +9,7 @@ struct IfconfigFlags {
   bool all = false, broadcast_only = false, cloners = false, down_only = false, human = false,
        lifetimes = false, list = false, media = false, connected = false, up_only = false, counters = false,
        zero = false;
+  std::string family;  ///< whose addresses are shown: "inet", "inet6"; empty: both
 };
 
 /// One interface as ifconfig prints it.

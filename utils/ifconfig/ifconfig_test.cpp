@@ -81,6 +81,12 @@ TEST(Ifconfig, WordsBecomeRequests) {
        {"interface.create name=lo1", "interface.set name=lo1 up=1",
         "address.add name=lo1 address=127.1.0.1 prefix_length=8"}},
       {{"en0", "destroy"}, {"interface.destroy name=en0"}},
+      {{"en0", "inet6", "2001:DB8::1"}, {"address.add name=en0 address=2001:db8::1"}},
+      {{"en0", "inet6", "alias", "fe80::1%en0", "prefixlen", "64"},
+       {"address.add name=en0 address=fe80::1%en0 prefix_length=64 alias=1"}},
+      {{"en0", "inet6", "2001:db8::1/48", "-alias"}, {"address.delete name=en0 family=inet6 address=2001:db8::1"}},
+      {{"vlan77", "inet6", "alias", "2a03::E1/64", "up"},
+       {"interface.set name=vlan77 up=1", "address.add name=vlan77 address=2a03::e1 prefix_length=64 alias=1"}},
       {{"en0", "lladdr", "02:00:00:00:00:01", "metric", "3"},
        {"interface.set name=en0 mac=02:00:00:00:00:01", "interface.set name=en0 metric=3"}},
   };
@@ -102,6 +108,24 @@ TEST(Ifconfig, AMaskAloneChangesTheAddressThatIsThere) {
   EXPECT_EQ(stack.asked.back(), "address.add name=en0 address=10.0.2.15 netmask=0xffff0000");
 }
 
+TEST(Ifconfig, TheLowHalfOfAnAddressFromTheLinkAddress) {
+  TestStack stack;
+  stack.answer_from("interface.list", "interfaces.json");
+  stack.answers["interface.list"].inner[0].inner.erase(stack.answers["interface.list"].inner[0].inner.begin());
+  EXPECT_EQ(run(stack, {"en0", "inet6", "2001:db8::/64", "eui64"}).status, 0);
+  EXPECT_EQ(stack.asked.back(), "address.add name=en0 address=2001:db8::201:2ff:fec5:10d4 prefix_length=64");
+  EXPECT_EQ(run(stack, {"en0", "inet6", "2001:db8::1", "eui64"}).err,
+            "ifconfig: 2001:db8::1: eui64 fills in the low 64 bits, which are not 0\n");
+}
+
+TEST(Ifconfig, DisplayOfBothFamilies) {
+  TestStack stack;
+  stack.answer_from("interface.list", "interfaces6.json");
+  expect_golden("ifconfig_a6.txt", run(stack, {"-a"}).out);
+  EXPECT_EQ(run(stack, {"-a", "inet6"}).out.find("inet "), std::string::npos);
+  EXPECT_EQ(run(stack, {"en0", "inet"}).out.find("inet6"), std::string::npos);
+}
+
 TEST(Ifconfig, Mistakes) {
   const struct {
     Words words;
@@ -113,7 +137,13 @@ TEST(Ifconfig, Mistakes) {
       {{"en0", "mtu"}, "ifconfig: 'mtu' requires argument\n"},
       {{"en0", "mtu", "many"}, "ifconfig: many: bad value\n"},
       {{"en0", "vlan", "5"}, "ifconfig: vlan: not built yet\n"},
-      {{"en0", "inet6", "alias", "fe80::1"}, "ifconfig: inet6: not built yet\n"},
+      {{"en0", "inet6", "10.0.0.1"}, "ifconfig: 10.0.0.1: bad value\n"},
+      {{"en0", "inet6", "2001:db8::1/129"}, "ifconfig: 2001:db8::1/129: bad value\n"},
+      {{"en0", "inet6", "2001:db8::1", "netmask", "255.0.0.0"}, "ifconfig: netmask, broadcast: not of inet6\n"},
+      {{"en0", "inet6", "delete"}, "ifconfig: inet6: no address given\n"},
+      {{"en0", "inet6", "2001:db8::1", "anycast"}, "ifconfig: anycast: not built yet\n"},
+      {{"en0", "2001:db8::1"}, "ifconfig: 2001:db8::1: bad value\n"},
+      {{"en0", "iso", "49"}, "ifconfig: iso: not built yet\n"},
       {{"en0", "ssid", "home"}, "ifconfig: ssid: not built yet\n"},
   };
   for (const auto& one : cases) {

@@ -1,13 +1,25 @@
+#include <algorithm>
+
 #include "utils/ifconfig/ifconfig.hpp"
 
 namespace iopkt::utils {
 namespace {
 
-std::string show_address(const Node& address, std::string_view interface) {
+std::string show_address6(const Node& address) {
+  std::string out = "\tinet6 " + std::string(address.text_of("address"));
+  if (const auto peer = address.text_of("peer"); !peer.empty()) out += " -> " + std::string(peer);
+  out += " prefixlen " + std::to_string(address.number_of("prefix_length"));
+  if (std::string names{address.text_of("flag_names")}; !names.empty()) {
+    std::replace(names.begin(), names.end(), ',', ' ');
+    out += " " + names;
+  }
+  if (const auto scope = address.number_of("scope"); scope != 0) out += format(" scopeid 0x%llx", static_cast<unsigned long long>(scope));
+  return out + "\n";
+}
+
+std::string show_address(const Node& address) {
   const std::string_view text = address.text_of("address");
-  if (address.text_of("family") == "inet6")
-    return "\tinet6 " + std::string(text) + "%" + std::string(interface) + " prefixlen " +
-           std::to_string(address.number_of("prefix_length")) + "\n";
+  if (address.text_of("family") == "inet6") return show_address6(address);
   std::string out = "\tinet " + std::string(text);
   if (const auto peer = address.text_of("peer"); !peer.empty()) out += " -> " + std::string(peer);
   out += " netmask " + std::string(address.text_of("netmask"));
@@ -62,7 +74,8 @@ std::string show_interface(const Node& interface, const IfconfigFlags& flags) {
   if (const auto status = interface.text_of("status"); !status.empty())
     out += "\tstatus: " + std::string(status) + "\n";
   if (flags.media && !interface.text_of("media").empty()) out += "\tsupported media:\n\t\tmedia autoselect\n";
-  for (const Node& address : interface.list("addresses")) out += show_address(address, name);
+  for (const Node& address : interface.list("addresses"))
+    if (flags.family.empty() || address.text_of("family") == flags.family) out += show_address(address);
   if (flags.counters) {
     if (const Node* counters = interface.find("counters"))
       out += show_direction(*counters, "rx", flags.human) + show_direction(*counters, "tx", flags.human);

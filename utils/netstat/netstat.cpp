@@ -88,6 +88,22 @@ bool read_flags(Io& io, Options& options, NetstatFlags& f) {
   return true;
 }
 
+/// Those of the families that are shown; of IPv6 where there is any.
+bool ask_neighbours(Io& io, Stack& stack, const NetstatFlags& f, const Node& routes, Node& out) {
+  bool any_inet6 = f.family == "inet6";
+  for (const Node& route : routes.list("routes")) any_inet6 |= f.family.empty() && route.text_of("family") == "inet6";
+  if (f.family != "inet6" && !asked(io, stack, "arp.list", {}, out)) return false;
+  if (!any_inet6) return true;
+  Node arguments, more;
+  arguments.add_text("family", "inet6");
+  if (!asked(io, stack, "arp.list", arguments, more)) return false;
+  for (Node& list : out.inner)
+    for (Node& added : more.inner)
+      if (list.key == added.key) list.inner.insert(list.inner.end(), added.inner.begin(), added.inner.end());
+  if (out.inner.empty()) out = std::move(more);
+  return true;
+}
+
 int print_routes(Io& io, Stack& stack, const NetstatFlags& f) {
   Node arguments, routes, neighbours;
   if (f.fib == "a") {
@@ -98,8 +114,8 @@ int print_routes(Io& io, Stack& stack, const NetstatFlags& f) {
     arguments.add_number("fib", *fib);
   }
   if (!asked(io, stack, "route.list", arguments, routes)) return 1;
-  if (!f.no_link && !asked(io, stack, "arp.list", {}, neighbours)) return 1;
-  if (!io.json) return io.print(show_routes(routes, neighbours, {.with_fib = f.verbose})), 0;
+  if (!f.no_link && !ask_neighbours(io, stack, f, routes, neighbours)) return 1;
+  if (!io.json) return io.print(show_routes(routes, neighbours, {.with_fib = f.verbose, .family = f.family})), 0;
   for (Node& one : neighbours.inner) routes.inner.push_back(std::move(one));
   io.print(to_json(routes));
   return 0;
@@ -148,8 +164,7 @@ int netstat(Io& io, Stack& stack, const Words& words) {
   if (!options.rest().empty()) return usage(io, {});
   if (f.family == "local" || f.family == "unix")
     return io.error(f.family + ": unix sockets are the kernel's own; see ss -x");
-  if (f.family == "inet6") return io.error("inet6: not built yet");
-  if (!f.family.empty() && f.family != "inet" && f.family != "arp")
+  if (!f.family.empty() && f.family != "inet" && f.family != "inet6" && f.family != "arp")
     return io.error(f.family + ": unknown address family");
   if (f.wait != 0) return repeat(io, stack, f);
   if (f.buffers) return print(io, stack, "buffers", {}, show_buffers);

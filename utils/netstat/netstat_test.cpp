@@ -39,6 +39,21 @@ TEST_F(Netstat, Display) {
   expect_golden("netstat_s.json", run({"-s"}, true).out);
 }
 
+TEST_F(Netstat, BothFamilies) {
+  stack.answer_from("interface.list", "interfaces6.json");
+  stack.answer_from("route.list", "routes6.json");
+  stack.answer_from("sockets", "sockets6.json");
+  expect_golden("netstat_a6.txt", run({"-anT"}).out);
+  expect_golden("netstat_i6.txt", run({"-inT"}).out);
+  expect_golden("netstat_r6.txt", run({"-rnL"}).out);
+  const std::string only = run({"-anf", "inet6"}).out;
+  EXPECT_EQ(only.find("Active Internet connections"), std::string::npos) << only;
+  EXPECT_EQ(run({"-rnf", "inet6"}).out.find("Internet:"), std::string::npos);
+  EXPECT_EQ(stack.asked.back(), "arp.list family=inet6");
+  run({"-rn"});
+  EXPECT_EQ(stack.asked.back(), "arp.list family=inet6") << "where there are routes of IPv6";
+}
+
 TEST_F(Netstat, RatesAreDifferences) {
   const NetstatFlags flags{.interface = "en0"};
   const Node& before = stack.answers["interface.list"];
@@ -63,7 +78,7 @@ TEST_F(Netstat, WhatIsAsked) {
 }
 
 TEST_F(Netstat, Mistakes) {
-  for (const Words& words : {Words{"-g"}, Words{"-f", "unix"}, Words{"-f", "inet6"}, Words{"-F", "16"},
+  for (const Words& words : {Words{"-g"}, Words{"-f", "unix"}, Words{"-f", "ns"}, Words{"-F", "16"},
                              Words{"-w", "0"}, Words{"-Z"}, Words{"word"}, Words{"-p"}, Words{"-P", "1"}}) {
     const Ran ran = run(words);
     EXPECT_EQ(ran.status, 1) << words[0];

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "utils/netstat/netstat.hpp"
-#include "wire/address.hpp"
+#include "wire/ip_prefix.hpp"
 
 namespace iopkt::utils {
 namespace {
@@ -109,17 +109,19 @@ std::string rate_columns(const Sums& now, const Sums& before, const NetstatFlags
 
 }  // namespace
 
-std::string show_sockets(const Node& answer, const NetstatFlags& f) {
+namespace {
+std::string show_sockets_of(const Node& answer, const NetstatFlags& f, std::string_view family) {
   std::string out;
+  const bool inet6 = family == "inet6";
   for (const Node& s : answer.list("sockets")) {
+    if (s.text_of("family") != family) continue;
     if (!f.all && is_server(s)) continue;
     if (!f.protocol.empty() && s.text_of("protocol") != f.protocol) continue;
-    if (!f.family.empty() && s.text_of("family") != f.family) continue;
     if (f.addresses)
       out += format("%-12s ", format("%llx.%llx", static_cast<Count>(s.number_of("shard")),
                                      static_cast<Count>(s.number_of("id")))
                                   .c_str());
-    out += format("%-5s %6llu %6llu  %-22s %-22s %s", std::string(s.text_of("protocol")).c_str(),
+    out += format("%-5s %6llu %6llu  %-22s %-22s %s", (std::string(s.text_of("protocol")) + (inet6 ? "6" : "")).c_str(),
                   static_cast<Count>(s.number_of("receive_queue")),
                   static_cast<Count>(s.number_of("send_queue")),
                   cut(end_name(s, "local", f), 22, f.wide).c_str(),
@@ -128,13 +130,20 @@ std::string show_sockets(const Node& answer, const NetstatFlags& f) {
     out += "\n";
   }
   if (out.empty()) return {};
-  std::string heading =
-      std::string("Active Internet connections") + (f.all ? " (including servers)" : "") + "\n";
+  std::string heading = std::string("Active Internet") + (inet6 ? "6" : "") + " connections" + (f.all ? " (including servers)" : "") + "\n";
   if (f.addresses) heading += format("%-12s ", "PCB");
   return heading +
          format("%-5s %6s %6s  %-22s %-22s %s\n", "Proto", "Recv-Q", "Send-Q", "Local Address",
                 "Foreign Address", "State") +
          out;
+}
+}  // namespace
+
+std::string show_sockets(const Node& answer, const NetstatFlags& f) {
+  std::string out;
+  for (const char* family : {"inet", "inet6"})
+    if (f.family.empty() || f.family == family) out += show_sockets_of(answer, f, family);
+  return out;
 }
 
 std::string show_interfaces(const Node& answer, const NetstatFlags& f) {
@@ -146,12 +155,15 @@ std::string show_interfaces(const Node& answer, const NetstatFlags& f) {
     if (!f.interface.empty() && i.text_of("name") != f.interface) continue;
     out += interface_row(i, {"<Link>", std::string(i.text_of("mac"))}, f);
     for (const Node& a : i.list("addresses")) {
-      const auto address = wire::Ipv4Address::parse_strict(a.text_of("address"));
+      if (!f.family.empty() && a.text_of("family") != f.family) continue;
+      const auto [plain, zone] = wire::split_zone(a.text_of("address"));
+      const auto address = wire::IpAddress::parse(plain);
       const std::uint64_t length = a.number_of("prefix_length");
       std::string network{a.text_of("address")};
-      if (address && length <= 32)
-        network = network_name(
-            wire::Ipv4Prefix{*address, static_cast<std::uint8_t>(length)}.network().to_string(), length);
+      if (address && length <= address->bit_length()) {
+        network = wire::network_of(*address, static_cast<std::uint8_t>(length)).to_string();
+        network = network_name(network + (zone.empty() ? "" : "%" + std::string(zone)), length);
+      }
       out += interface_row(i, {network, std::string(a.text_of("address"))}, f);
     }
   }
@@ -161,6 +173,9 @@ std::string show_interfaces(const Node& answer, const NetstatFlags& f) {
 std::string show_statistics(const Node& answer, const NetstatFlags& f) {
   std::string out;
   for (const Node& protocol : answer.list("protocols")) {
+    // Those of IPv6 have a 6 at their end; what serves both families is counted once, for both.
+    const std::string_view name = protocol.text_of("protocol");
+    if ((f.family == "inet" && name.ends_with('6')) || (f.family == "inet6" && (name == "ip" || name == "icmp" || name == "arp"))) continue;
     std::string lines;
     for (const Node& row : protocol.list("counters")) {
       const std::uint64_t value = row.number_of("value");

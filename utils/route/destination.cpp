@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "utils/route/route.hpp"
-#include "wire/address.hpp"
+#include "wire/ip_prefix.hpp"
 
 namespace iopkt::utils {
 namespace {
@@ -51,6 +51,24 @@ std::optional<Destination> parse_destination(std::string_view word, DestinationK
   const wire::Ipv4Prefix by_class{*address, address->class_prefix_length()};
   const bool network = by_class.network() == *address;
   return Destination{address->to_string(), network ? by_class.length : 32};
+}
+
+std::string network_of6(const std::string& address, int length) {
+  const auto [plain, zone] = wire::split_zone(address);
+  const wire::IpAddress network = wire::network_of(*wire::Ipv6Address::parse(plain), static_cast<std::uint8_t>(length));
+  return network.to_string() + (zone.empty() ? "" : "%" + std::string(zone));
+}
+
+std::optional<Destination> parse_destination6(std::string_view word, DestinationKind kind) {
+  if (word == "default") return Destination{"::", 0, true};
+  const std::size_t slash = std::min(word.find('/'), word.size());
+  std::optional<std::uint64_t> length = kind == DestinationKind::net ? 64 : 128;
+  if (slash != word.size()) length = kind == DestinationKind::host ? std::nullopt : parse_number(word.substr(slash + 1), 128);
+  const auto [plain, zone] = wire::split_zone(word.substr(0, slash));
+  const auto address = wire::Ipv6Address::parse(plain);
+  if (!address || !length) return std::nullopt;
+  const std::string text = address->to_string() + (zone.empty() ? "" : "%" + std::string(zone));
+  return Destination{network_of6(text, static_cast<int>(*length)), static_cast<int>(*length), true};
 }
 
 }  // namespace iopkt::utils

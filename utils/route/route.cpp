@@ -11,8 +11,8 @@ namespace iopkt::utils {
 namespace {
 
 constexpr char kUsage[] = "usage: route [-dfnqSstv] [--json] command [[modifiers] args]\n";
-constexpr std::array<std::string_view, 16> kNotBuilt{
-    "inet6",    "iso",    "osi",      "link",     "llinfo",   "cloning",  "cloned", "lock",
+constexpr std::array<std::string_view, 15> kNotBuilt{
+    "iso",    "osi",      "link",     "llinfo",   "cloning",  "cloned", "lock",
     "lockrest", "expire", "hopcount", "recvpipe", "sendpipe", "ssthresh", "rtt",    "rttvar"};
 
 struct Flags {
@@ -48,6 +48,7 @@ class Reader {
       return io_.error("-" + word + ": not built yet"), false;
     if (word == "net") return kind_ = DestinationKind::net, true;
     if (word == "host") return kind_ = DestinationKind::host, true;
+    if (word == "inet6") return inet6_ = true, true;
     if (word == "inet" || word == "static") return true;
     if (word == "interface" || word == "iface") return by_interface_ = true, true;
     if (word == "reject" || word == "blackhole" || word == "proto1" || word == "proto2")
@@ -56,7 +57,7 @@ class Reader {
     if (at_ + 1 >= words_.size()) return io_.error("-" + word + ": bad keyword or missing value"), false;
     const std::string& value = words_[++at_];
     if (word == "netmask") return set_mask(value);
-    if (word == "prefixlen") return set_number(value, 32, length_);
+    if (word == "prefixlen") return set_number(value, 128, length_);
     if (word == "gateway") return gateway_ = value, true;
     if (word == "ifp") return out.arguments.add_text("interface", value), true;
     if (word == "ifa") return out.arguments.add_address("source", value), true;
@@ -76,6 +77,7 @@ class Reader {
   }
 
   bool set_mask(const std::string& text) {
+    if (inet6_) return io_.error(text + ": not of inet6; see -prefixlen"), false;
     const auto mask = wire::Ipv4Address::parse_bsd(text);
     const auto length = mask ? wire::Ipv4Prefix::length_of(*mask) : std::nullopt;
     if (!length) return io_.error(text + ": bad netmask"), false;
@@ -90,11 +92,16 @@ class Reader {
 
   bool finish(Request& out) {
     if (destination_.empty()) return io_.error("no destination given"), false;
-    auto destination = parse_destination(
+    if (destination_.find(':') != std::string::npos) inet6_ = true;
+    if (length_ > (inet6_ ? 128 : 32)) return io_.error(std::to_string(length_) + ": bad value"), false;
+    auto destination = inet6_ ? parse_destination6(destination_, kind_) : parse_destination(
         destination_,
         length_ >= 0 && kind_ == DestinationKind::guess && length_ < 32 ? DestinationKind::host : kind_);
     if (!destination) return io_.error(destination_ + ": bad value"), false;
-    if (length_ >= 0) {
+    if (length_ >= 0 && inet6_) {
+      destination->address = network_of6(destination->address, length_);
+      destination->length = length_;
+    } else if (length_ >= 0) {
       const auto address = *wire::Ipv4Address::parse_strict(destination->address);
       destination->address =
           wire::Ipv4Prefix{address, static_cast<std::uint8_t>(length_)}.network().to_string();
@@ -111,10 +118,15 @@ class Reader {
 
   bool read_gateway(Request& out) {
     out.gateway = gateway_;
-    const auto address = wire::Ipv4Address::parse_bsd(gateway_);
+    std::optional<std::string> address;
+    if (inet6_) {
+      if (const auto gateway = parse_destination6(gateway_, DestinationKind::host)) address = gateway->address;
+    } else if (const auto gateway = wire::Ipv4Address::parse_bsd(gateway_)) {
+      address = gateway->to_string();
+    }
     if (by_interface_ && !address) return out.arguments.add_text("interface", gateway_), true;
     if (!address) return io_.error(gateway_ + ": bad value"), false;
-    if (!by_interface_) return out.arguments.add_address("gateway", address->to_string()), true;
+    if (!by_interface_) return out.arguments.add_address("gateway", *address), true;
     return io_.error("-interface: name the interface"), false;
   }
 
@@ -124,7 +136,7 @@ class Reader {
   DestinationKind kind_ = DestinationKind::guess;
   std::string destination_, gateway_;
   int length_ = -1;
-  bool by_interface_ = false, discards_ = false;
+  bool by_interface_ = false, discards_ = false, inet6_ = false;
 };
 
 int change(Io& io, Stack& stack, const Flags& flags, const Request& request) {
@@ -176,14 +188,17 @@ int get(Io& io, Stack& stack, const Flags& flags, const Request& request) {
 int flush(Io& io, Stack& stack, const Flags& flags, const Words& words) {
   Node arguments, answer;
   for (std::size_t i = 1; i < words.size(); ++i) {
-    if (words[i] == "-inet") continue;
+    if (words[i] == "-inet" || words[i] == "-inet6") {
+      arguments.add_text("family", words[i].substr(1));
+      continue;
+    }
     if (words[i] == "-fib" && i + 1 < words.size()) {
       const auto fib = parse_number(words[++i], 15);
       if (!fib) return io.error(words[i] + ": bad value");
       arguments.add_number("fib", *fib);
       continue;
     }
-    return io.error(words[i] + (words[i] == "-inet6" ? ": not built yet" : ": bad keyword"));
+    return io.error(words[i] + ": bad keyword");
   }
   if (flags.debug || flags.test) return 0;
   if (!asked(io, stack, "route.flush", arguments, answer)) return 1;
@@ -196,10 +211,15 @@ int flush(Io& io, Stack& stack, const Flags& flags, const Words& words) {
   return 0;
 }
 
-int show(Io& io, Stack& stack, const Flags& flags) {
+int show(Io& io, Stack& stack, const Flags& flags, const Words& words) {
   Node routes;
+  std::string family;
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    if (words[i] != "-inet" && words[i] != "-inet6") return io.error(words[i] + ": bad keyword");
+    family = words[i].substr(1);
+  }
   if (!asked(io, stack, "route.list", {}, routes)) return 1;
-  io.print(io.json ? to_json(routes) : show_routes(routes, {}, {.spaced_flags = flags.spaced}));
+  io.print(io.json ? to_json(routes) : show_routes(routes, {}, {.spaced_flags = flags.spaced, .with_fib = false, .family = family}));
   return 0;
 }
 
@@ -207,11 +227,15 @@ int show(Io& io, Stack& stack, const Flags& flags) {
 
 std::string show_route(const Node& r) {
   const auto text = [&](const char* key) { return std::string(r.text_of(key)); };
-  const auto length = static_cast<std::uint8_t>(std::min<std::uint64_t>(r.number_of("prefix_length"), 32));
+  const bool inet6 = r.text_of("family") == "inet6";
+  const std::uint64_t bits = inet6 ? 128 : 32, length = std::min(r.number_of("prefix_length"), bits);
   std::string out = "   route to: " + text("asked") + "\n";
   out += "destination: " + (length == 0 ? "default" : text("destination")) + "\n";
-  if (length < 32)
-    out += "       mask: " + (length == 0 ? "default" : wire::Ipv4Prefix::mask_of(length).to_string()) + "\n";
+  const auto mask = [&] {
+    return inet6 ? network_of6("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", static_cast<int>(length))
+                 : wire::Ipv4Prefix::mask_of(static_cast<std::uint8_t>(length)).to_string();
+  };
+  if (length < bits) out += "       mask: " + (length == 0 ? "default" : mask()) + "\n";
   if (r.has("gateway")) out += "    gateway: " + text("gateway") + "\n";
   if (r.has("local")) out += " local addr: " + text("local") + "\n";
   out += "  interface: " + text("interface") + "\n      flags: <" + text("flag_names") + ">\n";
@@ -265,7 +289,7 @@ int route(Io& io, Stack& stack, const Words& words) {
   const std::string& command = rest[0];
   if (command == "monitor") return io.error("monitor: not built yet");
   if (command == "flush") return flush(io, stack, flags, rest);
-  if (command == "show") return show(io, stack, flags);
+  if (command == "show") return show(io, stack, flags, rest);
   if (command != "add" && command != "change" && command != "delete" && command != "get") {
     io.error(command + ": bad command");
     io.complain(kUsage);

@@ -77,6 +77,16 @@ TEST(Route, WordsBecomeRequestsAndLines) {
       {{"change", "default", "10.0.0.7", "-fib", "2"},
        "route.change fib=2 gateway=10.0.0.7 destination=0.0.0.0 prefix_length=0",
        "change net default: gateway 10.0.0.7\n"},
+      {{"add", "-inet6", "default", "fe80::1%en0"}, "route.add gateway=fe80::1%en0 destination=:: prefix_length=0",
+       "add net default: gateway fe80::1%en0\n"},
+      {{"add", "2001:DB8:1::1/48", "2001:db8::1"}, "route.add gateway=2001:db8::1 destination=2001:db8:1:: prefix_length=48",
+       "add net 2001:DB8:1::1/48: gateway 2001:db8::1\n"},
+      {{"add", "-inet6", "2001:db8::7", "2001:db8::1"}, "route.add gateway=2001:db8::1 destination=2001:db8::7 prefix_length=128",
+       "add host 2001:db8::7: gateway 2001:db8::1\n"},
+      {{"add", "-inet6", "-net", "2001:db8::7", "-interface", "en0"}, "route.add interface=en0 destination=2001:db8:: prefix_length=64",
+       "add net 2001:db8::7: gateway en0\n"},
+      {{"add", "-inet6", "2001:db8::7", "::1", "-prefixlen", "32"}, "route.add gateway=::1 destination=2001:db8:: prefix_length=32",
+       "add net 2001:db8::7: gateway ::1\n"},
   };
   for (const auto& one : cases) {
     TestStack stack;
@@ -87,6 +97,21 @@ TEST(Route, WordsBecomeRequestsAndLines) {
     EXPECT_EQ(sorted_words(stack.asked[0]), sorted_words(one.asked));
     EXPECT_EQ(ran.out, one.out);
   }
+}
+
+TEST(Route, FlushOfOneFamily) {
+  TestStack stack;
+  run(stack, {"flush", "-inet6"});
+  EXPECT_EQ(stack.asked, Words{"route.flush family=inet6"});
+}
+
+TEST(Route, DisplayOfBothFamilies) {
+  TestStack stack;
+  stack.answer_from("route.list", "routes6.json");
+  expect_golden("route_show6.txt", run(stack, {"-n", "show"}).out);
+  const std::string only = run(stack, {"show", "-inet6"}).out;
+  EXPECT_EQ(only.find("Internet:"), std::string::npos) << only;
+  EXPECT_NE(only.find("Internet6:"), std::string::npos) << only;
 }
 
 TEST(Route, Refusals) {
@@ -106,7 +131,8 @@ TEST(Route, NothingIsSentWithDebugOrForMistakes) {
   for (const Words& words :
        {Words{"-d", "add", "default", "10.0.0.1"}, Words{"-t", "flush"}, Words{"monitor"}, Words{"add"},
         Words{"add", "default"}, Words{"add", "default", "gw"}, Words{"frob"}, Words{"-Z"}, Words{},
-        Words{"add", "-inet6", "::/0", "::1"}, Words{"add", "default", "10.0.0.1", "-mtu"}}) {
+        Words{"add", "-inet6", "10.0.0.0", "::1"}, Words{"add", "-inet6", "2001:db8::/129", "::1"},
+        Words{"add", "2001:db8::", "::1", "-prefixlen", "129"}, Words{"add", "-inet6", "::", "::1", "-netmask", "255.0.0.0"}, Words{"add", "default", "10.0.0.1", "-mtu"}}) {
     TestStack stack;
     run(stack, words);
     EXPECT_TRUE(stack.asked.empty()) << (words.empty() ? "" : words[0]);

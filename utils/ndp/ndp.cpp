@@ -1,0 +1,182 @@
+#include "utils/ndp/ndp.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "wire/address.hpp"
+
+namespace iopkt::utils {
+namespace {
+
+constexpr char kUsage[] =
+    "usage: ndp [-n] [--json] hostname\n"
+    "       ndp [-n] [--json] -a | -c\n"
+    "       ndp [--json] -d hostname\n"
+    "       ndp -s hostname ether_addr [temp] [proxy]\n"
+    "       ndp -f filename\n";
+
+int usage(Io& io) {
+  io.complain(kUsage);
+  return 1;
+}
+
+/// As the stack reads it, zone and all.
+std::optional<std::string> address_of(Io& io, const std::string& host) {
+  const auto [plain, zone] = wire::split_zone(host);
+  if (const auto address = wire::Ipv6Address::parse(plain)) return address->to_string() + (zone.empty() ? "" : "%" + std::string(zone));
+  io.error(host + ": bad value");
+  return std::nullopt;
+}
+
+int list(Io& io, Stack& stack, const std::string& host) {
+  Node arguments, answer;
+  arguments.add_text("family", "inet6");
+  if (!host.empty()) {
+    const auto address = address_of(io, host);
+    if (!address) return 1;
+    arguments.add_address("address", *address);
+  }
+  if (!asked(io, stack, "arp.list", arguments, answer)) return 1;
+  if (io.json) return io.print(to_json(answer)), 0;
+  if (host.empty() || !answer.list("neighbours").empty()) return io.print(show_neighbours6(answer)), 0;
+  io.print(host + " (" + std::string(arguments.text_of("address")) + ") -- no entry\n");
+  return 1;
+}
+
+int clear(Io& io, Stack& stack) {
+  Node arguments, answer;
+  arguments.add_text("family", "inet6");
+  if (!asked(io, stack, "arp.flush", arguments, answer)) return 1;
+  if (io.json) return io.print(to_json(answer)), 0;
+  for (const Node& one : answer.list("deleted")) {
+    const std::string address{one.text_of("address")};
+    io.print(address + " (" + address + ") deleted\n");
+  }
+  return 0;
+}
+
+int remove(Io& io, Stack& stack, const Words& words) {
+  if (words.size() != 1) return usage(io);
+  const auto address = address_of(io, words[0]);
+  if (!address) return 1;
+  Node arguments, answer;
+  arguments.add_address("address", *address);
+  if (!asked(io, stack, "arp.delete", arguments, answer)) return 1;
+  if (io.json) return io.print(to_json(arguments)), 0;
+  io.print(words[0] + " (" + *address + ") deleted\n");
+  return 0;
+}
+
+/// host ether [temp] [proxy]
+int set(Io& io, Stack& stack, const Words& words) {
+  if (words.size() < 2) return usage(io);
+  const auto address = address_of(io, words[0]);
+  if (!address) return 1;
+  Node arguments, answer;
+  arguments.add_address("address", *address).add_text("mac", words[1]);
+  for (std::size_t i = 2; i < words.size(); ++i) {
+    if (words[i] != "temp" && words[i] != "proxy") return io.error(words[i] + ": bad keyword");
+    arguments.add_boolean(words[i] == "temp" ? "temporary" : "proxy", true);
+  }
+  return asked(io, stack, "arp.set", arguments, answer) ? 0 : 1;
+}
+
+int from_file(Io& io, Stack& stack, const std::string& path) {
+  std::FILE* file = std::fopen(path.c_str(), "re");
+  if (file == nullptr) return io.error(path + ": " + std::strerror(errno));
+  int status = 0;
+  char line[1024];
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    Words words;
+    char* rest = nullptr;
+    for (char* word = strtok_r(line, " \t\r\n", &rest); word != nullptr; word = strtok_r(nullptr, " \t\r\n", &rest))
+      words.emplace_back(word);
+    if (words.empty() || words[0].starts_with("#")) continue;
+    if (set(io, stack, words) != 0) status = 1;
+  }
+  std::fclose(file);
+  return status;
+}
+
+/// BSD's letter of a state: Nostate, Incomplete, Reachable, Stale, Delay, Probe.
+char letter_of(std::string_view state) {
+  if (state == "permanent") return 'R';
+  return state.empty() ? 'N' : static_cast<char>(state[0] - 'a' + 'A');
+}
+
+/// "23h59m58s"
+std::string time_left(std::uint64_t seconds) {
+  std::string out;
+  const std::pair<std::uint64_t, char> units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}};
+  for (const auto& [unit, letter] : units) {
+    if (seconds >= unit || !out.empty()) out += std::to_string(seconds / unit) + letter;
+    seconds %= unit;
+  }
+  return out + std::to_string(seconds) + "s";
+}
+
+}  // namespace
+
+std::string show_neighbours6(const Node& answer) {
+  const auto line = [](std::string_view address, std::string_view mac, std::string_view interface, std::string_view expire,
+                       std::string_view state, std::string_view flags) {
+    std::string out = format("%-39s %-17s %6s %-9s %-1s %s", std::string(address).c_str(), std::string(mac).c_str(),
+                             std::string(interface).c_str(), std::string(expire).c_str(), std::string(state).c_str(),
+                             std::string(flags).c_str());
+    while (out.ends_with(' ')) out.pop_back();
+    return out + "\n";
+  };
+  std::string out = line("Neighbor", "Linklayer Address", "Netif", "Expire", "S", "Flags");
+  for (const Node& one : answer.list("neighbours")) {
+    const std::string expire = one.number_of("permanent") != 0 ? "permanent"
+                               : one.has("expires_s")          ? time_left(one.number_of("expires_s"))
+                                                               : "expired";
+    out += line(one.text_of("address"), one.has("mac") ? one.text_of("mac") : "(incomplete)", one.text_of("interface"), expire,
+                std::string(1, letter_of(one.text_of("state"))), one.number_of("proxy") != 0 ? "p" : "");
+  }
+  return out;
+}
+
+int ndp(Io& io, Stack& stack, const Words& words) {
+  if (helped(io, kUsage, words)) return 0;
+  char what = 0;
+  std::string file;
+  Options options{words, "acdHnPpRrst", "AfIi"};
+  for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
+      case 'a':
+      case 'c':
+      case 'd':
+      case 's':
+        if (what != 0) return usage(io);
+        what = letter;
+        break;
+      case 'f':
+        file = options.value();
+        break;
+      case 'n':
+        break;  // names are never looked up
+      case 'A':
+      case 'H':
+      case 'I':
+      case 'i':
+      case 'P':
+      case 'p':
+      case 'R':
+      case 'r':
+      case 't':
+        return io.error(std::string{'-', letter} + ": not built yet");
+      default:
+        io.error(options.fault());
+        return usage(io);
+    }
+  const Words rest = options.rest();
+  if (!file.empty()) return from_file(io, stack, file);
+  if (what == 's') return set(io, stack, rest);
+  if (what == 'd') return remove(io, stack, rest);
+  if (what == 0) return rest.size() == 1 ? list(io, stack, rest[0]) : usage(io);
+  if (!rest.empty()) return usage(io);
+  return what == 'a' ? list(io, stack, {}) : clear(io, stack);
+}
+
+}  // namespace iopkt::utils

@@ -1,0 +1,47 @@
+#include "utils/ndp/ndp.hpp"
+
+#include "utils/common/test_stack.hpp"
+
+namespace iopkt::utils {
+namespace {
+
+TEST(Ndp, Display) {
+  TestStack stack;
+  stack.answer_from("arp.list", "neighbours6.json");
+  expect_golden("ndp_a.txt", run_words(ndp, "ndp", stack, {"-an"}).out);
+  expect_golden("ndp_a.json", run_words(ndp, "ndp", stack, {"-a"}, true).out);
+}
+
+TEST(Ndp, NoEntry) {
+  TestStack stack;
+  const Ran ran = run_words(ndp, "ndp", stack, {"2001:DB8::7"});
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_EQ(ran.out, "2001:DB8::7 (2001:db8::7) -- no entry\n");
+}
+
+TEST(Ndp, WordsBecomeRequests) {
+  const std::pair<Words, std::string> cases[] = {
+      {{"-s", "fe80::7%en0", "0:1:2:3:4:5"}, "arp.set address=fe80::7%en0 mac=0:1:2:3:4:5"},
+      {{"-s", "2001:db8::7", "0:1:2:3:4:5", "temp", "proxy"}, "arp.set address=2001:db8::7 mac=0:1:2:3:4:5 temporary=1 proxy=1"},
+      {{"-d", "fe80::7%en0"}, "arp.delete address=fe80::7%en0"},
+      {{"-c"}, "arp.flush family=inet6"},
+      {{"-a"}, "arp.list family=inet6"},
+  };
+  for (const auto& [words, asked] : cases) {
+    TestStack stack;
+    EXPECT_EQ(run_words(ndp, "ndp", stack, words).status, 0);
+    EXPECT_EQ(stack.asked, Words{asked});
+  }
+}
+
+TEST(Ndp, Mistakes) {
+  for (const Words& words : {Words{}, Words{"-d"}, Words{"-s", "fe80::7%en0"}, Words{"-s", "::7", "0:1:2:3:4:5", "pub"}, Words{"10.0.0.7"},
+                             Words{"-q"}, Words{"-a", "::7"}, Words{"-a", "-c"}, Words{"-p"}, Words{"-f", "/nonexistent"}}) {
+    TestStack stack;
+    EXPECT_EQ(run_words(ndp, "ndp", stack, words).status, 1);
+    EXPECT_TRUE(stack.asked.empty());
+  }
+}
+
+}  // namespace
+}  // namespace iopkt::utils
