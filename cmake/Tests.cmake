@@ -49,7 +49,16 @@ function(iopkt_tests)
   iopkt_sources(sources tests/script)
   iopkt_library(iopkt_script ${sources})
   iopkt_uses(iopkt_script iopkt_test_support)
-  iopkt_gtest(test_script script tests/script iopkt_script)
+  iopkt_gtest(test_script script tests/script iopkt_script ${CMAKE_DL_LIBS})
+  # The stack behind packetdrill's own interface.
+  iopkt_sources(sources tests/script/so)
+  add_library(iopkt_packetdrill MODULE ${sources})
+  set_target_properties(iopkt_packetdrill PROPERTIES OUTPUT_NAME iopkt-packetdrill
+                        LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(iopkt_packetdrill PRIVATE iopkt_script)
+  if(TARGET test_script)
+    add_dependencies(test_script iopkt_packetdrill)
+  endif()
 
   foreach(layer IN LISTS IOPKT_LAYERS)
     if(layer MATCHES "^(stack|control)$")

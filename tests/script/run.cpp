@@ -114,6 +114,10 @@ class Player {
                              (event.time.any ? " or later" : latest != earliest ? " to " + to_string(latest) : "") + ": > " + to_string(said);
     const Instant limit = start_ + latest + tolerance_;
     while (peek_packet() == nullptr) {
+      if ((head_ = system_.sniff())) {
+        ask_again();
+        break;
+      }
       const bool more = system_.step(limit);
       ask_again();
       if (!more && peek_packet() == nullptr) throw Fault(event.line, "no packet left\n" + want);

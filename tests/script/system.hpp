@@ -38,6 +38,8 @@ class System {
   virtual void inject(Bytes packet) = 0;
   /// The oldest packet that left and was not taken.
   virtual std::optional<Captured> take() = 0;
+  /// For systems that cannot look without waiting: time passes until a packet leaves. None: never will.
+  virtual std::optional<Captured> sniff() { return std::nullopt; }
   /// Goes on in time, at most to `limit`, at least until something may have changed. False: `limit` has come.
   virtual bool step(Instant limit) = 0;
   /// Errors: a line that says what is wrong.
