@@ -163,12 +163,10 @@ class Player {
   // ---- settings and assertions
   Duration play(const Event& event, Duration at, const CommandEvent& what) {
     advance(at);
-    static constexpr std::string_view kPrefix = "sysctl ";
-    const auto equals = what.text.find('=');
-    if (what.text.compare(0, kPrefix.size(), kPrefix) != 0 || equals == std::string::npos)
-      throw Fault(event.line, "not built: the command `" + what.text + "`; it is `sysctl NAME=VALUE`");
-    const std::string name = what.text.substr(kPrefix.size(), equals - kPrefix.size());
-    if (const auto wrong = system_.set_variable(name, what.text.substr(equals + 1))) throw Fault(event.line, *wrong);
+    const auto setting = setting_of(what);
+    if (!setting) throw Fault(event.line, "not built: the command `" + what.text + "`; it is `sysctl [-i] NAME=VALUE`");
+    const auto wrong = system_.set_variable(setting->name, setting->value);
+    if (wrong && !(setting->may_miss && wrong->starts_with("no such variable"))) throw Fault(event.line, *wrong);
     return at;
   }
   Duration play(const Event& event, Duration at, const CodeEvent& what) {
@@ -235,6 +233,23 @@ class Player {
 };
 
 }  // namespace
+
+std::optional<Setting> setting_of(const CommandEvent& command) {
+  std::string_view text = command.text;
+  const auto accept = [&](std::string_view word) {
+    if (!text.starts_with(word)) return false;
+    text.remove_prefix(word.size());
+    return true;
+  };
+  if (!accept("sysctl ")) return std::nullopt;
+  Setting out;
+  out.may_miss = accept("-i ");
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos) return std::nullopt;
+  out.name = text.substr(0, equals);
+  out.value = text.substr(equals + 1);
+  return out;
+}
 
 MachineOptions machine_options(const Script& script, std::uint32_t shards) {
   MachineOptions out{.shards = shards};

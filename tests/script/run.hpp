@@ -11,6 +11,13 @@ namespace iopkt::script {
 /// What `options` say about the stack under test.
 MachineOptions machine_options(const Script& script, std::uint32_t shards);
 
+/// `sysctl NAME=VALUE`; with -i a variable that the stack does not have is left out. nullopt: another command.
+struct Setting {
+  std::string name, value;
+  bool may_miss = false;
+};
+std::optional<Setting> setting_of(const CommandEvent& command);
+
 /// Errors: throws Fault; the line is the event's.
 void play(const Script& script, System& system);
 

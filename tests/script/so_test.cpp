@@ -10,6 +10,7 @@
 #include "tests/script/loaded.hpp"
 #include "tests/script/run.hpp"
 #include "tests/script/so/interface.h"
+#include "tests/script/sockets.hpp"
 
 namespace iopkt::script {
 namespace {
@@ -25,6 +26,11 @@ struct Prepared {
   std::string flags, text;
   bool possible = true;
 };
+bool has(const Setting& setting) {
+  if (!setting.may_miss) return true;
+  const auto wrong = Sockets{{}}.set_variable(setting.name, setting.value);
+  return !wrong.has_value();
+}
 Prepared prepare(const std::string& text) {
   Prepared out;
   const Script script = parse(text);
@@ -35,7 +41,7 @@ Prepared prepare(const std::string& text) {
     const auto* command = std::get_if<CommandEvent>(&event.what);
     if (command == nullptr) begun = true;
     else if (begun) out.possible = false;
-    else out.flags += "," + command->text.substr(command->text.find(' ') + 1);
+    else if (const auto setting = setting_of(*command); setting && has(*setting)) out.flags += "," + setting->name + "=" + setting->value;
     if (const auto* code = std::get_if<CodeEvent>(&event.what)) out.possible = out.possible && code->text.find("drops") == std::string::npos;
   }
   std::istringstream lines(text);
