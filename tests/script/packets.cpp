@@ -177,7 +177,11 @@ const TcpOption* timestamps_of(const Packet& p) {
 void learn(const wire::TcpView& view, const Packet& said, Flow& flow) {
   const bool syn = (view.flags() & wire::syn) != 0;
   const bool other_ports = !flow.local_known || (!said.ports && (view.flags() & wire::ack) == 0 && syn);
-  if (other_ports) flow.local = view.src().value, flow.remote = view.dst().value, flow.local_known = true;
+  if (other_ports) {
+    // Another socket connects: another connection.
+    if (flow.local != view.src().value || flow.remote != view.dst().value) flow.iss.reset(), flow.timestamp.reset();
+    flow.local = view.src().value, flow.remote = view.dst().value, flow.local_known = true;
+  }
   if (!syn || said.kind != Packet::Kind::tcp) return;
   const std::uint32_t offset = view.seq().value - said.seq.begin;
   if (!flow.iss || flow.new_incarnation) {
