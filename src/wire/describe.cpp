@@ -9,6 +9,8 @@
 #include "wire/checksum.hpp"
 #include "wire/ethernet.hpp"
 #include "wire/icmp.hpp"
+#include "wire/ipv6.hpp"
+#include "wire/nd.hpp"
 #include "wire/ipv4.hpp"
 #include "wire/ipv4_options.hpp"
 #include "wire/tcp.hpp"
@@ -79,6 +81,7 @@ class Line {
   std::optional<ParseError> udp(const Carrier& carrier, Bytes bytes);
   void tcp_options(const TcpOptions& options);
   void icmp(const Carrier& carrier, Bytes bytes, int depth);
+  void icmpv6(const Carrier& carrier, Bytes bytes, int depth);
   void icmp_kind(const IcmpView& view);
   void broken_transport(const Carrier& carrier, Bytes bytes, ParseError error);
   void check_transport(const Carrier& carrier, Bytes segment);
@@ -211,18 +214,31 @@ void Line::ipv4_options(Bytes options) {
 }
 
 void Line::ipv6(Bytes bytes, int depth, bool whole) {
-  constexpr std::size_t kHeaderLen = 40;
-  if (bytes.size() < kHeaderLen) return say_error("ip-header", ParseError::truncated, bytes.size());
-  if (load_u8(bytes, 0) >> 4 != 6) return say_error("ip-header", ParseError::bad_version, bytes.size());
-  const std::size_t payload_len = load_be16(bytes, 4);
-  const Bytes rest = bytes.subspan(kHeaderLen);
-  if (whole && payload_len > rest.size()) return say_error("ip-header", ParseError::truncated, bytes.size());
-  const Carrier carrier{.src = load_ipv6(bytes, 8),
-                        .dst = load_ipv6(bytes, 24),
-                        .protocol = static_cast<IpProtocol>(load_u8(bytes, 6)),
-                        .whole = payload_len <= rest.size()};
-  transport(carrier, rest.first(std::min(payload_len, rest.size())), depth);
-  say_value("hops", load_u8(bytes, 7));
+  const auto view = whole ? Ipv6View::parse(bytes) : Ipv6View::parse_header(bytes);
+  if (!view) return say_error("ip-header", view.error(), bytes.size());
+  const auto upper = find_upper_layer(view->packet());
+  const auto fragment = upper ? upper->fragment : std::nullopt;
+  const Carrier carrier{.src = view->src(),
+                        .dst = view->dst(),
+                        .protocol = upper ? upper->protocol : view->next_header(),
+                        .fragment = fragment && !fragment->is_atomic(),
+                        .whole = view->packet().size() == Ipv6View::kHeaderLen + view->payload_len()};
+  const Bytes payload = view->packet().subspan(upper ? upper->offset : Ipv6View::kHeaderLen);
+  if (!upper || (fragment && fragment->offset != 0)) {
+    say_ends(carrier.src.to_string(), carrier.dst.to_string());
+    say(protocol_text(carrier.protocol));
+    if (!upper) say(name(upper.error()));
+    say_value("len", payload.size());
+  } else {
+    transport(carrier, payload, depth);
+  }
+  if (fragment) {
+    say_value("fragment id", fragment->id);
+    say_value("offset", fragment->offset);
+    if (fragment->more) text_ += '+';
+  }
+  say_value("hops", view->hop_limit());
+  if (view->tos() != 0) say("class=" + hex(view->tos(), 2));
 }
 
 void Line::transport(const Carrier& carrier, Bytes payload, int depth) {
@@ -233,6 +249,7 @@ void Line::transport(const Carrier& carrier, Bytes payload, int depth) {
   }
   say_ends(carrier.src.to_string(), carrier.dst.to_string());
   if (carrier.protocol == IpProtocol::icmp) return icmp(carrier, payload, depth);
+  if (carrier.protocol == IpProtocol::icmpv6) return icmpv6(carrier, payload, depth);
   say(protocol_text(carrier.protocol));
   if ((carrier.protocol == IpProtocol::ipv4 || carrier.protocol == IpProtocol::ipv6) && depth < kMaxDepth) {
     say("(");
@@ -329,6 +346,78 @@ void Line::icmp(const Carrier& carrier, Bytes bytes, int depth) {
     say_value("len", view->payload().size());
   }
   if (!carrier.fragment && carrier.whole && !view->checksum_ok()) say("bad-checksum");
+}
+
+std::string icmpv6_text(const Icmpv6Header& h) {
+  constexpr std::string_view kUnreachable[] = {"no-route", "administratively-prohibited", "beyond-scope", "address",
+                                               "port", "failed-policy", "reject-route"};
+  switch (h.type) {
+    case Icmpv6Type::destination_unreachable:
+      return "unreachable " + (h.code < std::size(kUnreachable) ? std::string{kUnreachable[h.code]} : "code " + std::to_string(h.code));
+    case Icmpv6Type::packet_too_big:
+      return "too-big mtu=" + std::to_string(h.mtu());
+    case Icmpv6Type::time_exceeded:
+      return h.code == 0 ? "time-exceeded" : "time-exceeded reassembly";
+    case Icmpv6Type::parameter_problem:
+      return "parameter-problem code=" + std::to_string(h.code) + " at " + std::to_string(h.pointer());
+    case Icmpv6Type::echo_request:
+    case Icmpv6Type::echo_reply:
+      return std::string{h.type == Icmpv6Type::echo_request ? "echo-request" : "echo-reply"} + " id=" + std::to_string(h.identifier()) +
+             " seq=" + std::to_string(h.sequence());
+    case Icmpv6Type::listener_query:
+      return "listener-query";
+    case Icmpv6Type::listener_report:
+    case Icmpv6Type::listener_report_v2:
+      return "listener-report";
+    case Icmpv6Type::listener_done:
+      return "listener-done";
+    default:
+      return "type=" + std::to_string(static_cast<int>(h.type)) + " code=" + std::to_string(h.code);
+  }
+}
+
+struct NdWords {
+  std::string operator()(const RouterSolicitation&) const { return "router-solicitation"; }
+  std::string operator()(const RouterAdvertisement& m) const {
+    return "router-advertisement lifetime=" + std::to_string(m.lifetime_s);
+  }
+  std::string operator()(const NeighbourSolicitation& m) const { return "who-has " + m.target.to_string(); }
+  std::string operator()(const NeighbourAdvertisement& m) const {
+    return "neighbour " + m.target.to_string() + " [" + (m.router ? "R" : "") + (m.solicited ? "S" : "") + (m.override_ ? "O" : "") + "]";
+  }
+  std::string operator()(const NdRedirect& m) const { return "redirect " + m.destination.to_string() + " to " + m.target.to_string(); }
+};
+
+std::string nd_text(const NdMessage& m) {
+  std::string out = std::visit(NdWords{}, m.body);
+  if (m.options.source_link) out += " from " + m.options.source_link->to_string();
+  if (m.options.target_link) out += " is-at " + m.options.target_link->to_string();
+  if (m.options.mtu) out += " mtu=" + std::to_string(*m.options.mtu);
+  for (const NdPrefix& p : m.options.prefixes)
+    out += " prefix " + p.prefix.to_string() + "/" + std::to_string(p.length) + (p.on_link ? " L" : "") + (p.autonomous ? " A" : "");
+  for (const Ipv6Address& a : m.options.dns_servers) out += " dns " + a.to_string();
+  return out;
+}
+
+void Line::icmpv6(const Carrier& carrier, Bytes bytes, int depth) {
+  const auto view = Icmpv6View::parse(bytes);
+  if (!view) return say_error("icmpv6", view.error(), bytes.size());
+  say("icmpv6");
+  const Icmpv6Header h = view->header();
+  if (const auto nd = parse_nd(bytes)) {
+    say(nd_text(*nd));
+  } else if (h.is_error() && depth < kMaxDepth) {
+    say(icmpv6_text(h));
+    say("(");
+    ip(view->payload(), depth + 1, false);
+    text_ += ')';
+  } else {
+    say(icmpv6_text(h));
+    say_value("len", view->payload().size());
+  }
+  if (carrier.fragment || !carrier.whole) return;
+  const std::uint32_t pseudo = pseudo_header_sum(carrier.src, carrier.dst, carrier.protocol, static_cast<std::uint32_t>(bytes.size()));
+  if (finish(sum(bytes, pseudo)) != 0) say("bad-checksum");
 }
 
 std::string unreachable_text(const IcmpHeader& h) {

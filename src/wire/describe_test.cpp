@@ -4,6 +4,8 @@
 
 #include "wire/icmp.hpp"
 #include "wire/ipv4.hpp"
+#include "wire/ipv6.hpp"
+#include "wire/nd.hpp"
 #include "wire/test_frames.hpp"
 
 namespace iopkt::wire {
@@ -100,6 +102,35 @@ TEST(Describe, SaysWhatLiesInsideIp) {
                                 std::byte{1},   std::byte{7}, std::byte{99}};
   EXPECT_EQ(describe_ip(packet_of(with_options, {})),
             "10.0.0.1 > 10.0.0.2 protocol 200 len=0 ttl=64 options <router-alert,nop,bad_length>");
+}
+
+TEST(Describe, SaysIcmpv6AndWhatStandsBefore) {
+  const auto line = [](IpProtocol next, std::vector<std::byte> rest, bool checksum) {
+    const Ipv6Address src = *Ipv6Address::parse("fe80::1"), dst = *Ipv6Address::parse("ff02::1");
+    if (checksum) store_icmpv6_checksum(rest, src, dst);
+    std::vector<std::byte> bytes(40);
+    encode(Ipv6Header{.payload_len = static_cast<std::uint16_t>(rest.size()), .next_header = next, .hop_limit = 255, .src = src, .dst = dst},
+           bytes);
+    bytes.insert(bytes.end(), rest.begin(), rest.end());
+    return describe_ip(bytes);
+  };
+  std::vector<std::byte> m;
+  append_neighbour_advertisement(m, {.target = *Ipv6Address::parse("fe80::1"), .override_ = true}, MacAddress{{2, 0, 0, 0, 0, 1}});
+  EXPECT_EQ(line(IpProtocol::icmpv6, m, true), "fe80::1 > ff02::1 icmpv6 neighbour fe80::1 [O] is-at 02:00:00:00:00:01 hops=255");
+  EXPECT_EQ(line(IpProtocol::icmpv6, m, false), "fe80::1 > ff02::1 icmpv6 neighbour fe80::1 [O] is-at 02:00:00:00:00:01 bad-checksum hops=255");
+  m.clear();
+  append_router_advertisement(m, {.lifetime_s = 1800}, {.mtu = 1400, .prefixes = {{.prefix = *Ipv6Address::parse("2001:db8::"), .length = 64,
+                                                                                    .on_link = true, .autonomous = true}}});
+  EXPECT_EQ(line(IpProtocol::icmpv6, m, true),
+            "fe80::1 > ff02::1 icmpv6 router-advertisement lifetime=1800 mtu=1400 prefix 2001:db8::/64 L A hops=255");
+  m = test::from_hex("02 00 00 00 00 00 05 00 60 00 00 00 00 08 11 40 20010db8000000000000000000000001 20010db8000000000000000000000002 1234 0035 0008 0000");
+  EXPECT_EQ(line(IpProtocol::icmpv6, m, true),
+            "fe80::1 > ff02::1 icmpv6 too-big mtu=1280 ([2001:db8::1]:4660 > [2001:db8::2]:53 udp len=0 hops=64) hops=255");
+  EXPECT_EQ(line(IpProtocol::hop_by_hop, test::from_hex("2c 00 05 02 00 00 01 00 11 00 00 01 00 00 00 07 1234 0035 0010 0000"), false),
+            "[fe80::1]:4660 > [ff02::1]:53 udp udp-len=16 len=8 fragment id=7 offset=0+ hops=255");
+  EXPECT_EQ(line(IpProtocol::fragment, test::from_hex("11 00 00 08 00 00 00 07 00 00"), false),
+            "fe80::1 > ff02::1 udp len=2 fragment id=7 offset=8 hops=255");
+  EXPECT_EQ(line(IpProtocol::routing, test::from_hex("11 09 00 00 00 00 00 00"), false), "fe80::1 > ff02::1 routing truncated len=8 hops=255");
 }
 
 TEST(Describe, SaysIpv6) {
