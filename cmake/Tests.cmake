@@ -45,7 +45,7 @@ function(iopkt_tests)
 
   iopkt_sources(sources tests/support)
   iopkt_library(iopkt_test_support ${sources})
-  iopkt_uses(iopkt_test_support iopkt_stack_v4 iopkt_all_headers)
+  iopkt_uses(iopkt_test_support iopkt_stack_v6 iopkt_all_headers)
   iopkt_sources(sources tests/script)
   iopkt_library(iopkt_script ${sources})
   iopkt_uses(iopkt_script iopkt_test_support)

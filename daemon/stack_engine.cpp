@@ -8,6 +8,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "client_shard.hpp"
 #include "complaints.hpp"
@@ -39,6 +41,16 @@ T random_value() {
   return out;
 }
 
+/// RFC 7217: the same after a restart, another for each host and instance; without a name of the host, for this run alone.
+HashKey stable_secret(std::uint32_t instance) {
+  std::string text;
+  std::ifstream("/etc/machine-id") >> text;
+  if (text.empty()) return random_value<HashKey>();
+  text += " io-pkt " + std::to_string(instance);
+  const auto half = [&](std::uint64_t which) { return siphash24({0x696f2d706b74, which}, as_bytes(text.data(), text.size())); };
+  return {half(0), half(1)};
+}
+
 stack::StackConfig config_of(const EngineContext& context, std::uint32_t shards) {
   const Options& options = context.options;
   const TcpipConfig& tcpip = options.tcpip;
@@ -55,6 +67,7 @@ stack::StackConfig config_of(const EngineContext& context, std::uint32_t shards)
   config.pools.caching = tcpip.cache != 0;
   config.pools.bigpage_strict = tcpip.bigpage_strict;
   config.key = random_value<HashKey>();
+  config.stable_secret = stable_secret(options.instance);
   config.seed = random_value<std::uint64_t>();
   config.somaxconn = tcpip.somaxconn;
   config.ipid_reserved = tcpip.ipid_reserved;

@@ -23,11 +23,12 @@ packet::PacketPtr fragment(packet::Cache& cache, wire::Ipv4Header& header, std::
 }
 
 void check(const ipv4::Reassembly::Done& done) {
-  IOPKT_ASSERT(!done.header.is_fragment());
-  IOPKT_ASSERT(done.packet->size() == done.header.payload_len);
+  const auto header = wire::Ipv4View::parse_header(done.header.bytes.span());
+  IOPKT_ASSERT(header && !header->is_fragment() && header->checksum_ok());
+  IOPKT_ASSERT(header->header_len() + done.packet->size() == header->total_len());
   std::vector<std::byte> payload(done.packet->size());
   done.packet->copy_out(0, payload);
-  for (std::size_t i = 0; i < payload.size(); ++i) IOPKT_ASSERT(payload[i] == byte_at(done.header.id, i));
+  for (std::size_t i = 0; i < payload.size(); ++i) IOPKT_ASSERT(payload[i] == byte_at(header->id(), i));
 }
 
 }  // namespace
@@ -59,13 +60,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       std::vector<ipv4::Reassembly::Expired> expired;
       reassembly.run(now, expired);
       for (const auto& e : expired) {
-        IOPKT_ASSERT(!e.packets.empty() && (!e.first || e.first->fragment_offset == 0));
+        IOPKT_ASSERT(!e.packets.empty() && (!e.first || wire::Ipv4View::parse_header(e.first->bytes.span())->fragment_offset() == 0));
         out += e.packets.size();
       }
       IOPKT_ASSERT(reassembly.next_deadline() > now);
       const std::size_t len = data[2] % 32 * ((data[3] & 8) != 0 ? 64 : 8) + ((data[3] & 16) != 0 ? 3 : 0);
       packet::PacketPtr packet = fragment(cache, header, len);
-      if (const auto done = reassembly.insert(header, std::move(packet), now, dead)) check(*done);
+      const wire::IpFragment where{.id = header.id, .offset = header.fragment_offset, .more = header.mf,
+                                   .header_len = static_cast<std::uint16_t>(wire::encoded_len(header))};
+      if (const auto done = reassembly.insert(header, where, std::move(packet), now, dead)) check(*done);
       for (const auto& d : dead) IOPKT_ASSERT(d.packet && d.why != packet::Drop::no_buffer);
       out += dead.size();
       IOPKT_ASSERT(reassembly.datagrams() <= 4 && reassembly.bytes() <= 64 * 1024);

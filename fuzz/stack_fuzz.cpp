@@ -10,7 +10,9 @@
 #include "wire/arp.hpp"
 #include "wire/checksum.hpp"
 #include "wire/ethernet.hpp"
+#include "wire/icmpv6.hpp"
 #include "wire/ipv4.hpp"
+#include "wire/ipv6.hpp"
 #include "wire/tcp.hpp"
 
 namespace {
@@ -45,6 +47,27 @@ sim::Frame ip_packet(const sim::Host& host, wire::IpProtocol protocol, std::span
   return ethernet(host, wire::EtherType::ipv4, packet);
 }
 
+/// The same of IPv6, with extension headers that may be anything and a good checksum for ICMPv6.
+sim::Frame ip6_packet(const sim::Host& host, std::uint8_t protocol, std::vector<std::byte> payload, Input& in) {
+  wire::Ipv6Header header{.next_header = static_cast<wire::IpProtocol>(protocol), .hop_limit = 255,
+                          .src = *wire::Ipv6Address::parse("fe80::2"), .dst = *wire::Ipv6Address::parse("2001:db8::1")};
+  const std::uint8_t twist = in.u8();
+  if ((twist & 1) != 0) header.dst = wire::Ipv6Address::all_nodes();
+  if ((twist & 2) != 0) header.dst = header.dst.solicited_node();
+  if ((twist & 4) != 0) header.src.bytes[15] = in.u8();
+  if ((twist & 8) != 0) header.src = *wire::Ipv6Address::parse("2001:db8::2");
+  if ((twist & 16) != 0) header.src = wire::Ipv6Address::any();
+  if ((twist & 32) != 0) header.hop_limit = in.u8();
+  if (header.next_header == wire::IpProtocol::icmpv6 && payload.size() >= 8) wire::store_icmpv6_checksum(payload, header.src, header.dst);
+  header.payload_len = static_cast<std::uint16_t>(payload.size());
+  std::vector<std::byte> packet(wire::Ipv6View::kHeaderLen);
+  wire::encode(header, packet);
+  packet.insert(packet.end(), payload.begin(), payload.end());
+  sim::Frame frame = ethernet(host, wire::EtherType::ipv6, packet);
+  if (header.dst.is_multicast()) wire::store_mac(frame, 0, {{0x33, 0x33, 0, 0, 0, 1}});
+  return frame;
+}
+
 /// A TCP segment with a good checksum, near what the connection expects: last numbers heard, a little off.
 sim::Frame tcp_segment(const sim::Host& host, Input& in, const wire::TcpHeader& heard) {
   wire::TcpHeader h{.src = heard.dst, .dst = heard.src};
@@ -71,7 +94,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Input in{data, size};
   sim::SimNet net{1};
   sim::Host::Options options;
-  options.shards = 1 + in.u8() % 2;
+  const std::uint8_t kind = in.u8();
+  options.shards = 1 + kind % 2;
+  options.ipv6 = kind / 2 % 2 != 0;
+  if (options.ipv6) options.prefix6 = "2001:db8::1/64";
   options.ring = 8192;
   options.adjust = [](stack::StackConfig& config) { config.half_open_max = 16; };
   sim::Host& host = net.host("10.0.0.1/24", options);
@@ -107,10 +133,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         host.receive(tcp_segment(host, in, heard));
         break;
       }
-      case 6: host.receive(ip_packet(host, static_cast<wire::IpProtocol>(in.u8()), in.bytes(in.u8()), in)); break;
+      case 6:
+        if (options.ipv6 && op / 16 % 2 != 0) {
+          const std::uint8_t protocol = in.u8();
+          host.receive(ip6_packet(host, op / 32 % 2 != 0 ? 58 : protocol, in.bytes(in.u8()), in));
+          break;
+        }
+        host.receive(ip_packet(host, static_cast<wire::IpProtocol>(in.u8()), in.bytes(in.u8()), in)); break;
       case 7: host.receive(ethernet(host, wire::EtherType::arp, reply)); break;
       case 8: net.run_for(Duration{static_cast<std::int64_t>(in.u32()) * 1000}); break;
-      case 9: streams.push_back(&host.connect({kPeer, wire::Port{in.u16()}}, op / 16 % options.shards)); break;
+      case 9: {
+        const wire::IpAddress to = options.ipv6 && op / 32 % 2 != 0 ? *wire::IpAddress::parse("2001:db8::2") : kPeer;
+        streams.push_back(&host.connect({to, wire::Port{in.u16()}}, op / 16 % options.shards));
+        break;
+      }
       case 10:
         if (s != nullptr) s->to_send = net.random_bytes(in.u16());
         break;

@@ -26,14 +26,16 @@ route::Route connected_route(const iface::Interface& interface, const iface::Int
   r.prefix = address.peer ? wire::IpPrefix::host(*address.peer) : address.network();
   r.interface_index = interface.index;
   r.flags = rflag::up | rflag::cloning | (r.prefix.is_host() ? rflag::host : 0u);
-  r.source = address.address;
+  // Of IPv6 addresses the source is chosen for each destination (RFC 6724).
+  if (address.address.is_v4()) r.source = address.address;
   return r;
 }
 
 /// Every FIB knows the networks that are directly connected.
 void add_connected(Network& network, const iface::Interface& interface,
                    const iface::InterfaceAddress& address) {
-  if (interface.is_loopback()) return;
+  // Where an address of link scope goes is said by its zone: no FIB is asked.
+  if (interface.is_loopback() || address.address.has_zone()) return;
   const route::Route r = connected_route(interface, address);
   for (route::Fib& fib : network.fibs)
     if (auto next = fib.with(r)) fib = std::move(*next);
@@ -41,7 +43,7 @@ void add_connected(Network& network, const iface::Interface& interface,
 
 void remove_connected(Network& network, const iface::Interface& interface,
                       const iface::InterfaceAddress& address) {
-  if (interface.is_loopback()) return;
+  if (interface.is_loopback() || address.address.has_zone()) return;
   const route::Route r = connected_route(interface, address);
   for (route::Fib& fib : network.fibs)
     if (auto next = fib.without({.prefix = r.prefix, .gateway = {}, .interface_index = interface.index}))
@@ -80,6 +82,13 @@ Expected<route::Route, Errno> make_route(const Network& network, const RouteRequ
   return r;
 }
 
+/// RFC 4862 section 5.4: every unicast address is tried before it is used, unless somebody says no.
+bool wants_detection(const Network& network, const iface::Interface& interface, std::uint32_t flags) {
+  return network.settings.ipv6.dad_count != 0 && interface.link_type == iface::LinkType::ethernet &&
+         interface.is(iface::flag::multicast) && !interface.is(iface::flag::no_arp) &&
+         (flags & (iface::address_flag::anycast | iface::address_flag::no_dad)) == 0;
+}
+
 bool is_host_address(const wire::IpAddress& address) {
   if (address.is_unspecified() || address.is_multicast()) return false;
   return !address.is_v4() || !address.v4().is_limited_broadcast();
@@ -116,12 +125,15 @@ Errno change_interface(Network& network, const iface::Interface& changed) {
   return Errno::ok;
 }
 
-Errno add_address(Network& network, std::uint32_t index, const AddressRequest& request) {
+Errno add_address(Network& network, std::uint32_t index, const AddressRequest& wanted) {
   const iface::Interface* old = network.interfaces.by_index(index);
   if (old == nullptr) return Errno::nxio;
+  AddressRequest request = wanted;
+  request.address = wanted.address.with_zone(index);
   if (!is_host_address(request.address)) return Errno::inval;
   iface::Interface changed = *old;
-  if (!request.alias) {
+  // On an interface there are several IPv6 addresses by nature: a new one takes nobody's place.
+  if (!request.alias && request.address.is_v4()) {
     if (const iface::InterfaceAddress* primary = changed.primary(request.address.family())) {
       const iface::InterfaceAddress gone = *primary;
       remove_connected(network, changed, gone);
@@ -133,7 +145,10 @@ Errno add_address(Network& network, std::uint32_t index, const AddressRequest& r
     remove_connected(network, changed, a);
     return true;
   });
-  iface::InterfaceAddress address{.address = request.address};
+  iface::InterfaceAddress address{.address = request.address, .flags = request.flags};
+  address.preferred_until = request.preferred_until;
+  address.valid_until = request.valid_until;
+  if (request.address.is_v6() && wants_detection(network, *old, request.flags)) address.flags |= iface::address_flag::tentative;
   address.prefix_length = request.prefix_length.value_or(
       request.address.is_v4() ? request.address.v4().class_prefix_length() : std::uint8_t{64});
   if (address.prefix_length > request.address.bit_length()) return Errno::inval;
@@ -142,7 +157,7 @@ Errno add_address(Network& network, std::uint32_t index, const AddressRequest& r
     address.broadcast =
         request.broadcast.value_or(wire::Ipv4Prefix{request.address.v4(), address.prefix_length}.broadcast());
   const bool first = changed.addresses.empty();
-  changed.addresses.insert(request.alias ? changed.addresses.end() : changed.addresses.begin(), address);
+  changed.addresses.insert(request.alias || request.address.is_v6() ? changed.addresses.end() : changed.addresses.begin(), address);
   if (first) changed.flags |= iface::flag::up;
   network.interfaces = network.interfaces.with(changed);
   add_connected(network, *network.interfaces.by_index(index), address);
@@ -155,7 +170,7 @@ Errno remove_address(Network& network, std::uint32_t index, const std::optional<
   iface::Interface changed = *old;
   const auto found = std::find_if(
       changed.addresses.begin(), changed.addresses.end(),
-      [&](const iface::InterfaceAddress& a) { return address ? a.address == *address : a.address.is_v4(); });
+      [&](const iface::InterfaceAddress& a) { return address ? a.address == address->with_zone(index) : a.address.is_v4(); });
   if (found == changed.addresses.end()) return Errno::addrnotavail;
   const iface::InterfaceAddress gone = *found;
   remove_connected(network, changed, gone);

@@ -26,15 +26,17 @@ std::uint32_t next_index(const Network& network);
 Errno change_interface(Network& network, const iface::Interface& changed);
 
 /// Adds an address with the route to its network, or replaces the primary address of the family (`alias`
-/// false). Marks the interface up when it is its first address. Without a prefix length: that of the
+/// false; of IPv6 addresses none is replaced). An IPv6 address is tentative at first; of link scope it has the interface's zone. Marks the interface up when it is its first address. Without a prefix length: that of the
 /// address's class; on a point-to-point or loopback interface the same. Errors: nxio, inval (no host address,
 /// broadcast of another network), exist (the interface has it: with alias), addrnotavail.
 struct AddressRequest {
   wire::IpAddress address;
-  std::optional<std::uint8_t> prefix_length;
+  std::optional<std::uint8_t> prefix_length;  ///< Default: by class; of IPv6 64
   std::optional<wire::Ipv4Address> broadcast;
   std::optional<wire::IpAddress> peer;
   bool alias = false;
+  std::uint32_t flags = 0;  ///< Of IPv6: iface::address_flag::anycast, no_dad
+  Instant preferred_until = Instant::never(), valid_until = Instant::never();  ///< Of IPv6
 };
 Errno add_address(Network& network, std::uint32_t index, const AddressRequest& request);
 /// Without an address: the first of the family (as a bare `delete`). Errors: nxio, addrnotavail.

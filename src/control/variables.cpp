@@ -17,7 +17,8 @@ constexpr std::array<std::string_view, 5> kNotBuilt{"net.inet.ip.lowportmax", "n
 /// Flags whose other value asks for a later feature: they stay as they are.
 bool is_fixed_yet(std::string_view name) {
   return name == "net.inet.icmp.drop_redirect" || name == "net.inet.ip.directed-broadcast" ||
-         name == "net.inet.ip.forwarding" || name == "net.inet.ip.redirect";
+         name == "net.inet.ip.forwarding" || name == "net.inet.ip.redirect" || name == "net.inet6.ip6.forwarding" ||
+         name == "net.inet6.ip6.redirect";
 }
 
 /// What two variables together may not be; empty: nothing wrong.
@@ -27,14 +28,16 @@ std::string_view contradiction(const stack::Settings& settings) {
   return {};
 }
 
+/// Variables of IPv6 are there when IPv6 is.
 template <class Call>
-void for_each_row(const stack::Settings& settings, Call&& call) {
+void for_each_row(const stack::Settings& settings, bool with_ipv6, Call&& call) {
   const auto layer = [&](const auto& values) {
     using Values = std::remove_cvref_t<decltype(values)>;
     for (const auto& row : Values::table())
       call(row.name, row.unit, row.help, values.*row.member, row.initial, row.min, row.max);
   };
   layer(settings.ipv4);
+  if (with_ipv6) layer(settings.ipv6);
   layer(settings.icmp);
   layer(settings.udp);
   layer(settings.neigh);
@@ -123,7 +126,7 @@ Record describe(const Variable& v) {
 
 std::vector<Variable> list_variables(const Context& context) {
   std::vector<Variable> out;
-  for_each_row(context.stack.network()->settings,
+  for_each_row(context.stack.network()->settings, context.stack.config().inet6 != nullptr,
                [&](std::string_view name, std::string_view unit, std::string_view help, std::uint32_t value,
                    std::uint32_t initial, std::uint32_t min, std::uint32_t max) {
                  out.push_back({std::string(name), std::string(unit), std::string(help),
@@ -153,6 +156,7 @@ SetResult set_variable(Network& next, std::string_view name, std::string_view va
     for (const auto& row : Values::table()) try_row(values.*row.member, row);
   };
   layer(settings.ipv4);
+  layer(settings.ipv6);
   layer(settings.icmp);
   layer(settings.udp);
   layer(settings.neigh);

@@ -33,7 +33,9 @@ std::uint64_t drops_of(stack::Stack& stack, packet::Drop reason) {
 }
 
 /// The protocol under which netstat -s shows the drops of a layer.
-std::string_view shown_under(std::string_view layer) { return layer == "ipv4" ? "ip" : layer; }
+std::string_view shown_under(std::string_view layer) {
+  return layer == "ipv4" ? "ip" : layer == "ipv6" ? "ip6" : layer == "nd" ? "icmp6" : layer;
+}
 
 std::vector<Record> drops(stack::Stack& stack, std::string_view layer) {
   std::vector<Record> rows;
@@ -66,6 +68,10 @@ std::vector<Record> all_protocols(stack::Stack& stack) {
   std::vector<Record> out;
   out.push_back(protocol<ipv4::Ipv4Counters>(stack, "ip", &C::ipv4));
   out.push_back(protocol<icmp::IcmpCounters>(stack, "icmp", &C::icmp));
+  if (stack.config().inet6 != nullptr) {
+    out.push_back(protocol<ipv6::Ipv6Counters>(stack, "ip6", &C::ipv6));
+    out.push_back(protocol<icmp::Icmp6Counters>(stack, "icmp6", &C::icmp6));
+  }
   out.push_back(protocol<tcp::Counters>(stack, "tcp", &C::tcp));
   out.push_back(protocol<udp::UdpCounters>(stack, "udp", &C::udp));
   out.push_back(protocol<neigh::ArpCounters>(stack, "arp", &C::arp));

@@ -7,27 +7,27 @@
 namespace iopkt::icmp {
 namespace {
 
-/// RFC 1812 4.3.2.3: as much of the original as does not make the error longer than this.
+/// RFC 1812 4.3.2.3, RFC 4443 2.4 (c): as much of the original as does not make the error longer than this.
 constexpr std::uint32_t kMaxErrorLen = 576;
+constexpr std::uint32_t kMaxError6Len = wire::Ipv6View::kMinMtu;
 
-bool names_one_host(wire::Ipv4Address address, bool looped) {
-  return !address.is_zero_network() && !address.is_multicast() && !address.is_limited_broadcast() &&
-         !address.is_reserved() && (looped || !address.is_loopback());
+bool names_one_host(const wire::IpAddress& address, bool looped) {
+  if (address.is_unspecified() || address.is_multicast() || (address.is_loopback() && !looped)) return false;
+  if (address.is_v6()) return true;
+  const wire::Ipv4Address a = address.v4();
+  return !a.is_zero_network() && !a.is_limited_broadcast() && !a.is_reserved();
 }
 
-}  // namespace
+bool is_later_fragment(const wire::IpHeader& header) {
+  // IPv6's are refused before anybody wants to answer them.
+  return header.dst.is_v4() && (load_be16(header.bytes.span(), wire::Ipv4View::At::fragment) & 0x1fff) != 0;
+}
 
-bool may_send_error(const wire::Ipv4Header& header, const packet::Packet& payload, iface::Cast cast) {
-  if (cast != iface::Cast::unicast || payload.link_broadcast || payload.link_multicast) return false;
-  if (header.dst.is_multicast() || header.dst.is_limited_broadcast()) return false;
-  if (header.fragment_offset != 0 || !names_one_host(header.src, payload.looped)) return false;
-  if (header.protocol != wire::IpProtocol::icmp) return true;
-  if (payload.size() == 0) return false;
-  std::byte type{};
-  payload.copy_out(0, {&type, 1});
-  const wire::IcmpHeader message{.type = static_cast<wire::IcmpType>(type)};
-  // Questions may be answered with an error; types that nobody knows could be errors of a later standard.
-  switch (message.type) {
+/// Questions may be answered with an error; types that nobody knows could be errors of a later standard.
+bool is_question(wire::IpFamily family, std::uint8_t type) {
+  if (family == wire::IpFamily::v6)
+    return type >= 128 && static_cast<wire::Icmpv6Type>(type) != wire::Icmpv6Type::redirect;
+  switch (static_cast<wire::IcmpType>(type)) {
     case wire::IcmpType::echo_request:
     case wire::IcmpType::echo_reply:
     case wire::IcmpType::router_advertisement:
@@ -35,29 +35,49 @@ bool may_send_error(const wire::Ipv4Header& header, const packet::Packet& payloa
     case wire::IcmpType::timestamp:
     case wire::IcmpType::timestamp_reply:
     case wire::IcmpType::address_mask_request:
-    case wire::IcmpType::address_mask_reply:
-      return true;
-    default:
-      return false;
+    case wire::IcmpType::address_mask_reply: return true;
+    default: return false;
   }
 }
 
-packet::PacketPtr build_error(packet::Cache& cache, const wire::IcmpHeader& message,
-                              const wire::Ipv4Header& header, const packet::Packet& payload,
-                              IcmpCounters<Counter>& counters) {
-  const auto quoted_header = static_cast<std::uint32_t>(wire::encoded_len(header));
-  const std::uint32_t front = static_cast<std::uint32_t>(wire::IcmpView::kHeaderLen) + quoted_header;
-  const std::uint32_t room = kMaxErrorLen - static_cast<std::uint32_t>(wire::Ipv4View::kMinHeaderLen) - front;
-  packet::PacketPtr packet = payload.copy_range(cache, 0, std::min(payload.size(), room));
+bool goes_to_senders_of_multicasts(wire::IpFamily family, const Message& message) {
+  if (family == wire::IpFamily::v4) return false;
+  return message.v6().type == wire::Icmpv6Type::packet_too_big ||
+         message == Message{wire::Icmpv6Header::parameter_problem(wire::Icmpv6ParameterProblem::option, message.rest)};
+}
+
+}  // namespace
+
+bool may_send_error(const wire::IpHeader& header, const packet::Packet& payload, iface::Cast cast, const Message& message) {
+  const bool many = cast != iface::Cast::unicast || payload.link_broadcast || payload.link_multicast ||
+                    header.dst.is_multicast() || (header.dst.is_v4() && header.dst.v4().is_limited_broadcast());
+  if (many && !goes_to_senders_of_multicasts(header.family(), message)) return false;
+  if (is_later_fragment(header) || !names_one_host(header.src, payload.looped)) return false;
+  if (header.protocol != (header.dst.is_v4() ? wire::IpProtocol::icmp : wire::IpProtocol::icmpv6)) return true;
+  if (payload.size() == 0) return false;
+  std::byte type{};
+  payload.copy_out(0, {&type, 1});
+  return is_question(header.family(), std::to_integer<std::uint8_t>(type));
+}
+
+packet::PacketPtr build_error(packet::Cache& cache, const Message& message, const wire::IpHeader& header,
+                              const packet::Packet& payload, IcmpCounters<Counter>& counters) {
+  const bool is_v4 = header.dst.is_v4();
+  const Bytes quoted = header.bytes.span();
+  const std::uint32_t most = is_v4 ? kMaxErrorLen - static_cast<std::uint32_t>(wire::Ipv4View::kMinHeaderLen)
+                                   : kMaxError6Len - static_cast<std::uint32_t>(wire::Ipv6View::kHeaderLen);
+  const auto front = static_cast<std::uint32_t>(wire::IcmpView::kHeaderLen + quoted.size());
+  packet::PacketPtr packet = payload.copy_range(cache, 0, std::min(payload.size(), most - front));
   if (!packet) return packet;
   packet->rx_interface = 0;
   const MutableBytes bytes = packet->prepend(front);
   if (bytes.empty()) return {};
-  wire::encode(message, bytes);
-  wire::encode(header, bytes.subspan(wire::IcmpView::kHeaderLen));
+  wire::encode(message.v4(), bytes);  // the shape is the same
+  std::copy(quoted.begin(), quoted.end(), bytes.begin() + wire::IcmpView::kHeaderLen);
+  if (!is_v4) return packet;
   store_be16(bytes, wire::IcmpView::kChecksumOffset, wire::finish(packet->sum(0, packet->size())));
   ++counters.tx_messages;
-  count_sent(counters, message.type);
+  count_sent(counters, message.v4().type);
   return packet;
 }
 

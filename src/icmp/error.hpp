@@ -1,32 +1,32 @@
-// ICMP errors out: when one may be sent (RFC 1122 3.2.2, RFC 1812 4.3.2.7), what it quotes (RFC
-// 1812 4.3.2.3), how many (RFC 1812 4.3.2.8).
+// ICMP errors out, of both families: when one may be sent (RFC 1122 3.2.2, RFC 1812 4.3.2.7, RFC 4443 2.4), what it quotes
+// (RFC 1812 4.3.2.3, RFC 4443 2.4 (c)), how many (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)).
 #pragma once
 
 #include <cstdint>
 
 #include "base/time.hpp"
 #include "icmp/counters.hpp"
+#include "icmp/message.hpp"
 #include "icmp/tunables.hpp"
 #include "iface/interface.hpp"
 #include "packet/packet.hpp"
-#include "wire/icmp.hpp"
-#include "wire/ipv4.hpp"
+#include "wire/ip_header.hpp"
 
 namespace iopkt::icmp {
 
 /// Whether an error about this packet may be sent to its source. Never about: an ICMP error (or an ICMP
 /// message too short to tell), a packet to a broadcast or multicast address, one that came as a link
 /// broadcast or multicast, a fragment other than the first, a source that is no single host (zero, loopback
-/// unless looped, broadcast, multicast, reserved).
+/// unless looped, broadcast, multicast, reserved). The exceptions of RFC 4443 2.4 (e.3): a packet too big and an unknown
+/// option are told to the sender of a multicast as well.
 /// @param payload  The packet, beginning behind its IP header.
 /// @param cast     By the IP destination.
-bool may_send_error(const wire::Ipv4Header& header, const packet::Packet& payload, iface::Cast cast);
+bool may_send_error(const wire::IpHeader& header, const packet::Packet& payload, iface::Cast cast, const Message& message = {});
 
 /// The ICMP message (no IP header) that quotes `header` and as much of `payload` as fits into an IP packet of
-/// 576 bytes. Null: no packet buffer.
+/// 576 bytes (IPv6: 1280). Of ICMPv6 the checksum is still to be filled in. Null: no packet buffer.
 /// @param payload  Without IP header; it stays as it is.
-packet::PacketPtr build_error(packet::Cache& cache, const wire::IcmpHeader& message,
-                              const wire::Ipv4Header& header, const packet::Packet& payload,
+packet::PacketPtr build_error(packet::Cache& cache, const Message& message, const wire::IpHeader& header, const packet::Packet& payload,
                               IcmpCounters<Counter>& counters);
 
 /// The IP TOS of an error: precedence 6 (RFC 1812 4.3.2.5).

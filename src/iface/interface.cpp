@@ -44,9 +44,9 @@ InterfaceTable::InterfaceTable(std::vector<Pointer> interfaces) : interfaces_(st
     by_index_[p->index] = p.get();
     highest_ = p->index;
     for (const InterfaceAddress& a : p->addresses) {
-      local_.emplace_back(a.address, p.get());
+      if (a.is_usable()) local_.emplace_back(a.address, p.get());
       if (a.broadcast && p->is(flag::broadcast)) broadcast_.push_back(*a.broadcast);
-      if (p->is_loopback()) loopback_.emplace_back(a.network(), p.get());
+      if (p->is_loopback() && a.address.is_v4()) loopback_.emplace_back(a.network(), p.get());
     }
   }
   // Of an address that two interfaces have, the one with the lower index counts.

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/time.hpp"
 #include "iface/counters.hpp"
 #include "iopkt/driver.h"
 #include "wire/address.hpp"
@@ -77,12 +78,35 @@ enum class LinkType : std::uint8_t {
 /// To whom a frame or a packet was addressed.
 enum class Cast : std::uint8_t { unicast, multicast, broadcast };
 
+/// InterfaceAddress.flags of IPv6 addresses, with the numbers of BSD's IN6_IFF_*.
+namespace address_flag {
+inline constexpr std::uint32_t anycast = 0x1;
+inline constexpr std::uint32_t tentative = 0x2;    ///< Not ours before it is known that nobody else has it (RFC 4862 5.4)
+inline constexpr std::uint32_t duplicated = 0x4;   ///< Somebody else has it
+inline constexpr std::uint32_t detached = 0x8;
+inline constexpr std::uint32_t deprecated = 0x10;  ///< For connections that have it, not for new ones
+inline constexpr std::uint32_t no_dad = 0x20;      ///< Taken without asking
+inline constexpr std::uint32_t autoconf = 0x40;    ///< Formed from an advertised prefix
+inline constexpr std::uint32_t temporary = 0x80;
+}  // namespace address_flag
+/// In the order in which ifconfig prints them.
+inline constexpr FlagName kAddressFlagNames[] = {
+    {address_flag::anycast, "anycast"},       {address_flag::tentative, "tentative"}, {address_flag::duplicated, "duplicated"},
+    {address_flag::detached, "detached"},     {address_flag::deprecated, "deprecated"}, {address_flag::no_dad, "nodad"},
+    {address_flag::autoconf, "autoconf"},     {address_flag::temporary, "temporary"},
+};
+
 struct InterfaceAddress {
-  IpAddress address;
+  IpAddress address;  ///< Of link scope: in the interface's zone
   std::uint8_t prefix_length{};
   std::optional<Ipv4Address> broadcast;  ///< Directed broadcast, on interfaces that have flag::broadcast
   std::optional<IpAddress> peer;         ///< The other end of a point-to-point link
+  std::uint32_t flags = 0;               ///< address_flag
+  Instant preferred_until = Instant::never(), valid_until = Instant::never();
 
+  constexpr bool is(std::uint32_t wanted) const { return (flags & wanted) == wanted; }
+  /// Packets may come to it and go from it.
+  constexpr bool is_usable() const { return (flags & (address_flag::tentative | address_flag::duplicated)) == 0; }
   constexpr wire::IpPrefix network() const { return wire::IpPrefix::of(address, prefix_length); }
   friend bool operator==(const InterfaceAddress&, const InterfaceAddress&) = default;
 };
@@ -102,6 +126,8 @@ struct Interface {
   bool link_up{true};
   std::uint32_t speed_mbps{};  ///< 0: unknown
   std::uint32_t metric{};
+  std::uint32_t mtu6{};       ///< Of IPv6 packets, as routers advertise; 0: mtu
+  std::uint8_t hop_limit6{};  ///< As routers advertise; 0: net.inet6.ip6.hlim
   std::uint32_t fib{};  ///< By which the stack's own answers go to what arrives here: echo replies, errors, resets
   InterfaceCounters<std::uint64_t> zero;  ///< What had been counted when the counters were zeroed last (ifconfig -z)
 
@@ -111,6 +137,12 @@ struct Interface {
   bool can(std::uint32_t capability) const { return (enabled_capabilities & capability) == capability; }
   /// Bytes that the link puts in front of a network packet.
   std::uint32_t link_header_len() const { return link_type == LinkType::ethernet ? 14 : 0; }
+  /// For packets of a family.
+  std::uint32_t mtu_of(wire::IpFamily family) const {
+    return family == wire::IpFamily::v6 && mtu6 != 0 && mtu6 < mtu ? mtu6 : mtu;
+  }
+  /// The address with this interface's zone, if it has one by its scope.
+  IpAddress here(const wire::Ipv6Address& address) const { return {address, index}; }
   /// The primary address of a family; nullptr: it has none.
   const InterfaceAddress* primary(wire::IpFamily family) const;
   const InterfaceAddress* find(const IpAddress& address) const;
@@ -138,8 +170,8 @@ class InterfaceTable {
   const Interface* by_name(std::string_view name) const;
   /// The highest index that this table or one that it came from had.
   std::uint32_t highest_index() const { return highest_; }
-  /// The interface that has this address as its own. Every address in the network of a loopback interface is
-  /// its own (RFC 1122 3.2.1.3 (g): all of 127/8 loops). nullptr: the address is not ours.
+  /// The interface that has this address as its own, and may use it. Every IPv4 address in the network of a loopback
+  /// interface is its own (RFC 1122 3.2.1.3 (g): all of 127/8 loops). nullptr: the address is not ours.
   const Interface* find_local(const IpAddress& address) const;
   /// Broadcast address of any interface.
   bool is_any_broadcast(Ipv4Address address) const;

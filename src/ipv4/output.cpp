@@ -4,24 +4,11 @@
 
 #include "ipv4/options.hpp"
 #include "packet/segment.hpp"
-#include "wire/tcp.hpp"
-#include "wire/udp.hpp"
 
 namespace iopkt::ipv4 {
 namespace {
 
 constexpr std::uint32_t kMinMtu = 68;  // RFC 791 3.2: what every link carries
-
-/// Bytes of network and transport header of a GSO packet that begins with its IP header.
-std::uint32_t gso_header_len(const packet::Packet& packet) {
-  std::byte byte{};
-  packet.copy_out(0, {&byte, 1});
-  const std::uint32_t ip_len = (std::to_integer<std::uint32_t>(byte) & 0xf) * 4;
-  if ((packet.flags & IOPKT_GSO_UDP) != 0) return ip_len + wire::UdpView::kHeaderLen;
-  if (packet.size() < ip_len + wire::TcpView::kMinHeaderLen) return packet.size();
-  packet.copy_out(ip_len + 12, {&byte, 1});
-  return ip_len + (std::to_integer<std::uint32_t>(byte) >> 4) * 4;
-}
 
 std::uint32_t segments_of(const packet::Packet& payload) {
   if ((payload.flags & packet::kGsoFlags) == 0 || payload.gso_size == 0) return 1;
@@ -70,12 +57,6 @@ Expected<void, Drop> add_header(packet::Packet& packet, wire::Ipv4Header& header
   return {};
 }
 
-bool fits_mtu(const packet::Packet& packet, std::uint32_t mtu) {
-  if (packet.size() <= mtu) return true;
-  if ((packet.flags & packet::kGsoFlags) == 0) return false;
-  return gso_header_len(packet) + packet.gso_size <= mtu;
-}
-
 namespace {
 
 Expected<void, Drop> cut(packet::Packet& packet, std::uint32_t mtu, packet::Burst& out) {
@@ -116,7 +97,7 @@ Expected<void, Drop> cut(packet::Packet& packet, std::uint32_t mtu, packet::Burs
 
 Expected<void, Drop> fragment(packet::PacketPtr& packet, std::uint32_t mtu, packet::Burst& out,
                               Ipv4Counters<Counter>& counters) {
-  if (fits_mtu(*packet, mtu)) {
+  if (packet::fits_mtu(*packet, mtu)) {
     out.push_back(std::move(packet));
     return {};
   }

@@ -54,10 +54,6 @@ class IdSource {
 Expected<void, Drop> add_header(packet::Packet& packet, wire::Ipv4Header& header, IdSource& ids,
                                 Ipv4Counters<Counter>& counters);
 
-/// True when the packet (beginning with its IP header) goes out as it is: up to `mtu` bytes, or cut later by
-/// its GSO metadata into such.
-bool fits_mtu(const packet::Packet& packet, std::uint32_t mtu);
-
 /// Appends to `out` what fits into `mtu`: the packet itself, or its fragments (copies; a transport checksum
 /// that was left to the device is completed first, a GSO packet is segmented first). The packet begins with
 /// its IP header. Errors (the packet stays the caller's, `out` as it was): ip_too_big (Don't Fragment is set:

@@ -129,11 +129,13 @@ TEST_F(Ipv4OutputTest, FragmentsComeTogetherAgain) {
       const std::size_t options = h.options.empty() ? 0 : view->fragment_offset() == 0 ? 12 : 4;
       EXPECT_EQ(view->options().size(), options);
       EXPECT_FALSE(done);
-      done = reassembly.insert(view->header(), std::move(out[i]), {}, dead);
+      const wire::IpFragment where{.id = view->id(), .offset = view->fragment_offset(), .more = view->mf(),
+                                   .header_len = static_cast<std::uint16_t>(view->header_len())};
+      done = reassembly.insert(view->header(), where, std::move(out[i]), {}, dead);
       out.erase(out.begin() + static_cast<std::ptrdiff_t>(i));
     }
     ASSERT_TRUE(done);
-    EXPECT_EQ(done->header, h);
+    EXPECT_EQ(wire::Ipv4View::parse_header(done->header.bytes.span())->header(), h);
     EXPECT_EQ(data_of(*done->packet), payload);
     EXPECT_TRUE(dead.empty());
   }

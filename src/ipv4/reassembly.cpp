@@ -15,24 +15,30 @@ std::size_t footprint(const packet::Packet& packet) {
 
 constexpr std::uint8_t kNotEct = 0, kCe = 3;
 
+/// What length fields of 16 bits leave for the payload of the whole. IPv6 does not count its first header.
+std::uint32_t most_payload(const wire::IpHeader& header) {
+  const std::size_t counted = header.bytes.size() - (header.dst.is_v4() ? 0 : wire::Ipv6View::kHeaderLen);
+  return 65535 - static_cast<std::uint32_t>(counted);
+}
+
 }  // namespace
 
-std::optional<Reassembly::Done> Reassembly::insert(const wire::Ipv4Header& header, packet::PacketPtr packet,
-                                                   Instant now, std::vector<Dead>& dead) {
+std::optional<Reassembly::Done> Reassembly::insert(const wire::IpHeader& header, const wire::IpFragment& fragment,
+                                                   packet::PacketPtr packet, Instant now, std::vector<Dead>& dead) {
   const auto refuse = [&](Drop why) {
     dead.push_back({std::move(packet), why});
     return std::optional<Done>{};
   };
   ++counters_.reassembly_fragments;
   if (tunables_.max_frag_packets == 0) return refuse(Drop::ip_fragment_limit);
-  const std::uint32_t begin = header.fragment_offset, end = begin + header.payload_len;
-  const auto header_len = static_cast<std::uint32_t>(wire::encoded_len(header));
-  if (begin == end || (header.mf && header.payload_len % 8 != 0) ||
-      header_len + end > wire::Ipv4View::kMaxPacketLen)
+  const std::uint32_t length = packet->size() - fragment.header_len;
+  const std::uint32_t begin = fragment.offset, end = begin + length;
+  if (length == 0 || (fragment.more && length % 8 != 0) || end > most_payload(header))
     return refuse(Drop::ip_bad_fragment);
   if (!packet->own()) return refuse(Drop::no_buffer);
 
-  const Key key{header.src.value, header.dst.value, header.id, static_cast<std::uint16_t>(header.protocol)};
+  const Key key{header.src, header.dst, fragment.id,
+                header.dst.is_v4() ? static_cast<std::uint32_t>(header.protocol) : 0};
   const List::iterator at = find_or_create(key, now, dead);
   Datagram& datagram = *at;
   if (datagram.given_up) return refuse(Drop::ip_fragment_overlap);
@@ -42,13 +48,13 @@ std::optional<Reassembly::Done> Reassembly::insert(const wire::Ipv4Header& heade
   const auto next = std::lower_bound(fragments.begin(), fragments.end(), begin,
                                      [](const Fragment& f, std::uint32_t b) { return f.begin < b; });
   if (next != fragments.end() && next->begin == begin && next->end == end &&
-      header.mf == (end != datagram.total)) {
+      fragment.more == (end != datagram.total)) {
     ++counters_.reassembly_duplicates;
     return refuse(Drop::ip_fragment_duplicate);
   }
   const bool overlaps = (next != fragments.end() && next->begin < end) ||
                         (next != fragments.begin() && std::prev(next)->end > begin);
-  if (overlaps || !fits(datagram, begin, end, header.mf)) {
+  if (overlaps || !fits(datagram, begin, end, fragment.more)) {
     give_up(datagram, Drop::ip_fragment_overlap, dead);
     return refuse(Drop::ip_fragment_overlap);
   }
@@ -57,15 +63,15 @@ std::optional<Reassembly::Done> Reassembly::insert(const wire::Ipv4Header& heade
     return refuse(Drop::ip_fragment_limit);
   }
 
-  packet->trim_front(header_len);
-  packet->network_len = static_cast<std::uint16_t>(header_len);
+  packet->trim_front(fragment.header_len);
+  packet->network_len = fragment.header_len;
   packet->flags &= ~std::uint32_t{IOPKT_CSUM_NEEDED | IOPKT_CSUM_VALID};
   const std::size_t bytes = footprint(*packet);
   datagram.bytes += bytes;
   bytes_ += bytes;
   datagram.have += end - begin;
   if (begin == 0) datagram.first = header;
-  if (!header.mf) datagram.total = end;
+  if (!fragment.more) datagram.total = end;
   datagram.any_ce |= header.ecn() == kCe;
   datagram.any_not_ect |= header.ecn() == kNotEct;
   fragments.insert(next, Fragment{begin, end, std::move(packet)});
@@ -124,10 +130,8 @@ std::optional<Reassembly::Done> Reassembly::complete(List::iterator at, std::vec
     erase(at);
     return std::nullopt;
   }
-  Done done{.header = *datagram.first, .packet = std::move(datagram.fragments.front().packet)};
-  done.header.mf = false;
-  done.header.payload_len = static_cast<std::uint16_t>(datagram.total);
-  if (datagram.any_ce) done.header.tos |= kCe;
+  Done done{.header = std::move(*datagram.first), .packet = std::move(datagram.fragments.front().packet)};
+  done.header.make_whole(datagram.total, datagram.any_ce ? kCe : 0);
   for (std::size_t i = 1; i < datagram.fragments.size(); ++i) {
     if (done.packet->absorb(std::move(datagram.fragments[i].packet))) continue;
     dead.push_back({std::move(done.packet), Drop::no_buffer});
@@ -146,7 +150,7 @@ void Reassembly::run(Instant now, std::vector<Expired>& out) {
   while (!order_.empty() && order_.front().deadline <= now) {
     Datagram& datagram = order_.front();
     if (!datagram.given_up) {
-      Expired expired{.first = datagram.first};
+      Expired expired{.first = datagram.first, .packets = {}};
       for (Fragment& fragment : datagram.fragments) expired.packets.push_back(std::move(fragment.packet));
       bytes_ -= datagram.bytes;
       if (!expired.packets.empty()) out.push_back(std::move(expired));

@@ -1,5 +1,6 @@
-// Putting fragments together with bounded memory: RFC 791 3.2, RFC 815 (what is missing), RFC 1122 3.3.2
-// (timeout), RFC 5722 applied to IPv4 (overlap ends a datagram), RFC 3168 5.3 (ECN).
+// Putting fragments together with bounded memory, one machine for both families: RFC 791 3.2, RFC 8200 4.5, RFC 815 (what is
+// missing), RFC 1122 3.3.2 (timeout), RFC 5722 (overlap ends a datagram; applied to IPv4 too), RFC 3168 5.3 (ECN). A family's
+// atomic fragments (RFC 6946) never come here.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,7 @@
 #include "ipv4/tunables.hpp"
 #include "packet/drops.hpp"
 #include "packet/packet.hpp"
-#include "wire/ipv4.hpp"
+#include "wire/ip_header.hpp"
 
 namespace iopkt::ipv4 {
 
@@ -33,12 +34,13 @@ class Reassembly {
       : tunables_(tunables), counters_(counters), datagrams_(16, SipHash{secret}) {}
 
   struct Done {
-    wire::Ipv4Header
-        header;  ///< Of the first fragment, with payload_len and the fragment fields of the whole
+    wire::IpHeader header;     ///< Of the first fragment, its bytes made those of the whole
     packet::PacketPtr packet;  ///< The payload, without IP header; network_len is the first fragment's
   };
 
-  /// Adds one fragment: `packet` begins with its IP header, as input() left it. Takes it in any case.
+  /// Adds one fragment: `packet` begins with its IP header, as input() left it, fragment.header_len bytes; what follows is
+  /// its payload. Takes it in any case.
+  /// @param header  Its bytes are those that the whole will have: of IPv6 without the fragment header.
   /// @param now   Never earlier than in the call before.
   /// @param dead  Gets what was dropped: the fragment itself (ip_bad_fragment: a length that 8 does not
   /// divide although
@@ -49,13 +51,13 @@ class Reassembly {
   ///              (ip_fragment_limit).
   /// @return The whole datagram once nothing is missing.
   /// @cost O(log fragments of the datagram), no copying of payload beyond 256 bytes.
-  std::optional<Done> insert(const wire::Ipv4Header& header, packet::PacketPtr packet, Instant now,
-                             std::vector<Dead>& dead);
+  std::optional<Done> insert(const wire::IpHeader& header, const wire::IpFragment& fragment, packet::PacketPtr packet,
+                             Instant now, std::vector<Dead>& dead);
 
   /// A datagram whose time is over. Every packet of it dies with ip_fragment_timeout. Time exceeded is sent
   /// only if `first` is there: the header of the fragment with offset 0, whose payload packets.front() is.
   struct Expired {
-    std::optional<wire::Ipv4Header> first;
+    std::optional<wire::IpHeader> first;
     packet::Burst packets;  ///< Without IP headers
   };
   Instant next_deadline() const { return order_.empty() ? Instant::never() : order_.front().deadline; }
@@ -66,8 +68,8 @@ class Reassembly {
 
  private:
   struct Key {
-    std::uint32_t src, dst;
-    std::uint16_t id, protocol;
+    wire::IpAddress src, dst;
+    std::uint32_t id, protocol;  // of IPv6 the identification alone counts (RFC 8200 4.5)
     friend bool operator==(const Key&, const Key&) = default;
   };
   struct Fragment {
@@ -78,7 +80,7 @@ class Reassembly {
     Key key;
     Instant deadline;
     std::vector<Fragment> fragments;  // sorted, disjoint
-    std::optional<wire::Ipv4Header> first;
+    std::optional<wire::IpHeader> first;
     std::uint32_t total = 0;  // 0: the last fragment is not here
     std::uint32_t have = 0;
     std::size_t bytes = 0;

@@ -34,7 +34,12 @@ class ReassemblyTest : public testing::Test {
                              .src = wire::Ipv4Address{10, 0, 0, 2},
                              .dst = wire::Ipv4Address{10, 0, 0, 1},
                              .payload_len = part.len};
-    return reassembly_.insert(h, pool_.ipv4(h, test::counted(part.len, part.offset)), now, dead_);
+    return insert(h, pool_.ipv4(h, test::counted(part.len, part.offset)), now);
+  }
+  std::optional<Reassembly::Done> insert(const wire::Ipv4Header& h, packet::PacketPtr packet, Instant now = {}) {
+    const wire::IpFragment fragment{.id = h.id, .offset = h.fragment_offset, .more = h.mf,
+                                    .header_len = static_cast<std::uint16_t>(wire::encoded_len(h))};
+    return reassembly_.insert(h, fragment, std::move(packet), now, dead_);
   }
   std::vector<Drop> deaths() {
     std::vector<Drop> out;
@@ -58,8 +63,11 @@ TEST_F(ReassemblyTest, AnyOrderWillDo) {
       ASSERT_EQ(done.has_value(), i == 3);
       if (!done) continue;
       EXPECT_EQ(data_of(*done->packet), test::counted(4443));
-      EXPECT_FALSE(done->header.is_fragment());
-      EXPECT_EQ(done->header.payload_len, 4443);
+      const auto whole = wire::Ipv4View::parse_header(done->header.bytes.span());
+      ASSERT_TRUE(whole);
+      EXPECT_FALSE(whole->is_fragment());
+      EXPECT_TRUE(whole->checksum_ok());
+      EXPECT_EQ(whole->total_len(), 20u + 4443);
       EXPECT_EQ(done->packet->network_len, 20);
     }
     EXPECT_EQ(reassembly_.datagrams(), 0u);
@@ -148,7 +156,7 @@ TEST_F(ReassemblyTest, EndsAfterItsTime) {
   reassembly_.run(start + 31s, out);
   ASSERT_EQ(out.size(), 2u);
   ASSERT_TRUE(out[0].first);
-  EXPECT_EQ(out[0].first->id, 1);
+  EXPECT_EQ(wire::Ipv4View::parse_header(out[0].first->bytes.span())->id(), 1);
   ASSERT_EQ(out[0].packets.size(), 2u);
   EXPECT_EQ(data_of(*out[0].packets[0]), test::counted(8));
   EXPECT_FALSE(out[1].first) << "without the first fragment nobody is told";
@@ -207,13 +215,40 @@ TEST_F(ReassemblyTest, LentFragmentsAreOwned) {
   auto packet = packet::allocate_header(pool_.cache());
   ASSERT_TRUE(packet->append_borrowed(lent));
   wire::encode(h, packet->prepend(20));
-  reassembly_.insert(h, std::move(packet), {}, dead_);
+  insert(h, std::move(packet));
   std::fill(lent.begin(), lent.end(), std::byte{0xee});
   h.mf = false;
   h.fragment_offset = 8;
-  const auto done = reassembly_.insert(h, pool_.ipv4(h, test::counted(8, 8)), {}, dead_);
+  const auto done = insert(h, pool_.ipv4(h, test::counted(8, 8)));
   ASSERT_TRUE(done);
   EXPECT_EQ(data_of(*done->packet), test::counted(16));
+}
+
+TEST_F(ReassemblyTest, OfIpv6TheIdentificationAloneCounts) {
+  const auto from = *wire::Ipv6Address::parse("2001:db8::1"), to = *wire::Ipv6Address::parse("2001:db8::2");
+  const auto add6 = [&](std::uint32_t offset, bool more, std::size_t len, wire::IpProtocol upper, std::size_t extensions = 0) {
+    // The header of the whole: no fragment header; in the packet it lies before the payload.
+    const wire::Ipv6Header h{.payload_len = static_cast<std::uint16_t>(extensions + 8 + len), .next_header = upper, .hop_limit = 9,
+                             .src = from, .dst = to};
+    Data raw(40 + extensions);
+    wire::encode(h, raw);
+    Data frame = raw;
+    frame.resize(frame.size() + 8);
+    const Data payload = test::counted(len, offset);
+    frame.insert(frame.end(), payload.begin(), payload.end());
+    const wire::IpFragment fragment{.id = 0x12345678, .offset = offset, .more = more, .header_len = static_cast<std::uint16_t>(48 + extensions)};
+    return reassembly_.insert(wire::IpHeader{h, upper, raw, 0}, fragment, pool_.packet(frame), {}, dead_);
+  };
+  EXPECT_FALSE(add6(0, true, 1232, wire::IpProtocol::udp));
+  const auto done = add6(1232, false, 100, wire::IpProtocol::destination_options);
+  ASSERT_TRUE(done);
+  EXPECT_EQ(done->header.protocol, wire::IpProtocol::udp) << "as the first one says";
+  EXPECT_EQ(wire::Ipv6View::parse_header(done->header.bytes.span())->payload_len(), 1332);
+  EXPECT_EQ(data_of(*done->packet), test::counted(1332));
+  add6(65528, false, 7, wire::IpProtocol::udp);
+  EXPECT_TRUE(dead_.empty()) << "the largest";
+  add6(65528, false, 7, wire::IpProtocol::udp, 8);
+  EXPECT_EQ(deaths(), std::vector{Drop::ip_bad_fragment});
 }
 
 }  // namespace

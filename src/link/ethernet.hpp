@@ -42,4 +42,12 @@ constexpr wire::MacAddress multicast_mac(wire::Ipv4Address group) {
            static_cast<std::uint8_t>(group.value >> 8), static_cast<std::uint8_t>(group.value)}};
 }
 
+/// Of a group of either family: RFC 1112 6.4, RFC 2464 7.
+constexpr wire::MacAddress multicast_mac(const wire::IpAddress& group) {
+  if (group.is_v4()) return multicast_mac(group.v4());
+  const std::uint32_t low = group.words()[3];
+  return {{0x33, 0x33, static_cast<std::uint8_t>(low >> 24), static_cast<std::uint8_t>(low >> 16), static_cast<std::uint8_t>(low >> 8),
+           static_cast<std::uint8_t>(low)}};
+}
+
 }  // namespace iopkt::link

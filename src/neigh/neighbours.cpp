@@ -197,9 +197,18 @@ Learned Neighbours::learned(const Key& key, const MacAddress& mac, Heard how, In
     return entry.mac == mac ? Learned::unchanged : Learned::refused_permanent;
   const bool waiting = entry.state == State::incomplete || entry.state == State::failed;
   const bool changes = !waiting && entry.mac != mac;
+  if (changes && (how == Heard::solicited || how == Heard::unsolicited)) {
+    // RFC 4861 7.2.5 (I): without the override flag another address only casts doubt on the known one.
+    if (entry.state == State::reachable) become_stale(*record, now, out);
+    return Learned::unchanged;
+  }
+  if (how == Heard::solicited_override) {
+    become_reachable(*record, mac, now, out);
+    return waiting ? Learned::created : changes ? Learned::changed : Learned::confirmed;
+  }
   // A reply that nobody waits for may not take a neighbour over that is known to work.
   const bool fresh = entry.state != State::reachable;
-  if (how == Heard::reply && (fresh || !changes)) {
+  if ((how == Heard::reply || how == Heard::solicited) && (fresh || !changes)) {
     become_reachable(*record, mac, now, out);
     if (waiting) return Learned::created;
     return changes ? Learned::changed : fresh ? Learned::confirmed : Learned::unchanged;

@@ -87,7 +87,11 @@ struct Lookup {
 enum class Heard : std::uint8_t {
   reply,        ///< An answer addressed to us: confirms what was asked, adds nothing.
   request,      ///< The sender of a request for one of our addresses: adds an entry (RFC 826).
-  announcement  ///< Anything else: updates what is known, adds nothing.
+  announcement,  ///< Anything else: updates what is known, adds nothing.
+  // Advertisements of RFC 4861 7.2.5, by their flags. Unsolicited ones that override are announcements.
+  solicited_override,  ///< Confirms, also another address than the known one; adds nothing.
+  solicited,           ///< Confirms what was asked; does not take the place of another address.
+  unsolicited          ///< Fills in what was asked; does not take the place of another address.
 };
 enum class Learned : std::uint8_t {
   created,

@@ -53,6 +53,47 @@ class NeighboursTest : public testing::Test {
   Actions out_;
 };
 
+TEST_F(NeighboursTest, AdvertisementsAsRfc4861Section7_2_5) {
+  const struct {
+    const char* says;
+    Heard how;
+    bool other;        // another address than the known one
+    State before, after;
+    bool takes_other;
+  } rows[] = {
+      {"solicited, the same", Heard::solicited, false, State::stale, State::reachable, false},
+      {"solicited, another: doubt", Heard::solicited, true, State::reachable, State::stale, false},
+      {"solicited, another, in doubt already", Heard::solicited, true, State::stale, State::stale, false},
+      {"unsolicited, another: doubt", Heard::unsolicited, true, State::reachable, State::stale, false},
+      {"unsolicited, the same", Heard::unsolicited, false, State::reachable, State::reachable, false},
+      {"unsolicited, the same, in doubt", Heard::unsolicited, false, State::stale, State::stale, false},
+      {"solicited with override", Heard::solicited_override, true, State::reachable, State::reachable, true},
+      {"solicited with override, in doubt", Heard::solicited_override, true, State::stale, State::reachable, true},
+      {"unsolicited with override", Heard::announcement, true, State::reachable, State::stale, true},
+  };
+  std::uint8_t host = 10;
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.says);
+    const Key k = key(++host);
+    resolve(k);
+    if (row.before == State::stale) {
+      pass(std::chrono::seconds{tunables_.reachable_s});
+      ASSERT_EQ(state(k), State::stale);
+    }
+    hear(k, row.other ? kOther : kMac, row.how);
+    EXPECT_EQ(state(k), row.after);
+    EXPECT_EQ(table_.find(k)->mac, row.takes_other ? kOther : kMac);
+  }
+  for (const auto& [how, after] : {std::pair{Heard::solicited, State::reachable}, std::pair{Heard::solicited_override, State::reachable},
+                                   std::pair{Heard::unsolicited, State::stale}}) {
+    const Key k = key(++host);
+    EXPECT_EQ(hear(k, kMac, how), Learned::unknown) << "nobody was asked";
+    lookup(k);
+    EXPECT_EQ(hear(k, kMac, how), Learned::created);
+    EXPECT_EQ(state(k), after);
+  }
+}
+
 TEST_F(NeighboursTest, AsksOncePerSecondAndGivesUp) {
   EXPECT_EQ(lookup(key(2)), Lookup::Kind::waiting);
   EXPECT_EQ(take(), (Actions{{K::solicit, key(2), {}}}));

@@ -6,19 +6,21 @@
 #include "wire/checksum.hpp"
 #include "wire/ethernet.hpp"
 #include "wire/ipv4.hpp"
+#include "wire/ipv6.hpp"
 #include "wire/tcp.hpp"
 
 namespace iopkt::packet {
 namespace {
 
-constexpr std::size_t kIpLen = wire::Ipv4View::kMinHeaderLen;
+constexpr std::size_t kIpv4Len = wire::Ipv4View::kMinHeaderLen, kIpv6Len = wire::Ipv6View::kHeaderLen;
 /// Flows of one burst that stay open at a time; a burst rarely holds more.
 constexpr std::size_t kFlows = 8;
 
 /// One TCP segment of a burst: where things lie in its frame, from `network_offset` on.
 struct Segment {
   Packet* packet;
-  Bytes ip;  // IP and TCP header
+  Bytes ip;            // IP and TCP header
+  std::size_t ip_len;  // 20 or 40
   std::uint32_t total_len, header_len, payload;
   std::uint8_t flags;
   std::uint32_t seq;
@@ -35,48 +37,67 @@ struct Flow {
   bool open, merged;
 };
 
-std::uint32_t ipv4_tcp_pseudo(Bytes ip, std::uint32_t len) {
+bool is_v4(const Segment& s) { return s.ip_len == kIpv4Len; }
+
+std::uint32_t tcp_pseudo(Bytes ip, std::size_t ip_len, std::uint32_t len) {
+  if (ip_len == kIpv6Len) return wire::pseudo_header_sum(wire::load_ipv6(ip, 8), wire::load_ipv6(ip, 24), wire::IpProtocol::tcp, len);
   return wire::pseudo_header_sum(wire::load_ipv4(ip, 12), wire::load_ipv4(ip, 16), wire::IpProtocol::tcp,
                                  len);
 }
 
-bool has_ipv4(const Packet& packet, std::uint32_t offset) {
-  if (offset != wire::EthernetView::kHeaderLen) return offset == 0;
-  return load_be16(packet.head(), 12) == static_cast<std::uint16_t>(wire::EtherType::ipv4);
+/// The IP version that the link header names, if there is one, and the first byte says; 0: neither, or they disagree.
+unsigned version_of(const Packet& packet, std::uint32_t offset) {
+  const unsigned version = load_u8(packet.head(), offset) >> 4;
+  if (offset == 0) return version;
+  if (offset != wire::EthernetView::kHeaderLen) return 0;
+  const auto type = static_cast<wire::EtherType>(load_be16(packet.head(), 12));
+  return (type == wire::EtherType::ipv4 && version == 4) || (type == wire::EtherType::ipv6 && version == 6) ? version : 0;
 }
 
-/// False: not a TCP/IPv4 segment that could be judged here.
+/// False: not a TCP segment that could be judged here.
 bool read(Packet& packet, std::uint32_t offset, Segment& s) {
-  const auto want = std::min<std::uint32_t>(packet.size(), offset + kIpLen + wire::TcpView::kMaxHeaderLen);
-  if (want < offset + kIpLen + wire::TcpView::kMinHeaderLen || !packet.pull_up(want)) return false;
-  if (!has_ipv4(packet, offset)) return false;
+  const auto want = std::min<std::uint32_t>(packet.size(), offset + kIpv6Len + wire::TcpView::kMaxHeaderLen);
+  if (want < offset + kIpv4Len + wire::TcpView::kMinHeaderLen || !packet.pull_up(want)) return false;
+  const unsigned version = version_of(packet, offset);
   const Bytes ip = packet.head().subspan(offset);
-  if (load_u8(ip, 0) != 0x45 || (load_be16(ip, 6) & 0x3fff) != 0 || load_u8(ip, 9) != 6) return false;
+  if (version == 4) {
+    if (load_u8(ip, 0) != 0x45 || (load_be16(ip, 6) & 0x3fff) != 0 || load_u8(ip, 9) != 6) return false;
+    s.ip_len = kIpv4Len;
+    s.total_len = load_be16(ip, 2);
+  } else if (version == 6) {
+    if (load_u8(ip, 6) != 6) return false;
+    s.ip_len = kIpv6Len;
+    s.total_len = static_cast<std::uint32_t>(kIpv6Len) + load_be16(ip, 4);
+  } else {
+    return false;
+  }
+  if (want < offset + s.ip_len + wire::TcpView::kMinHeaderLen) return false;
   s.packet = &packet;
-  s.total_len = load_be16(ip, 2);
-  const std::uint32_t tcp_len = static_cast<std::uint32_t>(load_u8(ip, kIpLen + 12) >> 4) * 4;
-  s.header_len = static_cast<std::uint32_t>(kIpLen) + tcp_len;
+  const std::uint32_t tcp_len = static_cast<std::uint32_t>(load_u8(ip, s.ip_len + 12) >> 4) * 4;
+  s.header_len = static_cast<std::uint32_t>(s.ip_len) + tcp_len;
   if (tcp_len < wire::TcpView::kMinHeaderLen || s.header_len > s.total_len ||
       s.total_len > packet.size() - offset)
     return false;
   s.ip = ip.first(s.header_len);
   s.payload = s.total_len - s.header_len;
-  s.flags = load_u8(ip, kIpLen + 13);
-  s.seq = load_be32(ip, kIpLen + 4);
+  s.flags = load_u8(ip, s.ip_len + 13);
+  s.seq = load_be32(ip, s.ip_len + 4);
   return true;
 }
 
 bool same_flow(const Segment& a, const Segment& b) {
-  return std::memcmp(a.ip.data() + 12, b.ip.data() + 12, 12) == 0;  // addresses and ports
+  if (a.ip_len != b.ip_len) return false;
+  const std::size_t from = is_v4(a) ? 12 : 8;
+  return std::memcmp(a.ip.data() + from, b.ip.data() + from, a.ip_len + 4 - from) == 0;  // addresses and ports
 }
 
 /// Headers and payload are as the sender made them. A good answer is kept: nobody has to add it up again.
 bool is_intact(const Segment& s, std::uint32_t offset) {
-  if (wire::finish(wire::sum(s.ip.first(kIpLen))) != 0) return false;
+  if (is_v4(s) && wire::finish(wire::sum(s.ip.first(kIpv4Len))) != 0) return false;
   if ((s.packet->flags & (IOPKT_CSUM_VALID | IOPKT_CSUM_NEEDED)) != 0) return true;
-  const std::uint32_t len = s.total_len - static_cast<std::uint32_t>(kIpLen);
-  const std::uint32_t sum =
-      ipv4_tcp_pseudo(s.ip, len) + s.packet->sum(offset + static_cast<std::uint32_t>(kIpLen), len);
+  const auto ip_len = static_cast<std::uint32_t>(s.ip_len);
+  const std::uint32_t len = s.total_len - ip_len;
+  const std::uint32_t sum = tcp_pseudo(s.ip, s.ip_len, len) + s.packet->sum(offset + ip_len, len);
   if (wire::finish(wire::fold(sum)) != 0) return false;
   s.packet->flags |= IOPKT_CSUM_VALID;
   return true;
@@ -84,7 +105,15 @@ bool is_intact(const Segment& s, std::uint32_t offset) {
 
 /// The customary layout, which is also the only one in which timestamps may differ: NOP, NOP, timestamps.
 bool has_only_timestamps(const Segment& s) {
-  return s.header_len == kIpLen + 32 && load_be32(s.ip, kIpLen + 20) == 0x0101080a;
+  return s.header_len == s.ip_len + 32 && load_be32(s.ip, s.ip_len + 20) == 0x0101080a;
+}
+
+/// Everything in the network header that is neither a length, an identification nor an address.
+bool same_network(const Segment& x, const Segment& y) {
+  const Bytes a = x.ip, b = y.ip;
+  if (!is_v4(x)) return load_be32(a, 0) == load_be32(b, 0) && load_u8(a, 7) == load_u8(b, 7);  // class, label; hop limit
+  // TOS; flags and offset; TTL.
+  return load_u8(a, 1) == load_u8(b, 1) && load_be16(a, 6) == load_be16(b, 6) && load_u8(a, 8) == load_u8(b, 8);
 }
 
 bool continues(const Flow& flow, const Segment& s, std::uint32_t offset) {
@@ -92,27 +121,25 @@ bool continues(const Flow& flow, const Segment& s, std::uint32_t offset) {
   if (s.seq != flow.next_seq || s.header_len != head.header_len || s.payload > head.payload) return false;
   if (flow.total_len + s.payload > wire::Ipv4View::kMaxPacketLen) return false;
   const Bytes a = head.ip, b = s.ip;
-  // TOS; flags and offset; TTL; acknowledgment.
-  if (load_u8(a, 1) != load_u8(b, 1) || load_be16(a, 6) != load_be16(b, 6) || load_u8(a, 8) != load_u8(b, 8))
-    return false;
-  if (load_be32(a, kIpLen + 8) != load_be32(b, kIpLen + 8)) return false;
+  const std::size_t tcp = head.ip_len;
+  if (!same_network(head, s) || load_be32(a, tcp + 8) != load_be32(b, tcp + 8)) return false;  // acknowledgment
   if (std::memcmp(head.packet->head().data(), s.packet->head().data(), std::min(offset, 14u)) != 0)
     return false;
   if (has_only_timestamps(head) && has_only_timestamps(s)) {
     const auto later = [&](std::size_t at, std::uint32_t than) {
-      return static_cast<std::int32_t>(load_be32(b, kIpLen + at) - than) >= 0;
+      return static_cast<std::int32_t>(load_be32(b, tcp + at) - than) >= 0;
     };
     return later(24, flow.timestamp) && later(28, flow.echo);
   }
-  return std::memcmp(a.data() + kIpLen + 20, b.data() + kIpLen + 20, s.header_len - kIpLen - 20) == 0;
+  return std::memcmp(a.data() + tcp + 20, b.data() + tcp + 20, s.header_len - tcp - 20) == 0;
 }
 
 void remember(Flow& flow, const Segment& s) {
   flow.next_seq = s.seq + s.payload;
-  flow.window = load_be16(s.ip, kIpLen + 14);
+  flow.window = load_be16(s.ip, s.ip_len + 14);
   flow.flags |= s.flags;
   if (has_only_timestamps(s))
-    flow.timestamp = load_be32(s.ip, kIpLen + 24), flow.echo = load_be32(s.ip, kIpLen + 28);
+    flow.timestamp = load_be32(s.ip, s.ip_len + 24), flow.echo = load_be32(s.ip, s.ip_len + 28);
 }
 
 Flow open_flow(std::size_t index, const Segment& s) {
@@ -135,15 +162,20 @@ void finish(const Flow& flow, std::uint32_t offset) {
   if (!flow.merged) return;
   Packet& packet = *flow.head.packet;
   const MutableBytes ip = packet.mutable_head().subspan(offset);
-  store_be16(ip, 2, static_cast<std::uint16_t>(flow.total_len));
-  wire::store_ipv4_checksum(ip.first(kIpLen));
-  store_u8(ip, kIpLen + 13, flow.flags);
-  store_be16(ip, kIpLen + 14, flow.window);
-  const std::uint32_t tcp_len = flow.total_len - static_cast<std::uint32_t>(kIpLen);
-  store_be16(ip, kIpLen + wire::TcpView::kChecksumOffset,
-             static_cast<std::uint16_t>(ipv4_tcp_pseudo(ip, tcp_len)));
-  packet.flags = (packet.flags & ~std::uint32_t{IOPKT_CSUM_VALID}) | IOPKT_GSO_TCP4 | IOPKT_CSUM_NEEDED;
-  packet.csum_start = static_cast<std::uint16_t>(offset + kIpLen);
+  const std::size_t ip_len = flow.head.ip_len;
+  const std::uint32_t tcp_len = flow.total_len - static_cast<std::uint32_t>(ip_len);
+  if (is_v4(flow.head)) {
+    store_be16(ip, 2, static_cast<std::uint16_t>(flow.total_len));
+    wire::store_ipv4_checksum(ip.first(kIpv4Len));
+  } else {
+    store_be16(ip, 4, static_cast<std::uint16_t>(tcp_len));
+  }
+  store_u8(ip, ip_len + 13, flow.flags);
+  store_be16(ip, ip_len + 14, flow.window);
+  store_be16(ip, ip_len + wire::TcpView::kChecksumOffset, static_cast<std::uint16_t>(tcp_pseudo(ip, ip_len, tcp_len)));
+  const std::uint32_t kind = is_v4(flow.head) ? IOPKT_GSO_TCP4 : IOPKT_GSO_TCP6;
+  packet.flags = (packet.flags & ~std::uint32_t{IOPKT_CSUM_VALID}) | kind | IOPKT_CSUM_NEEDED;
+  packet.csum_start = static_cast<std::uint16_t>(offset + ip_len);
   packet.csum_offset = wire::TcpView::kChecksumOffset;
   packet.gso_size = static_cast<std::uint16_t>(flow.head.payload);
   packet.header_len = static_cast<std::uint16_t>(offset + flow.head.header_len);

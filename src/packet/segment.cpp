@@ -102,7 +102,25 @@ void write_transport(const Template& t, Packet& segment, MutableBytes head, cons
   store_be16(transport, checksum_at, wire::udp_checksum_field(sum));
 }
 
+/// Bytes of network and transport header of a GSO packet that begins with its IP header.
+std::uint32_t gso_header_len(const Packet& packet) {
+  std::byte byte{};
+  packet.copy_out(0, {&byte, 1});
+  const auto first = std::to_integer<std::uint32_t>(byte);
+  const std::uint32_t ip_len = first >> 4 == 6 ? static_cast<std::uint32_t>(kIpv6HeaderLen) : (first & 0xf) * 4;
+  if ((packet.flags & IOPKT_GSO_UDP) != 0) return ip_len + wire::UdpView::kHeaderLen;
+  if (packet.size() < ip_len + wire::TcpView::kMinHeaderLen) return packet.size();
+  packet.copy_out(ip_len + 12, {&byte, 1});
+  return ip_len + (std::to_integer<std::uint32_t>(byte) >> 4) * 4;
+}
+
 }  // namespace
+
+bool fits_mtu(const Packet& packet, std::uint32_t mtu) {
+  if (packet.size() <= mtu) return true;
+  if ((packet.flags & kGsoFlags) == 0) return false;
+  return gso_header_len(packet) + packet.gso_size <= mtu;
+}
 
 void complete_checksum(Packet& packet) {
   if ((packet.flags & IOPKT_CSUM_NEEDED) == 0) return;

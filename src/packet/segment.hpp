@@ -25,15 +25,19 @@ void complete_checksum(Packet& packet);
 /// Errors (`out` as it was): no_buffer; driver_broken_frame (headers and metadata contradict each other).
 Expected<void, Drop> segment(const Packet& packet, std::uint32_t network_offset, Burst& out);
 
+/// True when a packet that begins with its IP header goes out as it is: up to `mtu` bytes, or cut later by its GSO metadata into
+/// such.
+bool fits_mtu(const Packet& packet, std::uint32_t mtu);
+
 struct Coalesced {
   std::size_t taken;  ///< Packets that are part of an earlier one now
   std::size_t lost;   ///< Died for want of memory: Drop::no_buffer
 };
 
-/// Puts TCP/IPv4 segments of a received burst together where each simply continues the one before: same
-/// addresses, ports, TOS, TTL and DF, no IP options or fragments, ACK (and at the end PSH) alone, same
+/// Puts TCP segments of a received burst together where each simply continues the one before: same
+/// addresses, ports, TOS, TTL and DF (of IPv6: flow label), no IP options, extension headers or fragments, ACK (and at the end PSH) alone, same
 /// acknowledgment, options equal but for timestamps that do not go back, equal sizes (the last may be
-/// shorter), good checksums, up to 65535 bytes. The result has IOPKT_GSO_TCP4 and IOPKT_CSUM_NEEDED set, so
+/// shorter), good checksums, up to 65535 bytes. The result has IOPKT_GSO_TCP4 (or _TCP6) and IOPKT_CSUM_NEEDED set, so
 /// that it may be delivered, forwarded or cut again. The order of all others, and within each flow, stays.
 /// @param network_offset  As above, for all packets of the burst. Packets that already have GSO metadata are
 /// left alone.

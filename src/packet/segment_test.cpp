@@ -11,6 +11,7 @@
 #include "tests/support/test_pool.hpp"
 #include "wire/checksum.hpp"
 #include "wire/ethernet.hpp"
+#include "wire/ipv6.hpp"
 #include "wire/tcp.hpp"
 #include "wire/udp.hpp"
 
@@ -267,6 +268,50 @@ TEST_F(SegmentTest, CoalescesOnlyWhatSimplyContinues) {
     EXPECT_EQ(tcp.window, second.tcp.window);
     EXPECT_EQ(tcp.flags, second.tcp.flags);
     EXPECT_EQ(tcp.options, first.tcp.options) << "of the first byte";
+  }
+}
+
+TEST_F(SegmentTest, Ipv6IsPutTogetherAndCutInTheSameWay) {
+  const auto src = *wire::Ipv6Address::parse("2001:db8::1"), dst = *wire::Ipv6Address::parse("2001:db8::2");
+  const auto make6 = [&](std::uint32_t number, std::size_t payload, std::uint32_t label = 5, std::uint8_t hops = 64) {
+    const wire::TcpHeader tcp{.src = {1000}, .dst = {80}, .seq = {0xfffffe00 + number * 1000}, .ack = {5}, .flags = wire::ack, .window = 100,
+                              .options = {.timestamps = wire::TcpTimestamps{50, 40}}};
+    Data bytes(wire::encoded_len(tcp));
+    wire::encode(tcp, bytes);
+    const Data rest = test::counted(payload, number * 1000);
+    bytes.insert(bytes.end(), rest.begin(), rest.end());
+    const auto pseudo = wire::pseudo_header_sum(src, dst, wire::IpProtocol::tcp, static_cast<std::uint32_t>(bytes.size()));
+    store_be16(bytes, 16, wire::finish(wire::sum(bytes, pseudo)));
+    PacketPtr packet = pool_.packet(bytes);
+    wire::encode(wire::Ipv6Header{.flow_label = label, .payload_len = static_cast<std::uint16_t>(bytes.size()),
+                                  .next_header = wire::IpProtocol::tcp, .hop_limit = hops, .src = src, .dst = dst},
+                 packet->prepend(40));
+    wire::encode(wire::EthernetHeader{{{1}}, {{2}}, wire::EtherType::ipv6}, packet->prepend(14));
+    return packet;
+  };
+  Burst burst;
+  std::vector<Data> before;
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    burst.push_back(make6(i, i == 4 ? 77 : 1000));
+    before.push_back(data_of(*burst.back()));
+  }
+  EXPECT_EQ(coalesce(burst, 14).taken, 4u);
+  ASSERT_EQ(burst.size(), 1u);
+  EXPECT_EQ(burst[0]->flags, std::uint32_t{IOPKT_GSO_TCP6 | IOPKT_CSUM_NEEDED});
+  EXPECT_EQ(burst[0]->csum_start, 54);
+  Burst again;
+  ASSERT_TRUE(segment(*burst[0], 14, again));
+  ASSERT_EQ(again.size(), before.size());
+  for (std::size_t i = 0; i < before.size(); ++i) EXPECT_EQ(data_of(*again[i]), before[i]);
+  complete_checksum(*burst[0]);
+  const std::uint32_t pseudo = wire::pseudo_header_sum(src, dst, wire::IpProtocol::tcp, burst[0]->size() - 54);
+  EXPECT_EQ(wire::finish(wire::fold(pseudo + burst[0]->sum(54, burst[0]->size() - 54))), 0);
+  for (const auto& [label, hops] : {std::pair{6u, 64}, std::pair{5u, 63}}) {
+    Burst apart;
+    apart.push_back(make6(0, 1000));
+    apart.push_back(make6(1, 1000, label, static_cast<std::uint8_t>(hops)));
+    coalesce(apart, 14);
+    EXPECT_EQ(apart.size(), 2u) << "another flow label, another way";
   }
 }
 

@@ -17,6 +17,7 @@ struct StackConfig {
   bool dedicated_local = false;           ///< -D: all local flows belong to shard 0, which polls no device
   packet::PoolConfig pools;
   const ipv6::Inet6* inet6 = nullptr;     ///< ipv6::inet6(), which outlives the stack; null: there is IPv4 alone
+  HashKey stable_secret;                  ///< of RFC 7217: the same after a restart, or addresses change with it
   HashKey key;                            ///< 128 random bits: flow hashes, ISNs, identifiers
   std::uint64_t seed = 1;                 ///< ephemeral ports, timers' jitter
   std::uint32_t somaxconn = 4096;         ///< cap of listen(2)'s backlog

@@ -6,8 +6,10 @@
 
 #include "base/counters.hpp"
 #include "icmp/counters.hpp"
+#include "icmp/counters6.hpp"
 #include "iface/counters.hpp"
 #include "ipv4/counters.hpp"
+#include "ipv6/counters.hpp"
 #include "neigh/counters.hpp"
 #include "packet/drops.hpp"
 #include "tcp/counters.hpp"
@@ -41,6 +43,8 @@ struct ShardCounters {
   udp::UdpCounters<Counter> udp;
   ipv4::Ipv4Counters<Counter> ipv4;
   icmp::IcmpCounters<Counter> icmp;
+  ipv6::Ipv6Counters<Counter> ipv6;
+  icmp::Icmp6Counters<Counter> icmp6;
   neigh::ArpCounters<Counter> arp;
   WayCounters<Counter> way;
   std::array<iface::InterfaceCounters<Counter>, kInterfacesMax> interfaces;

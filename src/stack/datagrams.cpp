@@ -8,6 +8,7 @@
 #include "stack/ways.hpp"
 #include "udp/input.hpp"
 #include "udp/output.hpp"
+#include "wire/checksum.hpp"
 #include "wire/udp.hpp"
 
 namespace iopkt::stack {
@@ -169,14 +170,15 @@ void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
 bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
   bool taken = false;
   std::optional<std::uint8_t> icmp_type;
-  const auto header_len = static_cast<std::uint32_t>(wire::encoded_len(at.ip));
-  if (at.ip.protocol == wire::IpProtocol::icmp && packet.size() > header_len) {
+  const auto header_len = static_cast<std::uint32_t>(at.ip.bytes.size());
+  const bool is_v6 = at.ip.dst.is_v6();
+  if (at.ip.protocol == (is_v6 ? wire::IpProtocol::icmpv6 : wire::IpProtocol::icmp) && packet.size() > header_len) {
     std::array<std::byte, 1> type{};
     packet.copy_out(header_len, type);
     icmp_type = load_u8(type, 0);
   }
   for (const RawMember& m : s.raw_members) {
-    if (m.family != wire::IpAddress{at.ip.dst}.family()) continue;
+    if (m.family != at.ip.family()) continue;
     const raw::Bound bound{.protocol = m.protocol,
                            .local = m.local.is_unspecified() ? std::nullopt : std::optional{m.local},
                            .remote = m.remote.is_unspecified() ? std::nullopt : std::optional{m.remote},
@@ -189,6 +191,8 @@ bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
       s.drop(Drop::no_buffer);
       continue;
     }
+    // RFC 3542 section 3: programs never see an IPv6 header.
+    if (is_v6) copy->trim_front(header_len);
     deliver(s, m.shard, make_datagram(at, m.id, {at.ip.src, {}}, std::move(copy)));
   }
   return taken;
@@ -231,12 +235,14 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   how.ttl = request.ttl.value_or(socket::hops_of(k.options, to.address));
   how.txq = static_cast<std::uint16_t>(k.options.txq_priority);
   how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(k.options, to.address));
+  if (to.address.is_v6()) how.flow_label = flow_hash(s.key(), k.local, to) & 0xfffff;
+  how.own_path_mtu = k.options.mtu_discover == 3;  // IP_PMTUDISC_PROBE
   how.source = request.source.value_or(k.local.address);
   if (how.source.is_unspecified()) how.source = {};
   else if (how.source.family() != to.address.family()) return unexpected(Errno::inval);
   if (how.source.is_multicast() || (how.source.is_v4() && s.network->interfaces.is_any_broadcast(how.source.v4())))
     how.source = {};
-  if (how.source.is_unspecified()) {
+  if (how.source.is_unspecified() || how.source.family() != how.destination.family()) {
     const auto source = choose_source(s, how.destination, how.fib, how.interface_index);
     if (!source) return unexpected(source.error());
     how.source = *source;
@@ -323,18 +329,12 @@ Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Byt
 }
 
 Errno tx_local_segments(ShardState& s, PacketPtr packet, const Outgoing& how) {
-  wire::Ipv4Header header{.tos = how.tos,
-                          .df = how.dont_fragment,
-                          .ttl = how.ttl != 0 ? how.ttl : static_cast<std::uint8_t>(s.settings.ipv4.ttl),
-                          .protocol = how.protocol,
-                          .src = how.source.v4(),
-                          .dst = how.destination.v4()};
-  if (const auto added = ipv4::add_header(*packet, header, s.identifiers, s.counters.ipv4); !added)
+  const auto path = find_path(s, how.destination, how.fib, 0, false);
+  if (!path) return path.error();
+  if (const auto added = put_ip_header(s, *packet, how, how.source, *path); !added)
     return s.drop(added.error()), Errno::nobufs;
   packet::Burst pieces;
   if (const auto done = packet::segment(*packet, 0, pieces); !done) return s.drop(done.error()), Errno::nobufs;
-  const auto path = find_path(s, how.destination, how.fib, 0, false);
-  if (!path) return path.error();
   for (PacketPtr& one : pieces) static_cast<void>(tx_packet(s, std::move(one), *path));
   return Errno::ok;
 }
@@ -349,7 +349,18 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   how->protocol = static_cast<wire::IpProtocol>(k.protocol);
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
+  // IPV6_CHECKSUM (RFC 3542 section 3.1); that of ICMPv6 is filled in with the header.
+  if (how->destination.is_v6() && k.options.checksum_offset6 >= 0 && how->protocol != wire::IpProtocol::icmpv6) {
+    const auto at = static_cast<std::uint32_t>(k.options.checksum_offset6);
+    if (at > packet->size() || packet->size() - at < 2) return Errno::inval;
+    std::array<std::byte, 2> field{};
+    packet->copy_in(at, field);
+    const std::uint32_t pseudo = wire::pseudo_header_sum(how->source, how->destination, how->protocol, packet->size());
+    store_be16(field, 0, wire::finish(wire::fold(pseudo + packet->sum(0, packet->size()))));
+    packet->copy_in(at, field);
+  }
   if (k.options.header_included == 0) return tx_ip(s, std::move(packet), *how);
+  if (how->destination.is_v6()) return Errno::opnotsupp;  // IPV6_HDRINCL is not built
   const auto header = raw::complete_header(*packet, how->source.v4(), s.identifiers, s.counters.ipv4);
   if (!header) {
     switch (header.error()) {

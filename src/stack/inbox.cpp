@@ -70,6 +70,7 @@ void handle(ShardState& s, Message& message) {
           [&](message::FlowRemove& m) { s.foreign_flows.erase(m.key); },
           [&](message::SoftError& m) { on_soft_error(s, m.id, m.error); },
           [&](message::FlowError& m) { on_flow_error(s, m); },
+          [&](message::PathMtu& m) { s.path_mtus.learn(m.destination, m.mtu, s.now); },
           [&](message::PortError& m) { on_port_error(s, m); },
       },
       message);

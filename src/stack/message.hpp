@@ -76,7 +76,7 @@ struct RawMember {
   std::uint32_t shard = 0;
   SocketId id;
   std::uint8_t protocol = 0;
-  wire::IpAddress local, remote;  ///< unspecified: any
+  wire::IpAddress local, remote;  ///< unspecified: any of that family
   std::uint32_t interface_index = 0;
   wire::IpFamily family = wire::IpFamily::v4;
   std::array<std::uint32_t, 8> icmp_filter{};  ///< ICMP_FILTER, ICMP6_FILTER: bit t set: no messages of type t
@@ -151,6 +151,11 @@ struct FlowError {
   wire::SeqNum sequence;
   std::uint16_t mtu;
 };
+/// A router told the MTU of the way to a host.
+struct PathMtu {
+  wire::IpAddress destination;
+  std::uint32_t mtu;
+};
 /// The same about a datagram, for the shard of its local port.
 struct PortError {
   socket::SocketKind kind;
@@ -164,6 +169,6 @@ using Message = std::variant<std::monostate, message::Input, message::Arp, messa
                              message::ResolveNeighbour, message::NeighbourAction, message::ListenAdd,
                              message::ListenRemove, message::PortAdd, message::PortRemove, message::RawAdd,
                              message::RawRemove, message::FlowAdd, message::FlowRemove, message::SoftError,
-                             message::FlowError, message::PortError>;
+                             message::FlowError, message::PathMtu, message::PortError>;
 
 }  // namespace iopkt::stack

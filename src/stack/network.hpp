@@ -8,6 +8,7 @@
 #include "iface/interface.hpp"
 #include "icmp/tunables.hpp"
 #include "ipv4/tunables.hpp"
+#include "ipv6/tunables.hpp"
 #include "neigh/tunables.hpp"
 #include "route/fib.hpp"
 #include "tcp/tunables.hpp"
@@ -19,6 +20,7 @@ namespace iopkt::stack {
 struct Settings {
   tcp::Tunables tcp = tcp::default_tunables();
   ipv4::Ipv4Tunables ipv4 = initial_values<ipv4::Ipv4Tunables>();
+  ipv6::Ipv6Tunables ipv6 = initial_values<ipv6::Ipv6Tunables>();
   icmp::IcmpTunables icmp = initial_values<icmp::IcmpTunables>();
   udp::UdpTunables udp = initial_values<udp::UdpTunables>();
   neigh::NeighbourTunables neigh = initial_values<neigh::NeighbourTunables>();

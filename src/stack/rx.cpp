@@ -1,10 +1,11 @@
 // A packet's way in, from top to bottom: frame, link, owner's shard, IP, filter, protocol.
+#include <algorithm>
+
 #include "icmp/input.hpp"
 #include "link/arp.hpp"
 #include "link/ethernet.hpp"
 #include "packet/segment.hpp"
 #include "stack/ways.hpp"
-#include "wire/ipv4.hpp"
 
 namespace iopkt::stack {
 
@@ -47,29 +48,53 @@ void rx_frame(ShardState& s, const iface::Interface& in, PacketPtr frame) {
     if (s.number == 0) return rx_arp(s, in.index, std::move(frame));
     return send_to(s, 0, message::Arp{in.index, std::move(frame)});
   }
-  if (link->type != wire::EtherType::ipv4) {
+  const bool known = link->type == wire::EtherType::ipv4 || (link->type == wire::EtherType::ipv6 && s.inet6 != nullptr);
+  if (!known) {
     ++counters.rx_dropped;
     return s.drop(Drop::link_unknown_type);
   }
-  const std::uint32_t owner = owner_of(s, *frame);
-  if (owner == s.number) return rx_ip(s, in.index, std::move(frame));
-  send_to(s, owner, message::Input{in.index, std::move(frame)});
+  rx_owned(s, in.index, std::move(frame));
+}
+
+/// Hands a packet that begins with its IP header to the shard that it belongs to, perhaps this one.
+void rx_owned(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
+  // Where its ports are can be seen only if what stands before them is one piece.
+  const Bytes head = packet->head();
+  if (s.stack.shard_count() > 1 && !head.empty() && load_u8(head, 0) >> 4 == 6 && head.size() < wire::kIpv6WalkLen &&
+      !packet->pull_up(std::min<std::uint32_t>(packet->size(), wire::kIpv6WalkLen)))
+    return s.drop(Drop::no_buffer);
+  const std::uint32_t owner = owner_of(s, *packet);
+  if (owner == s.number) return rx_ip(s, interface_index, std::move(packet));
+  send_to(s, owner, message::Input{interface_index, std::move(packet)});
+}
+
+std::optional<Transport> find_transport(Bytes head, std::uint32_t zone) {
+  if (head.empty()) return std::nullopt;
+  if (load_u8(head, 0) >> 4 == 6) {
+    const auto upper = wire::find_upper_layer(head);
+    if (!upper) return std::nullopt;
+    const auto ip = *wire::Ipv6View::parse_header(head);
+    const bool fragment = upper->fragment && !upper->fragment->is_atomic();
+    return Transport{{ip.src(), zone}, {ip.dst(), zone}, upper->protocol, upper->offset, fragment};
+  }
+  const auto ip = wire::Ipv4View::parse_header(head);
+  if (!ip) return std::nullopt;
+  return Transport{ip->src(), ip->dst(), ip->protocol(), ip->header_len(), ip->is_fragment()};
 }
 
 std::uint32_t owner_of(const ShardState& s, const packet::Packet& packet) {
   if (s.stack.shard_count() == 1) return 0;
   const Bytes bytes = packet.head();
-  const auto ip = wire::Ipv4View::parse_header(bytes);
+  const auto ip = find_transport(bytes, 0);  // zones do not count for the hash
   if (!ip) return s.number;
-  const wire::Ipv4Header header = ip->header();
-  if (header.is_fragment()) return 0;  // reassembly has one place
-  const std::size_t at = ip->header_len();
+  if (ip->is_fragment) return 0;  // reassembly has one place
+  const std::size_t at = ip->offset;
   const bool has_ports = bytes.size() >= at + 4;
-  if (header.protocol == wire::IpProtocol::tcp && has_ports) {
-    const FlowKey flow{{header.dst, wire::Port{load_be16(bytes, at + 2)}}, {header.src, wire::Port{load_be16(bytes, at)}}};
+  if (ip->protocol == wire::IpProtocol::tcp && has_ports) {
+    const FlowKey flow{{ip->dst, wire::Port{load_be16(bytes, at + 2)}}, {ip->src, wire::Port{load_be16(bytes, at)}}};
     return s.stack.shard_of_flow(flow_hash(s.key(), flow.local, flow.remote));
   }
-  if ((header.protocol == wire::IpProtocol::udp || header.protocol == wire::IpProtocol::udplite) && has_ports)
+  if ((ip->protocol == wire::IpProtocol::udp || ip->protocol == wire::IpProtocol::udplite) && has_ports)
     return s.stack.shard_of_port(wire::Port{load_be16(bytes, at + 2)});
   return 0;
 }
@@ -95,29 +120,37 @@ void rx_arp(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
 
 namespace {
 
-void answer_error(ShardState& s, const wire::IcmpHeader& message, const wire::Ipv4Header& header,
+void answer_error(ShardState& s, const icmp::Message& message, const wire::IpHeader& header,
                   const packet::Packet& payload, iface::Cast cast, std::uint8_t fib) {
-  if (!icmp::may_send_error(header, payload, cast)) return;
+  if (!icmp::may_send_error(header, payload, cast, message)) return;
   if (!s.icmp_limit.allow(s.now)) return s.drop(Drop::icmp_rate_limited);
   PacketPtr error = icmp::build_error(s.cache, message, header, payload, s.counters.icmp);
   if (!error) return s.drop(Drop::no_buffer);
   Outgoing how{.destination = header.src, .protocol = wire::IpProtocol::icmp, .tos = icmp::kErrorTos, .fib = fib};
-  // RFC 1812 4.3.2.4: from the address that was spoken to, if it is ours.
+  if (header.dst.is_v6()) how.protocol = wire::IpProtocol::icmpv6, how.tos = 0;
+  // RFC 1812 4.3.2.4, RFC 4443 2.2 (a): from the address that was spoken to, if it is ours.
   if (s.network->interfaces.find_local(header.dst) != nullptr) how.source = header.dst;
   static_cast<void>(tx_ip(s, std::move(error), how));
 }
 
 void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cast) {
-  const icmp::InputContext context{*at.in, s.settings.icmp, s.counters.icmp, std::nullopt};
+  const icmp::InputContext context{*at.in, s.settings.icmp, s.counters.icmp, std::nullopt, &s.counters.icmp6};
   auto in = icmp::input(context, at.ip, cast, packet);
   if (!in) return s.drop(in.error());
   if (auto* answer = std::get_if<icmp::Answer>(&*in)) {
-    Outgoing how{.destination = answer->to, .protocol = wire::IpProtocol::icmp, .tos = answer->tos, .fib = at.fib()};
+    Outgoing how{.destination = answer->to, .protocol = at.ip.protocol, .tos = answer->tos, .fib = at.fib()};
     if (answer->from) how.source = *answer->from;
     static_cast<void>(tx_ip(s, std::move(answer->packet), how));
     return;
   }
   if (const auto* about = std::get_if<icmp::ErrorAbout>(&*in)) return on_icmp_error(s, *about);
+  if (std::holds_alternative<icmp::NeighbourDiscovery>(*in)) return rx_discovery(s, at, *packet);
+}
+
+/// Nobody takes the protocol: what its sender is told.
+icmp::Message unknown_protocol(const Arrival& at) {
+  if (at.ip.dst.is_v6()) return wire::Icmpv6Header::parameter_problem(wire::Icmpv6ParameterProblem::next_header, at.named_at);
+  return wire::IcmpHeader::unreachable(wire::IcmpUnreachable::protocol);
 }
 
 /// Offset 0 of `packet` is the transport header, its IP header is already off.
@@ -129,12 +162,89 @@ void deliver_protocol(ShardState& s, const Arrival& at, PacketPtr packet, iface:
       return rx_tcp(s, at, std::move(packet));
     case wire::IpProtocol::udp:
     case wire::IpProtocol::udplite: return rx_udp(s, at, std::move(packet));
-    case wire::IpProtocol::icmp: return rx_icmp(s, at, std::move(packet), cast);
+    case wire::IpProtocol::icmp:
+      if (at.ip.dst.is_v6()) break;
+      return rx_icmp(s, at, std::move(packet), cast);
+    case wire::IpProtocol::icmpv6:
+      if (at.ip.dst.is_v4()) break;
+      return rx_icmp(s, at, std::move(packet), cast);
+    case wire::IpProtocol::no_next_header:
+      if (at.ip.dst.is_v4()) break;
+      return s.drop(Drop::ip6_no_next_header);
     default: break;
   }
   if (raw_took_it) return;
   s.drop(Drop::ip_unknown_protocol);
-  answer_error(s, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::protocol), at.ip, *packet, cast, at.fib());
+  answer_error(s, unknown_protocol(at), at.ip, *packet, cast, at.fib());
+}
+
+/// What IP makes of a packet.
+struct Judged {
+  Arrival at;
+  iface::Cast cast;
+  enum class Way : std::uint8_t { deliver, fragment, forward } way;
+  std::uint16_t header_len;
+  wire::IpFragment fragment;
+};
+
+Arrival arrival(const iface::Interface& in, wire::IpHeader&& header, iface::Cast cast, std::uint16_t named_at = 0) {
+  return {&in, std::move(header), cast == iface::Cast::broadcast, cast == iface::Cast::multicast, named_at};
+}
+
+/// The packet is dropped; its sender may be told, quoting as much of the headers as can be read.
+void refuse(ShardState& s, const iface::Interface& in, packet::Packet& packet, Drop why, const std::optional<icmp::Message>& answer) {
+  s.drop(why);
+  if (!answer) return;
+  const Bytes head = packet.head();
+  wire::IpHeader header;
+  if (const auto v4 = wire::Ipv4View::parse_header(head)) {
+    header = {v4->header(), v4->header_bytes()};
+  } else if (const auto v6 = wire::Ipv6View::parse_header(head)) {
+    // A fragment other than the first is never answered about: what is in it cannot be seen (RFC 4443 2.4 (e)).
+    const auto upper = wire::find_upper_layer(head);
+    const std::size_t length = upper ? upper->offset : wire::Ipv6View::kHeaderLen;
+    header = {v6->header(), upper ? upper->protocol : v6->next_header(), head.first(length), in.index};
+  } else {
+    return;
+  }
+  const auto header_len = static_cast<std::uint32_t>(header.bytes.size());
+  packet.trim_front(header_len);
+  const iface::Cast cast = header.dst.is_multicast() ? iface::Cast::multicast : iface::Cast::unicast;
+  answer_error(s, *answer, header, packet, cast, static_cast<std::uint8_t>(in.fib));
+}
+
+std::optional<Judged> judge_ipv4(ShardState& s, const iface::Interface& in, packet::Packet& packet) {
+  const ipv4::InputContext context{in, s.network->interfaces, s.settings.ipv4, s.counters.ipv4};
+  auto ip = ipv4::input(context, packet);
+  if (!ip) {
+    refuse(s, in, packet, ip.error().why, ip.error().answer ? std::optional<icmp::Message>{*ip.error().answer} : std::nullopt);
+    return std::nullopt;
+  }
+  const wire::Ipv4Header& h = ip->header;
+  const auto way = ip->way == ipv4::Way::deliver    ? Judged::Way::deliver
+                   : ip->way == ipv4::Way::fragment ? Judged::Way::fragment
+                                                    : Judged::Way::forward;
+  return Judged{arrival(in, {h, packet.head().first(ip->header_len)}, ip->cast), ip->cast, way, ip->header_len,
+                {.id = h.id, .offset = h.fragment_offset, .more = h.mf, .header_len = ip->header_len}};
+}
+
+std::optional<Judged> judge_ipv6(ShardState& s, const iface::Interface& in, packet::Packet& packet) {
+  if (s.inet6 == nullptr) return s.drop(Drop::link_unknown_type), std::nullopt;
+  auto ip = s.inet6->input({in, s.network->interfaces, s.settings.ipv6, s.counters.ipv6}, packet);
+  if (!ip) {
+    refuse(s, in, packet, ip.error().why, ip.error().answer);
+    return std::nullopt;
+  }
+  const auto way = ip->way == ipv6::Way::deliver    ? Judged::Way::deliver
+                   : ip->way == ipv6::Way::fragment ? Judged::Way::fragment
+                                                    : Judged::Way::forward;
+  return Judged{arrival(in, std::move(ip->header), ip->cast, ip->named_at), ip->cast, way, ip->header_len, ip->fragment};
+}
+
+bool is_ipv6(const packet::Packet& packet) {
+  std::byte first{};
+  if (packet.size() > 0) packet.copy_out(0, {&first, 1});
+  return std::to_integer<unsigned>(first) >> 4 == 6;
 }
 
 }  // namespace
@@ -142,93 +252,98 @@ void deliver_protocol(ShardState& s, const Arrival& at, PacketPtr packet, iface:
 void rx_ip(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
   const iface::Interface* in = s.interface(interface_index);
   if (in == nullptr) return s.drop(Drop::link_down);
-  const ipv4::InputContext context{*in, s.network->interfaces, s.settings.ipv4, s.counters.ipv4};
-  auto ip = ipv4::input(context, *packet);
-  if (!ip) {
-    s.drop(ip.error().why);
-    if (const auto& answer = ip.error().answer) {
-      if (const auto view = wire::Ipv4View::parse_header(packet->head())) {
-        const wire::Ipv4Header header = view->header();
-        ipv4::strip_header(*packet, static_cast<std::uint8_t>(view->header_len()));
-        answer_error(s, *answer, header, *packet, iface::Cast::unicast, static_cast<std::uint8_t>(in->fib));
-      }
-    }
-    return;
-  }
+  auto ip = is_ipv6(*packet) ? judge_ipv6(s, *in, *packet) : judge_ipv4(s, *in, *packet);
+  if (!ip) return;
   if (const auto pass = s.filters.run(filter::Hook::in, *in, *packet); !pass) return s.drop(pass.error());
   // Forwarding belongs to a later release; `forward` is refused at start, so a packet for others ends here.
-  if (ip->way == ipv4::Way::forward) return s.drop(Drop::ip_not_for_us);
+  if (ip->way == Judged::Way::forward) return s.drop(Drop::ip_not_for_us);
 
-  Arrival at{in, ip->header, ip->cast == iface::Cast::broadcast, ip->cast == iface::Cast::multicast};
-  if (ip->way == ipv4::Way::fragment) {
+  if (ip->way == Judged::Way::fragment) {
     std::vector<ipv4::Dead> dead;
-    auto whole = s.reassembly.insert(ip->header, std::move(packet), s.now, dead);
+    auto whole = s.reassembly.insert(ip->at.ip, ip->fragment, std::move(packet), s.now, dead);
     for (const ipv4::Dead& one : dead) s.drop(one.why);
     if (whole) rx_reassembled(s, interface_index, whole->header, std::move(whole->packet));
     return;
   }
-  const bool raw_took_it = rx_raw(s, at, *packet);
-  ipv4::strip_header(*packet, ip->header_len);
-  deliver_protocol(s, at, std::move(packet), ip->cast, raw_took_it);
+  const bool raw_took_it = rx_raw(s, ip->at, *packet);
+  packet->trim_front(ip->header_len);
+  packet->network_len = ip->header_len;
+  deliver_protocol(s, ip->at, std::move(packet), ip->cast, raw_took_it);
 }
 
 /// A datagram that was put together on shard 0 goes on to the shard of its flow with a header of its own.
-void rx_reassembled(ShardState& s, std::uint32_t interface_index, wire::Ipv4Header header, PacketPtr payload) {
-  header.mf = false;
-  header.fragment_offset = 0;
-  const std::size_t length = wire::encoded_len(header);
-  const MutableBytes room = payload->prepend(static_cast<std::uint32_t>(length));
+void rx_reassembled(ShardState& s, std::uint32_t interface_index, const wire::IpHeader& header, PacketPtr payload) {
+  const Bytes bytes = header.bytes.span();
+  const MutableBytes room = payload->prepend(static_cast<std::uint32_t>(bytes.size()));
   if (room.empty()) return s.drop(Drop::no_buffer);
-  wire::encode(header, room);
+  std::copy(bytes.begin(), bytes.end(), room.begin());
   payload->network_len = 0;
-  const std::uint32_t owner = owner_of(s, *payload);
-  if (owner == s.number) return rx_ip(s, interface_index, std::move(payload));
-  send_to(s, owner, message::Input{interface_index, std::move(payload)});
+  rx_owned(s, interface_index, std::move(payload));
 }
 
 void send_port_unreachable(ShardState& s, const Arrival& at, const packet::Packet& payload) {
   const iface::Cast cast = at.broadcast ? iface::Cast::broadcast : at.multicast ? iface::Cast::multicast : iface::Cast::unicast;
-  answer_error(s, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::port), at.ip, payload, cast, at.fib());
+  answer_error(s, icmp::port_unreachable(at.ip.family()), at.ip, payload, cast, at.fib());
 }
 
-/// RFC 1122 section 3.3.2: time exceeded, if the first fragment is there.
-void on_reassembly_expired(ShardState& s, const std::optional<wire::Ipv4Header>& first, packet::Burst& packets) {
+/// RFC 1122 section 3.3.2, RFC 8200 section 4.5: time exceeded, if the first fragment is there.
+void on_reassembly_expired(ShardState& s, const std::optional<wire::IpHeader>& first, packet::Burst& packets) {
   for (std::size_t i = 0; i < packets.size(); ++i) s.drop(Drop::ip_fragment_timeout);
-  if (first && !packets.empty())
-    answer_error(s, wire::IcmpHeader::time_exceeded(wire::IcmpTimeExceeded::reassembly), *first, *packets.front(),
-                 s.network->interfaces.is_any_broadcast(first->dst) ? iface::Cast::broadcast : iface::Cast::unicast, 0);
+  if (!first || packets.empty()) return;
+  const bool broadcast = first->dst.is_v4() && s.network->interfaces.is_any_broadcast(first->dst.v4());
+  answer_error(s, icmp::reassembly_timed_out(first->family()), *first, *packets.front(),
+               broadcast ? iface::Cast::broadcast : iface::Cast::unicast, 0);
 }
 
 // ---- 5. errors about what we sent, on the shard of the flow they are about
 
-void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about) {
-  const wire::IcmpHeader& m = about.message;
-  const auto code = static_cast<wire::IcmpUnreachable>(m.code);
-  auto failure = tcp::Failure::host_unreachable;
-  Errno error = Errno::hostunreach;
-  bool hard = false;
-  if (m.type == wire::IcmpType::destination_unreachable) {
-    switch (code) {
-      case wire::IcmpUnreachable::port: failure = tcp::Failure::refused, error = Errno::connrefused, hard = true; break;
-      case wire::IcmpUnreachable::protocol:
-        failure = tcp::Failure::protocol_unreachable, error = Errno::noprotoopt, hard = true;
-        break;
-      case wire::IcmpUnreachable::network:
-      case wire::IcmpUnreachable::network_unknown: failure = tcp::Failure::network_unreachable, error = Errno::netunreach; break;
-      case wire::IcmpUnreachable::fragmentation_needed: error = Errno::msgsize; break;
-      default: break;
-    }
-  } else if (m.type == wire::IcmpType::parameter_problem) {
-    error = Errno::opnotsupp, failure = tcp::Failure::protocol_unreachable;
-  } else if (m.type != wire::IcmpType::time_exceeded) {
-    return;  // source quench: RFC 6633
+namespace {
+
+struct Consequence {
+  tcp::Failure failure;
+  Errno error;
+  bool hard;  ///< Heard of by connected sockets that did not ask for errors
+};
+
+Consequence consequence_of(icmp::Trouble trouble) {
+  using icmp::Trouble;
+  switch (trouble) {
+    case Trouble::port: return {tcp::Failure::refused, Errno::connrefused, true};
+    case Trouble::protocol: return {tcp::Failure::protocol_unreachable, Errno::noprotoopt, true};
+    case Trouble::network: return {tcp::Failure::network_unreachable, Errno::netunreach, false};
+    case Trouble::too_big: return {tcp::Failure::host_unreachable, Errno::msgsize, false};
+    case Trouble::malformed: return {tcp::Failure::protocol_unreachable, Errno::opnotsupp, false};
+    case Trouble::prohibited: return {tcp::Failure::admin_prohibited, Errno::acces, false};
+    case Trouble::host:
+    case Trouble::time_exceeded:
+    case Trouble::none: break;
   }
+  return {tcp::Failure::host_unreachable, Errno::hostunreach, false};
+}
+
+/// RFC 8201 section 4: what is smaller than every link carries is taken for that. Only from packets that we can have sent.
+void learn_path_mtu(ShardState& s, const wire::IpAddress& destination, std::uint32_t mtu) {
+  mtu = std::max(mtu, wire::Ipv6View::kMinMtu);
+  if (!s.path_mtus.learn(destination, mtu, s.now)) return;
+  send_to_all_others(s, [&] { return message::PathMtu{destination, mtu}; });
+}
+
+}  // namespace
+
+void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about) {
+  const icmp::Trouble trouble = icmp::trouble_of(about.local.address.family(), about.message);
+  if (trouble == icmp::Trouble::none) return;
+  const auto [failure, error, hard] = consequence_of(trouble);
+  const bool too_big = trouble == icmp::Trouble::too_big;
+  if (too_big && about.remote.address.is_v6() && s.network->interfaces.find_local(about.local.address) != nullptr)
+    learn_path_mtu(s, about.remote.address, about.mtu);
   if (about.protocol == wire::IpProtocol::tcp) {
-    const bool too_big = m.type == wire::IcmpType::destination_unreachable && code == wire::IcmpUnreachable::fragmentation_needed;
     const FlowKey flow{about.local, about.remote};
     const std::uint32_t owner = s.stack.shard_of_flow(flow_hash(s.key(), flow.local, flow.remote));
-    const message::FlowError error_message{flow, failure, wire::SeqNum{about.sequence},
-                                           static_cast<std::uint16_t>(too_big ? about.mtu : 0)};
+    const std::uint32_t least = flow.local.address.is_v6() ? wire::Ipv6View::kMinMtu : 0;
+    const message::FlowError error_message{
+        flow, failure, wire::SeqNum{about.sequence},
+        static_cast<std::uint16_t>(too_big ? std::clamp<std::uint32_t>(about.mtu, least, 65535) : 0)};
     if (owner == s.number) return on_flow_error(s, error_message);
     return send_to(s, owner, Message{error_message});
   }

@@ -31,7 +31,11 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       pending(settings.neigh, derived(owner.config().key, 3)),
       reassembly(settings.ipv4, counters.ipv4, derived(owner.config().key, 1)),
       identifiers(derived(owner.config().key, 2), owner.config().ipid_reserved, shard_number, owner.config().shards),
+      inet6(owner.config().inet6),
+      path_mtus(derived(owner.config().key, 4)),
       icmp_limit(settings.icmp) {
+  if (number == 0 && inet6 != nullptr)
+    discovery = inet6->make_discovery({settings.ipv6, counters.ipv6, owner.config().stable_secret, owner.config().seed ^ owner.config().key.k0});
   if (number == 0) neighbours = std::make_unique<neigh::Neighbours>(settings.neigh, derived(owner.config().key, 3));
   outbox.resize(owner.config().shards);
   overflow.resize(owner.config().shards);
@@ -94,6 +98,7 @@ void adopt_network(ShardState& s, NetworkPtr network) {
   const NetworkPtr old = std::exchange(s.network, std::move(network));
   s.settings = s.network->settings;
   if (s.neighbours && old) forget_lost_neighbours(s, *old);
+  if (s.discovery) s.discovery->tables_changed(s.now);
 }
 
 // ---- the turn
@@ -120,6 +125,7 @@ void Shard::run_timers() {
     s.neighbours->run(s.now, actions);
     apply_neighbour_actions(s, actions);
   }
+  if (s.discovery && s.discovery->next_deadline() <= s.now) run_discovery(s);
   if (s.reassembly.next_deadline() <= s.now) {
     std::vector<ipv4::Reassembly::Expired> expired;
     s.reassembly.run(s.now, expired);
@@ -160,12 +166,11 @@ void Shard::finish() {
 
 void rx_looped(ShardState& s, packet::PacketPtr packet) {
   const std::uint32_t interface_index = packet->rx_interface;
-  auto& counters = s.counters.interfaces[interface_index];
+  // Whatever zone it is for, it came by the loopback interface.
+  auto& counters = s.counters.interfaces[kLoopbackIndex];
   ++counters.rx_packets;
   counters.rx_bytes += packet->size();
-  const std::uint32_t owner = owner_of(s, *packet);
-  if (owner == s.number) return rx_ip(s, interface_index, std::move(packet));
-  send_to(s, owner, message::Input{interface_index, std::move(packet)});
+  rx_owned(s, interface_index, std::move(packet));
 }
 
 std::span<const std::uint32_t> Shard::transmit_pending() const { return state_->transmit_order; }
@@ -212,6 +217,7 @@ std::uint64_t Shard::take_wakeups() { return std::exchange(state_->wakeups, 0); 
 Instant Shard::next_deadline() const {
   Instant at = std::min(state_->wheel.next_deadline(), state_->reassembly.next_deadline());
   if (state_->neighbours) at = std::min(at, state_->neighbours->next_deadline());
+  if (state_->discovery) at = std::min(at, state_->discovery->next_deadline());
   return at;
 }
 

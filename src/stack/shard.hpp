@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/time.hpp"
+#include "ipv6/discovery.hpp"
 #include "neigh/neighbours.hpp"
 #include "packet/drops.hpp"
 #include "packet/packet.hpp"
@@ -126,6 +127,8 @@ class Shard {
   Errno set_neighbour(const neigh::Key& key, const wire::MacAddress& mac, neigh::Neighbours::StaticOptions options);
   /// arp -d. Errors: nxio (no such entry).
   Errno erase_neighbour(const neigh::Key& key);
+  /// Routers, prefixes and name servers that were advertised; shard 0 only. Empty without IPv6.
+  ipv6::DiscoveryState discovery_state() const;
   void list_sockets(std::vector<SocketSummary>& out) const;
   std::size_t socket_count() const;
   void count_drop(packet::Drop reason);

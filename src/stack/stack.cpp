@@ -7,7 +7,7 @@ namespace iopkt::stack {
 namespace {
 constexpr std::uint32_t kLoopbackMtu = 33192;
 
-NetworkPtr first_network() {
+NetworkPtr first_network(bool with_ipv6) {
   Network network;
   for (std::uint32_t n = 0; n < route::kFibCount; ++n) network.fibs[n] = route::Fib(n);
   iface::Interface lo;
@@ -16,8 +16,9 @@ NetworkPtr first_network() {
   lo.link_type = iface::LinkType::loopback;
   lo.mtu = kLoopbackMtu;
   lo.flags = iface::flag::up | iface::flag::loopback | iface::flag::running | iface::flag::multicast;
-  lo.capabilities = lo.enabled_capabilities = IOPKT_CAP_CSUM_TX | IOPKT_CAP_CSUM_RX | IOPKT_CAP_TSO4 | IOPKT_CAP_USO;
+  lo.capabilities = lo.enabled_capabilities = IOPKT_CAP_CSUM_TX | IOPKT_CAP_CSUM_RX | IOPKT_CAP_TSO4 | IOPKT_CAP_TSO6 | IOPKT_CAP_USO;
   lo.addresses.push_back({.address = wire::Ipv4Address::loopback(), .prefix_length = 8, .broadcast = {}, .peer = {}});
+  if (with_ipv6) lo.addresses.push_back({.address = wire::Ipv6Address::loopback(), .prefix_length = 128});
   network.interfaces = iface::InterfaceTable({std::make_shared<const iface::Interface>(std::move(lo))});
   return std::make_shared<const Network>(std::move(network));
 }
@@ -30,7 +31,7 @@ Stack::Stack(const StackConfig& config, packet::PageSource& pages, std::span<Rin
       tcp_ports_(socket::PortTable::Rules::tcp),
       udp_ports_(socket::PortTable::Rules::udp),
       udplite_ports_(socket::PortTable::Rules::udp),
-      network_(first_network()) {
+      network_(first_network(config.inet6 != nullptr)) {
   IOPKT_ASSERT(config.shards >= 1 && config.shards <= 64 && rings.size() == config.shards);
   for (std::uint32_t n = 0; n < config.shards; ++n) shards_.push_back(std::make_unique<Shard>(*this, n, *rings[n]));
   for (auto& from : shards_)

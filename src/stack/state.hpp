@@ -17,7 +17,9 @@
 #include "icmp/error.hpp"
 #include "ipv4/output.hpp"
 #include "ipv4/reassembly.hpp"
+#include "ipv6/inet6.hpp"
 #include "neigh/pending.hpp"
+#include "route/path_mtu.hpp"
 #include "socket/options.hpp"
 #include "stack/counters.hpp"
 #include "stack/message.hpp"
@@ -137,6 +139,10 @@ struct ShardState {
   neigh::PendingPackets pending;
   ipv4::Reassembly reassembly;
   ipv4::IdSource identifiers;
+  const ipv6::Inet6* inet6;                        // null: IPv4 alone
+  std::unique_ptr<ipv6::Discovery> discovery;      // shard 0 only, with inet6
+  route::PathMtus path_mtus;
+  std::uint64_t fragments_made = 0;                // of IPv6: what their identifications are hashed from
   icmp::RateLimit icmp_limit;
   std::deque<packet::PacketPtr> looped;            // to ourselves; each begins with its IP header
   struct TransmitQueue {

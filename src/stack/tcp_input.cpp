@@ -239,9 +239,10 @@ void rx_tcp(ShardState& s, const Arrival& at, PacketPtr packet) {
               .at = at};
   if (Timed** entry = s.flows.find(flow)) return to_entry(s, *entry, seg);
   if (const std::uint32_t* owner = s.foreign_flows.find(flow)) {
-    const MutableBytes room = packet->prepend(static_cast<std::uint32_t>(wire::encoded_len(at.ip)));
+    const Bytes header_bytes = at.ip.bytes.span();
+    const MutableBytes room = packet->prepend(static_cast<std::uint32_t>(header_bytes.size()));
     if (room.empty()) return s.drop(Drop::no_buffer);
-    wire::encode(at.ip, room);
+    std::copy(header_bytes.begin(), header_bytes.end(), room.begin());
     packet->network_len = 0;
     return send_to(s, *owner, message::Input{at.in->index, std::move(packet)});
   }
@@ -258,8 +259,9 @@ void on_flow_error(ShardState& s, const message::FlowError& error) {
   if ((*entry)->kind != Timed::Kind::connection) return;
   auto& k = static_cast<Socket&>(**entry);
   if (error.mtu != 0) {
-    if (k.options.mtu_discover != 0 && error.mtu > 40)
-      k.tcp->on_mtu_change(static_cast<std::uint16_t>(error.mtu - 40), error.sequence, s.now);
+    const std::uint32_t headers = ip_and_tcp_len(error.flow.local.address.family());
+    if ((k.options.mtu_discover != 0 || error.flow.local.address.is_v6()) && error.mtu > headers)
+      k.tcp->on_mtu_change(static_cast<std::uint16_t>(error.mtu - headers), error.sequence, s.now);
   } else {
     k.tcp->on_icmp_error(error.failure, error.sequence, s.now);
   }

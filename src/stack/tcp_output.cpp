@@ -12,8 +12,8 @@ using packet::Drop;
 using packet::PacketPtr;
 
 namespace {
-constexpr std::uint32_t kIpAndTcp = 40;
-constexpr std::uint16_t kDefaultMss = 536;  // RFC 9293 section 3.7.1
+// RFC 9293 section 3.7.1: what a peer that says nothing takes.
+constexpr std::uint32_t default_mss(wire::IpFamily family) { return family == wire::IpFamily::v6 ? 1220 : 536; }
 constexpr std::uint8_t kChecksumOffset = 16;
 }  // namespace
 
@@ -35,12 +35,15 @@ tcp::Options tcp_options(const socket::SocketOptions& o) {
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes) {
   const auto path = find_path(s, flow.remote.address, fib, 0, false);
-  const std::uint32_t mtu = path ? path->mtu : kDefaultMss + kIpAndTcp;
-  const std::uint32_t own = path ? path->out->mtu : mtu;
+  const wire::IpFamily family = flow.remote.address.family();
+  const std::uint32_t headers = ip_and_tcp_len(family);
+  const std::uint32_t mtu = path ? path->mtu : default_mss(family) + headers;
+  const std::uint32_t own = path ? path->out->mtu_of(family) : mtu;
   tcp::OpenConfig config;
-  config.advertised_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(own - kIpAndTcp, 65495));
-  config.path_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(mtu - kIpAndTcp, 65495));
-  config.default_peer_mss = static_cast<std::uint16_t>(s.settings.tcp.mssdflt);
+  config.advertised_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(own - headers, 65535 - headers));
+  config.path_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(mtu - headers, 65535 - headers));
+  config.default_peer_mss =
+      static_cast<std::uint16_t>(family == wire::IpFamily::v6 ? default_mss(family) : s.settings.tcp.mssdflt);
   config.receive_capacity = receive_bytes;
   config.receive_capacity_max = std::max(receive_bytes, s.settings.tcp.recvspace_max);
   config.timestamp_offset = tcp::timestamp_offset(s.key(), flow.local, flow.remote);
@@ -77,13 +80,15 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
   packet->csum_start = 0;
   packet->csum_offset = kChecksumOffset;
   if (segment.gso_size != 0) {
-    packet->flags |= IOPKT_GSO_TCP4;
+    packet->flags |= flow.remote.address.is_v6() ? IOPKT_GSO_TCP6 : IOPKT_GSO_TCP4;
     packet->gso_size = segment.gso_size;
     packet->header_len = static_cast<std::uint16_t>(header_len);
   }
   Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
   how.fib = fib;
   how.interface_index = bound_interface;
+  how.own_path_mtu = true;
+  if (flow.remote.address.is_v6()) how.flow_label = flow_hash(s.key(), flow.local, flow.remote) & 0xfffff;
   how.dont_fragment = s.settings.ipv4.mtu_discovery != 0 && (options == nullptr || options->mtu_discover != 0);
   if (options != nullptr) {
     how.ttl = socket::hops_of(*options, how.destination);

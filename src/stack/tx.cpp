@@ -1,10 +1,14 @@
 // A packet's way out, from top to bottom: route, IP header, filter, neighbour, link header, device queue.
+#include <algorithm>
+#include <array>
+
 #include "ipv4/output.hpp"
 #include "link/arp.hpp"
 #include "link/ethernet.hpp"
 #include "packet/segment.hpp"
 #include "route/source.hpp"
 #include "stack/ways.hpp"
+#include "wire/checksum.hpp"
 
 namespace iopkt::stack {
 
@@ -13,26 +17,72 @@ using packet::PacketPtr;
 
 // ---- 1. where to
 
+namespace {
+
+/// A way over one of our links, with what its routers said about the MTU beyond.
+Path path_over(const ShardState& s, const iface::Interface& out, const wire::IpAddress& destination, const wire::IpAddress& next_hop,
+               std::uint32_t route_mtu = 0) {
+  Path path{&out, next_hop, out.mtu_of(destination.family())};
+  if (route_mtu != 0) path.mtu = std::min(path.mtu, route_mtu);
+  path.link_mtu = path.mtu;
+  if (const std::uint32_t known = s.path_mtus.find(destination, s.now); known != 0) path.mtu = std::min(path.mtu, known);
+  // To a group on the loopback interface: there is nobody else.
+  path.local = out.is_loopback() && destination.is_v6();
+  return path;
+}
+
+/// Without an interface said: one that has a link with others on it.
+const iface::Interface* multicast_interface(const ShardState& s, const wire::IpAddress& group, std::uint8_t fib) {
+  if (const route::Route* route = s.network->fibs[fib].lookup(group))
+    if (const iface::Interface* out = s.interface(route->interface_index)) return out;
+  for (const auto& one : s.network->interfaces.all())
+    if (one->is(iface::flag::up | iface::flag::multicast) && !one->is_loopback()) return one.get();
+  return nullptr;
+}
+
+/// Where an address of link scope goes is said by its zone, by the socket, or (groups) by whatever is there.
+socket::Result<Path> link_scope_path(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib, std::uint32_t bound) {
+  if (destination.zone() != 0 && bound != 0 && destination.zone() != bound) return unexpected(Errno::inval);
+  const std::uint32_t zone = destination.zone() != 0 ? destination.zone() : bound;
+  const iface::Interface* out = zone != 0 ? s.interface(zone)
+                                : destination.is_multicast() ? multicast_interface(s, destination, fib) : nullptr;
+  // fe80::1 without a zone is nobody in particular.
+  if (out == nullptr) return unexpected(zone != 0 ? Errno::nodev : destination.is_multicast() ? Errno::netunreach : Errno::inval);
+  if (!out->is_up()) return unexpected(Errno::netdown);
+  const wire::IpAddress there = destination.with_zone(out->index);
+  return path_over(s, *out, there, there);
+}
+
+}  // namespace
+
 socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
                                std::uint32_t interface_index, bool dont_route) {
   const iface::InterfaceTable& interfaces = s.network->interfaces;
-  if (const iface::Interface* own = interfaces.find_local(destination)) {
+  if (destination.is_v6() && s.inet6 == nullptr) return unexpected(Errno::afnosupport);
+  const wire::IpAddress zoned = destination.zone() == 0 ? destination.with_zone(interface_index) : destination;
+  if (const iface::Interface* own = interfaces.find_local(zoned)) {
     // Our own address: never leaves, whatever the interface that has it.
     const iface::Interface* loopback = own->is_loopback() ? own : s.interface(kLoopbackIndex);
     if (loopback == nullptr || !loopback->is_up()) return unexpected(Errno::netdown);
-    return Path{loopback, destination, loopback->mtu, true};
+    return Path{loopback, zoned, loopback->mtu, loopback->mtu, true};
   }
+  if (destination.has_zone()) return link_scope_path(s, destination, fib, interface_index);
   const iface::Interface* bound = interface_index == 0 ? nullptr : interfaces.by_index(interface_index);
   if (interface_index != 0 && bound == nullptr) return unexpected(Errno::nodev);
   const bool everywhere = destination.is_v4() && destination.v4().is_limited_broadcast();
   if (bound != nullptr && (everywhere || destination.is_multicast() || dont_route || bound->connected(destination) != nullptr)) {
     if (!bound->is_up()) return unexpected(Errno::netdown);
-    return Path{bound, destination, bound->mtu, false};
+    return path_over(s, *bound, destination, destination);
   }
   if (everywhere) {
     for (const auto& one : interfaces.all())
-      if (one->is(iface::flag::up | iface::flag::broadcast)) return Path{one.get(), destination, one->mtu, false};
+      if (one->is(iface::flag::up | iface::flag::broadcast)) return path_over(s, *one, destination, destination);
     return unexpected(Errno::netunreach);
+  }
+  if (destination.is_v6() && destination.is_multicast()) {
+    const iface::Interface* out = multicast_interface(s, destination, fib);
+    if (out == nullptr) return unexpected(Errno::netunreach);
+    return path_over(s, *out, destination, destination);
   }
   const route::Route* route = s.network->fibs[fib].lookup_if(destination, [&](const route::Route& r) {
     return (r.flags & route::flag::up) != 0 && (bound == nullptr || r.interface_index == bound->index);
@@ -42,12 +92,14 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
     return unexpected((route->flags & route::flag::reject) != 0 ? Errno::hostunreach : Errno::inval);
   const iface::Interface* out = interfaces.by_index(route->interface_index);
   if (out == nullptr || !out->is_up()) return unexpected(Errno::netdown);
-  return Path{out, route->gateway.value_or(destination), route->mtu != 0 ? std::min(route->mtu, out->mtu) : out->mtu, false};
+  // The next hop is on that link: a gateway of link scope has its zone from there.
+  return path_over(s, *out, destination, route->gateway.value_or(destination).with_zone(out->index), route->mtu);
 }
 
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
                                               std::uint32_t interface_index) {
-  if (s.network->interfaces.find_local(destination) != nullptr) return destination;
+  const wire::IpAddress zoned = destination.zone() == 0 ? destination.with_zone(interface_index) : destination;
+  if (s.network->interfaces.find_local(zoned) != nullptr) return zoned;
   const auto path = find_path(s, destination, fib, interface_index, false);
   if (!path) return unexpected(path.error());
   const route::Route* route = s.network->fibs[fib].lookup(destination);
@@ -55,27 +107,39 @@ socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::I
                       .interface_index = path->out->index, .source = std::nullopt};
   const auto source = route::choose_source(s.network->interfaces,
                                            route != nullptr && route->interface_index == path->out->index ? *route : direct,
-                                           destination);
+                                           destination, s.settings.ipv6.use_deprecated != 0);
   if (!source) return unexpected(Errno::addrnotavail);
   return *source;
 }
 
 // ---- 2. the IP header, fragments
 
-Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
-  const auto path = find_path(s, how.destination, how.fib, how.interface_index, how.dont_route);
-  if (!path) {
-    s.drop(Drop::ip_no_route);
-    return path.error();
+Expected<void, Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wire::Ipv6Header header) {
+  if (header.next_header == wire::IpProtocol::icmpv6 && payload.size() >= wire::Icmpv6View::kHeaderLen) {
+    // RFC 4443 section 2.3: the source is part of the checksum, so it is only now that it can be computed.
+    std::array<std::byte, 2> field{};
+    payload.copy_in(wire::Icmpv6View::kChecksumOffset, field);
+    const std::uint32_t pseudo = wire::pseudo_header_sum(header.src, header.dst, header.next_header, payload.size());
+    store_be16(field, 0, wire::finish(pseudo + payload.sum(0, payload.size())));
+    payload.copy_in(wire::Icmpv6View::kChecksumOffset, field);
+    std::byte type{};
+    payload.copy_out(0, {&type, 1});
+    count_sent(s.counters.icmp6, static_cast<wire::Icmpv6Type>(type));
   }
-  wire::IpAddress source = how.source;
-  if (source.is_unspecified()) {
-    const auto chosen = choose_source(s, how.destination, how.fib, how.interface_index);
-    if (!chosen) {
-      s.drop(Drop::ip_no_route);
-      return chosen.error();
-    }
-    source = *chosen;
+  return s.inet6->add_header(payload, header, s.counters.ipv6);
+}
+
+Expected<void, Drop> put_ip_header(ShardState& s, packet::Packet& payload, const Outgoing& how, const wire::IpAddress& source,
+                                   const Path& path) {
+  if (how.destination.is_v6()) {
+    const std::uint32_t common = path.out->hop_limit6 != 0 ? path.out->hop_limit6 : s.settings.ipv6.hop_limit;
+    return put_ipv6_header(s, payload, {.tos = how.tos,
+                                        .flow_label = how.flow_label,
+                                        .payload_len = 0,
+                                        .next_header = how.protocol,
+                                        .hop_limit = how.ttl != 0 ? how.ttl : static_cast<std::uint8_t>(common),
+                                        .src = source.v6(),
+                                        .dst = how.destination.v6()});
   }
   wire::Ipv4Header header{.tos = how.tos,
                           .df = how.dont_fragment,
@@ -83,10 +147,34 @@ Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
                           .protocol = how.protocol,
                           .src = source.v4(),
                           .dst = how.destination.v4()};
+  return ipv4::add_header(payload, header, s.identifiers, s.counters.ipv4);
+}
+
+Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
+  auto path = find_path(s, how.destination, how.fib, how.interface_index, how.dont_route);
+  if (!path) {
+    s.drop(Drop::ip_no_route);
+    return path.error();
+  }
+  wire::IpAddress source = how.source;
+  if (source.is_unspecified() || source.family() != how.destination.family()) {
+    const auto chosen = choose_source(s, how.destination, how.fib, how.interface_index);
+    if (!chosen) {
+      s.drop(Drop::ip_no_route);
+      return chosen.error();
+    }
+    source = *chosen;
+  }
   payload->txq = how.txq;
-  if (const auto added = ipv4::add_header(*payload, header, s.identifiers, s.counters.ipv4); !added) {
+  if (how.own_path_mtu) path->mtu = path->link_mtu;
+  if (const auto added = put_ip_header(s, *payload, how, source, *path); !added) {
     s.drop(added.error());
     return added.error() == Drop::ip_too_big ? Errno::msgsize : Errno::nobufs;
+  }
+  // IPv6 has no bit for it: the packet is not cut here, and nobody else would.
+  if (how.destination.is_v6() && how.dont_fragment && !path->local && !packet::fits_mtu(*payload, path->mtu)) {
+    s.drop(Drop::ip_too_big);
+    return Errno::msgsize;
   }
   return tx_packet(s, std::move(payload), *path);
 }
@@ -98,12 +186,11 @@ Errno tx_to(ShardState& s, const Path& path, PacketPtr packet) {
   if (!pass) return s.drop(pass.error()), Errno::perm;
   const wire::IpAddress& hop = path.next_hop;
   const iface::Interface& out = *path.out;
-  if (out.link_type != iface::LinkType::ethernet) return tx_link(s, out, std::move(packet), {}, wire::EtherType::ipv4), Errno::ok;
-  if (out.is_broadcast_address(hop.v4())) {
-    tx_link(s, out, std::move(packet), wire::MacAddress::broadcast(), wire::EtherType::ipv4);
-    return Errno::ok;
-  }
-  if (hop.is_multicast()) return tx_link(s, out, std::move(packet), link::multicast_mac(hop.v4()), wire::EtherType::ipv4), Errno::ok;
+  const auto type = hop.is_v4() ? wire::EtherType::ipv4 : wire::EtherType::ipv6;
+  if (out.link_type != iface::LinkType::ethernet) return tx_link(s, out, std::move(packet), {}, type), Errno::ok;
+  if (hop.is_v4() && out.is_broadcast_address(hop.v4()))
+    return tx_link(s, out, std::move(packet), wire::MacAddress::broadcast(), type), Errno::ok;
+  if (hop.is_multicast()) return tx_link(s, out, std::move(packet), link::multicast_mac(hop), type), Errno::ok;
   const neigh::Key key{out.index, hop};
   neigh::Lookup found;
   if (s.neighbours) {
@@ -116,7 +203,7 @@ Errno tx_to(ShardState& s, const Path& path, PacketPtr packet) {
   }
   switch (found.kind) {
     case neigh::Lookup::Kind::resolved:
-      tx_link(s, out, std::move(packet), found.mac, wire::EtherType::ipv4);
+      tx_link(s, out, std::move(packet), found.mac, type);
       return Errno::ok;
     case neigh::Lookup::Kind::waiting: {
       auto held = s.pending.hold(key, std::move(packet));
@@ -131,22 +218,30 @@ Errno tx_to(ShardState& s, const Path& path, PacketPtr packet) {
   return Errno::ok;
 }
 
+/// RFC 7739 section 5.3: neither guessed nor, of 2^32, soon used again.
+std::uint32_t fragment_id(ShardState& s) {
+  const std::uint64_t count = std::uint64_t{s.number} << 56 | ++s.fragments_made;
+  return static_cast<std::uint32_t>(siphash24(s.key(), as_bytes(&count, sizeof count)));
+}
+
 }  // namespace
 
 Errno tx_packet(ShardState& s, PacketPtr packet, const Path& path) {
   if (path.local) {
     // Never on a wire: checksums that were left to a device stay undone and count as right.
     packet->looped = true;
-    packet->rx_interface = path.out->index;
+    packet->rx_interface = path.next_hop.zone() != 0 ? path.next_hop.zone() : path.out->index;
     auto& counters = s.counters.interfaces[path.out->index];
     ++counters.tx_packets;
     counters.tx_bytes += packet->size();
     s.looped.push_back(std::move(packet));
     return Errno::ok;
   }
-  if (ipv4::fits_mtu(*packet, path.mtu)) return tx_to(s, path, std::move(packet));
+  if (packet::fits_mtu(*packet, path.mtu)) return tx_to(s, path, std::move(packet));
   packet::Burst fragments;
-  if (const auto cut = ipv4::fragment(packet, path.mtu, fragments, s.counters.ipv4); !cut) {
+  const auto cut = path.next_hop.is_v4() ? ipv4::fragment(packet, path.mtu, fragments, s.counters.ipv4)
+                                         : s.inet6->fragment(packet, path.mtu, fragment_id(s), fragments, s.counters.ipv6);
+  if (!cut) {
     s.drop(cut.error());
     return cut.error() == Drop::ip_too_big ? Errno::msgsize : Errno::nobufs;
   }
@@ -158,23 +253,37 @@ Errno tx_packet(ShardState& s, PacketPtr packet, const Path& path) {
 
 // ---- 3. the neighbour
 
+namespace {
+
+void solicit(ShardState& s, const neigh::Action& action) {
+  const iface::Interface* out = s.interface(action.key.interface_index);
+  if (out == nullptr) return;
+  if (action.key.address.is_v6()) {
+    if (!s.discovery) return;
+    if (const auto message = s.discovery->solicit(*out, action.key, !action.mac.is_zero())) send_discovery(s, *message, action.mac);
+    return;
+  }
+  const auto sender = link::arp_sender_for(*out, action.key.address.v4());
+  if (!sender) return;
+  const std::optional<wire::MacAddress> unicast = action.mac.is_zero() ? std::nullopt : std::optional{action.mac};
+  PacketPtr request = link::arp_request(s.cache, *out, *sender, action.key.address.v4(), unicast);
+  if (!request) return s.drop(Drop::no_buffer);
+  ++s.counters.arp.tx_requests;
+  enqueue_frame(s, *out, std::move(request));
+}
+
+}  // namespace
+
 void apply_neighbour_actions(ShardState& s, const neigh::Actions& actions) {
   for (const neigh::Action& action : actions) {
     if (action.kind == neigh::Action::Kind::solicit) {
-      const iface::Interface* out = s.interface(action.key.interface_index);
-      if (out == nullptr || !action.key.address.is_v4()) continue;
-      const auto sender = link::arp_sender_for(*out, action.key.address.v4());
-      if (!sender) continue;
-      const std::optional<wire::MacAddress> unicast = action.mac.is_zero() ? std::nullopt : std::optional{action.mac};
-      PacketPtr request = link::arp_request(s.cache, *out, *sender, action.key.address.v4(), unicast);
-      if (!request) {
-        s.drop(Drop::no_buffer);
-        continue;
-      }
-      ++s.counters.arp.tx_requests;
-      enqueue_frame(s, *out, std::move(request));
+      solicit(s, action);
       continue;
     }
+    // A stale or forgotten entry says nothing about the way.
+    const bool resolved = action.kind == neigh::Action::Kind::resolved;
+    if (s.discovery && action.key.address.is_v6() && (resolved || action.kind == neigh::Action::Kind::failed))
+      s.discovery->neighbour_changed(action.key, resolved);
     send_to_all_others(s, [&] { return message::NeighbourAction{action}; });
     apply_neighbour_action(s, action);
   }
@@ -187,23 +296,21 @@ void apply_neighbour_action(ShardState& s, const neigh::Action& action) {
   const iface::Interface* out = s.interface(action.key.interface_index);
   for (PacketPtr& packet : waiting) {
     if (action.kind == neigh::Action::Kind::resolved && out != nullptr)
-      tx_link(s, *out, std::move(packet), action.mac, wire::EtherType::ipv4);
+      tx_link(s, *out, std::move(packet), action.mac, action.key.address.is_v4() ? wire::EtherType::ipv4 : wire::EtherType::ipv6);
     else
-      s.drop(Drop::arp_unresolved), on_unresolved(s, *packet);
+      s.drop(Drop::arp_unresolved), on_unresolved(s, *packet, action.key.interface_index);
   }
 }
 
 /// The host tells a local program that its next hop is silent.
-void on_unresolved(ShardState& s, const packet::Packet& packet) {
-  const auto ip = wire::Ipv4View::parse_header(packet.head());
-  if (!ip) return;
-  const wire::Ipv4Header header = ip->header();
+void on_unresolved(ShardState& s, const packet::Packet& packet, std::uint32_t interface_index) {
+  const auto ip = find_transport(packet.head(), interface_index);
   std::byte ports[8];
-  if (header.is_fragment() || packet.size() < ip->header_len() + sizeof ports) return;
-  packet.copy_out(static_cast<std::uint32_t>(ip->header_len()), ports);
-  icmp::ErrorAbout about{.message = wire::IcmpHeader::unreachable(wire::IcmpUnreachable::host), .protocol = header.protocol};
-  about.local = {header.src, wire::Port{load_be16(ports, 0)}};
-  about.remote = {header.dst, wire::Port{load_be16(ports, 2)}};
+  if (!ip || ip->is_fragment || packet.size() < ip->offset + sizeof ports) return;
+  packet.copy_out(static_cast<std::uint32_t>(ip->offset), ports);
+  icmp::ErrorAbout about{.message = icmp::host_unreachable(ip->dst.family()), .protocol = ip->protocol};
+  about.local = {ip->src, wire::Port{load_be16(ports, 0)}};
+  about.remote = {ip->dst, wire::Port{load_be16(ports, 2)}};
   about.sequence = load_be32(ports, 4);
   on_icmp_error(s, about);
 }
@@ -227,7 +334,8 @@ void enqueue_frame(ShardState& s, const iface::Interface& out, PacketPtr frame) 
   counters.tx_bytes += frame->size();
   if (frame->link_broadcast) ++counters.tx_broadcasts;
   if (frame->link_multicast) ++counters.tx_multicasts;
-  const bool cut = ((frame->flags & (IOPKT_GSO_TCP4)) != 0 && !out.can(IOPKT_CAP_TSO4)) ||
+  const bool cut = ((frame->flags & IOPKT_GSO_TCP4) != 0 && !out.can(IOPKT_CAP_TSO4)) ||
+                   ((frame->flags & IOPKT_GSO_TCP6) != 0 && !out.can(IOPKT_CAP_TSO6)) ||
                    ((frame->flags & IOPKT_GSO_UDP) != 0 && !out.can(IOPKT_CAP_USO));
   if (cut) {
     if (const auto done = packet::segment(*frame, out.link_header_len(), queue.burst); !done) s.drop(done.error());

@@ -4,7 +4,7 @@
 #include "icmp/input.hpp"
 #include "ipv4/input.hpp"
 #include "stack/state.hpp"
-#include "wire/icmp.hpp"
+#include "wire/ip_header.hpp"
 
 namespace iopkt::stack {
 
@@ -12,19 +12,32 @@ namespace iopkt::stack {
 void rx_frame(ShardState& s, const iface::Interface& in, packet::PacketPtr frame);
 /// A packet that begins with its IP header, on the shard that owns its flow.
 void rx_ip(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet);
+/// Hands such a packet to the shard that owns its flow.
+void rx_owned(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet);
 /// Where a packet that begins with its IP header belongs; a malformed one stays here and dies here.
 std::uint32_t owner_of(const ShardState& s, const packet::Packet& packet);
 void rx_arp(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet);
 
-void rx_reassembled(ShardState& s, std::uint32_t interface_index, wire::Ipv4Header header, packet::PacketPtr payload);
+/// The beginning of a packet's transport header, whatever the family.
+struct Transport {
+  wire::IpAddress src, dst;
+  wire::IpProtocol protocol{};
+  std::size_t offset{};
+  bool is_fragment{};
+};
+/// `head`: the packet's first piece, IP header first. nullopt: no good header.
+std::optional<Transport> find_transport(Bytes head, std::uint32_t zone);
+
+void rx_reassembled(ShardState& s, std::uint32_t interface_index, const wire::IpHeader& header, packet::PacketPtr payload);
 void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about);
-void on_reassembly_expired(ShardState& s, const std::optional<wire::Ipv4Header>& first, packet::Burst& packets);
+void on_reassembly_expired(ShardState& s, const std::optional<wire::IpHeader>& first, packet::Burst& packets);
 
 /// What a transport needs to know about the IP packet that carried its segment.
 struct Arrival {
   const iface::Interface* in;
-  wire::Ipv4Header ip;
+  wire::IpHeader ip;
   bool broadcast = false, multicast = false;
+  std::uint16_t named_at = 0;  ///< Of IPv6: offset of the Next Header field that says ip.protocol
 
   /// The FIB by which an answer goes that is no socket's.
   std::uint8_t fib() const { return static_cast<std::uint8_t>(in->fib); }
@@ -55,6 +68,9 @@ void drop_waiting_children(ShardState& s, const ListenerPtr& listener);
 /// Forgets the connection's place in the tables; a TIME-WAIT entry may take it.
 void remove_flow(ShardState& s, Socket& k);
 
+/// Bytes of the least headers in front of a segment's payload.
+constexpr std::uint32_t ip_and_tcp_len(wire::IpFamily family) { return family == wire::IpFamily::v6 ? 60 : 40; }
+
 // ---- datagrams.cpp: UDP and raw sockets
 void rx_udp(ShardState& s, const Arrival& at, packet::PacketPtr datagram);
 /// Copies for raw sockets. True: at least one took it.
@@ -78,19 +94,22 @@ void remove_raw(ShardState& s, std::uint32_t shard, SocketId id);
 struct Outgoing {
   wire::IpAddress source, destination;
   wire::IpProtocol protocol{};
-  std::uint8_t ttl = 0;  ///< 0: net.inet.ip.ttl
+  std::uint8_t ttl = 0;  ///< 0: net.inet.ip.ttl, or the interface's hop limit
   std::uint8_t tos = 0;
   bool dont_fragment = false;
+  bool own_path_mtu = false;  ///< Whoever sends keeps the path's MTU himself: the link's alone counts here
   bool dont_route = false;
   bool broadcast_allowed = true;
   std::uint8_t fib = 0;
   std::uint32_t interface_index = 0;  ///< 0: by route
   std::uint16_t txq = 0;
+  std::uint32_t flow_label = 0;       ///< IPv6: 20 bits (RFC 6437)
 };
 struct Path {
   const iface::Interface* out = nullptr;
   wire::IpAddress next_hop;
   std::uint32_t mtu = 0;
+  std::uint32_t link_mtu = 0;  ///< Without what routers said about the path
   bool local = false;  ///< the destination is one of our own addresses
 };
 /// Where a packet to `destination` goes. Errors: netunreach, hostunreach, netdown.
@@ -98,6 +117,9 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
                                std::uint32_t interface_index, bool dont_route);
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
                                               std::uint32_t interface_index);
+/// Puts the IP header in front of a transport's. Errors: ip_too_big, no_buffer.
+Expected<void, packet::Drop> put_ip_header(ShardState& s, packet::Packet& payload, const Outgoing& how, const wire::IpAddress& source,
+                                           const Path& path);
 /// Puts the IP header in front and sends; a packet larger than the MTU is fragmented, or answers msgsize.
 Errno tx_ip(ShardState& s, packet::PacketPtr payload, const Outgoing& how);
 /// Datagrams of one UDP_SEGMENT call that stay inside this stack.
@@ -111,7 +133,15 @@ void apply_neighbour_actions(ShardState& s, const neigh::Actions& actions);
 void apply_neighbour_action(ShardState& s, const neigh::Action& action);
 /// Shard 0, with a new Network: nobody is behind an interface that is gone; one that went down has to be asked anew.
 void forget_lost_neighbours(ShardState& s, const Network& old);
-void on_unresolved(ShardState& s, const packet::Packet& packet);
+void on_unresolved(ShardState& s, const packet::Packet& packet, std::uint32_t interface_index);
+
+// ---- discovery.cpp: IPv6 neighbour discovery, on shard 0
+void rx_discovery(ShardState& s, const Arrival& at, const packet::Packet& message);
+void run_discovery(ShardState& s);
+/// `to`: the MAC address to use; zero: the group's, or the neighbour's as the cache says.
+void send_discovery(ShardState& s, const ipv6::DiscoveryMessage& message, const wire::MacAddress& to = {});
+/// The IPv6 header of an ICMPv6 message or any other transport, its ICMPv6 checksum filled in. The error: as add_header()'s.
+Expected<void, packet::Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wire::Ipv6Header header);
 
 // ---- inbox.cpp: other shards
 void send_to(ShardState& s, std::uint32_t shard, Message&& message);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control/interfaces.hpp"
+#include "ipv6/inet6.hpp"
 #include "packet/segment.hpp"
 #include "stack/state.hpp"
 #include "wire/describe.hpp"
@@ -42,6 +43,8 @@ Host::Host(SimNet& net, std::string name, const std::string& prefix, const Optio
   config.shards = options.shards;
   config.key = {net.random().next(), net.random().next()};
   config.seed = net.random().next();
+  config.stable_secret = {config.key.k1, config.key.k0};
+  if (options.ipv6) config.inet6 = &ipv6::inet6();
   if (options.adjust) options.adjust(config);
   std::vector<stack::RingSource*> rings;
   for (std::uint32_t n = 0; n < config.shards; ++n) {
@@ -60,16 +63,31 @@ Host::Host(SimNet& net, std::string name, const std::string& prefix, const Optio
   en.capabilities = en.enabled_capabilities = options.capabilities;
   IOPKT_ASSERT(control::add_interface(network, en) == socket::Errno::ok);
   IOPKT_ASSERT(control::add_address(network, en.index, {.address = address_, .prefix_length = own->length}) == socket::Errno::ok);
+  if (!options.prefix6.empty()) {
+    const std::size_t slash = options.prefix6.find('/');
+    const auto address = wire::IpAddress::parse(options.prefix6.substr(0, slash));
+    IOPKT_ASSERT(address.has_value());
+    IOPKT_ASSERT(control::add_address(network, en.index,
+                                      {.address = *address,
+                                       .prefix_length = static_cast<std::uint8_t>(std::stoi(options.prefix6.substr(slash + 1))),
+                                       .flags = iface::address_flag::no_dad}) == socket::Errno::ok);
+  }
   stack_->publish(std::move(network));
   for (std::uint32_t n = 0; n < config.shards; ++n) static_cast<void>(stack_->shard(n).poll_inbox());
 }
 
 Host::~Host() = default;
 
+wire::IpAddress Host::link_local() const {
+  for (const auto& a : stack_->network()->interfaces.by_index(interface_index_)->addresses)
+    if (a.address.is_v6() && a.address.is_link_local() && a.is_usable()) return a.address;
+  return wire::Ipv6Address::any();
+}
+
 void Host::write(LogLevel, std::string_view line) { net_.trace_.push_back(name_ + ": " + std::string(line)); }
 
 Host::Stream& Host::connect(const wire::Endpoint& to, std::uint32_t shard) {
-  Stream& s = stream(shard);
+  Stream& s = stream(shard, to.address.family());
   connect(s, to);
   return s;
 }
@@ -80,7 +98,7 @@ void Host::connect(Stream& s, const wire::Endpoint& to) {
   if (s.error != socket::Errno::inprogress) s.failed = true;
 }
 
-Host::Stream& Host::stream(std::uint32_t shard) {
+Host::Stream& Host::stream(std::uint32_t shard, wire::IpFamily family) {
   auto stream = std::make_unique<Stream>();
   Stream& s = *stream;
   s.host = this;
@@ -89,7 +107,7 @@ Host::Stream& Host::stream(std::uint32_t shard) {
   s.send_memory.resize(options_.ring);
   s.receive_memory.resize(options_.ring);
   streams_.emplace(s.cookie, std::move(stream));
-  const auto id = this->shard(shard).open({.type = 1, .privileged = true,
+  const auto id = this->shard(shard).open({.family = family, .type = 1, .privileged = true,
                                            .cookie = s.cookie,
                                            .send = {s.send_memory.data(), options_.ring},
                                            .receive = {s.receive_memory.data(), options_.ring}});
@@ -114,9 +132,9 @@ void Host::accept_waiting() {
 
 stack::SocketId Host::listen(wire::Port port, std::function<void(Stream&)> on_accept, std::uint32_t backlog, std::uint32_t shard) {
   const Cookie cookie = next_cookie_++;
-  const auto id = this->shard(shard).open({.type = 1, .privileged = true, .cookie = cookie});
+  const auto id = this->shard(shard).open({.family = options_.ipv6 ? wire::IpFamily::v6 : wire::IpFamily::v4, .type = 1, .privileged = true, .cookie = cookie});
   IOPKT_ASSERT(id.has_value());
-  socket::Errno done = this->shard(shard).bind(*id, {wire::Ipv4Address::any(), port}, true);
+  socket::Errno done = this->shard(shard).bind(*id, {options_.ipv6 ? wire::IpAddress{wire::Ipv6Address::any()} : wire::Ipv4Address::any(), port}, true);
   IOPKT_ASSERT(done == socket::Errno::ok);
   done = this->shard(shard).listen(*id, backlog);
   IOPKT_ASSERT(done == socket::Errno::ok);
@@ -125,7 +143,7 @@ stack::SocketId Host::listen(wire::Port port, std::function<void(Stream&)> on_ac
 }
 
 Host::UdpSocket& Host::udp(const wire::Endpoint& local, std::uint32_t shard) {
-  const auto id = this->shard(shard).open({.type = 2, .privileged = true, .cookie = next_cookie_++});
+  const auto id = this->shard(shard).open({.family = local.address.family(), .type = 2, .privileged = true, .cookie = next_cookie_++});
   IOPKT_ASSERT(id.has_value());
   const socket::Errno done = this->shard(shard).bind(*id, local, true);
   IOPKT_ASSERT(done == socket::Errno::ok);
@@ -247,7 +265,8 @@ bool Host::turn(Instant now) {
       udp->second->received.emplace_back(d.source, std::move(payload));
       any = true;
     }
-    static_cast<void>(shard.take_wakeups());
+    // Another shard has to look, which may have had its turn already.
+    any |= shard.take_wakeups() != 0;
     any |= shard.has_work();
   }
   for (auto& [cookie, stream] : streams_) any |= stream->pump();

@@ -32,6 +32,8 @@ class Host final : public LogSink {
     std::uint32_t mtu = 1500;
     std::uint32_t capabilities = 0;  ///< IOPKT_CAP_*: offloads of the interface; the wire then carries large frames
     std::uint32_t ring = 65536;
+    bool ipv6 = false;       ///< With src/ipv6; the interface finds its link-local address by itself
+    std::string prefix6;     ///< An address to begin with, taken without asking: "2001:db8::1/64"
     std::function<void(stack::StackConfig&)> adjust;
   };
 
@@ -42,7 +44,7 @@ class Host final : public LogSink {
   /// Connects from a socket of `shard`; the result is owned by the host.
   Stream& connect(const wire::Endpoint& to, std::uint32_t shard = 0);
   /// The same in two steps, so that the socket can be bound first.
-  Stream& stream(std::uint32_t shard = 0);
+  Stream& stream(std::uint32_t shard = 0, wire::IpFamily family = wire::IpFamily::v4);
   void connect(Stream& stream, const wire::Endpoint& to);
   /// False: connections wait in their listener's queue until accept_waiting().
   bool accept_at_once = true;
@@ -60,6 +62,9 @@ class Host final : public LogSink {
   socket::Errno send(UdpSocket& from, const wire::Endpoint& to, Bytes payload, std::uint16_t segment = 0);
 
   wire::Ipv4Address address() const { return address_; }
+  /// The link-local address, with its zone; unspecified as long as there is none.
+  wire::IpAddress link_local() const;
+  std::uint32_t interface_index() const { return interface_index_; }
   stack::Stack& stack() { return *stack_; }
   stack::Shard& shard(std::uint32_t n) { return stack_->shard(n); }
   const std::string& name() const { return name_; }

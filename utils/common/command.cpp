@@ -126,6 +126,8 @@ std::string counted(std::uint64_t n, std::string_view plural) {
   std::string unit{plural};
   if (n == 1 && unit.ends_with("ies")) {
     unit.replace(unit.size() - 3, 3, "y");
+  } else if (n == 1 && unit.ends_with("sses")) {
+    unit.resize(unit.size() - 2);
   } else if (n == 1 && unit.ends_with("s")) {
     unit.pop_back();
   }

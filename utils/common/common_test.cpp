@@ -67,6 +67,7 @@ TEST(Text, Counted) {
   EXPECT_EQ(counted(0, "packets"), "0 packets");
   EXPECT_EQ(counted(1, "packets"), "1 packet");
   EXPECT_EQ(counted(1, "entries"), "1 entry");
+  EXPECT_EQ(counted(1, "addresses"), "1 address");
 }
 
 TEST(Text, Human) {

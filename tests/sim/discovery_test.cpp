@@ -1,0 +1,309 @@
+// Neighbours, routers and addresses that find themselves: RFC 4861, 4862, 7217, 4191, 8106, 8201.
+#include "tests/sim/ipv6_fixture.hpp"
+
+namespace iopkt::sim {
+namespace {
+
+using wire::IpProtocol;
+
+/// Messages of a router, fe80::77, that is a script.
+class SimDiscovery : public SimIpv6Alone {
+ protected:
+  void nd(const char* src, const Ipv6Address& dst, const std::vector<std::byte>& message, std::uint8_t hops = 255) {
+    from_nobody = true;
+    const auto group = link::multicast_mac(IpAddress{dst});
+    tell({.next_header = IpProtocol::icmpv6, .hop_limit = hops, .src = ip(src).v6(), .dst = dst}, message,
+         dst.is_multicast() ? group : mac(a));
+  }
+  void solicit(const char* src, const Ipv6Address& target, const Ipv6Address& dst, const std::optional<wire::MacAddress>& link = kRouterMac,
+               std::uint8_t hops = 255) {
+    std::vector<std::byte> m;
+    wire::append_neighbour_solicitation(m, {target}, link);
+    nd(src, dst, m, hops);
+  }
+  void advertise(const wire::RouterAdvertisement& ra, const wire::NdOptions& options, const char* src = "fe80::77") {
+    std::vector<std::byte> m;
+    wire::append_router_advertisement(m, ra, options);
+    nd(src, Ipv6Address::all_nodes(), m);
+  }
+  static wire::NdPrefix prefix(const char* text, std::uint32_t valid = 86400, std::uint32_t preferred = 14400) {
+    return {.prefix = ip(text).v6(), .length = 64, .on_link = true, .autonomous = true, .valid_s = valid, .preferred_s = preferred};
+  }
+  std::vector<iface::InterfaceAddress> formed(const char* text) {
+    std::vector<iface::InterfaceAddress> out;
+    for (const auto& one : en0(a).addresses)
+      if (wire::IpPrefix::of(ip(text), 64).contains(one.address)) out.push_back(one);
+    return out;
+  }
+  const route::Route* route_to(const char* text) { return a.stack().network()->fibs[0].lookup(ip(text)); }
+  std::optional<neigh::Entry> neighbour(const char* text) {
+    for (const auto& e : a.shard(0).list_neighbours())
+      if (e.key.address == ip(text).with_zone(a.interface_index())) return e;
+    return std::nullopt;
+  }
+  const Ipv6Address us = ip("2001:db8::1").v6();
+};
+
+TEST_P(SimDiscovery, AnswersForItsAddressesAlone) {
+  solicit("2001:db8::98", us, us.solicited_node());
+  ASSERT_EQ(sent.size(), 1u) << net.trace();
+  EXPECT_EQ(sent[0].header.hop_limit, 255);
+  EXPECT_EQ(sent[0].header.src, us);
+  EXPECT_EQ(sent[0].header.dst, ip("2001:db8::98").v6());
+  EXPECT_TRUE(sent[0].checksum_ok());
+  const auto answer = wire::parse_nd(sent[0].payload);
+  ASSERT_TRUE(answer);
+  const auto na = std::get<wire::NeighbourAdvertisement>(answer->body);
+  EXPECT_TRUE(na.target == us && na.solicited && na.override_ && !na.router);
+  EXPECT_EQ(answer->options.target_link, mac(a));
+  ASSERT_TRUE(neighbour("2001:db8::98"));
+  EXPECT_EQ(neighbour("2001:db8::98")->state, neigh::State::delay) << "who asks is known, and the answer was sent there";
+  // Duplicate address detection of another station: told to all.
+  sent.clear();
+  solicit("::", us, us.solicited_node(), std::nullopt);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.dst, Ipv6Address::all_nodes());
+  EXPECT_FALSE(std::get<wire::NeighbourAdvertisement>(wire::parse_nd(sent[0].payload)->body).solicited);
+  sent.clear();
+  solicit("2001:db8::98", ip("2001:db8::5").v6(), ip("2001:db8::ff00:1").v6());
+  solicit("2001:db8::98", ip("2001:db8::101:1").v6(), us.solicited_node());
+  EXPECT_EQ(a.drops(Drop::nd_not_for_us), 1u);
+  EXPECT_TRUE(sent.empty());
+}
+
+TEST_P(SimDiscovery, MessagesThatAreNone) {
+  solicit("2001:db8::98", us, us.solicited_node(), kRouterMac, 254);
+  EXPECT_EQ(a.drops(Drop::nd_bad_hop_limit), 1u);
+  solicit("2001:db8::98", ip("ff02::1").v6(), us.solicited_node());
+  solicit("::", us, us.solicited_node(), kRouterMac);             // nobody has no link address
+  solicit("::", us, Ipv6Address::all_nodes(), std::nullopt);      // to another group
+  solicit("2001:db8::98", us, us.solicited_node(), wire::MacAddress::broadcast());
+  solicit("2001:db8::98", us, us.solicited_node(), mac(a));
+  advertise({.lifetime_s = 1800}, {}, "2001:db8::77");
+  std::vector<std::byte> na;
+  wire::append_neighbour_advertisement(na, {.target = ip("2001:db8::98").v6(), .solicited = true}, kRouterMac);
+  nd("2001:db8::98", Ipv6Address::all_nodes(), na);               // solicited by everybody
+  EXPECT_EQ(a.drops(Drop::nd_bad_address), 7u);
+  std::vector<std::byte> cut;
+  wire::append_neighbour_solicitation(cut, {us}, kRouterMac);
+  cut[25] = std::byte{0};  // an option of no length
+  nd("2001:db8::98", us.solicited_node(), cut);
+  EXPECT_EQ(a.drops(Drop::nd_malformed), 1u);
+  std::vector<std::byte> rs;
+  wire::append_router_solicitation(rs, kRouterMac);
+  nd("fe80::5", Ipv6Address::all_nodes(), rs);
+  EXPECT_EQ(a.drops(Drop::nd_not_for_us), 1u);
+  EXPECT_TRUE(sent.empty());
+  EXPECT_FALSE(neighbour("2001:db8::98"));
+}
+
+TEST_P(SimDiscovery, TheNeighbourCacheIsBounded) {
+  change(a, [](stack::Network& n) { n.settings.neigh.max_entries = 64; });
+  for (int i = 0; i < 500; ++i) solicit(("2001:db8::5:" + std::to_string(i)).c_str(), us, us.solicited_node());
+  EXPECT_LE(a.shard(0).list_neighbours().size(), 64u);
+  EXPECT_TRUE(neighbour("2001:db8::99")) << "what the operator said stays";
+  // Scans of a whole network from inside are bounded too.
+  Host::UdpSocket& udp = a.udp({Ipv6Address::any(), Port{5000}});
+  for (int i = 0; i < 500; ++i) static_cast<void>(a.send(udp, {ip(("2001:db8::6:" + std::to_string(i)).c_str()), Port{9}}, {}));
+  net.run_for(20s);
+  EXPECT_LE(a.shard(0).list_neighbours().size(), 64u);
+  EXPECT_EQ(a.drops(Drop::arp_unresolved), 500u);
+  EXPECT_EQ(a.packets_held(), 0u);
+}
+
+TEST_P(SimDiscovery, ARouterGivesAddressesAndAWayOut) {
+  EXPECT_EQ(route_to("2001:db9::1"), nullptr);
+  advertise({.hop_limit = 33, .lifetime_s = 1800},
+            {.source_link = kRouterMac, .mtu = 1400, .prefixes = {prefix("2001:db8:1::")}, .dns_servers = {ip("2001:db8::35").v6()},
+             .dns_lifetime_s = 600});
+  ASSERT_EQ(formed("2001:db8:1::").size(), 1u);
+  EXPECT_TRUE(formed("2001:db8:1::")[0].is(iface::address_flag::tentative | iface::address_flag::autoconf));
+  net.run_for(3s);
+  const auto address = formed("2001:db8:1::").at(0);
+  EXPECT_TRUE(address.is_usable());
+  EXPECT_EQ(address.prefix_length, 64);
+  ASSERT_NE(route_to("2001:db9::1"), nullptr);
+  EXPECT_EQ(route_to("2001:db9::1")->gateway, ip("fe80::77").with_zone(a.interface_index()));
+  ASSERT_NE(route_to("2001:db8:1::5"), nullptr);
+  EXPECT_FALSE(route_to("2001:db8:1::5")->gateway);
+  EXPECT_EQ(en0(a).mtu_of(wire::IpFamily::v6), 1400u);
+  EXPECT_EQ(en0(a).mtu_of(wire::IpFamily::v4), 1500u);
+  // What goes out: over the router, with its hop limit, from the new address; the large ones in pieces of its MTU.
+  sent.clear();
+  Host::UdpSocket& udp = a.udp({Ipv6Address::any(), Port{5000}});
+  net.run_for(1ms);
+  EXPECT_EQ(a.send(udp, {ip("2001:db9::1"), Port{9}}, std::vector<std::byte>(1400)), Errno::ok);
+  net.run_for(1ms);
+  ASSERT_EQ(sent.size(), 2u) << net.trace();
+  EXPECT_EQ(sent[0].header.hop_limit, 33);
+  EXPECT_LE(40 + sent[0].payload.size(), 1400u);
+  const auto state = a.shard(0).discovery_state();
+  ASSERT_EQ(state.routers.size(), 1u);
+  ASSERT_EQ(state.dns_servers.size(), 1u);
+  EXPECT_EQ(state.dns_servers[0].address, ip("2001:db8::35"));
+  // And away again: the router, then its servers.
+  advertise({.lifetime_s = 0}, {});
+  EXPECT_EQ(route_to("2001:db9::1"), nullptr);
+  net.run_for(601s);
+  EXPECT_TRUE(a.shard(0).discovery_state().dns_servers.empty());
+}
+
+TEST_P(SimDiscovery, AddressesAge) {
+  advertise({.lifetime_s = 9000}, {.prefixes = {prefix("2001:db8:1::", 20000, 100)}});
+  net.run_for(101s);
+  ASSERT_EQ(formed("2001:db8:1::").size(), 1u);
+  EXPECT_TRUE(formed("2001:db8:1::")[0].is(iface::address_flag::deprecated));
+  // RFC 4862 5.5.3 (e): nobody may take an address away at once ...
+  advertise({.lifetime_s = 9000}, {.prefixes = {prefix("2001:db8:1::", 1, 1)}});
+  net.run_for(7000s);
+  EXPECT_EQ(formed("2001:db8:1::").size(), 1u);
+  net.run_for(201s);
+  EXPECT_TRUE(formed("2001:db8:1::").empty()) << "... but in two hours";
+  EXPECT_NE(route_to("2001:db9::1"), nullptr);
+  net.run_for(2000s);
+  EXPECT_EQ(route_to("2001:db9::1"), nullptr) << "a router that is silent for its lifetime";
+  // Prefixes that no address is formed of.
+  auto odd = prefix("2001:db8:2::");
+  odd.length = 56;
+  advertise({.lifetime_s = 0}, {.prefixes = {odd, prefix("fe80::"), prefix("2001:db8:3::", 10, 20)}});
+  EXPECT_TRUE(formed("2001:db8:2::").empty());
+  EXPECT_TRUE(formed("2001:db8:3::").empty());
+}
+
+TEST_P(SimDiscovery, FloodsOfAdvertisementsAreBounded) {
+  const auto& limits = a.stack().network()->settings.ipv6;
+  for (int i = 0; i < 300; ++i) {
+    const std::string n = std::to_string(i);
+    advertise({.lifetime_s = 1800}, {.prefixes = {prefix(("2001:db8:f:" + n + "::").c_str())}}, ("fe80::1:" + n).c_str());
+  }
+  const auto state = a.shard(0).discovery_state();
+  EXPECT_EQ(state.routers.size(), limits.max_routers);
+  EXPECT_EQ(state.prefixes.size(), limits.max_prefixes);
+  EXPECT_EQ(a.drops(Drop::nd_limit), 300 - limits.max_routers);
+  EXPECT_LE(en0(a).addresses.size(), 3 + limits.max_prefixes);
+  change(a, [](stack::Network& n) { n.settings.ipv6.accept_rtadv = 0; });
+  advertise({.lifetime_s = 0}, {}, "fe80::1:1");
+  EXPECT_EQ(a.drops(Drop::nd_ignored), 1u);
+  EXPECT_EQ(a.shard(0).discovery_state().routers.size(), limits.max_routers);
+}
+
+TEST_P(SimDiscovery, TheBestRouterThatAnswersIsUsed) {
+  const auto gateway = [&] { return route_to("2001:db9::1")->gateway->with_zone(0); };
+  advertise({.lifetime_s = 1800}, {}, "fe80::71");
+  advertise({.preference = wire::RouterPreference::high, .lifetime_s = 1800}, {}, "fe80::72");
+  EXPECT_EQ(gateway(), ip("fe80::72")) << "RFC 4191";
+  Host::UdpSocket& udp = a.udp({Ipv6Address::any(), Port{5000}});
+  net.run_for(1ms);
+  static_cast<void>(a.send(udp, {ip("2001:db9::1"), Port{9}}, {}));
+  net.run_for(10s);  // nobody is there
+  EXPECT_EQ(gateway(), ip("fe80::71")) << "RFC 4861 6.3.6";
+  std::vector<std::byte> na;
+  wire::append_neighbour_advertisement(na, {.target = ip("fe80::71").v6(), .router = false, .override_ = true}, kRouterMac);
+  nd("fe80::71", Ipv6Address::all_nodes(), na);
+  EXPECT_EQ(gateway(), ip("fe80::72")) << "RFC 4861 7.2.5: no router any more";
+}
+
+TEST_P(SimDiscovery, RedirectsOfTheRouterInUseAreFollowed) {
+  advertise({.lifetime_s = 1800}, {.source_link = kRouterMac});
+  const auto redirect = [&](const char* from, const char* destination, const char* target) {
+    std::vector<std::byte> m;
+    wire::append_redirect(m, {.target = ip(target).v6(), .destination = ip(destination).v6()}, kRouterMac);
+    nd(from, us, m);
+  };
+  redirect("fe80::66", "2001:db9::1", "fe80::66");
+  redirect("fe80::77", "2001:db9::1", "2001:db9::2");
+  redirect("fe80::77", "ff0e::1", "fe80::66");
+  redirect("2001:db8::77", "2001:db9::1", "fe80::66");
+  EXPECT_EQ(a.drops(Drop::nd_bad_address), 4u);
+  EXPECT_EQ(route_to("2001:db9::1")->gateway, ip("fe80::77").with_zone(a.interface_index()));
+  redirect("fe80::77", "2001:db9::1", "fe80::66");
+  EXPECT_EQ(route_to("2001:db9::1")->gateway, ip("fe80::66").with_zone(a.interface_index()));
+  EXPECT_EQ(route_to("2001:db9::2")->gateway, ip("fe80::77").with_zone(a.interface_index()));
+  redirect("fe80::77", "2001:db9::3", "2001:db9::3");
+  EXPECT_FALSE(route_to("2001:db9::3")->gateway) << "on the link";
+  net.run_for(601s);
+  EXPECT_EQ(route_to("2001:db9::1")->gateway, ip("fe80::77").with_zone(a.interface_index()));
+}
+
+TEST_P(SimDiscovery, APacketTooBigIsBelieved) {
+  advertise({.lifetime_s = 1800}, {.source_link = kRouterMac});
+  Host::UdpSocket& udp = a.udp({us, Port{5000}}, GetParam() - 1);
+  net.run_for(1ms);
+  const auto send = [&] {
+    sent.clear();
+    EXPECT_EQ(a.send(udp, {ip("2001:db9::1"), Port{9}}, std::vector<std::byte>(1452)), Errno::ok);
+    net.run_for(1ms);
+    return sent.size();
+  };
+  EXPECT_EQ(send(), 1u);
+  const auto too_big = [&](std::uint32_t mtu, const Sent& about) {
+    std::vector<std::byte> m(8 + 40);
+    wire::encode(wire::Icmpv6Header::too_big(mtu), m);
+    wire::encode(about.header, MutableBytes{m}.subspan(8));
+    m.insert(m.end(), about.payload.begin(), about.payload.begin() + 100);
+    nd("2001:db8::77", us, m, 60);
+  };
+  Sent stranger = sent[0];
+  stranger.header.src = ip("2001:db8::5").v6();
+  const Sent own = sent[0];
+  too_big(1400, stranger);
+  EXPECT_EQ(send(), 1u) << "about a packet that was not ours";
+  too_big(1400, own);
+  EXPECT_EQ(send(), 2u);
+  EXPECT_LE(40 + sent[0].payload.size(), 1400u);
+  too_big(600, own);
+  EXPECT_EQ(send(), 2u);
+  EXPECT_EQ(40 + sent[0].payload.size(), 1280u) << "RFC 8201 4";
+  net.run_for(601s);
+  advertise({.lifetime_s = 1800}, {.source_link = kRouterMac});
+  EXPECT_EQ(send(), 1u) << "after ten minutes a larger one is tried";
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, SimDiscovery, ::testing::Values(1u, 2u));
+
+class SimAddresses : public SimIpv6 {};
+
+TEST_P(SimAddresses, WhoComesSecondTakesAnotherAddress) {
+  auto same = options();
+  same.adjust = [](stack::StackConfig& config) { config.stable_secret = {7, 7}; };
+  Host& a = net.host("10.0.0.1/24", same);
+  net.wire({&a}, {});
+  ASSERT_TRUE(wait_for_link_local({&a}));
+  Host& b = net.host("10.0.0.2/24", same);
+  net.wire({&a, &b}, {});
+  ASSERT_TRUE(wait_for_link_local({&b})) << net.trace();
+  EXPECT_NE(a.link_local().v6(), b.link_local().v6());
+  EXPECT_EQ(b.shard(0).counters().ipv6.dad_duplicates.value(), 1u);
+  // An operator's address is not changed but left alone.
+  change(b, [&](stack::Network& n) {
+    EXPECT_EQ(control::add_address(n, b.interface_index(), {.address = a.link_local().v6(), .prefix_length = 64}), Errno::ok);
+  });
+  net.run_for(3s);
+  const auto* taken = en0(b).find(a.link_local().with_zone(b.interface_index()));
+  ASSERT_NE(taken, nullptr);
+  EXPECT_TRUE(taken->is(iface::address_flag::duplicated));
+  EXPECT_EQ(b.stack().network()->interfaces.find_local(taken->address), nullptr);
+}
+
+TEST_P(SimAddresses, ALinkThatComesBackIsAskedAgain) {
+  Host& a = net.host("10.0.0.1/24", options());
+  ASSERT_TRUE(wait_for_link_local({&a}));
+  const IpAddress before = a.link_local();
+  const auto set_link = [&](bool up) {
+    change(a, [&](stack::Network& n) {
+      iface::Interface en = *n.interfaces.by_index(a.interface_index());
+      en.link_up = up;
+      EXPECT_EQ(control::change_interface(n, en), Errno::ok);
+    });
+  };
+  set_link(false);
+  set_link(true);
+  EXPECT_TRUE(a.link_local().is_unspecified());
+  ASSERT_TRUE(wait_for_link_local({&a}));
+  EXPECT_EQ(a.link_local(), before) << "RFC 7217: the same on the same network";
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, SimAddresses, ::testing::Values(1u, 2u));
+
+}  // namespace
+}  // namespace iopkt::sim
