@@ -168,6 +168,7 @@ void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
 }
 
 bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
+  if (s.raw_members.empty()) return false;
   bool taken = false;
   std::optional<std::uint8_t> icmp_type;
   const auto header_len = static_cast<std::uint32_t>(at.ip.bytes.size());
@@ -176,6 +177,10 @@ bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
     std::array<std::byte, 1> type{};
     packet.copy_out(header_len, type);
     icmp_type = load_u8(type, 0);
+    // RFC 3542 section 3.1: programs need not look at the checksum of ICMPv6 themselves.
+    const std::uint32_t size = packet.size() - header_len;
+    const std::uint32_t pseudo = is_v6 ? wire::pseudo_header_sum(at.ip.src, at.ip.dst, at.ip.protocol, size) : 0;
+    if (is_v6 && wire::finish(wire::fold(pseudo + packet.sum(header_len, size))) != 0) return false;
   }
   for (const RawMember& m : s.raw_members) {
     if (m.family != at.ip.family()) continue;

@@ -60,9 +60,9 @@ void rx_frame(ShardState& s, const iface::Interface& in, PacketPtr frame) {
 void rx_owned(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
   // Where its ports are can be seen only if what stands before them is one piece.
   const Bytes head = packet->head();
-  if (s.stack.shard_count() > 1 && !head.empty() && load_u8(head, 0) >> 4 == 6 && head.size() < wire::kIpv6WalkLen &&
-      !packet->pull_up(std::min<std::uint32_t>(packet->size(), wire::kIpv6WalkLen)))
-    return s.drop(Drop::no_buffer);
+  const bool walks = s.stack.shard_count() > 1 && !head.empty() && load_u8(head, 0) >> 4 == 6 && head.size() < wire::kIpv6WalkLen &&
+                     (head.size() < wire::Ipv6View::kHeaderLen + 4 || wire::is_extension(wire::Ipv6View::parse_header(head)->next_header()));
+  if (walks && !packet->pull_up(std::min<std::uint32_t>(packet->size(), wire::kIpv6WalkLen))) return s.drop(Drop::no_buffer);
   const std::uint32_t owner = owner_of(s, *packet);
   if (owner == s.number) return rx_ip(s, interface_index, std::move(packet));
   send_to(s, owner, message::Input{interface_index, std::move(packet)});

@@ -285,6 +285,38 @@ TEST_P(SimAddresses, WhoComesSecondTakesAnotherAddress) {
   EXPECT_EQ(b.stack().network()->interfaces.find_local(taken->address), nullptr);
 }
 
+TEST_P(SimAddresses, ALinkThatBecomesNarrowerStopsNobody) {
+  Host& a = net.host("10.0.0.1/24", options("2001:db8::1/64"));
+  Host& b = net.host("10.0.0.2/24", options("2001:db8::2/64"));
+  net.wire({&a, &b}, {});
+  ASSERT_TRUE(wait_for_link_local({&a, &b}));
+  Host::Stream* taken = nullptr;
+  b.listen(Port{7}, [&](Host::Stream& s) { taken = &s; });
+  net.run_for(10ms);
+  Host::Stream& s = a.connect({ip("2001:db8::2"), Port{7}}, GetParam() - 1);
+  s.to_send = net.random_bytes(500'000);
+  s.close_after_send = true;
+  ASSERT_TRUE(net.run_until([&] { return taken != nullptr && taken->received.size() > 100'000; }, 60s));
+  std::vector<std::byte> m;
+  wire::append_router_advertisement(m, {}, {.mtu = 1300});
+  const wire::Ipv6Header h{.next_header = IpProtocol::icmpv6, .hop_limit = 255, .src = ip("fe80::77").v6(), .dst = Ipv6Address::all_nodes()};
+  a.receive(packet6({{0x33, 0x33, 0, 0, 0, 1}}, h, m));
+  net.run_for(1ms);
+  EXPECT_EQ(en0(a).mtu_of(wire::IpFamily::v6), 1300u);
+  std::size_t longest = 0;
+  net.tap = [&](const Host& from, Frame& frame) {
+    if (&from == &a) longest = std::max(longest, frame.size());
+    return true;
+  };
+  ASSERT_TRUE(net.run_until([&] { return taken->peer_fin; }, 60s)) << net.trace();
+  EXPECT_EQ(taken->received, s.to_send);
+  EXPECT_LE(longest, 14 + 1300u);
+  EXPECT_GT(longest, 14 + 1280u);
+  taken->close();
+  net.run_for(200s);
+  EXPECT_EQ(a.packets_held() + b.packets_held(), 0u);
+}
+
 TEST_P(SimAddresses, ALinkThatComesBackIsAskedAgain) {
   Host& a = net.host("10.0.0.1/24", options());
   ASSERT_TRUE(wait_for_link_local({&a}));

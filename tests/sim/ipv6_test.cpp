@@ -166,6 +166,38 @@ TEST_P(SimIpv6Alone, AddressesThatAreNone) {
   EXPECT_TRUE(sent.empty());
 }
 
+TEST_P(SimIpv6Alone, RawSocketsSeeWhatStandsBehindTheHeaders) {
+  const auto id = a.shard(0).open({.family = wire::IpFamily::v6, .type = 3, .protocol = 58, .privileged = true, .cookie = 99});
+  ASSERT_TRUE(id);
+  net.run_for(1ms);
+  std::vector<std::vector<std::byte>> seen;
+  const auto tell_and_take = [&](std::vector<std::byte> frame) {
+    stack::Shard& shard = a.shard(0);
+    shard.begin(net.now());
+    packet::Burst burst;
+    packet::PacketPtr packet = packet::allocate_header(shard.cache());
+    ASSERT_TRUE(packet && packet->append(frame));
+    burst.push_back(std::move(packet));
+    shard.receive(a.interface_index(), std::move(burst));
+    for (const auto& d : shard.take_datagrams()) {
+      seen.emplace_back(d.payload->size());
+      d.payload->copy_out(0, seen.back());
+    }
+  };
+  const wire::Ipv6Header h{.next_header = IpProtocol::destination_options, .hop_limit = 64, .src = ip("2001:db8::99").v6(), .dst = ip("2001:db8::1").v6()};
+  auto message = echo(4);
+  wire::store_icmpv6_checksum(message, h.src, h.dst);
+  tell_and_take(packet6(mac(a), h, bytes_of({58, 0, 1, 4, 0, 0, 0, 0}) + message));
+  ASSERT_EQ(seen.size(), 1u);
+  EXPECT_EQ(seen[0], message) << "RFC 3542 3: no header";
+  message[3] ^= std::byte{1};
+  tell_and_take(packet6(mac(a), h, bytes_of({58, 0, 1, 4, 0, 0, 0, 0}) + message));
+  EXPECT_EQ(seen.size(), 1u) << "RFC 3542 3.1: a wrong checksum";
+  EXPECT_GT(a.drops(Drop::icmp_bad_checksum), 0u);
+  a.shard(0).close(*id);
+  net.run_for(1ms);
+}
+
 TEST_P(SimIpv6Alone, PortsThatNobodyHas) {
   const Ipv6Address us = ip("2001:db8::1").v6(), them = ip("2001:db8::99").v6();
   tell({.next_header = IpProtocol::udp}, datagram6(them, us, 9, 2000));
