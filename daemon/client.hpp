@@ -41,6 +41,7 @@ struct Quota {
   std::uint32_t sockets = 65536;
   std::uint32_t arenas = 512;
   std::uint64_t ring_bytes = std::uint64_t{64} << 30;
+  std::uint64_t grown_bytes = std::uint64_t{256} << 20;  ///< of them, rings that have grown by themselves
   std::uint64_t part_bytes = std::uint64_t{16} << 20;  ///< of datagrams whose parts are still coming (MSG_MORE)
 };
 
@@ -130,6 +131,7 @@ class Arena {
   ipc::Slot& slot(std::uint32_t index) { return ipc::slot_at(mapping_.base, header_, index); }
 
   RingAllocator rings;
+  std::size_t grown = 0;                    ///< bytes of `rings` that rings have grown into
   std::vector<ClientSocket*> sockets;       ///< by index; null: free
   std::vector<std::uint32_t> free_slots;
 
@@ -169,7 +171,7 @@ class Client {
   /// Set before any other thread knows the client; null: its descriptors are not counted.
   std::shared_ptr<DescriptorShare> share;
   DescriptorCharge charge;  ///< its own descriptors and its arenas'; under lock_ once it is known
-  Bounded sockets, arenas, ring_bytes, part_bytes;
+  Bounded sockets, arenas, ring_bytes, grown_bytes, part_bytes;
   /// Control connections and attached ends. At 0 the client is over.
   std::atomic<std::int64_t> holders{0};
   /// Control connections alone. At 0 no process is left that could say anything of the client's sockets.

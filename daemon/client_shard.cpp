@@ -158,6 +158,7 @@ bool ClientShard::deliver() {
   for (const stack::Datagram& datagram : stack().take_datagrams()) on_datagram(datagram), any = true;
   for (const stack::SocketEvent& event : stack().take_events()) on_event(event), any = true;
   flush_tokens();
+  look_at_resting();
   if (!held_.empty()) any = run_held() || any;
   for (std::size_t n = std::min(left_to_writers_.size(), kLeftPerTurn); n > 0; --n) {
     const std::uint64_t cookie = left_to_writers_.front();
@@ -182,6 +183,12 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     if (socket->attached()) socket->send.release(socket->end);
   }
   if ((event.what & stack::event::readable) != 0) on_readable(*socket);
+  if ((event.what & stack::event::space_wanted) != 0) {
+    // It may have ended with what was read.
+    socket = by_cookie(event.cookie);
+    if (socket == nullptr) return;
+    grow_rings(*socket);
+  }
   if ((event.what & stack::event::writable) != 0 && socket->send.size() != 0 && !socket->failed && !socket->close_called) {
     // The head lies before the tail that the stack was told, which was checked.
     if (socket->stream) pump(*socket);
@@ -227,6 +234,7 @@ void ClientShard::on_readable(ClientSocket& socket) {
   if (socket.datagram || socket.receive.size() == 0 || socket.failed) return;
   if (socket.stream) return pump(socket);
   if (socket.receive.mode() != ipc::Mode::ring) return;
+  if (socket.receive_block.grown) list_for_rest(socket);
   const std::uint64_t tail = stack().receive_tail(socket.id) & ipc::kPositionMask;
   if (tail != socket.receive.tail() && socket.receive.publish(tail)) list_for_flush(socket);
   // TCP's window follows what was read so far: without this a peer that fills the window of an old head waits for ever.
@@ -330,6 +338,7 @@ Duration ClientShard::longest_sleep() const {
   Duration limit = Duration::max();
   if (!held_.empty()) limit = std::min(limit, kHeldRetry);
   if (tokens_left_) limit = std::min(limit, kTokenRetry);
+  if (!resting_.empty()) limit = std::min(limit, std::max(rest_at_ - thread_->now(), Duration::zero()));
   if (thread_->now() < trim_at_ && has_spare_memory()) limit = std::min(limit, trim_at_ - thread_->now());
   return limit;
 }

@@ -99,11 +99,6 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   // client_slots.cpp
   std::uint64_t next_number();
   ClientSocket* make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol);
-  bool give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes);
-  void resize_send_ring(ClientSocket& socket);
-  /// size 0: the client has as much as it may, or the arena is full.
-  ClientSocket::Block take_block(ClientSocket& socket, std::size_t size);
-  void give_block(ClientSocket& socket, ClientSocket::Block& block);
   void show_rings(ClientSocket& socket);
   void take_end(ClientSocket& socket, Fd fd);
   void watch_end(ClientSocket& socket, bool for_room);
@@ -123,6 +118,21 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void broken(ClientSocket& socket, const char* how);
   void open_slot(Request& request);
   void answer_slot(Request& request, const ClientSocket& socket);
+
+  // client_space.cpp
+  bool give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes);
+  /// size 0: the client has as much as it may, or the arena is full.
+  ClientSocket::Block take_block(ClientSocket& socket, std::size_t size);
+  ClientSocket::Block take_grown_block(ClientSocket& socket, std::size_t size);
+  void give_block(ClientSocket& socket, ClientSocket::Block& block);
+  bool may_move_rings(ClientSocket& socket);
+  bool move_send_ring(ClientSocket& socket, ClientSocket::Block fresh);
+  void resize_send_ring(ClientSocket& socket);
+  void grow_receive_ring(ClientSocket& socket, std::size_t size);
+  void grow_rings(ClientSocket& socket);
+  void list_for_rest(ClientSocket& socket);
+  void rest(ClientSocket& socket);
+  void look_at_resting();
 
   // client_requests.cpp
   void handle_slot(RequestPtr& request, ClientSocket& socket);
@@ -218,6 +228,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::vector<Held> held_;
   bool tokens_left_ = false;               // some token found no room: again within a millisecond
   std::size_t trim_next_ = 0;
+  std::vector<std::uint64_t> resting_;     // cookies: rings that have grown, which go back when nothing moves
+  Instant rest_at_{};
   Instant trim_at_{};  // ring memory beyond the bound goes back to the system once none was given back for a while
 };
 

@@ -17,7 +17,6 @@ namespace {
 
 namespace num = socket::num;
 
-constexpr Duration kTrimDelay = std::chrono::seconds{1};
 constexpr std::uint32_t kEndEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 const char* text_of(ipc::StackEnd::Fault fault) {
@@ -31,8 +30,6 @@ const char* text_of(ipc::StackEnd::Fault fault) {
   }
   return "";
 }
-
-std::size_t ring_size_for(std::size_t bytes) { return std::bit_ceil(std::clamp(bytes, ipc::kRingSizeMin, ipc::kRingSizeMax)); }
 
 }  // namespace
 
@@ -81,56 +78,6 @@ ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain
   ++client.socket_count;
   sockets_.emplace(socket.cookie, std::move(made));
   return &socket;
-}
-
-ClientSocket::Block ClientShard::take_block(ClientSocket& socket, std::size_t size) {
-  Client& owner = *socket.owner.client;
-  if (!owner.ring_bytes.take(size, owner.quota.ring_bytes)) return {};
-  const auto offset = socket.arena->rings.take(size);
-  if (offset) return {*offset, size};
-  owner.ring_bytes.give(size);
-  return {};
-}
-
-void ClientShard::give_block(ClientSocket& socket, ClientSocket::Block& block) {
-  const ClientSocket::Block given = std::exchange(block, {});
-  if (given.size == 0) return;
-  socket.arena->rings.give(given.offset, given.size);
-  trim_at_ = thread_->now() + kTrimDelay;
-  socket.owner.client->ring_bytes.give(given.size);
-}
-
-bool ClientShard::give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes) {
-  const auto take = [&](ClientSocket::Block& block, std::size_t size) {
-    if (block.size == size) return true;
-    const ClientSocket::Block taken = take_block(socket, size);
-    if (taken.size == 0) return false;
-    give_block(socket, block);
-    block = taken;
-    return true;
-  };
-  return take(socket.send_block, ring_size_for(send_bytes)) && take(socket.receive_block, ring_size_for(receive_bytes));
-}
-
-/// SO_SNDBUF of a connection takes effect at once, as in the kernel. Where it cannot (no memory, more is queued than fits, a writer
-/// is still copying to the place before) the ring stays as it is: the size is a wish.
-void ClientShard::resize_send_ring(ClientSocket& socket) {
-  if (socket.datagram || socket.failed || socket.close_called || socket.send.size() == 0) return;
-  if (socket.receive.mode() != ipc::Mode::ring) return;  // a buffer of the stack's
-  if (!socket.send.old_place_in_use()) give_block(socket, socket.left_block);
-  const std::size_t size = ring_size_for(ring_size(socket, true));
-  if (size == socket.send.size() || socket.left_block.size != 0) return;
-  ClientSocket::Block fresh = take_block(socket, size);
-  if (fresh.size == 0) return;
-  std::byte* base = socket.arena->base() + fresh.offset;
-  const auto epoch = static_cast<std::uint16_t>(socket.send.epoch() + 1);
-  if (!socket.send.move_ring(base, ipc::RingRef::make(fresh.offset, size, epoch))) return give_block(socket, fresh);
-  // It knows of no more than the ring holds.
-  static_cast<void>(stack().move_send_ring(socket.id, {base, static_cast<std::uint32_t>(size)}));
-  socket.left_block = std::exchange(socket.send_block, fresh);
-  if (!socket.send.old_place_in_use()) give_block(socket, socket.left_block);
-  // There may be room now for a writer that waits.
-  socket.send.consume_to(socket.send.head(), socket.end);
 }
 
 /// From here on the client can use the rings.

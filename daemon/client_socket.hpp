@@ -55,9 +55,13 @@ struct ClientSocket final : PollHandler {
   ipc::SendRingConsumer send;
   struct Block {
     std::size_t offset = 0, size = 0;
+    bool grown = false;  ///< by itself: counted apart
   };
   Block receive_block, send_block;
   Block left_block;  ///< the send ring's place before, while send.old_place_in_use()
+  unsigned moves = 0;             ///< of the rings to other memory
+  std::uint64_t rest_mark = 0;    ///< the sum of all positions when look_at_resting() last came by
+  bool rest_listed = false;
   std::uint64_t send_tail = 0, receive_head = 0;  ///< 64-bit positions that the stack was told
   /// The data goes through the descriptor itself; the rings are the stack's buffers.
   struct Stream {

@@ -43,6 +43,43 @@ TEST_P(EngineTest, StreamsLoopBetweenTwoProgramsAndNothingIsLeft) {
   EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
 }
 
+/// What a stream of numbers says at `at`.
+char number_at(std::uint64_t at) { return static_cast<char>((at * 0x9e3779b97f4a7c15u) >> 56); }
+
+/// Buffers grow while they are used, under readers and writers; a connection that rests gives the memory back.
+TEST_P(EngineTest, RingsGrowAndRest) {
+  Program server{node(ipc::kControlNode)}, client{node(ipc::kControlNode)};
+  const Socket listener = open_listener(server, node(ipc::kStreamNode), 4712);
+  const Socket a = connect_to(client, node(ipc::kStreamNode), 4712);
+  const Socket b = accept_socket(server, listener);
+  ASSERT_TRUE(has_status(client, a, Status::connected));
+  const auto ring = [](const std::atomic<std::uint64_t>& word) { return ipc::RingRef{word.load()}; };
+  const std::atomic<std::uint64_t>& send_ring = client.slot(a.slot.slot).tx_ring;
+  const std::size_t first_size = ring(send_ring).size();
+  std::atomic<bool> stop{false}, wrong{false};
+  std::atomic<std::uint64_t> written{0}, read{0};
+  std::thread writer{[&] {
+    for (std::string text(100'000, 0); !stop; written += write_all(client, a, text))
+      for (std::size_t i = 0; i < text.size(); ++i) text[i] = number_at(written + i);
+  }};
+  std::thread reader{[&] {
+    for (std::string text; !(text = read_some(server, b, 1000)).empty(); read += text.size())
+      for (std::size_t i = 0; i < text.size(); ++i) wrong = wrong || text[i] != number_at(read + i);
+  }};
+  EXPECT_TRUE(eventually([&] { return ring(send_ring).size() > first_size; }));
+  const std::uint64_t then = read;
+  EXPECT_TRUE(eventually([&] { return read > then + 1'000'000; }));
+  stop = true;
+  writer.join();
+  EXPECT_TRUE(eventually([&] { return read == written; }));
+  EXPECT_TRUE(eventually([&] { return ring(send_ring).size() == first_size; })) << "at rest";
+  EXPECT_EQ(write_all(client, a, std::string(1, number_at(read))), 1u);
+  EXPECT_EQ(client.ask<MessageId::shutdown>({.slot = a.slot.slot, .how = SHUT_WR, .reserved = 0}), 0);
+  reader.join();
+  EXPECT_EQ(read, written + 1);
+  EXPECT_FALSE(wrong);
+}
+
 TEST_P(EngineTest, DatagramsLoopWhole) {
   Program program{node(ipc::kControlNode)};
   const Socket a = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);

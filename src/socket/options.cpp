@@ -164,6 +164,7 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     if (!number) return number.error();
     const bool send = name == so_sndbuf || name == so_sndbufforce;
     (send ? options.send_buffer : options.receive_buffer) = buffer_size(*number);
+    (send ? options.send_buffer_fixed : options.receive_buffer_fixed) = true;
     return Errno::ok;
   }
   if (level == kSolSocket && name == so_linger) {

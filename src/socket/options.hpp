@@ -28,6 +28,7 @@ struct SocketOptions {
   std::int32_t linger_on = 0, linger_seconds = 0;
   std::int32_t receive_low_water = 1, send_low_water = 1;
   std::int32_t send_buffer = 0, receive_buffer = 0;  ///< bytes of the rings; 0 until the socket has them
+  bool send_buffer_fixed = false, receive_buffer_fixed = false;  ///< the program chose it: it does not grow by itself
   std::int32_t fib = 0, txq_priority = 0;
   std::int32_t busy_poll = 0, peek_offset = -1, pass_credentials = 0;
   std::string bind_device;

@@ -33,7 +33,7 @@ inline constexpr std::uint32_t released = 32;       ///< the id is gone and its 
 inline constexpr std::uint32_t urgent = 64;         ///< TCP urgent data was announced
 inline constexpr std::uint32_t soft_error = 128;    ///< an ICMP error for a datagram socket: `error` becomes SO_ERROR
 inline constexpr std::uint32_t send_done = 256;     ///< our FIN is acknowledged: a lingering close may return
-inline constexpr std::uint32_t rings_changed = 512; ///< reserved for growing buffers
+inline constexpr std::uint32_t space_wanted = 512;  ///< larger rings would help: Shard::wanted_rings()
 }  // namespace event
 
 struct SocketEvent {
@@ -62,6 +62,11 @@ struct Datagram {
   bool broadcast = false, multicast = false;
   std::uint64_t time_ns = 0;  ///< CLOCK_REALTIME when the driver stamped it, else 0
   packet::PacketPtr payload;
+};
+
+/// Bytes; 0: no wish.
+struct RingSizes {
+  std::uint32_t send = 0, receive = 0;
 };
 
 /// The memory of a new connection's rings: from the client that listens.

@@ -244,7 +244,32 @@ Errno Shard::move_send_ring(SocketId id, socket::RingMemory memory) {
   if (k == nullptr) return Errno::badf;
   if (k->send.tail - k->send.head > memory.size) return Errno::inval;
   k->send.memory = memory;
+  if (!k->options.send_buffer_fixed) k->options.send_buffer = static_cast<std::int32_t>(memory.size);
+  k->wanted.send = 0;
   return Errno::ok;
+}
+
+Errno Shard::move_receive_ring(SocketId id, socket::RingMemory memory) {
+  Socket* k = state_->find(id);
+  if (k == nullptr || !k->tcp) return Errno::badf;
+  const socket::RingMemory old = k->receive.memory;
+  if (memory.size < old.size) return Errno::inval;
+  k->tcp->for_each_beyond([&](std::uint64_t position, std::uint32_t length) {
+    const auto from = old.at(position, length);
+    memory.write(position, from.first);
+    if (!from.second.empty()) memory.write(position + from.first.size(), from.second);
+  });
+  k->receive.memory = memory;
+  k->options.receive_buffer = static_cast<std::int32_t>(memory.size);
+  k->wanted.receive = 0;
+  k->tcp->set_receive_capacity(memory.size);
+  mark_dirty(*state_, *k);
+  return Errno::ok;
+}
+
+RingSizes Shard::wanted_rings(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? RingSizes{} : k->wanted;
 }
 
 Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
@@ -515,6 +540,13 @@ wire::Endpoint Shard::remote_endpoint(SocketId id) const {
 std::uint64_t Shard::receive_tail(SocketId id) const {
   const Socket* k = state_->find(id);
   return k == nullptr ? 0 : k->receive.tail;
+}
+
+std::uint32_t Shard::receive_beyond(SocketId id) const {
+  const Socket* k = state_->find(id);
+  std::uint32_t bytes = 0;
+  if (k != nullptr && k->tcp) k->tcp->for_each_beyond([&](std::uint64_t, std::uint32_t length) { bytes += length; });
+  return bytes;
 }
 
 std::uint64_t Shard::send_head(SocketId id) const {

@@ -79,6 +79,12 @@ class Shard {
   /// The queued bytes now lie in other memory, at their positions. Not while packets borrow the old one (between receive() and
   /// finish()). Errors: badf, inval (more is queued than fits).
   Errno move_send_ring(SocketId id, socket::RingMemory memory);
+  /// The same for the receive ring. What the program has not read is the caller's to copy; what came out of order is copied here.
+  /// The window grows with it. Errors: badf, inval (smaller than before).
+  Errno move_receive_ring(SocketId id, socket::RingMemory memory);
+  /// What event::space_wanted is about: TCP buffers that the program did not choose grow with the path and with the program's
+  /// pace, up to net.inet.tcp.sendspace_max and recvspace_max.
+  RingSizes wanted_rings(SocketId id) const;
   /// `privileged`: the caller may bind low ports.
   Errno bind(SocketId id, const wire::Endpoint& local, bool privileged = false);
   /// Gives a datagram socket without a port the one that its first datagram would take. Errors: badf, addrinuse (none is free).
@@ -111,6 +117,7 @@ class Shard {
   wire::Endpoint local_endpoint(SocketId id) const;
   wire::Endpoint remote_endpoint(SocketId id) const;  ///< unspecified port 0: not connected
   std::uint64_t receive_tail(SocketId id) const;      ///< how far the receive ring may be read
+  std::uint32_t receive_beyond(SocketId id) const;    ///< bytes that lie in the ring behind it, out of order
   std::uint64_t send_head(SocketId id) const;         ///< how far the send ring may be reused
   /// MSG_OOB: the byte before `position` is urgent; at most the send tail of the last progress(). To be called before the turn
   /// ends, so that none of the bytes is sent without it.

@@ -73,6 +73,8 @@ struct Socket : Timed {
   std::uint32_t flow_hash = 0;
   std::uint32_t foreign_flow_shard = UINT32_MAX;  ///< where an exception for our flow was registered
   std::uint32_t mss_route_mtu = 0;
+  RingSizes wanted;                  ///< of the rings, in bytes; 0: as they are
+  Instant space_asked{};             ///< when that was last announced
   Instant linger_until = Instant::never();
 };
 

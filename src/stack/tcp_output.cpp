@@ -151,10 +151,31 @@ void end_connection(ShardState& s, Socket& k) {
   if (k.client_gone) return destroy_socket(s, k);
 }
 
+/// Whoever holds the rings is not asked more often.
+constexpr Duration kSpacePause = 1ms;
+
+/// Buffers that the program did not choose grow: the receive ring with the program's pace, the send ring with the window, where the
+/// program keeps it full.
+void ask_for_space(ShardState& s, Socket& k, bool send_full) {
+  const tcp::Tunables& t = s.settings.tcp;
+  if (!k.options.receive_buffer_fixed) {
+    const std::uint32_t wanted = std::min(k.tcp->receive_space_wanted(s.now), t.recvspace_max);
+    if (wanted > k.receive.memory.size) k.wanted.receive = wanted;
+  }
+  if (send_full && !k.options.send_buffer_fixed) {
+    const std::uint32_t wanted = std::min(k.tcp->send_space_wanted(), t.sendspace_max);
+    if (wanted > k.send.memory.size) k.wanted.send = wanted;
+  }
+  if ((k.wanted.send | k.wanted.receive) == 0 || s.now - k.space_asked < kSpacePause) return;
+  k.space_asked = s.now;
+  raise(s, k, event::space_wanted);
+}
+
 void pump(ShardState& s, Socket& k) {
   if (!k.tcp) return;
   send_queued(s, k);
   const tcp::Events events = k.tcp->take_events();
+  const bool send_full = k.send.tail - k.send.head >= k.send.memory.size / 2;
   std::uint32_t what = 0;
   if ((events & tcp::event_readable) != 0 || k.receive.tail != k.tcp->receive_tail()) {
     k.receive.tail = k.tcp->receive_tail();
@@ -173,6 +194,7 @@ void pump(ShardState& s, Socket& k) {
     what |= event::failed;
     error = errno_of(k.tcp->failure());
   }
+  ask_for_space(s, k, send_full);
   if (what != 0) raise(s, k, what, error);
   if ((events & tcp::event_time_wait) != 0) {
     if (k.flow) leave_time_wait(s, k);

@@ -108,6 +108,8 @@ void Connection::establish(Instant now) {
   b_.syn_due = false;
   b_.events |= event_connected;
   ++count().established;
+  b_.rcv.round_trip = snd.rtt.srtt;
+  b_.rcv.tune_from = now;
   // shutdown_write() and close() may have come before; the FIN was not to go out then.
   if (snd.fin_queued) b_.state = State::fin_wait_1;
   arm_keepalive(now);
@@ -187,6 +189,16 @@ void Connection::set_receive_read(std::uint64_t position) {
     b_.rcv.ack_now = true;
     ++count().tx_window_updates;
   }
+}
+
+std::uint32_t Connection::receive_space_wanted(Instant now) {
+  return may_receive(b_.state) && !b_.orphan ? b_.rcv.tune(b_.advertised_mss, now) : 0;
+}
+
+std::uint32_t Connection::send_space_wanted() const {
+  const Sender& snd = b_.snd;
+  if (!may_send(b_.state) || b_.orphan) return 0;
+  return 2 * std::min({snd.cc.cwnd, snd.max_wnd, std::uint32_t{1} << 30});
 }
 
 void Connection::set_receive_capacity(std::uint32_t bytes) {

@@ -152,6 +152,11 @@ class Connection {
   void set_send_more(std::uint64_t position);
   /// The user took everything up to `position` (never backwards, at most receive_tail()).
   void set_receive_read(std::uint64_t position);
+  /// How large the receive ring should be for what the user takes in a round trip (RFC 7323 section 2.3 is the bound); 0: as
+  /// it is. To be asked whenever something happened; answers once per round trip.
+  std::uint32_t receive_space_wanted(Instant now);
+  /// How large the send ring should be: two windows, so that the user writes one while the other is in the network.
+  std::uint32_t send_space_wanted() const;
   /// Size of the receive ring. A ring that is made smaller must still hold what was offered: up to receive_edge().
   void set_receive_capacity(std::uint32_t bytes);
   void set_options(const Options& options, Instant now);
@@ -178,6 +183,11 @@ class Connection {
   Events take_events();
   /// Bytes [0, receive_tail()) are in order in the receive ring.
   std::uint64_t receive_tail() const { return static_cast<std::uint64_t>(b_.rcv.data_end() < 1 ? 0 : b_.rcv.data_end() - 1); }
+  /// Stream positions of what lies in the receive ring beyond receive_tail(), out of order. Valid until the next segment.
+  template <class F>
+  void for_each_beyond(F visit) const {
+    for (const Range& r : b_.rcv.beyond.ranges()) visit(static_cast<std::uint64_t>(r.begin - 1), static_cast<std::uint32_t>(r.end - r.begin));
+  }
   /// Nothing at or after this stream position is ever placed before the next poll_output().
   std::uint64_t receive_edge() const { return static_cast<std::uint64_t>(b_.rcv.adv < 1 ? 0 : b_.rcv.adv - 1); }
   /// Bytes below this position of the send ring are acknowledged and may be overwritten.
@@ -216,6 +226,7 @@ class Connection {
   // input_ack.cpp, input_data.cpp: the fifth check, and the sixth to eighth.
   void input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now);
   void update_window(const SegmentIn& seg, Offset begin, Offset ack);
+  std::optional<Duration> since_echo(const SegmentIn& seg, Instant now) const;
   void on_fin_acked(Instant now);
   void input_urgent(const SegmentIn& seg, Offset begin);
   std::optional<Drop> input_data(const SegmentIn& seg, Offset begin, Instant now, Copies& out);

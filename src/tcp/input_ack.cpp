@@ -33,6 +33,14 @@ void Connection::update_window(const SegmentIn& seg, Offset begin, Offset ack) {
   }
 }
 
+/// RFC 7323 section 4.1; an echo of the future, or of another age, says nothing.
+std::optional<Duration> Connection::since_echo(const SegmentIn& seg, Instant now) const {
+  if (!b_.timestamps || !seg.options.timestamps || seg.options.timestamps->echo == 0) return std::nullopt;
+  const std::uint32_t elapsed = timestamp(now) - seg.options.timestamps->echo;
+  if (elapsed >= tun().rto_max_ms) return std::nullopt;
+  return std::max<Duration>(ms(elapsed), 500us);
+}
+
 /// `ack` was checked by check_ack: at most SND.NXT, perhaps old.
 void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now) {
   Sender& snd = b_.snd;
@@ -51,11 +59,7 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
   // RFC 5681 section 2. A segment with SYN had an unscaled window.
   a.duplicate_form = seg.length() == 0 && ack == snd.una && snd.in_flight() && !b_.persisting &&
                      (std::uint32_t{seg.window} << snd.scale) == snd.wnd;
-  if (b_.timestamps && seg.options.timestamps && seg.options.timestamps->echo != 0) {
-    // RFC 7323 section 4.1; an echo of the future, or of another age, says nothing.
-    const std::uint32_t elapsed = timestamp(now) - seg.options.timestamps->echo;
-    if (elapsed < tun().rto_max_ms) a.echoed = std::max<Duration>(ms(elapsed), 500us);
-  }
+  a.echoed = since_echo(seg, now);
   const bool fin_was_acked = snd.fin_acked();
   const std::uint64_t acked_before = send_acked();
   const Sender::AckOutcome got = snd.on_ack(a, sack_news);

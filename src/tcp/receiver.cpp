@@ -4,6 +4,12 @@
 
 namespace iopkt::tcp {
 
+namespace {
+/// Shorter round trips are measured in pieces of this length: so long a reader may be without its CPU, and that fine are timestamps.
+constexpr Duration kTuneLeast = 1ms;
+constexpr std::uint32_t kTuneMost = 1u << 30;  // RFC 7323 section 2.3
+}  // namespace
+
 bool Receiver::acceptable(Offset begin, std::uint32_t length) const {
   const Offset end = begin + length;
   // Also at the edge, which the table leaves out: there stand the acknowledgments of a peer that has filled the window and lost the
@@ -119,6 +125,33 @@ bool Receiver::on_read(Offset new_read, std::uint32_t mss) {
   const Offset most = Offset{65535} << scale, whole = std::min<Offset>(capacity, most);
   const Offset opened = std::min(read + capacity, nxt + most) - adv;
   return opened >= std::min<Offset>(std::max<Offset>(whole / 4, 2 * Offset{mss}), std::max<Offset>(whole / 2, 1));
+}
+
+void Receiver::time_round(std::optional<Duration> since_echo, std::uint32_t echo, Instant now) {
+  if (since_echo) {
+    // Each echo once: what comes later with the same one waited for the window or for its sender.
+    if (echo == timed_echo && round_trip.count() != 0) return;
+    timed_echo = echo;
+    round_trip = round_trip.count() == 0 ? *since_echo : (7 * round_trip + *since_echo) / 8;
+    return;
+  }
+  if (round_edge != 0 && nxt < round_edge) return;
+  // At least a round trip, more when the window was not in use: the shortest counts.
+  if (round_edge != 0 && (round_trip.count() == 0 || now - round_from < round_trip)) round_trip = now - round_from;
+  round_edge = adv;
+  round_from = now;
+}
+
+std::uint32_t Receiver::tune(std::uint32_t mss, Instant now) {
+  if (round_trip.count() == 0 || now - tune_from < std::max(round_trip, kTuneLeast)) return 0;
+  const Offset taken = read - tune_read;
+  // A longer pause between two looks is no longer round trip.
+  const bool one_round = now - tune_from < 2 * std::max(round_trip, kTuneLeast);
+  tune_read = read;
+  tune_from = now;
+  if (!one_round || fin_received || taken < capacity / 2) return 0;
+  const Offset wanted = std::min<Offset>(2 * taken + 16 * Offset{mss}, kTuneMost);
+  return wanted > Offset{capacity} ? static_cast<std::uint32_t>(wanted) : 0;
 }
 
 }  // namespace iopkt::tcp

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "base/time.hpp"
 #include "tcp/ranges.hpp"
@@ -35,6 +36,13 @@ struct Receiver {
   std::uint32_t ts_recent{};        ///< RFC 7323 section 4.3
   Instant ts_recent_at{};
   Instant delack_at{Instant::never()};
+  // How large the buffer should be: what the user takes in a round trip is measured (see tune()).
+  Duration round_trip{};           ///< Smoothed, as the receiver sees it; 0: not known.
+  std::uint32_t timed_echo{};      ///< The last timestamp echo that was a sample.
+  Offset round_edge{};             ///< Without timestamps: when this edge arrives a window's time is over; 0: none runs.
+  Instant round_from{};
+  Offset tune_read{1};             ///< `read` when the measurement began.
+  Instant tune_from{};
   RangeSet beyond;                     ///< Received out of order.
   std::array<Offset, 4> recent{};      ///< A byte of each range of `beyond`, the most recently changed first; 0: none.
 
@@ -65,6 +73,12 @@ struct Receiver {
   std::uint16_t offer_window(std::uint32_t mss, bool in_syn);
   /// The user took bytes up to `position`; true when the window has opened so far that the peer should hear of it.
   bool on_read(Offset new_read, std::uint32_t mss);
+  /// A segment with text has come: measures the round trip by the time since its `echo` was sent, or by the time that a whole
+  /// window takes.
+  void time_round(std::optional<Duration> since_echo, std::uint32_t echo, Instant now);
+  /// The capacity that the user's pace asks for: twice what was taken in the last round trip, so that a sender in slow start is
+  /// not held back (Fisk, Feng: "Dynamic right-sizing", 2001). Once per round trip; 0: no more than there is.
+  std::uint32_t tune(std::uint32_t mss, Instant now);
   /// RFC 2018 section 4: the blocks to report, at most `max`; answers their number.
   std::uint8_t sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::uint8_t max) const;
 

@@ -161,5 +161,68 @@ TEST(TcpReceiver, ScaledWindowsRoundDownButWhatWasOfferedIsTaken) {
   EXPECT_EQ(r.accept(edge - 3, edge, false, 10, copies).bytes, 3u);
 }
 
+// ---- autotuning
+
+/// `bytes` arrive and are read, `took` later.
+void pass(Receiver& r, Instant& now, Offset bytes, Duration took) {
+  Copies copies;
+  r.accept(r.nxt, r.nxt + bytes, false, 10, copies);
+  now += took;
+  r.on_read(r.nxt, 1000);
+  r.offer_window(1000, false);
+}
+
+TEST(TcpReceiver, AsksForTwiceWhatIsTakenInARoundTrip) {
+  Receiver r = fresh(64000);
+  r.round_trip = 100ms;
+  Instant now{};
+  r.tune_from = now;
+  pass(r, now, 10000, 20ms);
+  EXPECT_EQ(r.tune(1000, now), 0u) << "a round trip is not over";
+  pass(r, now, 60000, 80ms);
+  EXPECT_EQ(r.tune(1000, now), 2 * 70000 + 16 * 1000u);
+  pass(r, now, 10000, 100ms);
+  EXPECT_EQ(r.tune(1000, now), 0u) << "there is room for that";
+  pass(r, now, 64000, 1s);
+  EXPECT_EQ(r.tune(1000, now), 0u) << "slow, and not looked at for long";
+}
+
+TEST(TcpReceiver, ASlowReaderAsksForNothing) {
+  Receiver r = fresh(64000);
+  r.round_trip = 10ms;
+  Instant now{};
+  r.tune_from = now;
+  Copies copies;
+  r.accept(1, 64001, false, 10, copies);
+  for (Offset read = 1001; read < 64001; read += 1000) {
+    now += 10ms;
+    r.on_read(read, 1000);
+    ASSERT_EQ(r.tune(1000, now), 0u);
+  }
+}
+
+TEST(TcpReceiver, MeasuresTheRoundTripByEchoesOrByWindows) {
+  Receiver r = fresh(10000);
+  r.time_round(40ms, 1, Instant{});
+  EXPECT_EQ(r.round_trip, 40ms);
+  r.time_round(400ms, 1, Instant{});
+  EXPECT_EQ(r.round_trip, 40ms) << "one echo counts once: the rest waited";
+  r.time_round(80ms, 2, Instant{});
+  EXPECT_EQ(r.round_trip, 45ms);
+
+  Receiver w = fresh(10000);
+  Instant now{};
+  w.time_round({}, 0, now);
+  pass(w, now, 9000, 30ms);
+  w.time_round({}, 0, now);
+  EXPECT_EQ(w.round_trip.count(), 0) << "the window is not through";
+  pass(w, now, 1000, 10ms);
+  w.time_round({}, 0, now);
+  EXPECT_EQ(w.round_trip, 40ms);
+  pass(w, now, 10000, 90ms);
+  w.time_round({}, 0, now);
+  EXPECT_EQ(w.round_trip, 40ms) << "the shortest";
+}
+
 }  // namespace
 }  // namespace iopkt::tcp

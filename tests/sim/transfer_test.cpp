@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "socket/numbers.hpp"
 #include "tests/support/sim_net.hpp"
 
 namespace iopkt::sim {
@@ -229,6 +230,79 @@ TEST(SimUdp, DatagramsFindTheirSocketsOnEveryShard) {
     }
     EXPECT_EQ(a.packets_held() + b.packets_held(), 0u);
   }
+}
+
+// ---- buffers that grow
+
+struct Growth {
+  Duration took{};
+  std::size_t receive_ring = 0, send_ring = 0;
+};
+
+/// `bytes` over a wire of 50 ms each way, with rings that may grow. `loss`: of the wire.
+Growth transfer_with_growth(std::size_t bytes, double loss, const std::function<void(Host&, Host::Stream&)>& prepare) {
+  SimNet net{11};
+  Host& client = net.host("10.0.0.1/24", {.ring = 65536, .grow = true});
+  Host& server = net.host("10.0.0.2/24", {.ring = 65536, .grow = true});
+  net.wire({&client, &server}, {.delay = 50ms, .loss = loss, .queue = 100'000});
+  const auto data = net.random_bytes(bytes);
+  Host::Stream* accepted = nullptr;
+  server.listen(Port{7}, [&](Host::Stream& s) {
+    accepted = &s;
+    if (prepare) prepare(server, s);
+  });
+  Host::Stream& stream = client.stream();
+  if (prepare) prepare(client, stream);
+  client.connect(stream, at(server, 7));
+  stream.to_send = data;
+  stream.shutdown_after_send = true;
+  EXPECT_TRUE(net.run_until([&] { return accepted != nullptr && accepted->peer_fin && accepted->receive_head == accepted->receive_tail; }, 3600s))
+      << net.trace();
+  EXPECT_EQ(accepted->received, data);
+  return {net.now() - Instant{}, accepted->receive_memory.size(), stream.send_memory.size()};
+}
+
+TEST(SimBuffers, GrowWithThePath) {
+  // 20 MB at 64 KB per 100 ms take 30 s; a window that doubles is there after ten round trips.
+  const Growth grown = transfer_with_growth(20'000'000, 0, {});
+  EXPECT_GE(grown.receive_ring, std::size_t{1} << 20);
+  EXPECT_GE(grown.send_ring, std::size_t{1} << 20);
+  EXPECT_LT(grown.took, 5s);
+}
+
+TEST(SimBuffers, WhatCameOutOfOrderMovesToo) {
+  for (const double loss : {0.001, 0.01}) transfer_with_growth(4'000'000, loss, {});
+}
+
+TEST(SimBuffers, StayAsTheProgramChoseThem) {
+  const std::int32_t size = 32768;  // doubled, as on the host
+  const Growth fixed = transfer_with_growth(1'000'000, 0, [&](Host& host, Host::Stream& s) {
+    for (const int name : {socket::num::so_sndbuf, socket::num::so_rcvbuf})
+      ASSERT_EQ(host.shard(s.shard).set_option(s.id, socket::num::kSolSocket, name, as_bytes(&size, sizeof size), false), socket::Errno::ok);
+  });
+  EXPECT_EQ(fixed.receive_ring, 65536u);
+  EXPECT_EQ(fixed.send_ring, 65536u);
+  EXPECT_GT(fixed.took, 1s);
+}
+
+TEST(SimBuffers, StopAtTheLargestSize) {
+  SimNet net{12};
+  Host& client = net.host("10.0.0.1/24", {.ring = 65536, .grow = true});
+  Host& server = net.host("10.0.0.2/24", {.ring = 65536, .grow = true});
+  net.wire({&client, &server}, {.delay = 50ms, .queue = 100'000});
+  for (Host* host : {&client, &server}) {
+    stack::Network next = *host->stack().network();
+    next.settings.tcp.recvspace_max = next.settings.tcp.sendspace_max = 131072;
+    host->stack().publish(std::move(next));
+  }
+  Host::Stream* accepted = nullptr;
+  server.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+  Host::Stream& stream = client.connect(at(server, 7));
+  stream.to_send = net.random_bytes(3'000'000);
+  stream.shutdown_after_send = true;
+  ASSERT_TRUE(net.run_until([&] { return accepted != nullptr && accepted->peer_fin; }, 600s)) << net.trace();
+  EXPECT_EQ(accepted->receive_memory.size(), 131072u);
+  EXPECT_EQ(stream.send_memory.size(), 131072u);
 }
 
 }  // namespace

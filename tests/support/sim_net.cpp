@@ -1,6 +1,7 @@
 #include "tests/support/sim_net.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "control/interfaces.hpp"
 #include "ipv6/inet6.hpp"
@@ -198,6 +199,7 @@ void Host::handle(std::uint32_t shard, const stack::SocketEvent& event) {
   if ((event.what & stack::event::readable) != 0) s.receive_tail = this->shard(shard).receive_tail(s.id);
   if ((event.what & stack::event::writable) != 0) s.send_head = this->shard(shard).send_head(s.id);
   if ((event.what & stack::event::connected) != 0) s.connected = true;
+  if ((event.what & stack::event::space_wanted) != 0 && options_.grow) s.grow();
   if ((event.what & stack::event::peer_fin) != 0) s.peer_fin = true;
   if ((event.what & stack::event::failed) != 0) s.failed = true, s.error = event.error;
   if ((event.what & stack::event::released) != 0) {
@@ -277,6 +279,29 @@ Instant Host::next_deadline() const {
   Instant at = Instant::never();
   for (std::uint32_t n = 0; n < stack_->shard_count(); ++n) at = std::min(at, stack_->shard(n).next_deadline());
   return at;
+}
+
+void Host::Stream::grow() {
+  stack::Shard& its_shard = host->shard(shard);
+  const stack::RingSizes wanted = its_shard.wanted_rings(id);
+  const auto move = [](std::vector<std::byte>& memory, std::uint32_t size, std::uint64_t from, std::uint64_t to) {
+    std::vector<std::byte> larger(std::bit_ceil(size));
+    const socket::RingMemory old{memory.data(), static_cast<std::uint32_t>(memory.size())};
+    const socket::RingMemory fresh{larger.data(), static_cast<std::uint32_t>(larger.size())};
+    const auto spans = old.at(from, static_cast<std::uint32_t>(to - from));
+    fresh.write(from, spans.first);
+    fresh.write(from + spans.first.size(), spans.second);
+    memory.swap(larger);
+    return std::pair{fresh, std::move(larger)};
+  };
+  if (wanted.receive > receive_memory.size()) {
+    const auto moved = move(receive_memory, wanted.receive, receive_head, receive_tail);
+    IOPKT_ASSERT(its_shard.move_receive_ring(id, moved.first) == socket::Errno::ok);
+  }
+  if (wanted.send > send_memory.size()) {
+    const auto moved = move(send_memory, wanted.send, send_head, send_tail);
+    IOPKT_ASSERT(its_shard.move_send_ring(id, moved.first) == socket::Errno::ok);
+  }
 }
 
 bool Host::Stream::pump() {

@@ -34,6 +34,7 @@ class Host final : public LogSink {
     std::uint32_t ring = 65536;
     bool ipv6 = false;       ///< With src/ipv6; the interface finds its link-local address by itself
     std::string prefix6;     ///< An address to begin with, taken without asking: "2001:db8::1/64"
+    bool grow = false;  ///< rings become larger when the stack asks for it, as the daemon's do
     std::function<void(stack::StackConfig&)> adjust;
   };
 
@@ -125,6 +126,8 @@ struct Host::Stream {
   bool read_on = true;                   ///< false: leave received bytes in the ring
   std::size_t read_most = SIZE_MAX;      ///< bytes taken in one go
 
+  /// Gives the stack the rings that it wants.
+  void grow();
   /// Moves bytes between the vectors and the rings. True: something moved.
   bool pump();
   void close();
