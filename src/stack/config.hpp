@@ -22,7 +22,7 @@ struct StackConfig {
   std::uint64_t seed = 1;                 ///< ephemeral ports, timers' jitter
   std::uint32_t somaxconn = 4096;         ///< cap of listen(2)'s backlog
   std::uint32_t half_open_max = 4096;     ///< per shard
-  std::uint32_t time_wait_max = 131072;   ///< per shard
+  std::uint32_t time_wait_max = 1u << 20; ///< per shard
   std::uint32_t sockets_max = 1u << 20;   ///< per shard
   std::uint32_t ipid_reserved = 0;        ///< identifiers 0..X are never used
   bool reuseport_unicast = false;

@@ -171,15 +171,18 @@ void Shard::list_sockets(std::vector<SocketSummary>& out) const {
     }
     out.push_back(std::move(line));
   }
-  s.flows.for_each([&](const FlowKey& flow, Timed* entry) {
-    if (entry->kind == Timed::Kind::connection) return;
+  const auto without_socket = [&](const FlowKey& flow, const char* state) {
     out.push_back({.protocol = "tcp",
                    .family = flow.local.address.family(),
                    .local = flow.local,
                    .remote = flow.remote,
-                   .state = entry->kind == Timed::Kind::half_open ? "SYN_RECEIVED" : "TIME_WAIT",
+                   .state = state,
                    .shard = s.number});
+  };
+  s.flows.for_each([&](const FlowKey& flow, Timed* entry) {
+    if (entry->kind == Timed::Kind::half_open) without_socket(flow, "SYN_RECEIVED");
   });
+  s.time_waits.for_each([&](const FlowKey& flow) { without_socket(flow, "TIME_WAIT"); });
 }
 
 }  // namespace iopkt::stack

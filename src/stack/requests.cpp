@@ -106,6 +106,11 @@ Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   return Errno::ok;
 }
 
+/// RFC 6191: whether connect() may take the endpoints of an own TIME-WAIT. Timestamps then keep old segments out on both sides.
+bool may_follow(const ShardState& s, TimeWaitTable::Place old) {
+  return old == TimeWaitTable::kNone || tcp::may_reconnect(s.time_waits.wait(old, s.now), s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
+}
+
 Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   if (k.state == SocketState::listening) return Errno::isconn;
   if (k.state == SocketState::open) return k.tcp && k.tcp->state() == tcp::State::syn_sent ? Errno::already : Errno::isconn;
@@ -128,7 +133,8 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
     // A port for which the flow hashes to this shard and is not in use.
     const auto suits = [&](wire::Port port) {
       const FlowKey flow{{local.address, port}, to};
-      return s.stack.shard_of_flow(flow_hash(s.key(), flow.local, flow.remote)) == s.number && !s.flows.contains(flow);
+      return s.stack.shard_of_flow(flow_hash(s.key(), flow.local, flow.remote)) == s.number && !s.flows.contains(flow) &&
+             may_follow(s, s.time_waits.find(flow));
     };
     const Errno claimed = claim_port(s, k, local, suits);
     if (claimed != Errno::ok) return claimed == Errno::addrinuse ? Errno::addrnotavail : claimed;
@@ -136,15 +142,17 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   local.port = k.binding->port();
   const FlowKey flow{local, to};
   const std::uint32_t hash = flow_hash(s.key(), flow.local, flow.remote);
+  const TimeWaitTable::Place old = s.time_waits.find(flow);
+  if (!may_follow(s, old)) return Errno::addrnotavail;
   const auto entry = s.flows.try_emplace(flow, &k);
   if (entry.value == nullptr) return Errno::nobufs;
-  if (!entry.is_new) {
-    auto* old = *entry.value;
-    if (old->kind != Timed::Kind::time_wait) return Errno::addrnotavail;
-    // An own TIME-WAIT may be reused: the ISN grows and timestamps keep old segments out (RFC 6191).
-    delete static_cast<TimeWaitEntry*>(old);
-    --s.time_wait_count;
-    *entry.value = &k;
+  if (!entry.is_new) return Errno::addrnotavail;
+  wire::SeqNum iss = tcp::initial_sequence_number(s.key(), flow.local, flow.remote, s.now);
+  if (old != TimeWaitTable::kNone) {
+    const wire::SeqNum floor = tcp::next_iss(s.time_waits.wait(old, s.now));
+    if (iss < floor) iss = floor;
+    forget_foreign_flow(s, flow, s.time_waits.foreign_shard(old));
+    s.time_waits.remove(old);
   }
   k.local = local;
   k.remote = to;
@@ -156,7 +164,6 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
     send_to(s, home, message::FlowAdd{flow, s.number});
   }
   const tcp::OpenConfig config = open_config(s, flow, k.fib, k.options, k.receive.memory.size);
-  const wire::SeqNum iss = tcp::initial_sequence_number(s.key(), flow.local, flow.remote, s.now);
   k.tcp = std::make_unique<tcp::Connection>(tcp::Connection::open_active(s.tcp_context, config, iss, s.now));
   k.tcp->set_send_tail(k.send.tail);
   if (k.shut_write) k.tcp->shutdown_write();

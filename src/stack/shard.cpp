@@ -26,6 +26,7 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       settings(owner.network()->settings),
       tcp_context{&settings.tcp, &counters.tcp},
       flows(FlowKeyHash{owner.config().key}, owner.config().sockets_max),
+      time_waits(owner.config().key, owner.config().time_wait_max),
       foreign_flows(FlowKeyHash{owner.config().key}, owner.config().sockets_max),
       replica(derived(owner.config().key, 3)),
       pending(settings.neigh, derived(owner.config().key, 3)),
@@ -47,7 +48,6 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
 ShardState::~ShardState() {
   flows.for_each([](const FlowKey&, Timed* entry) {
     if (entry->kind == Timed::Kind::half_open) delete static_cast<HalfOpenEntry*>(entry);
-    else if (entry->kind == Timed::Kind::time_wait) delete static_cast<TimeWaitEntry*>(entry);
   });
 }
 
@@ -120,6 +120,7 @@ bool Shard::poll_inbox() { return stack::poll_inbox(*state_); }
 void Shard::run_timers() {
   ShardState& s = *state_;
   s.wheel.advance(s.now, [&](TimerNode& node) { on_timer(s, static_cast<Timed&>(node)); });
+  s.time_waits.expire(s.now, [&](const FlowKey& flow, std::uint8_t shard) { forget_foreign_flow(s, flow, shard); });
   if (s.neighbours && s.neighbours->next_deadline() <= s.now) {
     neigh::Actions actions;
     s.neighbours->run(s.now, actions);
@@ -215,7 +216,7 @@ std::vector<Datagram> Shard::take_datagrams() { return std::exchange(state_->dat
 std::uint64_t Shard::take_wakeups() { return std::exchange(state_->wakeups, 0); }
 
 Instant Shard::next_deadline() const {
-  Instant at = std::min(state_->wheel.next_deadline(), state_->reassembly.next_deadline());
+  Instant at = std::min({state_->wheel.next_deadline(), state_->reassembly.next_deadline(), state_->time_waits.next_deadline(state_->now)});
   if (state_->neighbours) at = std::min(at, state_->neighbours->next_deadline());
   if (state_->discovery) at = std::min(at, state_->discovery->next_deadline());
   return at;

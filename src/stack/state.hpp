@@ -26,13 +26,14 @@
 #include "stack/shard.hpp"
 #include "stack/spsc.hpp"
 #include "stack/stack.hpp"
+#include "stack/time_wait_table.hpp"
 #include "tcp/connection.hpp"
 #include "tcp/listen.hpp"
 
 namespace iopkt::stack {
 
 struct Timed : TimerNode {
-  enum class Kind : std::uint8_t { connection, half_open, time_wait };
+  enum class Kind : std::uint8_t { connection, half_open };
   explicit Timed(Kind k) : kind(k) {}
   Kind kind;
 };
@@ -89,16 +90,6 @@ struct HalfOpenEntry : Timed {
   std::list<HalfOpenEntry*>::iterator age;               ///< its place in half_open_order
 };
 
-struct TimeWaitEntry : Timed {
-  TimeWaitEntry() : Timed(Kind::time_wait) {}
-  FlowKey flow;
-  std::uint32_t flow_hash = 0;
-  tcp::TimeWait wait;
-  socket::BindingPtr binding;
-  std::uint32_t foreign_flow_shard = UINT32_MAX;
-  std::uint8_t fib = 0;
-};
-
 struct ShardState {
   ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rings);
   ~ShardState();
@@ -120,10 +111,11 @@ struct ShardState {
   std::vector<std::unique_ptr<Socket>> slab;      // by place; null: free
   std::vector<std::uint32_t> generations;         // of the place's next use, 1..
   std::vector<std::uint32_t> free_places;
-  FlatMap<FlowKey, Timed*, FlowKeyHash> flows;     // connections, half-open ones, TIME-WAIT
+  FlatMap<FlowKey, Timed*, FlowKeyHash> flows;     // connections and half-open ones
+  TimeWaitTable time_waits;                        // no flow is in both
   FlatMap<FlowKey, std::uint32_t, FlowKeyHash> foreign_flows;
-  std::size_t time_wait_count = 0;
   std::list<HalfOpenEntry*> half_open_order;       // oldest first
+  Instant cookies_until{};                         // an ACK to a listener may be a cookie until then
   std::unordered_map<std::uint16_t, std::vector<ListenerPtr>> listeners;
   std::unordered_map<std::uint32_t, std::vector<PortMember>> udp_members;  // by port_key(), of ports that hash to this shard
   std::vector<RawMember> raw_members;              // shard 0

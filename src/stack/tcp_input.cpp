@@ -5,6 +5,7 @@
 #include "stack/ways.hpp"
 #include "tcp/closed.hpp"
 #include "tcp/isn.hpp"
+#include "tcp/syn_cookie.hpp"
 #include "wire/checksum.hpp"
 #include "wire/tcp.hpp"
 
@@ -14,6 +15,8 @@ using packet::Drop;
 using packet::PacketPtr;
 
 namespace {
+
+constexpr Duration kCookieTime = std::chrono::seconds{128};  ///< how long one is good at most
 
 struct Segment {
   FlowKey flow;
@@ -76,14 +79,43 @@ void forget_half_open(ShardState& s, HalfOpenEntry* entry) {
   delete entry;
 }
 
-/// A flood must not keep others out: the oldest half-open connection makes room, since a real peer answers within a round
-/// trip and a flood's never does (RFC 4987 section 3.3).
+/// Without cookies: a flood must not keep others out. The oldest half-open connection makes room, since a real peer answers within
+/// a round trip and a flood's never does (RFC 4987 section 3.3).
 void make_room_for_half_open(ShardState& s) {
   const std::size_t most = s.stack.config().half_open_max;
   while (!s.half_open_order.empty() && s.half_open_order.size() >= most) {
     s.drop(Drop::tcp_syn_overflow);
     forget_half_open(s, s.half_open_order.front());
   }
+}
+
+Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_ptr<const socket::SocketOptions>& options,
+                 const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half);
+
+/// A SYN that LISTEN answers with a child.
+bool is_opening(const tcp::SegmentIn& seg) { return seg.has(wire::syn) && !seg.has(wire::ack) && !seg.has(wire::rst); }
+
+/// The answer carries all that would have to be kept: nobody can fill a table with that.
+void answer_with_cookie(ShardState& s, const ListenerPtr& listener, const socket::SocketOptions& options,
+                        const tcp::OpenConfig& config, Segment& seg) {
+  const std::uint16_t mss = seg.in.options.mss.value_or(config.default_peer_mss);
+  const wire::SeqNum iss = tcp::syn_cookie(s.key(), seg.flow.local, seg.flow.remote, seg.in.seq, mss, s.now);
+  const tcp::HalfOpen child = tcp::half_open_of(s.tcp_context, config, seg.in, iss, s.now);
+  s.cookies_until = s.now + kCookieTime;
+  ++s.counters.tcp.cookies_sent;
+  send_segment(s, seg.flow, tcp::cookie_syn_ack(child, s.now), nullptr, &options, listener->fib);
+}
+
+/// True: the ACK of a cookie, and a connection came of it.
+bool take_cookie(ShardState& s, const ListenerPtr& listener, const std::shared_ptr<const socket::SocketOptions>& options,
+                 const tcp::OpenConfig& config, Segment& seg) {
+  const auto child = tcp::child_of_cookie(s.tcp_context, s.key(), config, seg.flow.local, seg.flow.remote, seg.in, s.now);
+  if (!child) return false;
+  Socket* k = complete(s, listener, options, seg.flow, seg.hash, *child);
+  if (k == nullptr) return true;
+  ++s.counters.tcp.cookies_good;
+  to_connection(s, *k, seg);
+  return true;
 }
 
 void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
@@ -93,6 +125,12 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
   const std::uint32_t receive_space = options->receive_buffer > 0 ? static_cast<std::uint32_t>(options->receive_buffer)
                                                                   : s.settings.tcp.recvspace;
   const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, *options, receive_space);
+  if (seg.in.has(wire::ack) && s.now < s.cookies_until && take_cookie(s, listener, options, config, seg)) return;
+  if (const bool full = s.half_open_order.size() >= s.stack.config().half_open_max;
+      (s.settings.tcp.syncookies == 2 || (s.settings.tcp.syncookies == 1 && full)) && is_opening(seg.in) && !iss_floor) {
+    if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow);
+    return answer_with_cookie(s, listener, *options, config, seg);
+  }
   wire::SeqNum iss = tcp::initial_sequence_number(s.key(), seg.flow.local, seg.flow.remote, s.now);
   if (iss_floor && iss < *iss_floor) iss = *iss_floor;
   const tcp::ListenOutcome outcome = tcp::on_segment_in_listen(s.tcp_context, config, seg.in, iss, s.now);
@@ -118,18 +156,21 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
 }
 
 /// The last ACK of the handshake came: a socket for the program that listens. Null: no room, the ACK is forgotten.
-Socket* complete(ShardState& s, HalfOpenEntry& entry) {
-  const ListenerPtr& listener = entry.listener;
+Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_ptr<const socket::SocketOptions>& options,
+                 const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half) {
   if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow), nullptr;
   Rings rings;
-  if (!s.ring_source.provide(listener->cookie, static_cast<std::uint32_t>(entry.options->send_buffer),
-                             static_cast<std::uint32_t>(entry.options->receive_buffer), rings))
+  if (!s.ring_source.provide(listener->cookie, static_cast<std::uint32_t>(options->send_buffer),
+                             static_cast<std::uint32_t>(options->receive_buffer), rings))
     return s.drop(Drop::tcp_listen_overflow), nullptr;
   Socket* k = make_socket(s);
-  if (k == nullptr) {
+  const auto place = k == nullptr ? decltype(s.flows)::Inserted{} : s.flows.try_emplace(flow, k);
+  if (place.value == nullptr) {
+    if (k != nullptr) destroy_socket(s, *k);
     s.ring_source.take_back(rings.cookie);
     return s.drop(Drop::tcp_listen_overflow), nullptr;
   }
+  *place.value = k;  // of the half-open connection, if there was one
   k->cookie = rings.cookie;
   k->kind = socket::SocketKind::tcp;
   k->family = listener->family;
@@ -138,25 +179,22 @@ Socket* complete(ShardState& s, HalfOpenEntry& entry) {
   k->fib = listener->fib;
   k->bound_interface = listener->bound_interface;
   k->user = listener->user;
-  k->options = *entry.options;
+  k->options = *options;
   k->options.send_buffer = static_cast<std::int32_t>(rings.send.size);
   k->options.receive_buffer = static_cast<std::int32_t>(rings.receive.size);
   k->binding = listener->binding;
   k->listener = listener;
   k->accept_waiting = true;
   ++listener->waiting;
-  k->local = entry.flow.local;
-  k->remote = entry.flow.remote;
-  k->flow = entry.flow;
-  k->flow_hash = entry.flow_hash;
+  k->local = flow.local;
+  k->remote = flow.remote;
+  k->flow = flow;
+  k->flow_hash = flow_hash;
   k->send.memory = rings.send;
   k->receive.memory = rings.receive;
-  const tcp::OpenConfig config = open_config(s, entry.flow, k->fib, k->options, rings.receive.size);
-  k->tcp = std::make_unique<tcp::Connection>(tcp::Connection::from_half_open(s.tcp_context, entry.half, config, s.now));
-  *s.flows.find(entry.flow) = k;
-  s.half_open_order.erase(entry.age);
+  const tcp::OpenConfig config = open_config(s, flow, k->fib, k->options, rings.receive.size);
+  k->tcp = std::make_unique<tcp::Connection>(tcp::Connection::from_half_open(s.tcp_context, half, config, s.now));
   s.accepts.push_back({listener->cookie, k->id, k->cookie, k->local, k->remote});
-  delete &entry;
   return k;
 }
 
@@ -174,41 +212,38 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
       return send_segment(s, entry->flow, outcome.answer, nullptr, entry->options.get(), entry->listener->fib);
     case tcp::HalfOpenOutcome::Kind::give_up: return forget_half_open(s, entry);
     case tcp::HalfOpenOutcome::Kind::complete:
-      if (Socket* k = complete(s, *entry)) to_connection(s, *k, seg);
+      if (Socket* k = complete(s, entry->listener, entry->options, entry->flow, entry->flow_hash, entry->half)) {
+        s.half_open_order.erase(entry->age);
+        delete entry;
+        to_connection(s, *k, seg);
+      }
       return;
   }
 }
 
-void forget_time_wait(ShardState& s, TimeWaitEntry* entry) {
-  s.flows.erase(entry->flow);
-  if (entry->foreign_flow_shard != UINT32_MAX) send_to(s, entry->foreign_flow_shard, message::FlowRemove{entry->flow});
-  --s.time_wait_count;
-  delete entry;
-}
-
-void to_time_wait(ShardState& s, TimeWaitEntry* entry, Segment& seg) {
-  const tcp::TimeWaitOutcome outcome = tcp::on_segment(entry->wait, seg.in, s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
+void to_time_wait(ShardState& s, TimeWaitTable::Place place, Segment& seg) {
+  tcp::TimeWait wait = s.time_waits.wait(place, s.now);
+  const tcp::TimeWaitOutcome outcome = tcp::on_segment(wait, seg.in, s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
   switch (outcome.kind) {
     case tcp::TimeWaitOutcome::Kind::ignore: s.drop(Drop::tcp_time_wait); break;
-    case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, entry->flow, outcome.answer, nullptr, nullptr, entry->fib); break;
+    case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, s.time_waits.fib(place)); break;
     case tcp::TimeWaitOutcome::Kind::reopen:
       if (const ListenerPtr listener = find_listener(s, seg)) {
-        const wire::SeqNum floor = tcp::next_iss(entry->wait);
         ++s.counters.tcp.time_wait_reopened;
-        forget_time_wait(s, entry);
-        return to_listener(s, listener, seg, floor);
+        forget_foreign_flow(s, seg.flow, s.time_waits.foreign_shard(place));
+        s.time_waits.remove(place);
+        return to_listener(s, listener, seg, tcp::next_iss(wait));
       }
       s.drop(Drop::tcp_no_socket);
       break;
   }
-  s.wheel.schedule(*entry, entry->wait.until);
+  s.time_waits.restart(place, wait.until);
 }
 
 void to_entry(ShardState& s, Timed* entry, Segment& seg) {
   switch (entry->kind) {
     case Timed::Kind::connection: return to_connection(s, static_cast<Socket&>(*entry), seg);
     case Timed::Kind::half_open: return to_half_open(s, static_cast<HalfOpenEntry*>(entry), seg);
-    case Timed::Kind::time_wait: return to_time_wait(s, static_cast<TimeWaitEntry*>(entry), seg);
   }
 }
 
@@ -238,6 +273,7 @@ void rx_tcp(ShardState& s, const Arrival& at, PacketPtr packet) {
               .packet = packet,
               .at = at};
   if (Timed** entry = s.flows.find(flow)) return to_entry(s, *entry, seg);
+  if (const auto place = s.time_waits.find(flow); place != TimeWaitTable::kNone) return to_time_wait(s, place, seg);
   if (const std::uint32_t* owner = s.foreign_flows.find(flow)) {
     const Bytes header_bytes = at.ip.bytes.span();
     const MutableBytes room = packet->prepend(static_cast<std::uint32_t>(header_bytes.size()));
@@ -286,7 +322,6 @@ void on_timer(ShardState& s, Timed& timed) {
       s.wheel.schedule(*entry, entry->half.deadline);
       return;
     }
-    case Timed::Kind::time_wait: return forget_time_wait(s, static_cast<TimeWaitEntry*>(&timed));
   }
 }
 

@@ -120,25 +120,21 @@ void remove_flow(ShardState& s, Socket& k) {
   k.flow.reset();
 }
 
+void forget_foreign_flow(ShardState& s, const FlowKey& flow, std::uint8_t shard) {
+  if (shard != TimeWaitTable::kNoShard) send_to(s, shard, message::FlowRemove{flow});
+}
+
 namespace {
 
-/// TIME-WAIT needs neither buffers nor a socket: its compact form takes the connection's place in the table.
+/// TIME-WAIT needs neither buffers nor a socket: a table of its own takes what is left.
 void leave_time_wait(ShardState& s, Socket& k) {
+  const auto foreign = k.foreign_flow_shard == UINT32_MAX ? TimeWaitTable::kNoShard : static_cast<std::uint8_t>(k.foreign_flow_shard);
   // A bound of memory, not of the protocol: beyond it the end comes early, as on the host.
-  if (s.time_wait_count >= s.stack.config().time_wait_max) {
+  if (!s.time_waits.add(*k.flow, k.tcp->time_wait(), {.binding = k.binding, .foreign_shard = foreign, .fib = k.fib})) {
     ++s.counters.tcp.time_wait_left_out;
     return;
   }
-  ++s.time_wait_count;
-  auto entry = std::make_unique<TimeWaitEntry>();
-  entry->flow = *k.flow;
-  entry->flow_hash = k.flow_hash;
-  entry->wait = k.tcp->time_wait();
-  entry->binding = k.binding;
-  entry->foreign_flow_shard = k.foreign_flow_shard;
-  entry->fib = k.fib;
-  s.wheel.schedule(*entry, entry->wait.until);
-  *s.flows.find(*k.flow) = entry.release();
+  s.flows.erase(*k.flow);
   k.foreign_flow_shard = UINT32_MAX;
   k.flow.reset();
 }

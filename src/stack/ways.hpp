@@ -67,6 +67,8 @@ tcp::Options tcp_options(const socket::SocketOptions& options);
 void drop_waiting_children(ShardState& s, const ListenerPtr& listener);
 /// Forgets the connection's place in the tables; a TIME-WAIT entry may take it.
 void remove_flow(ShardState& s, Socket& k);
+/// The exception of a flow whose TIME-WAIT is over, if another shard has one.
+void forget_foreign_flow(ShardState& s, const FlowKey& flow, std::uint8_t shard);
 
 /// Bytes of the least headers in front of a segment's payload.
 constexpr std::uint32_t ip_and_tcp_len(wire::IpFamily family) { return family == wire::IpFamily::v6 ? 60 : 40; }

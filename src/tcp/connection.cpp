@@ -72,7 +72,7 @@ Connection Connection::from_half_open(const Context& context, const HalfOpen& ha
   snd.wnd = snd.max_wnd = half.snd_wnd;
   snd.cc.smss = snd.cc.cwnd = snd.mss();
   snd.progress_at = half.started;
-  if (half.retries == 0) {
+  if (half.retries == 0 && !half.cookie) {
     snd.timed_end = 1;
     snd.timed_at = half.started;
   }
@@ -337,10 +337,9 @@ std::uint32_t Connection::timestamp(Instant now) const {
 TimeWait Connection::time_wait() const {
   return {.snd_nxt = b_.snd.seq_of(b_.snd.max),
           .rcv_nxt = b_.rcv.seq_of(b_.rcv.nxt),
-          .rcv_wnd = b_.rcv.window(),
           .ts_recent = b_.rcv.ts_recent,
           .timestamp_offset = b_.timestamp_offset,
-          .rcv_scale = b_.rcv.scale,
+          .window = static_cast<std::uint16_t>(std::min<std::uint32_t>(b_.rcv.window() >> b_.rcv.scale, 65535)),
           .timestamps = b_.timestamps,
           .until = b_.linger_at};
 }

@@ -20,7 +20,7 @@ struct Counters {
       tx_keepalives{}, tx_syns{}, tx_fins{};
   Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, rtt_samples{},
       idle_restarts{}, mtu_reductions{};
-  Cell half_open_created{}, half_open_completed{}, half_open_timed_out{}, half_open_reset{}, half_open_rexmt{},
+  Cell cookies_sent{}, cookies_good{}, half_open_created{}, half_open_completed{}, half_open_timed_out{}, half_open_reset{}, half_open_rexmt{},
       time_wait_entered{}, time_wait_left_out{}, time_wait_reopened{}, closed_resets{};
   friend bool operator==(const Counters&, const Counters&) = default;
 
@@ -36,6 +36,8 @@ struct Counters {
         Row{"tcp.conn.timeout.keepalive", "connections", "Given up after keepalive probes.", &S::timed_out_keepalive},
         Row{"tcp.conn.timeout.rexmt", "connections", "Given up after R2 retransmissions.", &S::timed_out_rexmt},
         Row{"tcp.conn.timeout.user", "connections", "Given up at the user timeout.", &S::timed_out_user},
+        Row{"tcp.cookies.good", "connections", "Opened by a SYN cookie that came back.", &S::cookies_good},
+        Row{"tcp.cookies.sent", "segments", "SYN,ACKs with a cookie (RFC 4987).", &S::cookies_sent},
         Row{"tcp.half_open.completed", "connections", "SYN,ACKs answered with a good ACK.", &S::half_open_completed},
         Row{"tcp.half_open.created", "connections", "SYNs taken by listeners.", &S::half_open_created},
         Row{"tcp.half_open.reset", "connections", "Ended by a RST.", &S::half_open_reset},

@@ -23,30 +23,6 @@ Duration syn_ack_timeout(const Context& context, std::uint8_t retries) {
   return std::min(d, ms(context.tunables->rto_max_ms));
 }
 
-HalfOpen child_of(const Context& context, const OpenConfig& config, const SegmentIn& seg, SeqNum iss, Instant now) {
-  const Tunables& t = *context.tunables;
-  const std::uint16_t maxseg = config.options.maxseg != 0 ? std::max(config.options.maxseg, kMinMss) : UINT16_MAX;
-  HalfOpen h;
-  h.iss = iss;
-  h.irs = seg.seq;
-  h.timestamp_offset = config.timestamp_offset;
-  h.started = now;
-  h.deadline = now + syn_ack_timeout(context, 0);
-  h.snd_wnd = seg.window;
-  h.advertised_mss = std::min(config.advertised_mss, maxseg);
-  h.peer_mss = std::max(seg.options.mss.value_or(0) != 0 ? *seg.options.mss : config.default_peer_mss, kMinMss);
-  h.rcv_wnd = static_cast<std::uint16_t>(std::min<std::uint32_t>(config.receive_capacity, 65535));
-  h.window_scaling = config.window_scaling && t.rfc1323 != 0 && seg.options.window_scale.has_value();
-  if (h.window_scaling) {
-    h.snd_scale = std::min<std::uint8_t>(*seg.options.window_scale, 14);
-    h.rcv_scale = window_scale_for(config);
-  }
-  h.timestamps = config.timestamps && t.timestamps != 0 && seg.options.timestamps.has_value();
-  if (h.timestamps) h.ts_recent = seg.options.timestamps->value;
-  h.sack = config.sack && t.sack_enable != 0 && seg.options.sack_permitted;
-  return h;
-}
-
 /// Challenge ACKs of RFC 5961, at a limited rate.
 bool may_challenge(const Context& context, HalfOpen& self, Instant now) {
   if (now - self.challenge_from >= kChallengePeriod) {
@@ -76,6 +52,30 @@ SegmentOut ack_of(const HalfOpen& self, Instant now) {
 
 }  // namespace
 
+HalfOpen half_open_of(const Context& context, const OpenConfig& config, const SegmentIn& seg, SeqNum iss, Instant now) {
+  const Tunables& t = *context.tunables;
+  const std::uint16_t maxseg = config.options.maxseg != 0 ? std::max(config.options.maxseg, kMinMss) : UINT16_MAX;
+  HalfOpen h;
+  h.iss = iss;
+  h.irs = seg.seq;
+  h.timestamp_offset = config.timestamp_offset;
+  h.started = now;
+  h.deadline = now + syn_ack_timeout(context, 0);
+  h.snd_wnd = seg.window;
+  h.advertised_mss = std::min(config.advertised_mss, maxseg);
+  h.peer_mss = std::max(seg.options.mss.value_or(0) != 0 ? *seg.options.mss : config.default_peer_mss, kMinMss);
+  h.rcv_wnd = static_cast<std::uint16_t>(std::min<std::uint32_t>(config.receive_capacity, 65535));
+  h.window_scaling = config.window_scaling && t.rfc1323 != 0 && seg.options.window_scale.has_value();
+  if (h.window_scaling) {
+    h.snd_scale = std::min<std::uint8_t>(*seg.options.window_scale, 14);
+    h.rcv_scale = window_scale_for(config);
+  }
+  h.timestamps = config.timestamps && t.timestamps != 0 && seg.options.timestamps.has_value();
+  if (h.timestamps) h.ts_recent = seg.options.timestamps->value;
+  h.sack = config.sack && t.sack_enable != 0 && seg.options.sack_permitted;
+  return h;
+}
+
 ListenOutcome on_segment_in_listen(const Context& context, const OpenConfig& config, const SegmentIn& seg, SeqNum iss,
                                    Instant now) {
   using Kind = ListenOutcome::Kind;
@@ -87,7 +87,7 @@ ListenOutcome on_segment_in_listen(const Context& context, const OpenConfig& con
   if (seg.has(wire::syn)) {
     // SYN with FIN is no opening that any host makes, but section 3.10.7.2 does not forbid it: the FIN is not kept.
     ListenOutcome out{.kind = Kind::open_child};
-    out.child = child_of(context, config, seg, iss, now);
+    out.child = half_open_of(context, config, seg, iss, now);
     out.answer = syn_ack(out.child, now);
     ++context.counters->half_open_created;
     ++context.counters->tx_syns;

@@ -25,6 +25,7 @@ struct HalfOpen {
   std::uint16_t challenge_count{};
   std::uint8_t snd_scale{}, rcv_scale{}, retries{};
   bool window_scaling{}, timestamps{}, sack{};
+  bool cookie{};                    ///< Made of a cookie (syn_cookie.hpp): when the SYN came is not known.
   friend bool operator==(const HalfOpen&, const HalfOpen&) = default;
 };
 static_assert(sizeof(HalfOpen) <= 64);
@@ -33,12 +34,15 @@ struct ListenOutcome {
   enum class Kind : std::uint8_t {
     ignore,      ///< `drop` says why.
     reset,       ///< Send `answer`.
-    open_child,  ///< Keep `child` and send `answer`; or, when the table is full, forget both (Drop::tcp_syn_overflow).
+    open_child,  ///< Keep `child` and send `answer`; or, when the table is full, forget both: see syn_cookie.hpp.
   } kind{};
   Drop drop{};
   SegmentOut answer;
   HalfOpen child;
 };
+
+/// The child of a SYN: what both sides agree to.
+HalfOpen half_open_of(const Context& context, const OpenConfig& config, const SegmentIn& syn, SeqNum iss, Instant now);
 
 /// RFC 9293 section 3.10.7.2: what LISTEN answers to a segment of no connection. `iss` is taken for a child.
 ListenOutcome on_segment_in_listen(const Context& context, const OpenConfig& config, const SegmentIn& seg, SeqNum iss,

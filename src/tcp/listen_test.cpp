@@ -223,7 +223,7 @@ TEST(TcpTimeWait, AnswersByRfc9293Rfc1337AndRfc6191) {
   for (const auto& row : rows) {
     SCOPED_TRACE(row.says);
     const Instant now{1'000'000'000};
-    TimeWait self{.snd_nxt = {300}, .rcv_nxt = {501}, .rcv_wnd = 1000, .ts_recent = 900, .timestamps = row.timestamps,
+    TimeWait self{.snd_nxt = {300}, .rcv_nxt = {501}, .ts_recent = 900, .window = 1000, .timestamps = row.timestamps,
                   .until = now + 1s};
     wire::TcpOptions o;
     if (row.ts) o.timestamps = {*row.ts, 0};

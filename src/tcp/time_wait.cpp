@@ -1,7 +1,5 @@
 #include "tcp/time_wait.hpp"
 
-#include <algorithm>
-
 namespace iopkt::tcp {
 
 namespace {
@@ -11,7 +9,7 @@ SegmentOut answer_of(const TimeWait& self, Instant now) {
   out.seq = self.snd_nxt;
   out.ack = self.rcv_nxt;
   out.flags = wire::ack;
-  out.window = static_cast<std::uint16_t>(std::min<std::uint32_t>(self.rcv_wnd >> self.rcv_scale, 65535));
+  out.window = self.window;
   if (self.timestamps)
     out.options.timestamps = {static_cast<std::uint32_t>(now.milliseconds()) + self.timestamp_offset, self.ts_recent};
   return out;

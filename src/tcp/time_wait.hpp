@@ -11,15 +11,14 @@ namespace iopkt::tcp {
 /// Plain values. The caller keeps the pair of endpoints beside it and gives it up at `until`.
 struct TimeWait {
   SeqNum snd_nxt{}, rcv_nxt{};
-  std::uint32_t rcv_wnd{};           ///< Last offered, unscaled.
   std::uint32_t ts_recent{};
   std::uint32_t timestamp_offset{};
-  std::uint8_t rcv_scale{};
+  std::uint16_t window{};            ///< Last offered, as in the header.
   bool timestamps{};
   Instant until{};
   friend bool operator==(const TimeWait&, const TimeWait&) = default;
 };
-static_assert(sizeof(TimeWait) <= 48);
+static_assert(sizeof(TimeWait) <= 32);
 
 struct TimeWaitOutcome {
   enum class Kind : std::uint8_t {

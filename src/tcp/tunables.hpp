@@ -16,7 +16,7 @@ struct Tunables {
   std::uint32_t abc_limit, challenge_ack_limit, delack_ms, finwait2_ms, init_win, keepcnt, keepidle_s, keepintvl_s,
       mssdflt, msl_ms, nagle, orphan_retries, persist_max_ms, persist_min_ms, reass_ranges, recvspace, recvspace_max,
       rexmt_r1, rexmt_r2, rfc1323, rto_initial_ms, rto_max_ms, rto_min_ms, sack_enable, sendspace, sendspace_max,
-      slow_start_after_idle, syn_ack_retries, syn_retries, timestamps, tso_bytes;
+      slow_start_after_idle, syn_ack_retries, syn_retries, syncookies, timestamps, tso_bytes;
 };
 
 struct TunableSpec {
@@ -88,6 +88,8 @@ inline constexpr std::array kTunables{
                 1, 30},
     // 1 s doubled seven times is 4 min; RFC 1122 section 4.2.3.5 asks for 3 min at least.
     TunableSpec{"net.inet.tcp.syn_retries", "retries", "Retransmissions of a SYN.", &Tunables::syn_retries, 7, 1, 30},
+    TunableSpec{"net.inet.tcp.syncookies", "0..2", "SYN cookies (RFC 4987): 0 never, 1 when too many are half-open, 2 always.",
+                &Tunables::syncookies, 1, 0, 2},
     TunableSpec{"net.inet.tcp.timestamps", "bool", "Timestamps and PAWS (RFC 7323).", &Tunables::timestamps, 1, 0, 1},
     TunableSpec{"net.inet.tcp.tso_bytes", "bytes", "Most payload of one segment given to the device to cut.",
                 &Tunables::tso_bytes, 65000, 536, 65000},

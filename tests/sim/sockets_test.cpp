@@ -244,9 +244,16 @@ TEST(SimSockets, AFullQueueTakesNoMoreUntilSomebodyAccepts) {
       << net.trace();
 }
 
+void set_cookies(Host& host, std::uint32_t when) {
+  stack::Network next = *host.stack().network();
+  next.settings.tcp.syncookies = when;
+  host.stack().publish(std::move(next));
+}
+
 TEST(SimSockets, ASynFloodIsBoundedAndForgotten) {
   SimNet net{1};
   Host& b = net.host("10.0.0.2/24", {.adjust = [](stack::StackConfig& c) { c.half_open_max = 100; }});
+  set_cookies(b, 0);
   b.listen(Port{7}, [](Host::Stream&) {});
   for (std::uint32_t i = 0; i < 1000; ++i)
     b.receive(segment(b, {Ipv4Address{10, 0, 0, 99}, Port{static_cast<std::uint16_t>(1024 + i)}},
@@ -257,6 +264,93 @@ TEST(SimSockets, ASynFloodIsBoundedAndForgotten) {
   EXPECT_EQ(b.tcp_counters().half_open_timed_out, 100u);
   EXPECT_EQ(b.packets_held(), 0u);
   EXPECT_EQ(b.sockets(), 1u);
+}
+
+TEST(SimSockets, UnderASynFloodNewConnectionsOpenByCookies) {
+  for (const std::uint32_t shards : {1u, 2u}) {
+    SimNet net{1};
+    Host& a = net.host("10.0.0.1/24", {.shards = shards});
+    Host& b = net.host("10.0.0.2/24", {.shards = shards, .adjust = [](stack::StackConfig& c) { c.half_open_max = 100; }});
+    net.wire({&a, &b}, {});
+    std::vector<Host::Stream*> accepted;
+    b.listen(Port{7}, [&](Host::Stream& s) { accepted.push_back(&s); });
+    const auto flood = [&](std::uint32_t from) {
+      for (std::uint32_t i = 0; i < 1000; ++i)
+        b.receive(segment(b, {Ipv4Address{10, 0, 0, 99}, Port{static_cast<std::uint16_t>(1024 + from + i)}},
+                          {.dst = Port{7}, .seq = {i}, .flags = wire::syn, .window = 1000}));
+      net.run_for(1ms);
+    };
+    flood(0);
+    EXPECT_EQ(b.drops(packet::Drop::tcp_syn_overflow), 0u);
+    EXPECT_EQ(b.tcp_counters().half_open_created, 100u * shards) << "nobody is pushed out";
+    Host::Stream& s = a.connect(at(b, 7));
+    s.to_send = net.random_bytes(200'000);
+    flood(1000);
+    ASSERT_TRUE(net.run_until([&] { return accepted.size() == 1 && accepted[0]->received == s.to_send; }, 10s)) << net.trace();
+    EXPECT_EQ(b.tcp_counters().cookies_good, 1u);
+    EXPECT_GT(b.tcp_counters().cookies_sent, 1000u);
+    const auto value = b.shard(accepted[0]->shard).get_option(accepted[0]->id, socket::num::kSolTcp, socket::num::tcp_info, 256);
+    ASSERT_TRUE(value);
+    EXPECT_EQ(static_cast<unsigned>((*value)[5]) & 7, 7u) << "timestamps, SACK and window scale came back";
+    // An ACK of nothing opens nothing.
+    b.receive(segment(b, {Ipv4Address{10, 0, 0, 98}, Port{5}}, {.dst = Port{7}, .seq = {1}, .ack = {2}, .flags = wire::ack, .window = 1000}));
+    net.run_for(1ms);
+    EXPECT_EQ(b.tcp_counters().cookies_good, 1u);
+    EXPECT_EQ(accepted.size(), 1u);
+  }
+}
+
+TEST(SimSockets, CookiesForAllWhenSo) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {.loss = 0.05});
+  set_cookies(b, 2);
+  Host::Stream* accepted = nullptr;
+  b.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+  Host::Stream& s = a.connect(at(b, 7));
+  s.to_send = net.random_bytes(100'000);
+  ASSERT_TRUE(net.run_until([&] { return accepted != nullptr && accepted->received == s.to_send; }, 100s)) << net.trace();
+  EXPECT_EQ(b.tcp_counters().half_open_created, 0u);
+  EXPECT_EQ(b.tcp_counters().cookies_good, 1u);
+}
+
+/// RFC 6191: not at once, for the peer's clock of timestamps has to move; above the old numbers.
+TEST(SimSockets, ConnectFollowsItsOwnTimeWait) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  Host::Stream* accepted = nullptr;
+  b.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+  std::vector<std::uint32_t> syns;
+  net.tap = [&](const Host& from, Frame& frame) {
+    if (&from == &a && frame.size() >= 54 && frame[23] == std::byte{6} && (frame[47] & std::byte{0x12}) == std::byte{2})
+      syns.push_back(load_be32(frame, 38));
+    return true;
+  };
+  const auto open = [&]() -> Host::Stream& {
+    Host::Stream& s = a.stream();
+    const std::int32_t on = 1;
+    EXPECT_EQ(a.shard(0).set_option(s.id, socket::num::kSolSocket, socket::num::so_reuseaddr, as_bytes(&on, sizeof on), false), Errno::ok);
+    EXPECT_EQ(a.shard(0).bind(s.id, {a.address(), Port{5000}}, true), Errno::ok);
+    return s;
+  };
+  Host::Stream& first = open();
+  a.connect(first, at(b, 7));
+  first.to_send = net.random_bytes(3'000'000);  // more than the clock of ISNs gains
+  first.close_after_send = true;
+  ASSERT_TRUE(net.run_until([&] { return accepted != nullptr && accepted->peer_fin; }, 10s)) << net.trace();
+  accepted->close();
+  ASSERT_TRUE(net.run_until([&] { return first.released; }, 10s)) << net.trace();
+  Host::Stream& early = open();
+  EXPECT_EQ(a.shard(0).connect(early.id, at(b, 7)), Errno::addrnotavail);
+  net.run_for(1100ms);
+  a.shard(0).begin(net.now());
+  EXPECT_EQ(a.shard(0).connect(early.id, at(b, 7)), Errno::inprogress);
+  ASSERT_TRUE(net.run_until([&] { return early.connected; }, 10s)) << net.trace();
+  ASSERT_EQ(syns.size(), 2u);
+  EXPECT_GT(static_cast<std::int32_t>(syns[1] - syns[0]), 3'000'000);
 }
 
 TEST(SimSockets, HandshakesThatAreOverPushNobodyOut) {
