@@ -39,7 +39,7 @@ constexpr std::int32_t kAny = INT32_MAX;
 
 using S = SocketOptions;
 using namespace num;
-/// A row here does what it says; what has no effect yet (SO_MARK, TCP_DEFER_ACCEPT …) has none, so that a program
+/// A row here does what it says; what has no effect yet (SO_MARK, TCP_NOTSENT_LOWAT …) has none, so that a program
 /// hears ENOPROTOOPT and takes its other way. Three are kept and shown: SO_PRIORITY (for a queueing
 /// discipline of the host) and SO_BUSY_POLL are hints that a stack of its own threads needs nothing from; with IP_RECVERR errors come
 /// by the next call, as without, and its queue is empty (resolvers do not send at all where it is refused).
@@ -104,6 +104,8 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolTcp, tcp_syncnt, &S::syn_count, 1, 127, plain, kTcp},
     {kSolTcp, tcp_linger2, &S::linger2, INT32_MIN, kAny, plain, kTcp},
     {kSolTcp, tcp_user_timeout, &S::user_timeout_ms, 0, kAny, plain, kTcp},
+    {kSolTcp, tcp_defer_accept, &S::defer_accept, INT32_MIN, kAny, plain, kTcp},
+    {kSolTcp, tcp_window_clamp, &S::window_clamp, 0, kAny, plain, kTcp},
     {kSolUdpLite, udplite_send_cscov, &S::send_coverage, INT32_MIN, kAny, plain, kUdpLite},
     {kSolUdpLite, udplite_recv_cscov, &S::receive_coverage, INT32_MIN, kAny, plain, kUdpLite},
 });
@@ -148,6 +150,20 @@ Result<std::int32_t> integer(Bytes value, bool byte_allowed_here) {
 std::int32_t buffer_size(std::int32_t asked) {
   const std::int64_t doubled = 2 * static_cast<std::int64_t>(std::max(asked, 0));
   return static_cast<std::int32_t>(std::clamp<std::int64_t>(doubled, kRingMin, kRingMax));
+}
+
+/// Half of SOCK_MIN_RCVBUF.
+constexpr std::int32_t kWindowClampMin = 1152;
+
+/// Linux counts TCP_DEFER_ACCEPT in retransmissions of the SYN,ACK, and shows the time after which that many have been sent.
+std::int32_t defer_time(std::int32_t seconds) {
+  if (seconds <= 0) return 0;
+  std::int32_t sum = 1;
+  for (std::int32_t timeout = 1, n = 1; sum < seconds && n < 255; ++n) {
+    timeout = std::min(2 * timeout, 120);
+    sum += timeout;
+  }
+  return sum;
 }
 
 std::string bytes_of(std::span<const std::int32_t> numbers) {
@@ -225,6 +241,9 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   }
   // Linux: two minutes at most, and any negative one is "not at all".
   if (level == kSolTcp && name == tcp_linger2) number = std::clamp(*number, -1, 120);
+  if (level == kSolTcp && name == tcp_defer_accept) *number = defer_time(*number);
+  // Linux: half of the least receive buffer at least, and none before the connection is.
+  if (level == kSolTcp && name == tcp_window_clamp && *number != 0) *number = std::max(*number, kWindowClampMin);
   if (level == kSolIp && name == ip_multicast_ttl && *number == -1) *number = 1;
   // RFC 3828 section 3.1: the header is always covered; the host raises less than it, and lowers what no field holds.
   if (level == kSolUdpLite && *number != 0) *number = std::clamp(*number, 8, 65535);

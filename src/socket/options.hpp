@@ -50,6 +50,8 @@ struct SocketOptions {
   std::int32_t no_delay = 0, cork = 0, quick_ack = 0, max_segment = 0;
   std::int32_t keep_idle = 0, keep_interval = 0, keep_count = 0, syn_count = 0, linger2 = 0;  // 0: as in net.inet.tcp
   std::int32_t user_timeout_ms = 0, fastopen = 0;
+  std::int32_t defer_accept = 0;  ///< s
+  std::int32_t window_clamp = 0;  ///< bytes; 0: none
   // IPPROTO_UDPLITE: bytes of coverage, 0: all
   std::int32_t send_coverage = 0;
   std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any

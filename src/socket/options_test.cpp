@@ -128,6 +128,11 @@ TEST(SocketOptions, WhatIsSetIsReadBackAsOnTheHost) {
       {"keepalive idle", kTcp, kSolTcp, tcp_keepidle, 60, Errno::ok, 60},
       {"a closed socket's patience has a ceiling", kTcp, kSolTcp, tcp_linger2, 500, Errno::ok, 120},
       {"no patience at all", kTcp, kSolTcp, tcp_linger2, -7, Errno::ok, -1},
+      {"deferred accepting counts in retransmissions", kTcp, kSolTcp, tcp_defer_accept, 5, Errno::ok, 7},
+      {"one second is one", kTcp, kSolTcp, tcp_defer_accept, 1, Errno::ok, 1},
+      {"no deferring", kTcp, kSolTcp, tcp_defer_accept, -3, Errno::ok, 0},
+      {"a clamp has a floor", kTcp, kSolTcp, tcp_window_clamp, 5, Errno::ok, 1152},
+      {"a clamp is taken off", kTcp, kSolTcp, tcp_window_clamp, 0, Errno::ok, 0},
       {"no completions are ever queued, so none are promised", kTcp, kSolSocket, so_zerocopy, 1, Errno::noprotoopt, -12345},
       {"an ICMP filter is a raw socket's", kUdp, kSolRaw, icmp_filter, 1, Errno::noprotoopt, -12345},
       {"an ICMP filter has a bit for each type", SocketKind::raw, kSolRaw, icmp_filter, -2, Errno::ok, -2},
@@ -151,7 +156,7 @@ TEST(SocketOptions, WhatHasNoEffectYetIsNotTaken) {
     SocketKind kind;
     int level, name;
   } rows[] = {
-      {kTcp, kSolTcp, tcp_defer_accept}, {kTcp, kSolTcp, tcp_window_clamp}, {kTcp, kSolTcp, tcp_notsent_lowat},
+      {kTcp, kSolTcp, tcp_notsent_lowat},
       {kUdp, kSolSocket, so_mark},       {kUdp, kSolSocket, so_vlanprio},   {kUdp, kSolIp, ip_recvopts},
   };
   for (const auto& row : rows) {

@@ -269,7 +269,7 @@ Errno Shard::move_receive_ring(SocketId id, socket::RingMemory memory) {
   k->receive.memory = memory;
   k->options.receive_buffer = static_cast<std::int32_t>(memory.size);
   k->wanted.receive = 0;
-  k->tcp->set_receive_capacity(memory.size);
+  k->tcp->set_receive_capacity(offered_capacity(k->options, memory.size));
   mark_dirty(*state_, *k);
   return Errno::ok;
 }
@@ -529,6 +529,8 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   if (k->listener && k->state == SocketState::listening) k->listener->set_options(k->options);
   if (k->tcp) {
     k->tcp->set_options(tcp_options(k->options), s.now);
+    if (level == num::kSolTcp && name == num::tcp_window_clamp)
+      k->tcp->set_receive_capacity(offered_capacity(k->options, k->receive.memory.size));
     mark_dirty(s, *k);
   }
   return Errno::ok;

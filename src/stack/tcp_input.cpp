@@ -198,6 +198,15 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_p
   return k;
 }
 
+/// TCP_DEFER_ACCEPT: a program that waits for data does not see the connection before some has come, or the time is over: then the
+/// SYN,ACK goes out once more, and the ACK that it draws is enough.
+bool defers(const ShardState& s, HalfOpenEntry& entry, const Segment& seg) {
+  const Instant until = entry.half.started + std::chrono::seconds{entry.options->defer_accept};
+  if (seg.in.length() != 0 || s.now >= until) return false;
+  entry.half.deadline = until;
+  return true;
+}
+
 void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
   if (entry->listener->closed) {
     forget_half_open(s, entry);
@@ -212,6 +221,7 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
       return send_segment(s, entry->flow, outcome.answer, nullptr, entry->options.get(), entry->listener->fib);
     case tcp::HalfOpenOutcome::Kind::give_up: return forget_half_open(s, entry);
     case tcp::HalfOpenOutcome::Kind::complete:
+      if (defers(s, *entry, seg)) return s.wheel.schedule(*entry, entry->half.deadline);
       if (Socket* k = complete(s, entry->listener, entry->options, entry->flow, entry->flow_hash, entry->half)) {
         s.half_open_order.erase(entry->age);
         delete entry;

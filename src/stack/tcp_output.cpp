@@ -44,8 +44,8 @@ tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib
   config.path_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(mtu - headers, 65535 - headers));
   config.default_peer_mss =
       static_cast<std::uint16_t>(family == wire::IpFamily::v6 ? default_mss(family) : s.settings.tcp.mssdflt);
-  config.receive_capacity = receive_bytes;
-  config.receive_capacity_max = std::max(receive_bytes, s.settings.tcp.recvspace_max);
+  config.receive_capacity = offered_capacity(options, receive_bytes);
+  config.receive_capacity_max = offered_capacity(options, std::max(receive_bytes, s.settings.tcp.recvspace_max));
   config.timestamp_offset = tcp::timestamp_offset(s.key(), flow.local, flow.remote);
   config.window_scaling = s.settings.tcp.rfc1323 != 0;
   config.options = tcp_options(options);
@@ -155,7 +155,7 @@ constexpr Duration kSpacePause = 1ms;
 void ask_for_space(ShardState& s, Socket& k, bool send_full) {
   const tcp::Tunables& t = s.settings.tcp;
   if (!k.options.receive_buffer_fixed) {
-    const std::uint32_t wanted = std::min(k.tcp->receive_space_wanted(s.now), t.recvspace_max);
+    const std::uint32_t wanted = offered_capacity(k.options, std::min(k.tcp->receive_space_wanted(s.now), t.recvspace_max));
     if (wanted > k.receive.memory.size) k.wanted.receive = wanted;
   }
   if (send_full && !k.options.send_buffer_fixed) {

@@ -1,6 +1,8 @@
 // The steps of a packet's and a request's way inside one shard, in the order in which the files of this folder hold them.
 #pragma once
 
+#include <algorithm>
+
 #include "icmp/input.hpp"
 #include "ipv4/input.hpp"
 #include "stack/state.hpp"
@@ -62,6 +64,10 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
                   const socket::SocketOptions* options, std::uint8_t fib, std::uint32_t bound_interface = 0);
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes);
+/// What TCP may offer of a ring of `size`: TCP_WINDOW_CLAMP.
+inline std::uint32_t offered_capacity(const socket::SocketOptions& options, std::uint32_t size) {
+  return options.window_clamp == 0 ? size : std::min(size, static_cast<std::uint32_t>(options.window_clamp));
+}
 tcp::Options tcp_options(const socket::SocketOptions& options);
 /// Connections that nobody accepted die with their listener (RFC 9293 section 3.10.4 for LISTEN).
 void drop_waiting_children(ShardState& s, const ListenerPtr& listener);

@@ -353,6 +353,56 @@ TEST(SimSockets, ConnectFollowsItsOwnTimeWait) {
   EXPECT_GT(static_cast<std::int32_t>(syns[1] - syns[0]), 3'000'000);
 }
 
+/// TCP_DEFER_ACCEPT: with data at once, without after the time.
+TEST(SimSockets, AConnectionWaitsForItsDataBeforeItIsAccepted) {
+  for (const bool speaks : {true, false}) {
+    SimNet net{1};
+    Host& a = net.host("10.0.0.1/24");
+    Host& b = net.host("10.0.0.2/24");
+    net.wire({&a, &b}, {});
+    Host::Stream* accepted = nullptr;
+    const stack::SocketId listener = b.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+    const std::int32_t time = 10;  // 1 + 2 + 4 + 8 s
+    ASSERT_EQ(b.shard(0).set_option(listener, socket::num::kSolTcp, socket::num::tcp_defer_accept, as_bytes(&time, sizeof time), false), Errno::ok);
+    Host::Stream& s = a.connect(at(b, 7));
+    ASSERT_TRUE(net.run_until([&] { return s.connected; }, 1s)) << net.trace();
+    net.run_for(5s);
+    EXPECT_EQ(accepted, nullptr);
+    if (speaks) s.to_send = net.random_bytes(100);
+    net.run_for(1s);
+    EXPECT_EQ(accepted != nullptr, speaks) << net.trace();
+    if (speaks) continue;
+    EXPECT_TRUE(net.run_until([&] { return accepted != nullptr; }, 20s)) << net.trace();
+    EXPECT_GE(net.now() - Instant{}, 15s);
+    EXPECT_FALSE(s.failed);
+  }
+}
+
+/// TCP_WINDOW_CLAMP: no more is offered than that, before and after it is set on a connection.
+TEST(SimSockets, AClampBoundsTheWindow) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24", {.grow = true});
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {.delay = 20ms});
+  Host::Stream* accepted = nullptr;
+  b.listen(Port{7}, [&](Host::Stream& s) { accepted = &s; });
+  Host::Stream& s = a.stream();
+  const auto clamp = [&](std::int32_t bytes) {
+    EXPECT_EQ(a.shard(0).set_option(s.id, socket::num::kSolTcp, socket::num::tcp_window_clamp, as_bytes(&bytes, sizeof bytes), false), Errno::ok);
+  };
+  clamp(4000);
+  a.connect(s, at(b, 7));
+  ASSERT_TRUE(net.run_until([&] { return accepted != nullptr; }, 10s)) << net.trace();
+  accepted->to_send = net.random_bytes(400'000);
+  const Instant start = net.now();
+  ASSERT_TRUE(net.run_until([&] { return s.received.size() >= 200'000; }, 100s)) << net.trace();
+  EXPECT_GE(net.now() - start, 1500ms) << "200 kB at 4000 bytes in 40 ms";
+  clamp(0);
+  const Instant then = net.now();
+  ASSERT_TRUE(net.run_until([&] { return s.received == accepted->to_send; }, 100s)) << net.trace();
+  EXPECT_LT(net.now() - then, 1500ms);
+}
+
 TEST(SimSockets, HandshakesThatAreOverPushNobodyOut) {
   SimNet net{1};
   Host& b = net.host("10.0.0.2/24", {.adjust = [](stack::StackConfig& c) { c.half_open_max = 100; }});
