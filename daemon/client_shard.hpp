@@ -123,12 +123,12 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   bool give_rings(ClientSocket& socket, std::size_t send_bytes, std::size_t receive_bytes);
   /// size 0: the client has as much as it may, or the arena is full.
   ClientSocket::Block take_block(ClientSocket& socket, std::size_t size);
-  ClientSocket::Block take_grown_block(ClientSocket& socket, std::size_t size);
+  ClientSocket::Block take_grown_block(ClientSocket& socket, std::size_t wanted, std::size_t than);
   void give_block(ClientSocket& socket, ClientSocket::Block& block);
   bool may_move_rings(ClientSocket& socket);
   bool move_send_ring(ClientSocket& socket, ClientSocket::Block fresh);
   void resize_send_ring(ClientSocket& socket);
-  void grow_receive_ring(ClientSocket& socket, std::size_t size);
+  void grow_receive_ring(ClientSocket& socket, std::size_t wanted);
   void grow_rings(ClientSocket& socket);
   void list_for_rest(ClientSocket& socket);
   void rest(ClientSocket& socket);

@@ -30,11 +30,14 @@ ClientSocket::Block ClientShard::take_block(ClientSocket& socket, std::size_t si
   return {};
 }
 
-/// A block for a ring that grows by itself. What sockets need to be opened at all goes first: half of the arena.
-ClientSocket::Block ClientShard::take_grown_block(ClientSocket& socket, std::size_t size) {
+/// A block for a ring of `than` bytes that grows by itself to at most `wanted`. What sockets need to be opened at all goes first: half
+/// of the arena; and a connection takes no more than a quarter of what is left for all.
+ClientSocket::Block ClientShard::take_grown_block(ClientSocket& socket, std::size_t wanted, std::size_t than) {
   Client& owner = *socket.owner.client;
   Arena& arena = *socket.arena;
-  if (arena.grown + size > arena.rings.capacity() / 2 || !owner.grown_bytes.take(size, owner.quota.grown_bytes)) return {};
+  const std::size_t left = arena.rings.capacity() / 2 - std::min(arena.grown, arena.rings.capacity() / 2);
+  const std::size_t size = std::min(ring_size_for(wanted), std::bit_floor(left / 4));
+  if (wanted == 0 || size <= than || !owner.grown_bytes.take(size, owner.quota.grown_bytes)) return {};
   ClientSocket::Block block = take_block(socket, size);
   if (block.size == 0) {
     owner.grown_bytes.give(size);
@@ -107,11 +110,12 @@ void ClientShard::resize_send_ring(ClientSocket& socket) {
   if (const ClientSocket::Block fresh = take_block(socket, size); fresh.size != 0) move_send_ring(socket, fresh);
 }
 
-void ClientShard::grow_receive_ring(ClientSocket& socket, std::size_t size) {
+void ClientShard::grow_receive_ring(ClientSocket& socket, std::size_t wanted) {
   // What has arrived has to be the program's before, so that it is copied.
   if ((stack().receive_tail(socket.id) & ipc::kPositionMask) != socket.receive.tail()) return;
-  const ClientSocket::Block fresh = take_grown_block(socket, size);
+  const ClientSocket::Block fresh = take_grown_block(socket, wanted, socket.receive.size());
   if (fresh.size == 0) return;
+  const std::size_t size = fresh.size;
   std::byte* base = socket.arena->base() + fresh.offset;
   const auto epoch = static_cast<std::uint16_t>(socket.receive.epoch() + 1);
   // What the program can read is copied here, what came out of order by the stack. Readers that are still copying from the old
@@ -130,10 +134,10 @@ void ClientShard::grow_receive_ring(ClientSocket& socket, std::size_t size) {
 void ClientShard::grow_rings(ClientSocket& socket) {
   if (!may_move_rings(socket) || socket.moves >= kMovesMost) return;
   const stack::RingSizes wanted = stack().wanted_rings(socket.id);
-  if (const std::size_t size = ring_size_for(wanted.receive); wanted.receive != 0 && size > socket.receive.size())
-    grow_receive_ring(socket, size);
-  if (const std::size_t size = ring_size_for(wanted.send); wanted.send != 0 && size > socket.send.size() && socket.left_block.size == 0)
-    if (const ClientSocket::Block fresh = take_grown_block(socket, size); fresh.size != 0) move_send_ring(socket, fresh);
+  grow_receive_ring(socket, wanted.receive);
+  if (socket.left_block.size != 0) return;
+  if (const ClientSocket::Block fresh = take_grown_block(socket, wanted.send, socket.send.size()); fresh.size != 0)
+    move_send_ring(socket, fresh);
 }
 
 // ---------------------------------------------------------------------------------------------- resting

@@ -7,7 +7,6 @@ namespace iopkt::tcp {
 namespace {
 /// Shorter round trips are measured in pieces of this length: so long a reader may be without its CPU, and that fine are timestamps.
 constexpr Duration kTuneLeast = 1ms;
-constexpr std::uint32_t kTuneMost = 1u << 30;  // RFC 7323 section 2.3
 }  // namespace
 
 bool Receiver::acceptable(Offset begin, std::uint32_t length) const {
@@ -150,7 +149,8 @@ std::uint32_t Receiver::tune(std::uint32_t mss, Instant now) {
   tune_read = read;
   tune_from = now;
   if (!one_round || fin_received || taken < capacity / 2) return 0;
-  const Offset wanted = std::min<Offset>(2 * taken + 16 * Offset{mss}, kTuneMost);
+  // More than the field can say is no use (RFC 7323 section 2.3).
+  const Offset wanted = std::min<Offset>(2 * taken + 16 * Offset{mss}, Offset{65535} << scale);
   return wanted > Offset{capacity} ? static_cast<std::uint32_t>(wanted) : 0;
 }
 

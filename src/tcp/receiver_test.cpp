@@ -174,6 +174,7 @@ void pass(Receiver& r, Instant& now, Offset bytes, Duration took) {
 
 TEST(TcpReceiver, AsksForTwiceWhatIsTakenInARoundTrip) {
   Receiver r = fresh(64000);
+  r.scale = 2;
   r.round_trip = 100ms;
   Instant now{};
   r.tune_from = now;
@@ -185,6 +186,9 @@ TEST(TcpReceiver, AsksForTwiceWhatIsTakenInARoundTrip) {
   EXPECT_EQ(r.tune(1000, now), 0u) << "there is room for that";
   pass(r, now, 64000, 1s);
   EXPECT_EQ(r.tune(1000, now), 0u) << "slow, and not looked at for long";
+  r.scale = 0;
+  pass(r, now, 64000, 100ms);
+  EXPECT_EQ(r.tune(1000, now), 65535u) << "what the field can say";
 }
 
 TEST(TcpReceiver, ASlowReaderAsksForNothing) {
