@@ -181,6 +181,7 @@ Record describe_route(const Network& network, const route::Route& r, std::uint32
   out.text("flag_letters", letters).text("flag_names", join(names));
   out.number("mtu", r.mtu != 0 ? r.mtu : over != nullptr ? over->mtu : 0);
   if (r.source) out.address("source", address_text(network, *r.source));
+  if (!r.congestion.empty()) out.text("congestion", r.congestion);
   out.number("fib", fib);
   return out;
 }

@@ -59,7 +59,8 @@ Expected<route::Route, Errno> make_route(const Network& network, const RouteRequ
                  .gateway = request.gateway,
                  .flags = request.flags | rflag::up | rflag::static_route,
                  .mtu = request.mtu,
-                 .source = request.source};
+                 .source = request.source,
+                 .congestion = request.congestion};
   if (request.prefix.is_host()) r.flags |= rflag::host;
   if (request.gateway) {
     r.flags |= rflag::gateway;

@@ -50,6 +50,7 @@ struct RouteRequest {
   std::uint32_t flags = 0;  ///< route::flag bits besides up, gateway, host and static_route, which follow
   std::uint32_t mtu = 0;
   std::optional<wire::IpAddress> source;
+  std::string congestion;  ///< a name that tcp::find_congestion() knows, or empty
   std::uint8_t fib = 0;
 };
 /// Errors: exist, netunreach (no way to the gateway), nxio.

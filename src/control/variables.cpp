@@ -14,6 +14,9 @@ constexpr std::array<std::string_view, 5> kNotBuilt{"net.inet.ip.lowportmax", "n
                                                     "qnx.kern.droproot",
                                                     "qnx.kern.nws.table", "qnx.kern.secpol"};
 
+/// The one variable that is a word and may be set.
+constexpr std::string_view kCongestionSelected = "net.inet.tcp.congctl.selected";
+
 /// Flags whose other value asks for a later feature: they stay as they are.
 bool is_fixed_yet(std::string_view name) {
   return name == "net.inet.icmp.drop_redirect" || name == "net.inet.ip.directed-broadcast" ||
@@ -75,6 +78,11 @@ void add_fixed(const Context& context, std::vector<Variable>& out) {
   number("net.inet.ip.ipid_reserved", "identifiers",
          "Identifiers 0 to this one are never used (option ipid_reserved).",
          context.stack.config().ipid_reserved);
+  text("net.inet.tcp.congctl.available", "Congestion controls that there are (TCP_CONGESTION).",
+       std::string(tcp::congestion_names()));
+  text(kCongestionSelected, "Congestion control of new connections whose program and route name none.",
+       std::string(context.stack.network()->settings.congestion->name()));
+  out.back().writable = true;
   number("net.inet.udp.reuseport_unicast", "flag",
          "Unicast datagrams are copied to all sockets of a port (option).",
          context.stack.config().reuseport_unicast ? 1 : 0);
@@ -118,7 +126,7 @@ Record describe(const Variable& v) {
   out.text("name", v.name).text("value", v.value).text("type", v.number ? "int" : "string");
   out.boolean("writable", v.writable);
   out.text("unit", v.unit).text("help", v.help);
-  if (v.writable) out.number("initial", v.initial).number("minimum", v.minimum).number("maximum", v.maximum);
+  if (v.writable && v.number) out.number("initial", v.initial).number("minimum", v.minimum).number("maximum", v.maximum);
   return out;
 }
 
@@ -139,6 +147,13 @@ std::vector<Variable> list_variables(const Context& context) {
 
 SetResult set_variable(Network& next, std::string_view name, std::string_view value) {
   stack::Settings& settings = next.settings;
+  if (name == kCongestionSelected) {
+    const tcp::CongestionControl* found = tcp::find_congestion(value);
+    if (found == nullptr)
+      return {Errno::inval, std::string(name) + ": " + std::string(value) + " is none of " + std::string(tcp::congestion_names())};
+    settings.congestion = found;
+    return {Errno::ok, {}};
+  }
   const auto number = parse_number(value);
   SetResult result{Errno::esrch, {}};
   const auto try_row = [&](std::uint32_t& member, const auto& row) {
@@ -194,9 +209,9 @@ Outcome sysctl_set(const Context& context, const Record& arguments) {
   if (const std::string_view fault = contradiction(next.settings); !fault.empty())
     return refuse(Errno::inval, std::string(name) + ": " + std::string(value) + ": " + std::string(fault));
   Outcome outcome;
-  Record changed = Record{}.text("name", name).text("old", old->value).text("type", "int");
-  std::uint64_t now = parse_number(value).value_or(0);
-  changed.text("value", std::to_string(now));
+  Record changed = Record{}.text("name", name).text("old", old->value).text("type", old->number ? "int" : "string");
+  changed.text("value", old->number ? std::to_string(parse_number(value).value_or(0))
+                                     : std::string(next.settings.congestion->name()));
   std::vector<Record> list;
   list.push_back(std::move(changed));
   outcome.answer.list("variables", std::move(list));

@@ -3,6 +3,7 @@
 
 #include "control/handlers.hpp"
 #include "route/source.hpp"
+#include "tcp/congestion.hpp"
 
 namespace iopkt::control {
 namespace {
@@ -51,6 +52,11 @@ Parsed parse(const Context& context, const Record& arguments) {
   const std::uint64_t mtu = arguments.number_of("mtu"), least = destination->is_v4() ? 68 : 1280;
   if (mtu != 0 && (mtu < least || mtu > 65535)) return {{}, refuse(Errno::inval, "mtu: " + std::to_string(least) + " to 65535")};
   out.request.mtu = static_cast<std::uint32_t>(mtu);
+  if (const std::string_view name = arguments.text_of("congestion"); !name.empty()) {
+    const tcp::CongestionControl* found = tcp::find_congestion(name);
+    if (found == nullptr) return {{}, refuse(Errno::inval, "congestion: one of " + std::string(tcp::congestion_names()))};
+    out.request.congestion = found->name();
+  }
   constexpr std::array<std::pair<std::string_view, std::uint32_t>, 4> kFlags{{{"reject", rflag::reject},
                                                                               {"blackhole", rflag::blackhole},
                                                                               {"proto1", rflag::proto1},

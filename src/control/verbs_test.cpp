@@ -331,6 +331,10 @@ TEST_F(Verbs, EveryVariableTakesItsRangeAndNothingElse) {
       continue;
     }
     ++writable;
+    if (!v.number) {
+      EXPECT_EQ(v.name, "net.inet.tcp.congctl.selected");
+      continue;
+    }
     if (later.contains(v.name)) {
       EXPECT_EQ(set(v, 1 - v.initial).error, Errno::opnotsupp) << v.name << " is a later feature";
       EXPECT_EQ(set(v, v.initial).error, Errno::ok) << v.name;
@@ -352,7 +356,30 @@ TEST_F(Verbs, EveryVariableTakesItsRangeAndNothingElse) {
   }
   EXPECT_EQ(writable, tcp::kTunables.size() + ipv4::Ipv4Tunables::table().size() +
                           icmp::IcmpTunables::table().size() + udp::UdpTunables::table().size() +
-                          neigh::NeighbourTunables::table().size());
+                          neigh::NeighbourTunables::table().size() + 1 /* net.inet.tcp.congctl.selected */);
+}
+
+TEST_F(Verbs, CongestionControlIsChosenByName) {
+  const std::string name = "net.inet.tcp.congctl.selected";
+  EXPECT_EQ(list(ask("sysctl.get", named("net.inet.tcp.congctl.available")), "variables").at(0).text_of("value"), tcp::congestion_names());
+  EXPECT_EQ(list(ask("sysctl.get", named(name)), "variables").at(0).text_of("value"), "cubic");
+  const Outcome set = ask("sysctl.set", named(name).text("value", "newreno"));
+  ASSERT_EQ(set.error, Errno::ok);
+  EXPECT_EQ(list(set, "variables").at(0).text_of("old"), "cubic");
+  EXPECT_EQ(list(set, "variables").at(0).text_of("value"), "reno");
+  EXPECT_EQ(host.stack().network()->settings.congestion, &tcp::newreno());
+  EXPECT_EQ(ask("sysctl.set", named(name).text("value", "bogus")).error, Errno::inval);
+  EXPECT_EQ(ask("sysctl.set", named(name).text("value", "")).error, Errno::inval);
+  const auto route = [&](const char* verb, const char* cc) {
+    Record r;
+    r.address("destination", "192.0.2.0").number("prefix_length", 24).address("gateway", "127.0.0.1").text("congestion", cc);
+    return ask(verb, std::move(r));
+  };
+  EXPECT_EQ(route("route.add", "bogus").error, Errno::inval);
+  ASSERT_EQ(route("route.add", "newreno").error, Errno::ok);
+  const auto found = host.stack().network()->fibs[0].lookup(*wire::IpAddress::parse("192.0.2.1"));
+  ASSERT_NE(found, nullptr);
+  EXPECT_EQ(found->congestion, "reno");
 }
 
 TEST_F(Verbs, CountersBeginAnew) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/expected.hpp"
@@ -58,6 +59,7 @@ struct Route {
   std::uint32_t flags{flag::up};
   std::uint32_t mtu{};              ///< 0: the interface's
   std::optional<IpAddress> source;  ///< Preferred source address
+  std::string congestion{};         ///< Congestion control of TCP connections this way; empty: the stack's
 
   /// Same destination, mask and gateway: what `route add` refuses. Without a gateway the interface stands for
   /// it.

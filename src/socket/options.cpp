@@ -6,6 +6,7 @@
 #include <span>
 
 #include "socket/numbers.hpp"
+#include "tcp/congestion.hpp"
 
 namespace iopkt::socket {
 namespace {
@@ -208,13 +209,16 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     return Errno::ok;
   }
   if (kind == SocketKind::tcp && level == kSolTcp && name == tcp_congestion) {
-    // The only one there is (net.inet.tcp's is NewReno); a name, of which the final zero is optional.
+    // A name, of which the final zero is optional.
     std::string wanted;
     for (const std::byte b : value.first(std::min<std::size_t>(value.size(), 15)))
       if (b != std::byte{0}) wanted.push_back(std::to_integer<char>(b));
       else break;
     if (wanted.empty()) return Errno::inval;
-    return wanted == kCongestionName ? Errno::ok : Errno::noent;
+    const tcp::CongestionControl* found = tcp::find_congestion(wanted);
+    if (found == nullptr) return Errno::noent;
+    options.congestion = found->name();
+    return Errno::ok;
   }
   if (kind == SocketKind::raw && family == wire::IpFamily::v6 && level == kSolIcmpv6 && name == icmp6_filter) {
     // RFC 3542 section 3.2; the host keeps what it knew of the words that a shorter value leaves out.

@@ -18,8 +18,6 @@ inline constexpr std::uint32_t kRingMin = 4096;           ///< one page: the lea
 inline constexpr std::uint32_t kRingMax = 16u << 20;      ///< SO_SNDBUF/SO_RCVBUF are clamped to it
 inline constexpr std::uint32_t kSomaxconn = 4096;         ///< SOMAXCONN of the host's <sys/socket.h>
 
-inline constexpr std::string_view kCongestionName = "reno";  ///< what TCP_CONGESTION calls NewReno
-
 /// Plain values of one socket; the initial value here is the default that a program sees.
 struct SocketOptions {
   // SOL_SOCKET
@@ -52,6 +50,7 @@ struct SocketOptions {
   std::int32_t user_timeout_ms = 0, fastopen = 0;
   std::int32_t defer_accept = 0;  ///< s
   std::int32_t window_clamp = 0;  ///< bytes; 0: none
+  std::string congestion;  ///< empty: as the route or net.inet.tcp.congctl.selected say
   // IPPROTO_UDPLITE: bytes of coverage, 0: all
   std::int32_t send_coverage = 0;
   std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any

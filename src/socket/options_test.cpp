@@ -212,6 +212,8 @@ TEST(SocketOptions, CongestionControlIsChosenByName) {
     return set_option(o, kind, kSolTcp, tcp_congestion, as_bytes(name.data(), name.size()), false, false);
   };
   EXPECT_EQ(choose(kTcp, "reno"), Errno::ok);
+  EXPECT_EQ(choose(kTcp, "cubic"), Errno::ok);
+  EXPECT_EQ(choose(kTcp, "newreno"), Errno::ok);
   EXPECT_EQ(choose(kTcp, {"reno\0rubbish", 12}), Errno::ok);
   EXPECT_EQ(choose(kTcp, "reno2"), Errno::noent);
   EXPECT_EQ(choose(kTcp, ""), Errno::inval);

@@ -119,7 +119,10 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
     }
     if (name == num::tcp_congestion) {
       char name_field[16] = {};
-      socket::kCongestionName.copy(name_field, sizeof name_field - 1);
+      const std::string_view name_now = k->tcp                          ? k->tcp->info().congestion
+                                        : !k->options.congestion.empty() ? std::string_view(k->options.congestion)
+                                                                         : s.settings.congestion->name();
+      name_now.copy(name_field, sizeof name_field - 1);
       return bytes_of(name_field, sizeof name_field, room);
     }
     if (const auto common = common_value(s.settings.tcp, k->options, name)) return bytes_of(&*common, sizeof *common, room);

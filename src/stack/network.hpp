@@ -11,6 +11,7 @@
 #include "ipv6/tunables.hpp"
 #include "neigh/tunables.hpp"
 #include "route/fib.hpp"
+#include "tcp/congestion.hpp"
 #include "tcp/tunables.hpp"
 #include "udp/tunables.hpp"
 
@@ -19,6 +20,7 @@ namespace iopkt::stack {
 /// Settings that sysctl changes while the stack runs.
 struct Settings {
   tcp::Tunables tcp = tcp::default_tunables();
+  const tcp::CongestionControl* congestion = &tcp::cubic();  ///< net.inet.tcp.congctl.selected
   ipv4::Ipv4Tunables ipv4 = initial_values<ipv4::Ipv4Tunables>();
   ipv6::Ipv6Tunables ipv6 = initial_values<ipv6::Ipv6Tunables>();
   icmp::IcmpTunables icmp = initial_values<icmp::IcmpTunables>();

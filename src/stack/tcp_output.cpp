@@ -29,7 +29,8 @@ tcp::Options tcp_options(const socket::SocketOptions& o) {
           .syn_retries = static_cast<std::uint8_t>(o.syn_count),
           // Linux: a negative one is "not at all".
           .finwait2_ms = o.linger2 < 0 ? 1u : static_cast<std::uint32_t>(o.linger2) * 1000,
-          .maxseg = static_cast<std::uint16_t>(o.max_segment)};
+          .maxseg = static_cast<std::uint16_t>(o.max_segment),
+          .congestion = tcp::find_congestion(o.congestion)};
 }
 
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
@@ -48,6 +49,8 @@ tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib
   config.receive_capacity_max = offered_capacity(options, std::max(receive_bytes, s.settings.tcp.recvspace_max));
   config.timestamp_offset = tcp::timestamp_offset(s.key(), flow.local, flow.remote);
   config.window_scaling = s.settings.tcp.rfc1323 != 0;
+  config.congestion = s.settings.congestion;
+  if (path && path->route != nullptr && !path->route->congestion.empty()) config.congestion = tcp::find_congestion(path->route->congestion);
   config.options = tcp_options(options);
   return config;
 }

@@ -93,7 +93,9 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
   const iface::Interface* out = interfaces.by_index(route->interface_index);
   if (out == nullptr || !out->is_up()) return unexpected(Errno::netdown);
   // The next hop is on that link: a gateway of link scope has its zone from there.
-  return path_over(s, *out, destination, route->gateway.value_or(destination).with_zone(out->index), route->mtu);
+  Path path = path_over(s, *out, destination, route->gateway.value_or(destination).with_zone(out->index), route->mtu);
+  path.route = route;
+  return path;
 }
 
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,

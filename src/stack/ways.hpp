@@ -119,6 +119,7 @@ struct Path {
   std::uint32_t mtu = 0;
   std::uint32_t link_mtu = 0;  ///< Without what routers said about the path
   bool local = false;  ///< the destination is one of our own addresses
+  const route::Route* route = nullptr;  ///< that was chosen; null: none was needed. Lives as long as the network.
 };
 /// Where a packet to `destination` goes. Errors: netunreach, hostunreach, netdown.
 socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,

@@ -3,7 +3,9 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
+#include <type_traits>
 
 #include "base/time.hpp"
 
@@ -15,10 +17,25 @@ struct CongestionState {
   std::uint32_t ssthresh{UINT32_MAX};      ///< Bytes.
   std::uint32_t smss{};                    ///< Sender maximum segment size, without options.
   std::uint32_t bytes_acked{};             ///< RFC 3465, RFC 5681 section 3.1: counts towards the next growth.
-  std::array<std::uint64_t, 6> own{};      ///< The algorithm's own.
+  std::uint32_t undo_cwnd{};               ///< cwnd before the reductions that may still turn out to be spurious; 0: none.
+  std::uint32_t undo_ssthresh{};
+  std::array<std::uint64_t, 18> own{};     ///< The algorithm's own; see load() and store().
 
   bool in_slow_start() const { return cwnd < ssthresh; }
   friend bool operator==(const CongestionState&, const CongestionState&) = default;
+
+  template <class Own>
+  Own load() const {
+    static_assert(std::is_trivially_copyable_v<Own> && sizeof(Own) <= sizeof own);
+    Own o;
+    std::memcpy(&o, own.data(), sizeof o);
+    return o;
+  }
+  template <class Own>
+  void store(const Own& o) {
+    static_assert(std::has_unique_object_representations_v<Own>, "compared as words");
+    std::memcpy(own.data(), &o, sizeof o);
+  }
 };
 
 /// One acknowledgment that moved SND.UNA outside of fast recovery.
@@ -27,6 +44,9 @@ struct AckSample {
   std::uint32_t abc_limit{};    ///< Most segments that count at once (RFC 3465 L).
   std::uint32_t flight{};       ///< FlightSize before this acknowledgment.
   bool cwnd_limited{};          ///< The window was in use; when false it does not grow (RFC 7661).
+  bool hystart{};               ///< RFC 9406 may end the first slow start.
+  std::int64_t una{}, nxt{};    ///< SND.UNA and SND.NXT now: rounds are told apart by them.
+  Duration rtt{};               ///< Of this acknowledgment; 0: not known.
   Duration srtt{};
   Instant now{};
 };
@@ -35,31 +55,48 @@ struct AckSample {
 class CongestionControl {
  public:
   virtual ~CongestionControl() = default;
-  /// As TCP_CONGESTION and sysctl spell it.
+  /// As TCP_CONGESTION and sysctl spell it; at most 15 characters.
   virtual std::string_view name() const = 0;
   /// RFC 5681 section 3.1: the initial window of `segments` segments (RFC 6928), fewer after a lost SYN.
-  virtual void on_established(CongestionState& s, std::uint32_t segments, Instant now) const = 0;
+  virtual void on_established(CongestionState& s, std::uint32_t segments, Instant now) const;
   virtual void on_ack(CongestionState& s, const AckSample& ack) const = 0;
-  /// Loss seen through duplicate ACKs or SACK: sets ssthresh (RFC 5681 equation 4) and cwnd = ssthresh.
+  /// Loss seen through duplicate ACKs or SACK, or a mark of the network (RFC 3168): sets ssthresh (RFC 5681 equation 4) and
+  /// cwnd = ssthresh. The first reduction since undo_cwnd was cleared is remembered for on_undo().
   virtual void on_enter_recovery(CongestionState& s, std::uint32_t flight, Instant now) const = 0;
-  /// Everything in flight at the loss is acknowledged (RFC 6582 section 3.2 step 3, RFC 6675 section 5).
-  virtual void on_exit_recovery(CongestionState& s, std::uint32_t flight, Instant now) const = 0;
+  /// Without SACK: everything in flight at the loss is acknowledged (RFC 6582 section 3.2 step 3).
+  virtual void on_exit_recovery(CongestionState& s, std::uint32_t flight, Instant now) const;
   /// RFC 5681 section 3.1: loss window of one segment. `first`: ssthresh is set only at the first timeout of a segment.
   virtual void on_timeout(CongestionState& s, std::uint32_t flight, bool first, Instant now) const = 0;
+  /// What on_enter_recovery() and on_timeout() reduced was no loss (RFC 4015 section 3.3, RFC 9438 section 4.9): as it was before.
+  virtual void on_undo(CongestionState& s, Instant now) const;
   /// RFC 5681 section 4.1: nothing sent for longer than one RTO; restart window min(IW, cwnd).
-  virtual void on_idle_restart(CongestionState& s, std::uint32_t segments, Instant now) const = 0;
+  virtual void on_idle_restart(CongestionState& s, std::uint32_t segments, Instant now) const;
+  /// Data goes out while nothing is in flight: the time since the last acknowledgment was the application's.
+  virtual void on_transmit_start(CongestionState&, Instant) const {}
   /// The segment size changed (path MTU).
-  virtual void on_smss_change(CongestionState& s, std::uint32_t smss) const = 0;
+  virtual void on_smss_change(CongestionState& s, std::uint32_t smss) const;
+  /// The program chose this algorithm for a connection that has another: cwnd and ssthresh stay.
+  virtual void on_adopted(CongestionState& s, Instant now) const;
+
+ protected:
+  static void remember(CongestionState& s);
 };
 
-/// RFC 5681 with appropriate byte counting: the default until there are others.
+/// RFC 5681 with appropriate byte counting.
 const CongestionControl& newreno();
-/// By name; nullptr: no such algorithm. All names: congestion_names().
+/// RFC 9438 with HyStart++ (RFC 9406): the default.
+const CongestionControl& cubic();
+/// By name; nullptr: no such algorithm. "newreno" (BSD) is "reno" (Linux).
 const CongestionControl* find_congestion(std::string_view name);
 /// Separated by blanks, the default first.
 std::string_view congestion_names();
 
 /// RFC 6928 equation 1: the upper bound of the initial window in bytes for IW10, scaled to `segments`.
 std::uint32_t initial_window(std::uint32_t smss, std::uint32_t segments);
+/// RFC 5681 equation 2 with L of RFC 3465 in place of 1: slow start, not beyond ssthresh. Answers the acknowledged bytes that it had
+/// no use for.
+std::uint32_t slow_start(CongestionState& s, const AckSample& ack);
+/// cwnd + more, not beyond the largest window that RFC 7323 allows.
+std::uint32_t grown_window(std::uint32_t cwnd, std::uint64_t more);
 
 }  // namespace iopkt::tcp

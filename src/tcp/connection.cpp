@@ -29,7 +29,9 @@ static void set_up(ControlBlock& b, const OpenConfig& config) {
   b.advertised_mss = std::min(config.advertised_mss, maxseg);
   b.snd.path_mss = std::max(std::min(config.path_mss, maxseg), kMinMss);
   b.snd.peer_mss = std::max(config.default_peer_mss, kMinMss);
-  b.snd.congestion = config.congestion != nullptr ? config.congestion : &newreno();
+  b.snd.congestion = config.options.congestion != nullptr ? config.options.congestion
+                     : config.congestion != nullptr       ? config.congestion
+                                                          : &cubic();
   b.rcv.capacity = config.receive_capacity;
   b.rcv.segment_size = std::min<std::uint32_t>(536, b.advertised_mss);
 }
@@ -218,6 +220,10 @@ void Connection::set_options(const Options& options, Instant now) {
   // TCP_QUICKACK also sends what was being delayed.
   if (options.quickack && !b_.options.quickack && !b_.rcv.delack_at.is_never()) b_.rcv.ack_now = true;
   b_.options = options;
+  if (options.congestion != nullptr && options.congestion != b_.snd.congestion) {
+    b_.snd.congestion = options.congestion;
+    b_.snd.congestion->on_adopted(b_.snd.cc, now);
+  }
   if (keepalive_changed && is_synchronized(b_.state)) arm_keepalive(now);
   if (options.user_timeout_ms != 0 && b_.snd.in_flight() && !b_.rexmt_at.is_never())
     b_.rexmt_at = std::min(b_.rexmt_at, b_.snd.progress_at + ms(options.user_timeout_ms));
@@ -379,6 +385,7 @@ ConnectionInfo Connection::info() const {
   i.min_rtt = s.rtt.minimum;
   i.last_sent = s.last_sent;
   i.last_received = b_.last_received;
+  i.congestion = s.congestion->name();
   return i;
 }
 

@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "base/time.hpp"
 #include "tcp/counters.hpp"
@@ -56,6 +57,7 @@ struct Options {
   std::uint8_t syn_retries{};         ///< TCP_SYNCNT
   std::uint32_t finwait2_ms{};        ///< TCP_LINGER2
   std::uint16_t maxseg{};             ///< TCP_MAXSEG: bound of both MSS values; 0: none.
+  const CongestionControl* congestion{};  ///< TCP_CONGESTION; nullptr: as the connection was opened.
   friend bool operator==(const Options&, const Options&) = default;
 };
 
@@ -68,7 +70,7 @@ struct OpenConfig {
   std::uint32_t receive_capacity_max{65536};  ///< What it may grow to: chooses the window scale.
   std::uint32_t timestamp_offset{};           ///< See isn.hpp.
   bool window_scaling{true}, timestamps{true}, sack{true};  ///< And-ed with the tunables.
-  const CongestionControl* congestion{};      ///< nullptr: newreno()
+  const CongestionControl* congestion{};      ///< Of route and stack; options.congestion goes first; nullptr: cubic()
   Options options;
 };
 
@@ -123,6 +125,7 @@ struct ConnectionInfo {
   std::uint64_t sent_unsent{}, received_unread{}, bytes_acked{}, bytes_received{};
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};
   Instant last_sent{}, last_received{};
+  std::string_view congestion;
 };
 
 class Connection {

@@ -54,7 +54,7 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
     count().rx_dsack_blocks += sacks.dsack;
     sack_news = sacks.new_bytes > 0;
   }
-  Sender::Ack a{.ack = ack, .abc_limit = tun().abc_limit, .rto_min = ms(tun().rto_min_ms), .rto_max = ms(tun().rto_max_ms)};
+  Sender::Ack a{.ack = ack, .abc_limit = tun().abc_limit, .hystart = tun().hystart != 0, .rto_min = ms(tun().rto_min_ms), .rto_max = ms(tun().rto_max_ms)};
   a.now = now;
   // RFC 5681 section 2. A segment with SYN had an unscaled window.
   a.duplicate_form = seg.length() == 0 && ack == snd.una && snd.in_flight() && !b_.persisting &&

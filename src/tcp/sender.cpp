@@ -179,6 +179,10 @@ Sender::AckOutcome Sender::on_ack(const Ack& a, bool sack_news) {
                                 .abc_limit = phase == Phase::loss ? 1 : a.abc_limit,
                                 .flight = prior_flight,
                                 .cwnd_limited = phase == Phase::loss || prior_una < limited_end,
+                                .hystart = a.hystart,
+                                .una = una,
+                                .nxt = nxt,
+                                .rtt = a.echoed.value_or(Duration{}),
                                 .srtt = rtt.srtt,
                                 .now = a.now});
         if (phase == Phase::loss && una >= recovery_point) {
@@ -291,7 +295,10 @@ void Sender::on_retransmitted(Range r) {
 
 void Sender::on_sent_new(Range r, bool small, Instant now) {
   IOPKT_ASSERT(r.begin == nxt);
-  if (!in_flight()) progress_at = now;
+  if (!in_flight()) {
+    progress_at = now;
+    congestion->on_transmit_start(cc, now);
+  }
   if (small) small_end = r.end;
   nxt = r.end;
   const bool again = r.begin < max;

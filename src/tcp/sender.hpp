@@ -97,6 +97,7 @@ struct Sender {
     Offset ack{};                    ///< una < ack <= max, or == una
     bool duplicate_form{};           ///< No data, SYN, FIN or new window (RFC 5681 section 2).
     std::uint32_t abc_limit{};
+    bool hystart{};
     std::optional<Duration> echoed;  ///< Round trip by timestamps.
     Duration rto_min{}, rto_max{};
     Instant now{};

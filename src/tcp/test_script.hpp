@@ -41,6 +41,7 @@ struct Script {
     config.receive_capacity = config.receive_capacity_max = 65535;
     config.timestamps = config.window_scaling = false;
     tunables.nagle = 1;
+    config.congestion = &newreno();  // the windows of RFC 5681
   }
   Script(const Script&) = delete;
 

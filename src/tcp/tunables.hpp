@@ -13,7 +13,7 @@ namespace iopkt::tcp {
 /// Values in the unit of their row. The initial values stand in kTunables alone: use default_tunables(). mssdflt, recvspace and
 /// sendspace with their maxima are for whoever makes an OpenConfig.
 struct Tunables {
-  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, finwait2_ms, init_win, keepcnt, keepidle_s, keepintvl_s,
+  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, finwait2_ms, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
       mssdflt, msl_ms, nagle, orphan_retries, persist_max_ms, persist_min_ms, reass_ranges, recvspace, recvspace_max,
       rexmt_r1, rexmt_r2, rfc1323, rto_initial_ms, rto_max_ms, rto_min_ms, sack_enable, sendspace, sendspace_max,
       slow_start_after_idle, syn_ack_retries, syn_retries, syncookies, timestamps, tso_bytes;
@@ -32,6 +32,8 @@ inline constexpr std::array kTunables{
                 &Tunables::abc_limit, 64, 1, 1024},
     TunableSpec{"net.inet.tcp.challenge_ack_limit", "per 5 s", "Challenge ACKs of one connection (RFC 5961 section 7).",
                 &Tunables::challenge_ack_limit, 10, 1, 1000},
+    TunableSpec{"net.inet.tcp.congctl.hystart", "bool", "CUBIC's first slow start ends when delays grow (RFC 9406).",
+                &Tunables::hystart, 1, 0, 1},
     // RFC 9293 section 3.8.6.3 allows 500; Linux uses 40 to 200.
     TunableSpec{"net.inet.tcp.delack", "ms", "Longest delay of an acknowledgment.", &Tunables::delack_ms, 40, 0, 500},
     TunableSpec{"net.inet.tcp.finwait2_timeout", "ms", "How long a closed socket waits for the peer's FIN.",

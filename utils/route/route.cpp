@@ -61,6 +61,7 @@ class Reader {
     if (word == "gateway") return gateway_ = value, true;
     if (word == "ifp") return out.arguments.add_text("interface", value), true;
     if (word == "ifa") return out.arguments.add_address("source", value), true;
+    if (word == "cc") return out.arguments.add_text("congestion", value), true;
     if (word == "mtu" || word == "fib") {
       const auto number = parse_number(value, UINT32_MAX);
       if (!number) return io_.error(value + ": bad value"), false;
@@ -238,6 +239,7 @@ std::string show_route(const Node& r) {
   if (length < bits) out += "       mask: " + (length == 0 ? "default" : mask()) + "\n";
   if (r.has("gateway")) out += "    gateway: " + text("gateway") + "\n";
   if (r.has("local")) out += " local addr: " + text("local") + "\n";
+  if (r.has("congestion")) out += " congestion: " + text("congestion") + "\n";
   out += "  interface: " + text("interface") + "\n      flags: <" + text("flag_names") + ">\n";
   out += " recvpipe  sendpipe  ssthresh  rtt,msec    rttvar  hopcount      mtu     expire\n";
   out += format("%8d  %8d  %8d  %8d  %8d  %8d  %7llu  %9d\n", 0, 0, 0, 0, 0, 0,
