@@ -23,6 +23,13 @@ struct TcpInfo {
 };
 static_assert(sizeof(TcpInfo) == 152);
 
+/// TCP_CA_Open, _Disorder, _Recovery, _Loss
+std::uint8_t linux_ca_state(const tcp::ConnectionInfo& i) {
+  if (i.phase == tcp::Phase::loss) return 4;
+  if (i.phase == tcp::Phase::fast_recovery) return 3;
+  return i.sacked > 0 ? 1 : 0;
+}
+
 std::uint8_t linux_state(tcp::State state) {
   switch (state) {
     case tcp::State::established: return 1;
@@ -53,6 +60,7 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   if (!k.tcp) return t;
   const tcp::ConnectionInfo i = k.tcp->info();
   t.state = linux_state(i.state);
+  t.ca_state = linux_ca_state(i);
   t.retransmits = i.retries;
   t.probes = i.keep_probes;
   t.backoff = i.backoff;
@@ -64,6 +72,9 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   t.rcv_mss = i.rcv_mss;
   t.unacked = segments(i.flight, i.snd_mss);
   t.sacked = segments(i.sacked, i.snd_mss);
+  t.lost = segments(i.lost, i.snd_mss);
+  t.retrans = segments(i.resent, i.snd_mss);
+  t.total_retrans = i.snd_mss == 0 ? 0 : static_cast<std::uint32_t>((i.resent_total + i.snd_mss - 1) / i.snd_mss);
   t.last_data_sent = static_cast<std::uint32_t>((s.now - i.last_sent).count() / 1'000'000);
   t.last_data_recv = static_cast<std::uint32_t>((s.now - i.last_received).count() / 1'000'000);
   t.pmtu = i.path_mss + 40;

@@ -101,7 +101,8 @@ Connection Connection::import_state(const Context& context, const ControlBlock& 
 /// Both SYNs are known; ours is acknowledged by the segment that is being processed.
 void Connection::establish(Instant now) {
   Sender& snd = b_.snd;
-  snd.on_established(b_.syn_lost ? 1 : tun().init_win, now);
+  const LossWays ways{.rack = tun().rack != 0, .prr = tun().prr != 0, .frto = tun().frto != 0};
+  snd.on_established(b_.syn_lost ? 1 : tun().init_win, ways, now);
   // RFC 6298 section 5.7: a SYN that was lost says that 1 s may be too short.
   if (b_.syn_lost && snd.rtt.rto.count() == 0) snd.rtt.rto = std::min<Duration>(3s, ms(tun().rto_max_ms));
   snd.backoff = 0;
@@ -121,6 +122,7 @@ void Connection::establish(Instant now) {
 
 void Connection::stop_timers() {
   b_.rexmt_at = b_.linger_at = b_.cork_at = b_.keep_at = b_.rcv.delack_at = Instant::never();
+  b_.snd.reorder_at = b_.snd.probe_at = Instant::never();
   b_.persisting = b_.probe_due = b_.keepalive_due = b_.syn_due = false;
 }
 
@@ -373,7 +375,11 @@ ConnectionInfo Connection::info() const {
   i.snd_wnd = s.wnd;
   i.rcv_wnd = r.window();
   i.flight = s.flight();
-  i.sacked = static_cast<std::uint32_t>(s.sacked.total());
+  i.sacked = static_cast<std::uint32_t>(s.log.sacked());
+  i.lost = static_cast<std::uint32_t>(s.log.lost());
+  i.resent = static_cast<std::uint32_t>(s.log.again());
+  i.resent_total = s.resent_total;
+  i.reordering = s.rk.reordering_seen;
   i.pipe = static_cast<std::uint32_t>(std::max<std::int64_t>(s.pipe(), 0));
   i.sent_unsent = static_cast<std::uint64_t>(std::max<Offset>(s.tail - s.nxt, 0));
   i.received_unread = static_cast<std::uint64_t>(std::max<Offset>(r.data_end() - r.read, 0));

@@ -1,5 +1,5 @@
 // One TCP connection as a pure machine: segments, user calls and time go in; segments, copies, events and a deadline come out.
-// RFC 9293 (all), RFC 5681/6582/6675 (loss), RFC 6298 (RTO), RFC 7323 (scale, timestamps, PAWS), RFC 5961 (blind attacks).
+// RFC 9293 (all), RFC 5681/6582/6675/8985/9937 (loss), RFC 6298 (RTO), RFC 7323 (scale, timestamps, PAWS), RFC 5961 (blind attacks).
 //
 // No port, address, clock, allocation on the data path, or packet in here. What the owner does:
 //
@@ -121,8 +121,9 @@ struct ConnectionInfo {
   bool timestamps{}, sack{}, window_scaling{};
   std::uint8_t snd_scale{}, rcv_scale{}, retries{}, backoff{}, keep_probes{};
   std::uint32_t snd_mss{}, rcv_mss{}, advertised_mss{}, path_mss{};
-  std::uint32_t cwnd{}, ssthresh{}, snd_wnd{}, rcv_wnd{}, flight{}, sacked{}, pipe{};
-  std::uint64_t sent_unsent{}, received_unread{}, bytes_acked{}, bytes_received{};
+  std::uint32_t cwnd{}, ssthresh{}, snd_wnd{}, rcv_wnd{}, flight{}, sacked{}, lost{}, resent{}, pipe{};
+  std::uint64_t sent_unsent{}, received_unread{}, bytes_acked{}, bytes_received{}, resent_total{};
+  bool reordering{};
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};
   Instant last_sent{}, last_received{};
   std::string_view congestion;
@@ -241,6 +242,7 @@ class Connection {
   std::optional<SegmentOut> output_syn(Instant now);
   std::optional<SegmentOut> output_retransmission(Instant now, bool speculative);
   std::optional<SegmentOut> output_new(Instant now);
+  std::optional<SegmentOut> output_loss_probe(Instant now);
   std::optional<SegmentOut> output_probe(Instant now);
   std::optional<SegmentOut> output_keepalive(Instant now);
   std::optional<SegmentOut> output_ack(Instant now);
@@ -269,6 +271,7 @@ class Connection {
   void queue_reset(SeqNum seq, std::optional<SeqNum> ack);
   void reset_peer();
   void arm_rexmt(Instant now);
+  void arm_probe(Instant now);
   void arm_keepalive(Instant now);
   void on_rexmt_timer(Instant now);
   void on_persist_timer(Instant now);

@@ -18,7 +18,7 @@ struct Counters {
   Cell tx_segments{}, tx_bytes{}, tx_retransmitted_segments{}, tx_retransmitted_bytes{}, tx_pure_acks{},
       tx_window_updates{}, tx_delayed_acks{}, tx_challenge_acks{}, tx_challenge_limited{}, tx_resets{}, tx_probes{},
       tx_keepalives{}, tx_syns{}, tx_fins{};
-  Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, rtt_samples{},
+  Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, recovery_undone{}, recovery_probes{}, recovery_probe_repaired{}, recovery_reordered{}, rtt_samples{},
       idle_restarts{}, mtu_reductions{};
   Cell cookies_sent{}, cookies_good{}, half_open_created{}, half_open_completed{}, half_open_timed_out{}, half_open_reset{}, half_open_rexmt{},
       time_wait_entered{}, time_wait_left_out{}, time_wait_reopened{}, closed_resets{};
@@ -47,11 +47,15 @@ struct Counters {
         Row{"tcp.recovery.idle_restarts", "times", "Window reduced after idling (RFC 5681 4.1).", &S::idle_restarts},
         Row{"tcp.recovery.lost_again", "times", "Retransmissions that were seen to be lost too.", &S::recovery_lost_again},
         Row{"tcp.recovery.mtu_reductions", "times", "Segment size reduced for the path.", &S::mtu_reductions},
+        Row{"tcp.recovery.probe_repaired", "times", "Losses that a tail loss probe repaired.", &S::recovery_probe_repaired},
+        Row{"tcp.recovery.probes", "segments", "Tail loss probes (RFC 8985 7).", &S::recovery_probes},
         Row{"tcp.recovery.reneged", "times", "Peer took back what it had SACKed (RFC 2018 8).", &S::recovery_reneged},
+        Row{"tcp.recovery.reordered", "connections", "Where segments were seen to overtake each other.", &S::recovery_reordered},
         Row{"tcp.recovery.rescue", "segments", "Rescue retransmissions (RFC 6675 4).", &S::recovery_rescue},
         Row{"tcp.recovery.rto", "times", "Retransmission timeouts (RFC 6298).", &S::recovery_rto},
         Row{"tcp.recovery.sack", "times", "Fast recoveries with SACK (RFC 6675).", &S::recovery_sack},
         Row{"tcp.recovery.rtt_samples", "samples", "Round-trip times measured.", &S::rtt_samples},
+        Row{"tcp.recovery.undone", "times", "Reductions taken back: nothing was lost (RFC 3522, 3708, 5682).", &S::recovery_undone},
         Row{"tcp.rx.acked_bytes", "bytes", "Sent bytes that were acknowledged.", &S::rx_acked_bytes},
         Row{"tcp.rx.after_window_bytes", "bytes", "Beyond the offered window, cut off.", &S::rx_after_window_bytes},
         Row{"tcp.rx.bad_sack_blocks", "blocks", "SACK blocks outside of what is in flight.", &S::rx_bad_sack_blocks},

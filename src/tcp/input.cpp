@@ -157,7 +157,11 @@ std::optional<Drop> Connection::check_sequence(const SegmentIn& seg, Offset begi
     return std::nullopt;
   }
   if (!seg.has(wire::rst)) {
-    if (seg.payload_len > 0 && end <= rcv.nxt) count().rx_duplicate_bytes += seg.payload_len;
+    if (seg.payload_len > 0 && end <= rcv.nxt) {
+      count().rx_duplicate_bytes += seg.payload_len;
+      // Not of another age.
+      if (end + Offset{rcv.capacity} > rcv.nxt) b_.rcv.on_duplicate(begin, begin + seg.payload_len);
+    }
     // "<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>". One without text is answered at a limited rate: two ends that are out of
     // step would otherwise answer each other for ever.
     if (seg.length() > 0) b_.rcv.ack_now = true;

@@ -23,14 +23,8 @@ void Connection::update_window(const SegmentIn& seg, Offset begin, Offset ack) {
   b_.persisting = b_.probe_due = false;
   b_.persist_shift = 0;
   b_.rexmt_at = Instant::never();
-  if (snd.flight() <= 1) {
-    snd.nxt = snd.una;
-    snd.timed_end = 0;
-    snd.phase = Phase::open;
-    snd.head_due = false;
-  } else {
-    snd.resend_all();
-  }
+  if (snd.flight() <= 1) snd.forget_probe_byte();
+  else snd.resend_all();
 }
 
 /// RFC 7323 section 4.1; an echo of the future, or of another age, says nothing.
@@ -46,28 +40,28 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
   Sender& snd = b_.snd;
   if (ack < snd.una) return;  // "If the ACK is a duplicate (SEG.ACK =< SND.UNA), it can be ignored."
 
-  bool sack_news = false;
-  if (snd.sack && seg.options.sack_count > 0) {
-    const auto sacks = snd.on_sack(seg.options, ack);
-    count().rx_sack_blocks += sacks.used;
-    count().rx_bad_sack_blocks += sacks.bad;
-    count().rx_dsack_blocks += sacks.dsack;
-    sack_news = sacks.new_bytes > 0;
-  }
   Sender::Ack a{.ack = ack, .abc_limit = tun().abc_limit, .hystart = tun().hystart != 0, .rto_min = ms(tun().rto_min_ms), .rto_max = ms(tun().rto_max_ms)};
   a.now = now;
+  if (snd.sack && seg.options.sack_count > 0) a.sacks = &seg.options;
   // RFC 5681 section 2. A segment with SYN had an unscaled window.
   a.duplicate_form = seg.length() == 0 && ack == snd.una && snd.in_flight() && !b_.persisting &&
                      (std::uint32_t{seg.window} << snd.scale) == snd.wnd;
   a.echoed = since_echo(seg, now);
+  if (a.echoed) a.echo_ms = now.milliseconds() - *a.echoed / 1ms;
   const bool fin_was_acked = snd.fin_acked();
   const std::uint64_t acked_before = send_acked();
-  const Sender::AckOutcome got = snd.on_ack(a, sack_news);
+  const Sender::AckOutcome got = snd.on_ack(a);
   count().rx_acked_bytes += send_acked() - acked_before;
   if (got.duplicate) ++count().rx_duplicate_acks;
   if (got.sampled) ++count().rtt_samples;
   if (got.entered_recovery) ++(snd.sack ? count().recovery_sack : count().recovery_fast);
   if (got.lost_again) ++count().recovery_lost_again;
+  if (got.undone) ++count().recovery_undone;
+  if (got.probe_repaired) ++count().recovery_probe_repaired;
+  if (got.reordered) ++count().recovery_reordered;
+  count().rx_sack_blocks += got.sacks_used;
+  count().rx_bad_sack_blocks += got.sacks_bad;
+  count().rx_dsack_blocks += got.dsacks;
   update_window(seg, begin, ack);
 
   if (got.acked > 0) {
@@ -76,8 +70,10 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
     // RFC 6298 sections 5.2 and 5.3.
     if (!snd.in_flight()) {
       if (!b_.persisting) b_.rexmt_at = Instant::never();
+      snd.probe_at = Instant::never();
     } else if (got.restart_timer && !b_.persisting) {
       arm_rexmt(now);
+      arm_probe(now);
     }
     if (snd.fin_acked() && !fin_was_acked) on_fin_acked(now);
   }

@@ -27,6 +27,8 @@ std::optional<SegmentOut> Connection::poll_output(Instant now) {
   }
   if (b_.probe_due)
     if (auto s = output_probe(now)) return s;
+  if (b_.snd.loss_probe_due)
+    if (auto s = output_loss_probe(now)) return s;
   // RFC 6675 NextSeg(): what is lost, then new data, then what may be lost, then a rescue.
   if (auto s = output_retransmission(now, false)) return s;
   if (auto s = output_new(now)) return s;
@@ -42,8 +44,9 @@ std::optional<SegmentOut> Connection::poll_output(Instant now) {
 /// Payload of one full segment: Eff.snd.MSS of RFC 9293 section 3.7.1, less the options that every data segment has now.
 std::uint32_t Connection::payload_per_segment() const {
   std::uint32_t options = b_.timestamps ? 12 : 0;
-  if (b_.snd.sack && !b_.rcv.beyond.empty()) {
-    const std::size_t blocks = std::min<std::size_t>(b_.rcv.beyond.size(), b_.timestamps ? 3 : 4);
+  if (b_.snd.sack && b_.rcv.has_sacks()) {
+    const bool duplicate = b_.rcv.duplicate.begin < b_.rcv.duplicate.end;
+    const std::size_t blocks = std::min<std::size_t>(b_.rcv.beyond.size() + (duplicate ? 1 : 0), b_.timestamps ? 3 : 4);
     options += 4 + 8 * static_cast<std::uint32_t>(blocks);
   }
   return b_.snd.mss() - options;
@@ -56,8 +59,10 @@ SegmentOut Connection::header(SeqNum seq, std::uint8_t flags, Instant now) {
   out.ack = b_.rcv.seq_of(b_.rcv.nxt);
   out.window = b_.rcv.offer_window(b_.advertised_mss, false);
   if (b_.timestamps) out.options.timestamps = {timestamp(now), b_.rcv.ts_recent};
-  if (b_.snd.sack && !b_.rcv.beyond.empty())
+  if (b_.snd.sack && b_.rcv.has_sacks()) {
     out.options.sack_count = b_.rcv.sack_blocks(out.options.sack, b_.timestamps ? 3 : 4);
+    b_.rcv.duplicate = {};
+  }
   ++count().tx_segments;
   on_ack_sent();
   return out;
@@ -175,10 +180,8 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
   if (rescue) {
     snd.rescue = snd.recovery_point;
     ++count().recovery_rescue;
-  } else {
-    snd.on_retransmitted(r);
   }
-  snd.last_sent = now;
+  snd.on_retransmitted(r, now);
   ++count().tx_retransmitted_segments;
   count().tx_retransmitted_bytes += out.payload_len;
   // RFC 6675 section 5 step 4.2 and RFC 6298 section 5.1.
@@ -269,6 +272,39 @@ std::optional<SegmentOut> Connection::output_new(Instant now) {
     b_.persist_shift = 0;
     arm_rexmt(now);
   }
+  arm_probe(now);
+  return out;
+}
+
+/// RFC 8985 section 7.3: one new segment, whatever cwnd says, or else the last one again.
+std::optional<SegmentOut> Connection::output_loss_probe(Instant now) {
+  Sender& snd = b_.snd;
+  snd.loss_probe_due = false;
+  if (!snd.in_flight()) return std::nullopt;
+  const std::uint32_t mss = payload_per_segment();
+  const Offset fresh = std::min({snd.tail - snd.nxt, snd.window_edge() - snd.nxt, Offset{mss}});
+  const bool again = fresh <= 0;
+  Range r{snd.nxt, snd.nxt + fresh};
+  if (again) {
+    const auto last = snd.probe_range(mss);
+    if (!last) return std::nullopt;
+    // A peer that took its window back would not look at what is beyond.
+    r = {last->begin, std::min(last->end, snd.window_edge())};
+    if (r.begin >= r.end) return std::nullopt;
+  }
+  SegmentOut out = data_segment(r, mss, now);
+  ++count().recovery_probes;
+  if (again) {
+    out.retransmission = true;
+    snd.on_retransmitted(r, now);
+    ++count().tx_retransmitted_segments;
+    count().tx_retransmitted_bytes += out.payload_len;
+  } else {
+    count().tx_bytes += out.payload_len;
+    snd.on_sent_new(r, fresh < mss, now);
+  }
+  snd.on_probe_sent(again);
+  arm_rexmt(now);
   return out;
 }
 

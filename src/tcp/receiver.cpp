@@ -20,6 +20,7 @@ bool Receiver::acceptable(Offset begin, std::uint32_t length) const {
 
 Receiver::Accepted Receiver::accept(Offset begin, Offset end, bool has_fin, std::uint32_t max_ranges, Copies& out) {
   Accepted got;
+  on_duplicate(begin, end);
   Offset b = std::max(begin, nxt);
   Offset e = std::min(end, adv);
   if (fin >= 0) e = std::min(e, fin);  // nothing comes after a FIN
@@ -85,8 +86,17 @@ void Receiver::remember(Offset byte) {
 
 std::uint8_t Receiver::sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::uint8_t max) const {
   std::uint8_t n = 0;
-  if (beyond.empty()) return n;
   std::array<std::size_t, 4> used{};
+  used.fill(SIZE_MAX);
+  if (duplicate.begin < duplicate.end) {
+    blocks[n++] = {seq_of(duplicate.begin), seq_of(duplicate.end)};
+    // RFC 2883 section 4 (4): with the range around it, if there is one, as the second block.
+    const std::size_t i = beyond.first_above(duplicate.begin);
+    if (n < max && i < beyond.size() && beyond[i].begin <= duplicate.begin) {
+      used[n] = i;
+      blocks[n++] = {seq_of(beyond[i].begin), seq_of(beyond[i].end)};
+    }
+  }
   for (const Offset byte : recent) {
     if (n == max || byte == 0) break;
     const std::size_t i = beyond.first_above(byte);
@@ -96,6 +106,17 @@ std::uint8_t Receiver::sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::
     blocks[n++] = {seq_of(beyond[i].begin), seq_of(beyond[i].end)};
   }
   return n;
+}
+
+void Receiver::on_duplicate(Offset begin, Offset end) {
+  if (begin >= end) return;
+  if (begin < nxt) {
+    duplicate = {begin, std::min(end, nxt)};
+    return;
+  }
+  const std::size_t i = beyond.first_above(begin);
+  if (i == beyond.size() || beyond[i].begin >= end) return;
+  duplicate = {std::max(beyond[i].begin, begin), std::min(beyond[i].end, end)};
 }
 
 Offset Receiver::wanted_edge(std::uint32_t mss) const {

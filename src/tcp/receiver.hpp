@@ -43,6 +43,7 @@ struct Receiver {
   Instant round_from{};
   Offset tune_read{1};             ///< `read` when the measurement began.
   Instant tune_from{};
+  Range duplicate{};                   ///< To be reported with the next acknowledgment (RFC 2883); empty: begin == end.
   RangeSet beyond;                     ///< Received out of order.
   std::array<Offset, 4> recent{};      ///< A byte of each range of `beyond`, the most recently changed first; 0: none.
 
@@ -79,7 +80,10 @@ struct Receiver {
   /// The capacity that the user's pace asks for: twice what was taken in the last round trip, so that a sender in slow start is
   /// not held back (Fisk, Feng: "Dynamic right-sizing", 2001). Once per round trip; 0: no more than there is.
   std::uint32_t tune(std::uint32_t mss, Instant now);
-  /// RFC 2018 section 4: the blocks to report, at most `max`; answers their number.
+  /// [begin, end) had come before: the first part of it is reported once.
+  void on_duplicate(Offset begin, Offset end);
+  bool has_sacks() const { return !beyond.empty() || duplicate.begin < duplicate.end; }
+  /// RFC 2018 section 4, RFC 2883 section 4: the blocks to report, at most `max`; answers their number.
   std::uint8_t sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::uint8_t max) const;
 
  private:

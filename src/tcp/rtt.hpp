@@ -19,13 +19,12 @@ struct RttEstimator {
     if (srtt.count() == 0) {
       srtt = r;
       rttvar = r / 2;
-      minimum = r;
     } else {
       const Duration error = srtt > r ? srtt - r : r - srtt;
       rttvar = rttvar - rttvar / 4 + error / 4;
       srtt = std::max(srtt - srtt / 8 + r / 8, Duration{1});
-      minimum = std::min(minimum, r);
     }
+    minimum = minimum.count() == 0 ? r : std::min(minimum, r);
     // The clock granularity G is that of the timestamps, 1 ms.
     rto = std::clamp<Duration>(srtt + std::max<Duration>(1ms, 4 * rttvar), rto_min, rto_max);
   }

@@ -6,8 +6,6 @@ namespace iopkt::tcp {
 
 namespace {
 constexpr std::uint8_t kDupThresh = 3;  // RFC 5681 section 3.2, RFC 6675 section 2
-// More holes than that are not known as SACKed, and may be sent again for nothing. See net.inet.tcp.reass.ranges.
-constexpr std::size_t kScoreboardRanges = 1024;
 }  // namespace
 
 Duration Sender::rto(Duration initial, Duration maximum) const {
@@ -20,13 +18,8 @@ Duration Sender::rto(Duration initial, Duration maximum) const {
 // ---- what is in the network -------------------------------------------------------------------------------------------
 
 std::int64_t Sender::pipe() const {
-  if (phase == Phase::open || (phase == Phase::fast_recovery && !sack)) return (nxt - una) - sacked.covered(una, nxt);
-  // RFC 6675 section 4 SetPipe(): not SACKed and not lost, plus retransmitted.
-  const Offset edge = std::clamp(phase == Phase::loss ? recovery_point : loss_edge, una, nxt);
-  const Offset rxt = std::clamp(high_rxt, una, nxt);
-  const Offset alive = (nxt - edge) - sacked.covered(edge, nxt);
-  const Offset again = (rxt - una) - sacked.covered(una, rxt);
-  return alive + again;
+  // Without SACK nothing is known but how much is outstanding.
+  return sack || phase == Phase::loss ? log.flying() : nxt - una;
 }
 
 std::int64_t Sender::room() const {
@@ -38,62 +31,14 @@ std::int64_t Sender::room() const {
 
 // ---- acknowledgments --------------------------------------------------------------------------------------------------
 
-Sender::SackOutcome Sender::on_sack(const wire::TcpOptions& options, Offset ack) {
-  SackOutcome out;
-  for (std::uint8_t i = 0; i < options.sack_count; ++i) {
-    const Offset left = offset_of(options.sack[i].left);
-    const Offset right = left + static_cast<Offset>(options.sack[i].right.value - options.sack[i].left.value);
-    // RFC 2883 section 4: the first block below the cumulative ACK, or within the second block, reports a duplicate.
-    if (i == 0 && right <= ack) {
-      ++out.dsack;
-      continue;
-    }
-    if (i == 0 && options.sack_count > 1 && options.sack[1].left <= options.sack[0].left &&
-        options.sack[0].right <= options.sack[1].right) {
-      ++out.dsack;
-      continue;
-    }
-    if (right <= ack && right > ack - Offset{max_wnd}) continue;  // an old acknowledgment's block
-    if (left <= std::max(una, ack) || right > max || left >= right) {
-      ++out.bad;
-      continue;
-    }
-    const Offset added = sacked.add(left, right, kScoreboardRanges);
-    if (added > 0) out.new_bytes += added;
-    ++out.used;
-  }
-  if (out.new_bytes > 0) update_loss_edge();
-  return out;
-}
-
-void Sender::update_loss_edge() {
-  // RFC 6675 section 4 IsLost(): DupThresh ranges above, or more than (DupThresh - 1) * SMSS bytes above. What lies lower
-  // has at least as much above it, so one edge says it all.
-  Offset bytes = 0;
-  std::size_t count = 0;
-  for (std::size_t i = sacked.size(); i-- > 0;) {
-    bytes += sacked[i].end - sacked[i].begin;
-    ++count;
-    if (count >= kDupThresh || bytes > Offset{kDupThresh - 1} * mss()) {
-      loss_edge = std::max(loss_edge, sacked[i].begin);
-      return;
-    }
-  }
-}
-
-void Sender::advance_una(Offset to) {
+void Sender::advance_una(Offset to, News& news) {
+  log.remove_below(to, [&](const Sent& s) { note_delivered(s, news); });
   una = to;
   nxt = std::max(nxt, una);
-  high_rxt = std::max(high_rxt, una);
-  if (!sacked.empty()) sacked.remove_below(una);
 }
 
-void Sender::reset_loss_edge() {
-  loss_edge = una;
-  update_loss_edge();
-}
-
-bool Sender::sample_rtt(const Ack& a, Offset prior_una) {
+bool Sender::sample_rtt(const Ack& a, Offset prior_una, const News& news) {
+  if (news.rtt.count() > 0 && (rtt.minimum.count() == 0 || news.rtt < rtt.minimum)) rtt.minimum = news.rtt;
   // RFC 6298 section 3 (Karn): a timed byte that was never sent again; else timestamps, which tell copies apart.
   std::optional<Duration> r;
   if (timed_end != 0 && a.ack >= timed_end) {
@@ -108,150 +53,233 @@ bool Sender::sample_rtt(const Ack& a, Offset prior_una) {
   return true;
 }
 
-void Sender::in_fast_recovery(const Ack& a, Offset acked, AckOutcome& out) {
-  if (una >= recovery_point) {
-    phase = Phase::open;
-    inflation = 0;
-    dup_acks = 0;
-    reset_loss_edge();
-    congestion->on_exit_recovery(cc, flight(), a.now);
-    out.exited_recovery = true;
-    return;
-  }
-  if (sack) {
-    // The scoreboard says what is missing. A partial acknowledgment that stops at another hole that was sent again already:
-    // when is not known, so its time counts from now.
-    if (acked > 0) {
-      if (high_rxt > una) head_mark = nxt;
-    } else if (head_lost_again()) {
-      reduce_window(a.now);
-      recovery_point = nxt;
-      head_due = true;
-      out.lost_again = true;
-    }
-    return;
-  }
-  if (acked == 0) {
-    // RFC 6582 section 3.2 step 2: each further duplicate is a segment that has left the network.
-    if (out.duplicate) inflation += mss();
-    return;
-  }
-  // RFC 6582 section 3.2 step 3: the first unacknowledged segment again; deflate by what was acknowledged.
-  high_rxt = una;
-  head_due = true;
-  inflation -= acked;
-  if (acked >= Offset{mss()}) inflation += mss();
-  // The "impatient" variant: only the first partial acknowledgment restarts the timer.
-  if (partial_acks > 0) out.restart_timer = false;
-  if (partial_acks < 255) ++partial_acks;
-}
-
-Sender::AckOutcome Sender::on_ack(const Ack& a, bool sack_news) {
+Sender::AckOutcome Sender::on_ack(const Ack& a) {
   IOPKT_ASSERT(a.ack >= una && a.ack <= max);
   AckOutcome out;
+  News news{.now = a.now, .echo_ms = a.echo_ms};
   const Offset prior_una = una;
   const std::uint32_t prior_flight = flight();
+  const Offset outstanding = prior_flight - log.sacked();
   const Offset acked = a.ack - una;
+  if (sack && a.sacks != nullptr) take_sacks(a, news, out);
   if (acked > 0) {
-    advance_una(a.ack);
+    advance_una(a.ack, news);
     out.acked = static_cast<std::uint32_t>(acked);
-    out.sampled = sample_rtt(a, prior_una);
+    out.sampled = sample_rtt(a, prior_una, news);
     out.restart_timer = true;
     retries = 0;
     timeout_once = false;
     progress_at = a.now;
     if (phase != Phase::fast_recovery) dup_acks = 0;
+    if (phase == Phase::open) head_due = false;
   } else {
     // RFC 5681 section 2, and RFC 6675 section 2: with SACK, what brings news is a duplicate.
-    out.duplicate = prior_flight > 0 && (sack ? sack_news : a.duplicate_form);
+    out.duplicate = prior_flight > 0 && (sack ? news.sacked > 0 : a.duplicate_form);
     if (out.duplicate && dup_acks < 255) ++dup_acks;
   }
-
-  switch (phase) {
-    case Phase::fast_recovery:
-      in_fast_recovery(a, acked, out);
-      break;
-    case Phase::loss:
-    case Phase::open:
-      if (acked > 0) {
-        // RFC 3465 section 2.3: after a timeout L is 1.
-        congestion->on_ack(cc, {.acked = out.acked,
-                                .abc_limit = phase == Phase::loss ? 1 : a.abc_limit,
-                                .flight = prior_flight,
-                                .cwnd_limited = phase == Phase::loss || prior_una < limited_end,
-                                .hystart = a.hystart,
-                                .una = una,
-                                .nxt = nxt,
-                                .rtt = a.echoed.value_or(Duration{}),
-                                .srtt = rtt.srtt,
-                                .now = a.now});
-        if (phase == Phase::loss && una >= recovery_point) {
-          phase = Phase::open;
-          reset_loss_edge();
-          out.exited_recovery = true;
-        }
-        head_due = head_due && phase == Phase::loss;
-      }
-      if (phase == Phase::open && in_flight()) {
-        // RFC 6675 section 5 steps 1 to 4; RFC 6582 section 3.2 step 1: without SACK, not for what was sent before the
-        // last recovery ended.
-        const bool lost = sack ? loss_edge > una || (out.duplicate && dup_acks >= kDupThresh)
-                               : out.duplicate && dup_acks >= kDupThresh && una > recovery_point;
-        if (lost) {
-          enter_recovery(a.now);
-          out.entered_recovery = true;
-        }
-      }
-      break;
+  rk.fack = std::max(rk.fack, news.fack);
+  if (uses_rack()) {
+    out.reordered = news.reordered && !rk.reordering_seen;
+    rk.reordering_seen = rk.reordering_seen || news.reordered;
+    adapt_reorder_window(news, false);
+    out.probe_repaired = end_probe(a, news, acked == 0 && out.sacks_used + out.dsacks == 0);
+    if (out.probe_repaired && phase == Phase::open) {
+      // RFC 8985 section 7.4.2: a loss, though nothing is left to repair.
+      reduce_window(a.now);
+      cc.undo_cwnd = 0;
+    }
   }
+  if (was_spurious(a, news, out)) {
+    undo(a.now);
+    out.undone = true;
+  }
+  const bool lost = find_losses(a, out);
+  if (phase == Phase::fast_recovery) in_fast_recovery(a, news, lost, out);
+  else in_open(a, news, lost, prior_una, prior_flight, outstanding, out);
   return out;
+}
+
+/// Marks what is lost by now. True: something is, that was not before.
+bool Sender::find_losses(const Ack& a, const AckOutcome& out) {
+  const Offset before = log.lost();
+  if (uses_rack()) return lose_by_rack(a.now);
+  if (sack && out.sacks_used > 0) lose_by_rfc6675();
+  return log.lost() > before;
+}
+
+/// An acknowledgment outside of fast recovery: the window grows, a recovery begins, or that of a timeout ends.
+void Sender::in_open(const Ack& a, const News& news, bool lost, Offset prior_una, std::uint32_t prior_flight, Offset outstanding,
+                     AckOutcome& out) {
+  if (out.acked > 0) {
+    // RFC 3465 section 2.3: after a timeout L is 1.
+    congestion->on_ack(cc, {.acked = out.acked,
+                            .abc_limit = phase == Phase::loss ? 1 : a.abc_limit,
+                            .flight = prior_flight,
+                            .cwnd_limited = phase == Phase::loss || prior_una < limited_end,
+                            .hystart = a.hystart,
+                            .una = una,
+                            .nxt = nxt,
+                            .rtt = news.rtt,
+                            .srtt = rtt.srtt,
+                            .now = a.now});
+    if (phase == Phase::loss && una >= recovery_point) {
+      exit_recovery(a.now);
+      out.exited_recovery = true;
+    }
+  }
+  if (phase == Phase::loss && frto != 0) step_frto(news, out);
+  if (phase != Phase::open || !in_flight()) return;
+  // RFC 6675 section 5 steps 1 to 4, RFC 8985 section 6.2; RFC 6582 section 3.2 step 1: without SACK, not for what was sent before
+  // the last recovery ended.
+  const bool duplicates = !uses_rack() && out.duplicate && dup_acks >= kDupThresh && (sack || una > recovery_point);
+  if (!lost && log.lost() == 0 && !duplicates) return;
+  enter_recovery(a.now, outstanding);
+  out.entered_recovery = true;
+  reduce_proportionally(news.delivered, false);
+}
+
+void Sender::in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutcome& out) {
+  if (una >= recovery_point) {
+    exit_recovery(a.now);
+    out.exited_recovery = true;
+    if (log.lost() > 0) {
+      enter_recovery(a.now, flight() - log.sacked());
+      out.entered_recovery = true;
+    }
+    return;
+  }
+  if (sack) {
+    // Without RACK: a partial acknowledgment that stops at another hole that was sent again already: when is not known, so its time
+    // counts from now.
+    if (out.acked > 0 && !log.empty() && log[0].again) head_mark = nxt;
+    const bool head_again = !uses_rack() && out.acked == 0 && head_lost_again();
+    if (head_again) head_due = true;
+    if (head_again || lost_again) {
+      // RFC 5681 section 4.3: the loss of a retransmission is another congestion, and a sure one.
+      cc.cwnd = std::max(cc.cwnd, cc.ssthresh);
+      reduce_window(a.now);
+      cc.undo_cwnd = 0;
+      recovery_point = nxt;
+      recover_fs = static_cast<std::uint32_t>(std::max<Offset>(nxt - una - log.sacked(), 1));
+      prr_delivered = prr_out = 0;
+      out.lost_again = true;
+    }
+    lost_again = false;
+    return reduce_proportionally(news.delivered, out.acked > 0 && !lost);
+  }
+  if (out.acked == 0) {
+    // RFC 6582 section 3.2 step 2: each further duplicate is a segment that has left the network.
+    if (out.duplicate) inflation += mss();
+    return;
+  }
+  // RFC 6582 section 3.2 step 3: the first unacknowledged segment again; deflate by what was acknowledged.
+  head_due = true;
+  inflation -= out.acked;
+  if (out.acked >= mss()) inflation += mss();
+  // The "impatient" variant: only the first partial acknowledgment restarts the timer.
+  if (partial_acks > 0) out.restart_timer = false;
+  if (partial_acks < 255) ++partial_acks;
+}
+
+/// RFC 9937 section 6.2.
+void Sender::reduce_proportionally(Offset delivered, bool safe) {
+  if (!sack || !ways.prr || phase != Phase::fast_recovery) return;
+  prr_delivered += delivered;
+  const std::int64_t inflight = pipe(), ssthresh = cc.ssthresh, smss = mss();
+  std::int64_t count = 0;
+  if (inflight > ssthresh) {
+    count = (prr_delivered * ssthresh + recover_fs - 1) / recover_fs - prr_out;
+  } else {
+    // PRR-CRB, or PRR-SSRB while each ACK repairs something.
+    count = std::max(prr_delivered - prr_out, std::int64_t{delivered});
+    if (safe) count += smss;
+    count = std::min(ssthresh - inflight, count);
+  }
+  if (prr_out == 0) count = std::max(count, smss);  // "force a fast retransmit upon entering recovery"
+  cc.cwnd = static_cast<std::uint32_t>(std::clamp<std::int64_t>(inflight + std::max<std::int64_t>(count, 0), smss, 1 << 30));
 }
 
 /// RFC 6675 leaves a lost retransmission to the timer. But when more than DupThresh - 1 segments that were sent after it are
 /// SACKed, it is as lost as anything else (RFC 8985 section 3 has the argument; here for SND.UNA alone).
 bool Sender::head_lost_again() const {
-  return !head_due && high_rxt > una && sacked.covered(head_mark, nxt) > Offset{kDupThresh - 1} * mss();
+  return !head_due && !log.empty() && log[0].again && log.sacked_above(head_mark) > Offset{kDupThresh - 1} * mss();
 }
 
 /// RFC 5681 section 3.2 step 2: without what limited transmit has sent beyond cwnd.
-void Sender::reduce_window(Instant now) { congestion->on_enter_recovery(cc, std::min(flight(), cc.cwnd), now); }
+void Sender::reduce_window(Instant now) {
+  congestion->on_enter_recovery(cc, std::min(flight(), cc.cwnd), now);
+  reduced_at = now;
+}
 
-void Sender::enter_recovery(Instant now) {
+void Sender::enter_recovery(Instant now, Offset outstanding_before) {
+  watch_reduction();
   phase = Phase::fast_recovery;
   recovery_point = nxt;
-  high_rxt = una;
   rescue = 0;
   partial_acks = 0;
-  head_due = true;
+  lost_again = false;
+  probe_at = Instant::never();
+  head_due = !uses_rack() || (!log.empty() && log[0].state == Sent::State::lost);
   reduce_window(now);
+  recover_fs = static_cast<std::uint32_t>(std::clamp<Offset>(outstanding_before, 1, 1 << 30));
+  prr_delivered = prr_out = 0;
   // RFC 5681 section 3.2 step 3: the three segments that made the duplicates have left.
   inflation = sack ? 0 : std::int64_t{kDupThresh} * mss();
 }
 
+void Sender::exit_recovery(Instant now) {
+  if (phase == Phase::fast_recovery) {
+    if (sack) cc.cwnd = cc.ssthresh;
+    else congestion->on_exit_recovery(cc, flight(), now);
+  }
+  phase = Phase::open;
+  inflation = 0;
+  dup_acks = 0;
+  frto = 0;
+  head_due = false;
+  undo_until = nxt;
+  adapt_reorder_window({}, true);
+}
+
 bool Sender::on_timeout(Instant now) {
   bool reneged = false;
-  if (!sacked.empty() && sacked[0].begin <= una) {
-    sacked.clear();
+  if (!log.empty() && log[0].state == Sent::State::sacked) {
+    log.forget_sacks();
     reneged = true;
   }
+  // RFC 5682 section 2.1 step 1: not while an earlier loss is being repaired, and once for each.
+  const bool first_look = ways.frto && phase == Phase::open && retries == 0 && !reneged;
+  watch_reduction();
   congestion->on_timeout(cc, std::min(flight(), cc.cwnd), !timeout_once, now);
+  reduced_at = now;
   timeout_once = true;
   if (retries < 255) ++retries;
   if (backoff < 32) ++backoff;
-  resend_all();
+  enter_loss();
+  if (uses_rack()) lose_by_timer(now);
+  else log.lose_all();
+  frto = first_look ? 2 : 0;
   return reneged;
 }
 
-void Sender::resend_all() {
+void Sender::enter_loss() {
   phase = Phase::loss;
   recovery_point = nxt;
-  high_rxt = una;
   rescue = 0;
   inflation = 0;
   dup_acks = 0;
+  frto = 0;
   head_due = in_flight();
   timed_end = 0;
-  reset_loss_edge();
+  probe_high = 0;
+  loss_probe_due = false;
+  probe_at = reorder_at = Instant::never();
+}
+
+void Sender::resend_all() {
+  enter_loss();
+  log.lose_all();
+  undo_from = -1;
 }
 
 // ---- what goes out next -----------------------------------------------------------------------------------------------
@@ -259,38 +287,48 @@ void Sender::resend_all() {
 std::optional<Range> Sender::next_hole(bool speculative) const {
   if (head_due) {
     // SND.UNA itself, even if the scoreboard claims it (reneging, RFC 2018 section 8).
-    const Offset to = sacked.empty() || sacked[0].begin <= una ? nxt : std::min(sacked[0].begin, nxt);
-    return Range{una, std::min(to, una + Offset{mss()})};
+    Offset to = std::min(nxt, una + Offset{mss()});
+    for (std::size_t i = 1; i < log.size() && log[i].begin < to; ++i)
+      if (log[i].state == Sent::State::sacked) to = log[i].begin;
+    return Range{una, to};
   }
-  if (phase == Phase::open || (phase == Phase::fast_recovery && !sack)) return std::nullopt;
-  Offset at = std::max(high_rxt, una);
-  std::size_t i = sacked.first_above(at);
-  if (i < sacked.size() && sacked[i].begin <= at) at = sacked[i++].end;
-  const Offset edge = phase == Phase::loss ? recovery_point : loss_edge;
-  Offset to = i < sacked.size() ? sacked[i].begin : nxt;
-  if (at < edge) return Range{at, std::min(to, std::min(edge, nxt))};
+  if (phase == Phase::open || (phase == Phase::fast_recovery && !sack) || frto == 3) return std::nullopt;
+  if (const auto lost = log.first_lost()) return lost;
+  if (!speculative || phase != Phase::fast_recovery || uses_rack()) return std::nullopt;
   // RFC 6675 NextSeg() rule 3: below the highest SACKed byte.
-  if (speculative && phase == Phase::fast_recovery && i < sacked.size()) return Range{at, to};
+  const Offset highest = log.highest_sacked();
+  for (std::size_t i = 0; i < log.size() && log[i].end <= highest; ++i)
+    if (log[i].state == Sent::State::flying && !log[i].again) return Range{log[i].begin, log[i].end};
   return std::nullopt;
 }
 
 std::optional<Range> Sender::rescue_range(std::uint32_t size) const {
   // RFC 6675 NextSeg() rule 4: the highest outstanding bytes that are not SACKed; once while SND.UNA does not pass it.
-  if (phase != Phase::fast_recovery || !sack || sacked.empty() || (rescue != 0 && una <= rescue)) return std::nullopt;
-  const Offset top = sacked.back().end;
-  const bool sacked_to_end = top >= nxt;
-  const Offset to = sacked_to_end ? sacked.back().begin : nxt;
-  const Offset floor = sacked_to_end ? (sacked.size() > 1 ? sacked[sacked.size() - 2].end : una) : top;
-  const Offset from = std::max({floor, una, to - Offset{size}});
-  if (from >= to) return std::nullopt;
-  return Range{from, to};
+  if (phase != Phase::fast_recovery || !sack || uses_rack() || log.sacked() == 0 || (rescue != 0 && una <= rescue)) return std::nullopt;
+  std::size_t i = log.size();
+  while (i > 0 && log[i - 1].state == Sent::State::sacked) --i;
+  if (i == 0) return std::nullopt;
+  const Offset to = log[i - 1].end;
+  Offset from = log[i - 1].begin;
+  while (--i > 0 && log[i - 1].state != Sent::State::sacked && to - from < Offset{size}) from = log[i - 1].begin;
+  return Range{std::max(from, to - Offset{size}), to};
 }
 
-void Sender::on_retransmitted(Range r) {
+void Sender::on_retransmitted(Range r, Instant now) {
   head_due = false;
   if (r.begin == una) head_mark = nxt;
-  high_rxt = std::max(high_rxt, r.end);
+  log.resent(r, now);
   if (timed_end > r.begin) timed_end = 0;  // Karn
+  if (undo_from >= 0) {
+    if (resent_ms < 0) {
+      resent_ms = now.milliseconds();
+      undo_from = r.begin;
+    }
+    undo_bytes += r.end - r.begin;
+  }
+  prr_out += r.end - r.begin;
+  resent_total += static_cast<std::uint64_t>(r.end - r.begin);
+  last_sent = now;
 }
 
 void Sender::on_sent_new(Range r, bool small, Instant now) {
@@ -302,22 +340,32 @@ void Sender::on_sent_new(Range r, bool small, Instant now) {
   if (small) small_end = r.end;
   nxt = r.end;
   const bool again = r.begin < max;
+  log.append(r, again, now);
   max = std::max(max, nxt);
   if (timed_end == 0 && !again && phase != Phase::loss) {
     timed_end = r.end;
     timed_at = now;
   }
+  prr_out += r.end - r.begin;
   last_sent = now;
+}
+
+void Sender::forget_probe_byte() {
+  nxt = una;
+  log.truncate(una);
+  timed_end = 0;
+  phase = Phase::open;
+  head_due = false;
+  frto = 0;
 }
 
 void Sender::on_mss_change() { congestion->on_smss_change(cc, mss()); }
 
-void Sender::on_established(std::uint32_t initial_segments, Instant now) {
+void Sender::on_established(std::uint32_t initial_segments, const LossWays& how, Instant now) {
+  ways = how;
   cc.smss = mss();
   congestion->on_established(cc, initial_segments, now);
   recovery_point = 0;  // RFC 6582 section 3.2: recover starts as ISS
-  high_rxt = una;
-  loss_edge = una;
   limited_end = 0;
   last_sent = now;
   progress_at = now;

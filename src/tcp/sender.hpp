@@ -1,5 +1,6 @@
 // The send half of a connection: SND.UNA to SND.NXT, what is lost, what goes out next, cwnd, RTO.
-// RFC 9293 section 3.4, RFC 5681, RFC 6582 (no SACK), RFC 6675 (SACK), RFC 6298 (timer), RFC 3042 (limited transmit).
+// RFC 9293 section 3.4, RFC 5681, RFC 6582 (no SACK), RFC 6675 (SACK), RFC 8985 (RACK-TLP), RFC 9937 (PRR), RFC 6298 (timer),
+// RFC 3042 (limited transmit), RFC 5682 (F-RTO), RFC 3522 and RFC 3708 (spurious retransmissions).
 #pragma once
 
 #include <algorithm>
@@ -11,16 +12,36 @@
 #include "tcp/ranges.hpp"
 #include "tcp/rtt.hpp"
 #include "tcp/segment.hpp"
+#include "tcp/sent_log.hpp"
 
 namespace iopkt::tcp {
 
-/// open -> fast_recovery [enter_recovery]   three duplicate ACKs, or SACK says that SND.UNA is lost
+/// open -> fast_recovery [enter_recovery]   three duplicate ACKs, or the scoreboard says that something is lost
 /// any  -> loss          [on_timeout]       the retransmission timer; the path MTU shrank [resend_all]
-/// fast_recovery, loss -> open [on_ack]     SND.UNA passes the recovery point
+/// fast_recovery, loss -> open [on_ack]     SND.UNA passes the recovery point, or it was no loss [undo]
 enum class Phase : std::uint8_t { open, fast_recovery, loss };
 
-/// Plain values; every field may be exported and set again. Invariants (asserted): una <= nxt <= max, sacked within
-/// (una, max), una <= high_rxt once a recovery began.
+/// Which of the newer ways of finding and answering losses a connection uses (net.inet.tcp.*).
+struct LossWays {
+  bool rack{};   ///< RFC 8985, with SACK only
+  bool prr{};    ///< RFC 9937, with SACK only
+  bool frto{};   ///< RFC 5682
+  friend bool operator==(const LossWays&, const LossWays&) = default;
+};
+
+/// RFC 8985 section 5.3, names as there.
+struct Rack {
+  std::uint64_t xmit_order{};  ///< When the newest delivered segment was sent (RACK.xmit_ts, see Sent::order),
+  Offset end{};             ///< where it ended,
+  Duration rtt{};           ///< and how long it took.
+  Offset fack{};            ///< Highest delivered.
+  Offset dsack_round{-1};   ///< -1: none
+  std::uint8_t reo_wnd_mult{1}, reo_wnd_persist{16};
+  bool reordering_seen{};
+  friend bool operator==(const Rack&, const Rack&) = default;
+};
+
+/// Plain values; every field may be exported and set again. Invariants (asserted): una <= nxt <= max, the log covers [una, nxt).
 struct Sender {
   SeqNum iss{};
   Offset una{};            ///< SND.UNA
@@ -39,6 +60,7 @@ struct Sender {
   std::uint8_t scale{};            ///< Shift of windows that we receive.
   bool sack{};
   bool fin_queued{};
+  LossWays ways;
   // Loss recovery.
   Phase phase{Phase::open};
   bool head_due{};             ///< [una, una + mss) goes out next, whatever cwnd says.
@@ -47,19 +69,34 @@ struct Sender {
   std::uint8_t retries{};      ///< Timeouts without progress.
   std::uint8_t backoff{};      ///< Doublings of the RTO; ends with a valid sample (Karn).
   std::uint8_t partial_acks{};
+  std::uint8_t frto{};         ///< RFC 5682 section 2.1, the step that the next ACK decides: 2 or 3; 0: none.
   Offset recovery_point{};     ///< RFC 6675 RecoveryPoint, RFC 6582 recover: SND.NXT at the loss.
-  Offset high_rxt{};           ///< RFC 6675 HighRxt, as an end.
   Offset rescue{};             ///< RFC 6675 RescueRxt; 0: none in this recovery.
-  Offset loss_edge{};          ///< IsLost() holds for what is not SACKed below here.
   Offset head_mark{};          ///< SND.NXT when SND.UNA was sent again: SACKs above it without progress say: lost again.
   std::int64_t inflation{};    ///< RFC 6582 without SACK: segments that left the network.
-  RangeSet sacked;
+  SentLog log;
+  Rack rk;
+  Instant reorder_at{Instant::never()};  ///< RFC 8985 section 6.2 step 5: what is not delivered by then is lost.
+  Instant probe_at{Instant::never()};    ///< PTO of RFC 8985 section 7.2
+  Offset probe_high{};         ///< TLP.end_seq; 0: no probe is out.
+  bool probe_again{};          ///< TLP.is_retrans
+  bool loss_probe_due{};       ///< A probe goes out next.
+  bool lost_again{};           ///< RACK found that what was sent again since the last reduction is lost.
+  Instant reduced_at{};        ///< Of the last reduction: the loss of what was sent again since then is another one.
+  std::uint32_t recover_fs{};  ///< RFC 9937 RecoverFS
+  std::int64_t prr_delivered{}, prr_out{};
+  // Was it a loss at all? Of the reductions since cc.undo_cwnd was set.
+  Offset undo_from{-1};        ///< SND.UNA then; -1: nothing to undo.
+  Offset undo_until{};         ///< Later news do not count; set when the recovery ends.
+  std::int64_t undo_bytes{};   ///< Sent again and not reported as duplicates (RFC 3708).
+  std::int64_t resent_ms{-1};  ///< Millisecond of the first retransmission (RFC 3522); -1: none.
   // Measurement.
   RttEstimator rtt;
   Offset timed_end{};          ///< The byte whose ACK ends a measurement; 0: none runs.
   Instant timed_at{};
   Instant last_sent{};         ///< Of data; RFC 5681 section 4.1
   Instant progress_at{};       ///< Since when una waits: for R2 and the user timeout.
+  std::uint64_t resent_total{};  ///< Bytes that were sent again, ever.
   CongestionState cc;
   const CongestionControl* congestion{};
 
@@ -86,6 +123,7 @@ struct Sender {
   /// FIN was sent at least once.
   bool fin_sent() const { return fin_queued && max > tail; }
   bool fin_acked() const { return fin_queued && una > tail; }
+  bool uses_rack() const { return sack && ways.rack; }
 
   /// RFC 6675 SetPipe(): bytes thought to be in the network.
   std::int64_t pipe() const;
@@ -96,52 +134,90 @@ struct Sender {
   struct Ack {
     Offset ack{};                    ///< una < ack <= max, or == una
     bool duplicate_form{};           ///< No data, SYN, FIN or new window (RFC 5681 section 2).
+    const wire::TcpOptions* sacks{}; ///< Its SACK blocks, if they count; nullptr: none.
     std::uint32_t abc_limit{};
     bool hystart{};
-    std::optional<Duration> echoed;  ///< Round trip by timestamps.
+    std::optional<Duration> echoed;      ///< Round trip by timestamps.
+    std::optional<std::int64_t> echo_ms; ///< The millisecond, on our clock, in which what it echoes was sent.
     Duration rto_min{}, rto_max{};
     Instant now{};
   };
   struct AckOutcome {
     std::uint32_t acked{};
-    bool duplicate{}, entered_recovery{}, exited_recovery{}, sampled{}, lost_again{};
+    bool duplicate{}, entered_recovery{}, exited_recovery{}, sampled{}, lost_again{}, undone{}, probe_repaired{}, reordered{};
     bool restart_timer{};   ///< RFC 6298 section 5.3
+    std::uint8_t sacks_used{}, sacks_bad{}, dsacks{};
   };
-  /// Takes SACK blocks into the scoreboard; to be called before on_ack. Answers bytes that were not known before.
-  struct SackOutcome {
-    Offset new_bytes{};
-    std::uint8_t used{}, bad{}, dsack{};
-  };
-  SackOutcome on_sack(const wire::TcpOptions& options, Offset ack);
-  AckOutcome on_ack(const Ack& a, bool sack_news);
+  AckOutcome on_ack(const Ack& a);
 
   /// RFC 6298 section 5.4 to 5.6, RFC 5681 section 3.1. Answers true when the peer had reneged (RFC 2018 section 8).
   bool on_timeout(Instant now);
+  /// reorder_at has come. Answers true when a recovery begins.
+  bool on_reorder_timer(Instant now);
   /// All in flight goes out again in new segments, the window unchanged (RFC 1191 section 6.5: not a sign of congestion).
   void resend_all();
 
-  /// NextSeg() rules 1 and 3 of RFC 6675, or go-back-N after a timeout: the first hole to send again.
+  /// RFC 8985 section 7.2: arms probe_at, or clears it where a probe has no place. `rto_at`: when the retransmission timer ends.
+  void arm_probe(Instant now, Instant rto_at, Duration max_ack_delay);
+  /// RFC 8985 section 7.3: what the probe sends again when there is no new data: the end of what was sent.
+  std::optional<Range> probe_range(std::uint32_t mss) const;
+  void on_probe_sent(bool again);
+
+  /// NextSeg() rules 1 and 3 of RFC 6675, or what RACK or the timer call lost: the first hole to send again.
   /// `speculative`: rule 3, holes not yet thought lost.
   std::optional<Range> next_hole(bool speculative) const;
   /// Rule 4, once per recovery.
   std::optional<Range> rescue_range(std::uint32_t mss) const;
-  void on_retransmitted(Range r);
+  void on_retransmitted(Range r, Instant now);
   /// `small`: it ends in less than a full segment.
   void on_sent_new(Range r, bool small, Instant now);
+  /// A window probe's byte was not accepted: SND.NXT goes back to SND.UNA.
+  void forget_probe_byte();
   void on_mss_change();
-  void on_established(std::uint32_t initial_segments, Instant now);
+  void on_established(std::uint32_t initial_segments, const LossWays& how, Instant now);
 
   Duration rto(Duration initial, Duration maximum) const;
 
  private:
-  void advance_una(Offset to);
-  void update_loss_edge();
-  void reset_loss_edge();
-  void enter_recovery(Instant now);
+  /// What one acknowledgment says about single transmissions.
+  struct News {
+    Instant now{};
+    std::optional<std::int64_t> echo_ms;
+    Offset delivered{};            ///< Bytes, RFC 9937 DeliveredData.
+    Offset sacked{};               ///< Of these, by SACK.
+    Offset fack{};
+    Instant newest{};              ///< The last sent of what was never sent again.
+    Duration rtt{};                ///< Of that one; 0: none.
+    bool original{};               ///< Something of before the recovery point was delivered and never sent again.
+    bool reordered{}, dsack{}, dsack_of_probe{};
+  };
+  // sender.cpp
+  void advance_una(Offset to, News& news);
+  bool sample_rtt(const Ack& a, Offset prior_una, const News& news);
+  bool find_losses(const Ack& a, const AckOutcome& out);
+  void enter_recovery(Instant now, Offset outstanding_before);
+  void exit_recovery(Instant now);
   void reduce_window(Instant now);
+  void enter_loss();
   bool head_lost_again() const;
-  bool sample_rtt(const Ack& a, Offset prior_una);
-  void in_fast_recovery(const Ack& a, Offset acked, AckOutcome& out);
+  void in_open(const Ack& a, const News& news, bool lost, Offset prior_una, std::uint32_t prior_flight, Offset outstanding, AckOutcome& out);
+  void in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutcome& out);
+  void reduce_proportionally(Offset delivered, bool safe);
+  // rack.cpp
+  void take_sacks(const Ack& a, News& news, AckOutcome& out);
+  void note_delivered(const Sent& s, News& news);
+  void lose_by_rfc6675();
+  bool lose_by_rack(Instant now);
+  void lose_by_timer(Instant now);
+  Duration reorder_window() const;
+  void adapt_reorder_window(const News& news, bool exiting);
+  bool end_probe(const Ack& a, const News& news, bool duplicate);
+  // undo.cpp
+  void watch_reduction();
+  void step_frto(const News& news, const AckOutcome& out);
+  void on_dsack(Range r);
+  bool was_spurious(const Ack& a, const News& news, const AckOutcome& out);
+  void undo(Instant now);
 };
 
 }  // namespace iopkt::tcp

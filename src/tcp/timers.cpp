@@ -13,7 +13,7 @@ constexpr std::uint32_t kOr(std::uint32_t own, std::uint32_t common) { return ow
 Duration Connection::current_rto() const { return b_.snd.rto(ms(tun().rto_initial_ms), ms(tun().rto_max_ms)); }
 
 Instant Connection::next_deadline() const {
-  return std::min({b_.rexmt_at, b_.rcv.delack_at, b_.linger_at, b_.cork_at, b_.keep_at});
+  return std::min({b_.rexmt_at, b_.rcv.delack_at, b_.linger_at, b_.cork_at, b_.keep_at, b_.snd.reorder_at, b_.snd.probe_at});
 }
 
 void Connection::on_timer(Instant now) {
@@ -31,6 +31,13 @@ void Connection::on_timer(Instant now) {
     b_.cork_at = Instant::never();
     b_.cork_flush = true;
   }
+  if (b_.snd.reorder_at <= now && b_.snd.on_reorder_timer(now)) ++count().recovery_sack;
+  if (b_.snd.probe_at <= now) {
+    // RFC 8985 section 7.3: in place of the retransmission timer, which then begins anew.
+    b_.snd.probe_at = Instant::never();
+    b_.snd.loss_probe_due = true;
+    if (b_.rexmt_at <= now && !user_timeout_over(now)) arm_rexmt(now);
+  }
   if (b_.rexmt_at <= now) {
     if (b_.persisting) on_persist_timer(now);
     else on_rexmt_timer(now);
@@ -43,6 +50,11 @@ void Connection::arm_rexmt(Instant now) {
   b_.rexmt_at = now + current_rto();
   if (b_.options.user_timeout_ms != 0)
     b_.rexmt_at = std::max(now + ms(1), std::min(b_.rexmt_at, b_.snd.progress_at + ms(b_.options.user_timeout_ms)));
+}
+
+void Connection::arm_probe(Instant now) {
+  // The longest delay of an acknowledgment that RFC 8985 section 7.2 counts with: that of a peer whose timer is as coarse as our RTO.
+  b_.snd.arm_probe(now, b_.persisting ? Instant::never() : b_.rexmt_at, ms(tun().rto_min_ms));
 }
 
 bool Connection::user_timeout_over(Instant now) const {

@@ -13,8 +13,8 @@ namespace iopkt::tcp {
 /// Values in the unit of their row. The initial values stand in kTunables alone: use default_tunables(). mssdflt, recvspace and
 /// sendspace with their maxima are for whoever makes an OpenConfig.
 struct Tunables {
-  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, finwait2_ms, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
-      mssdflt, msl_ms, nagle, orphan_retries, persist_max_ms, persist_min_ms, reass_ranges, recvspace, recvspace_max,
+  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
+      mssdflt, msl_ms, nagle, orphan_retries, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
       rexmt_r1, rexmt_r2, rfc1323, rto_initial_ms, rto_max_ms, rto_min_ms, sack_enable, sendspace, sendspace_max,
       slow_start_after_idle, syn_ack_retries, syn_retries, syncookies, timestamps, tso_bytes;
 };
@@ -38,6 +38,7 @@ inline constexpr std::array kTunables{
     TunableSpec{"net.inet.tcp.delack", "ms", "Longest delay of an acknowledgment.", &Tunables::delack_ms, 40, 0, 500},
     TunableSpec{"net.inet.tcp.finwait2_timeout", "ms", "How long a closed socket waits for the peer's FIN.",
                 &Tunables::finwait2_ms, 60000, 1000, 3600000},
+    TunableSpec{"net.inet.tcp.frto", "bool", "After a timeout, new data shows whether it was spurious (RFC 5682).", &Tunables::frto, 1, 0, 1},
     TunableSpec{"net.inet.tcp.init_win", "segments", "Initial congestion window (RFC 6928).", &Tunables::init_win, 10, 1,
                 100},
     // NetBSD says 8, the host 9; it is what getsockopt() shows to the host's programs.
@@ -59,6 +60,8 @@ inline constexpr std::array kTunables{
                 60000, 1000, 600000},
     TunableSpec{"net.inet.tcp.persist_min", "ms", "Shortest time before a zero-window probe.", &Tunables::persist_min_ms,
                 200, 10, 60000},
+    TunableSpec{"net.inet.tcp.prr", "bool", "Proportional rate reduction while a loss is repaired (RFC 9937).", &Tunables::prr, 1, 0, 1},
+    TunableSpec{"net.inet.tcp.rack", "bool", "Losses are found by time, and by probes (RFC 8985); off: by RFC 6675.", &Tunables::rack, 1, 0, 1},
     // A slow start that overshoots a queue loses every other segment of a window: 1024 holes are 3 MB of window, 16 KB here.
     TunableSpec{"net.inet.tcp.reass.ranges", "ranges", "Holes in the receive sequence that one connection may have.",
                 &Tunables::reass_ranges, 1024, 4, 16384},

@@ -1,0 +1,134 @@
+// The log of transmissions against a model with a state for each byte.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "base/random.hpp"
+#include "tcp/sent_log.hpp"
+
+namespace iopkt::tcp {
+namespace {
+
+struct Byte {
+  Sent::State state;
+  bool again;
+  Instant at;
+};
+
+struct Model {
+  std::map<Offset, Byte> bytes;
+  Offset count(Sent::State s) const {
+    Offset n = 0;
+    for (const auto& [at, b] : bytes) n += b.state == s;
+    return n;
+  }
+};
+
+void expect_same(const SentLog& log, const Model& m) {
+  Offset at = m.bytes.empty() ? 0 : m.bytes.begin()->first, total = 0, again = 0;
+  for (std::size_t i = 0; i < log.size(); ++i) {
+    ASSERT_EQ(log[i].begin, at);
+    ASSERT_LT(log[i].begin, log[i].end);
+    for (; at < log[i].end; ++at, ++total) {
+      const Byte& b = m.bytes.at(at);
+      ASSERT_EQ(log[i].state, b.state) << at;
+      if (b.state != Sent::State::flying) continue;
+      ASSERT_EQ(log[i].again, b.again) << at;
+      if (!b.at.is_never()) {
+        ASSERT_EQ(log[i].at, b.at) << at;
+      }
+      again += b.again;
+    }
+  }
+  ASSERT_EQ(total, static_cast<Offset>(m.bytes.size()));
+  ASSERT_EQ(log.flying(), m.count(Sent::State::flying));
+  ASSERT_EQ(log.sacked(), m.count(Sent::State::sacked));
+  ASSERT_EQ(log.lost(), m.count(Sent::State::lost));
+  ASSERT_EQ(log.again(), again);
+  std::optional<Range> lost;
+  for (const auto& [where, b] : m.bytes) {
+    if (b.state != Sent::State::lost) {
+      if (lost) break;
+    } else if (!lost) {
+      lost = Range{where, where + 1};
+    } else {
+      lost->end = where + 1;
+    }
+  }
+  ASSERT_EQ(log.first_lost(), lost);
+}
+
+TEST(TcpSentLog, AgainstAModelOfEveryByte) {
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random{seed};
+    SentLog log;
+    Model m;
+    Offset una = 1, nxt = 1;
+    Instant now{1000};
+    const auto pick = [&](Offset lo, Offset hi) { return lo + static_cast<Offset>(random.below(static_cast<std::uint64_t>(hi - lo + 1))); };
+    for (int step = 0; step < 300 && !::testing::Test::HasFatalFailure(); ++step) {
+      now += 1ns;
+      const auto what = random.below(100);
+      if (what < 30) {
+        const Offset n = pick(1, 40);
+        log.append({nxt, nxt + n}, false, now);
+        for (Offset i = nxt; i < nxt + n; ++i) m.bytes[i] = {Sent::State::flying, false, now};
+        nxt += n;
+      } else if (what < 45 && una < nxt) {
+        const Offset to = pick(una, nxt);
+        Offset fresh = 0, expected = 0;
+        log.remove_below(to, [&](const Sent& s) { fresh += s.length(); });
+        for (; una < to; ++una) expected += m.bytes.at(una).state != Sent::State::sacked, m.bytes.erase(una);
+        ASSERT_EQ(fresh, expected);
+      } else if (what < 70 && una + 1 < nxt) {
+        const Offset l = pick(una + 1, nxt - 1), r = pick(l + 1, nxt);
+        Offset fresh = 0, expected = 0;
+        const Offset got = log.sack(l, r, [&](const Sent& s) { fresh += s.length(); });
+        for (Offset i = l; i < r; ++i) expected += m.bytes.at(i).state != Sent::State::sacked, m.bytes.at(i).state = Sent::State::sacked;
+        ASSERT_EQ(fresh, expected);
+        ASSERT_EQ(got, expected);
+      } else if (what < 80 && !log.empty()) {
+        const auto i = static_cast<std::size_t>(random.below(log.size()));
+        const Sent s = log[i];
+        log.mark_lost(i);
+        if (s.state == Sent::State::flying)
+          for (Offset b = s.begin; b < s.end; ++b) m.bytes.at(b).state = Sent::State::lost;
+      } else if (what < 94) {
+        auto lost = log.first_lost();
+        if (!lost) continue;
+        lost->end = pick(lost->begin + 1, lost->end);
+        log.resent(*lost, now);
+        for (Offset b = lost->begin; b < lost->end; ++b) m.bytes.at(b) = {Sent::State::flying, true, now};
+      } else if (what < 96) {
+        log.lose_all();
+        for (auto& [at, b] : m.bytes)
+          if (b.state == Sent::State::flying) b.state = Sent::State::lost;
+      } else if (what < 98) {
+        log.find_all();
+        for (auto& [at, b] : m.bytes)
+          if (b.state == Sent::State::lost) b.state = Sent::State::flying;
+      } else {
+        log.forget_sacks();
+        for (auto& [at, b] : m.bytes) {
+          if (b.state == Sent::State::sacked) b.again = true, b.at = Instant::never();
+          b.state = Sent::State::lost;
+        }
+      }
+      expect_same(log, m);
+    }
+  }
+}
+
+TEST(TcpSentLog, ManySmallTransmissionsShareTheLastRecord) {
+  SentLog log;
+  for (Offset i = 1; i <= 100'000; ++i) log.append({i, i + 1}, false, Instant{i});
+  EXPECT_EQ(log.size(), SentLog::kMost);
+  EXPECT_EQ(log.flying(), 100'000);
+  EXPECT_EQ(log.back().at, Instant{100'000});
+  log.truncate(50);
+  EXPECT_EQ(log.flying(), 49);
+}
+
+}  // namespace
+}  // namespace iopkt::tcp
