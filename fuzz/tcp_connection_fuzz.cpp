@@ -44,6 +44,12 @@ class Machine {
     config_.options.keepalive = (bits & 16) != 0;
     config_.advertised_mss = config_.path_mss = static_cast<std::uint16_t>(64 + in.u16() % 9000);
     if ((bits & 32) != 0) config_.options.user_timeout_ms = 5000;
+    if ((bits & 64) != 0) {
+      tunables_.rack = tunables_.prr = tunables_.frto = 0;
+      config_.congestion = &newreno();
+    }
+    tunables_.pacing = bits >> 7;
+    tunables_.ecn_enable = 1;
     peer_seq_ = SeqNum{in.u32()};
     iss_ = SeqNum{in.u32()};
   }
@@ -60,7 +66,8 @@ class Machine {
       flush();
       return true;
     }
-    const SegmentIn syn{.seq = peer_seq_, .flags = wire::syn, .window = in_.u16(), .options = options};
+    const auto syn_flags = static_cast<std::uint8_t>(wire::syn | ((how & 16) != 0 ? wire::ece | wire::cwr : 0));
+    const SegmentIn syn{.seq = peer_seq_, .flags = syn_flags, .window = in_.u16(), .options = options};
     auto heard = on_segment_in_listen(context_, config_, syn, iss_, now_);
     IOPKT_ASSERT(heard.kind == ListenOutcome::Kind::open_child);
     options.window_scale.reset();
@@ -171,6 +178,8 @@ class Machine {
       case 3: flags = wire::syn; break;
       case 4: flags |= wire::rst; break;
       case 5: flags |= wire::urg; break;
+      case 6: flags |= wire::ece; break;
+      case 7: flags |= wire::cwr; break;
       default: break;
     }
     const SeqNum seq = b.state == State::syn_sent ? peer_seq_ : b.rcv.seq_of(b.rcv.nxt) + near(in_.u8());
@@ -179,7 +188,7 @@ class Machine {
     const SeqNum ack = ack_how < 200 ? b.snd.seq_of(b.snd.una + (b.snd.max - b.snd.una) * ack_how / 199)
                                      : b.snd.seq_of(b.snd.una) + near(in_.u8());
     segment({.seq = seq, .ack = ack, .flags = flags, .window = in_.u16(), .urgent = in_.u16(), .options = o,
-             .payload_len = (shape & 8) != 0 ? std::uint32_t{in_.u16()} : std::uint32_t{in_.u8()}});
+             .payload_len = (shape & 8) != 0 ? std::uint32_t{in_.u16()} : std::uint32_t{in_.u8()}, .ce = (shape & 16) != 0});
   }
 
   void segment(const SegmentIn& seg) {

@@ -64,7 +64,8 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   t.retransmits = i.retries;
   t.probes = i.keep_probes;
   t.backoff = i.backoff;
-  t.options = static_cast<std::uint8_t>((i.timestamps ? 1 : 0) | (i.sack ? 2 : 0) | (i.window_scaling ? 4 : 0));
+  t.options = static_cast<std::uint8_t>((i.timestamps ? 1 : 0) | (i.sack ? 2 : 0) | (i.window_scaling ? 4 : 0) | (i.ecn ? 8 : 0) |
+                                        (i.ecn_seen ? 16 : 0));
   t.scales = static_cast<std::uint8_t>((i.snd_scale & 15) | (i.rcv_scale & 15) << 4);
   t.rto = microseconds(i.rto);
   t.ato = s.settings.tcp.delack_ms * 1000;
@@ -86,6 +87,8 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   t.advmss = i.advertised_mss;
   t.reordering = 3;
   t.rcv_space = i.rcv_wnd;
+  t.pacing_rate = i.pacing_rate != 0 ? i.pacing_rate : UINT64_MAX;
+  t.max_pacing_rate = UINT64_MAX;
   t.bytes_acked = i.bytes_acked;
   t.bytes_received = i.bytes_received;
   t.notsent_bytes = static_cast<std::uint32_t>(i.sent_unsent);

@@ -278,7 +278,8 @@ void rx_tcp(ShardState& s, const Arrival& at, PacketPtr packet) {
                      .urgent = header.urgent,
                      .options = header.options,
                      .payload_len = packet->size() - header_len,
-                     .ce = at.ip.ecn() == 3},
+                     .ce = at.ip.ecn() == 3,
+                     .ect = at.ip.ecn() != 0},
               .header_len = header_len,
               .packet = packet,
               .at = at};

@@ -100,6 +100,8 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
     how.txq = static_cast<std::uint16_t>(options->txq_priority);
     how.dont_route = options->dont_route != 0;
   }
+  // RFC 3168 section 5: the two bits are TCP's, whatever the program set.
+  how.tos = static_cast<std::uint8_t>((how.tos & ~3) | (segment.ect ? 2 : 0));
   static_cast<void>(tx_ip(s, std::move(packet), how));
 }
 

@@ -39,6 +39,7 @@ void CongestionControl::on_smss_change(CongestionState& s, std::uint32_t smss) c
 
 void CongestionControl::on_adopted(CongestionState& s, Instant) const {
   s.own = {};
+  s.pacing_rate = 0;
   s.undo_cwnd = 0;
   s.bytes_acked = 0;
 }

@@ -17,6 +17,7 @@ struct CongestionState {
   std::uint32_t ssthresh{UINT32_MAX};      ///< Bytes.
   std::uint32_t smss{};                    ///< Sender maximum segment size, without options.
   std::uint32_t bytes_acked{};             ///< RFC 3465, RFC 5681 section 3.1: counts towards the next growth.
+  std::uint64_t pacing_rate{};             ///< Bytes per second; 0: the algorithm has no opinion.
   std::uint32_t undo_cwnd{};               ///< cwnd before the reductions that may still turn out to be spurious; 0: none.
   std::uint32_t undo_ssthresh{};
   std::array<std::uint64_t, 18> own{};     ///< The algorithm's own; see load() and store().

@@ -46,6 +46,7 @@ Connection Connection::open_active(const Context& context, const OpenConfig& con
   b.window_scaling = config.window_scaling && t.rfc1323 != 0;
   b.timestamps = config.timestamps && t.timestamps != 0;
   b.snd.sack = config.sack && t.sack_enable != 0;
+  b.ecn = t.ecn_enable == 1;
   b.rcv.scale = b.window_scaling ? window_scale_for(config) : 0;
   b.snd.iss = iss;
   b.snd.cc.smss = b.snd.cc.cwnd = b.snd.mss();
@@ -64,6 +65,7 @@ Connection Connection::from_half_open(const Context& context, const HalfOpen& ha
   b.advertised_mss = half.advertised_mss;
   b.window_scaling = half.window_scaling;
   b.timestamps = half.timestamps;
+  b.ecn = half.ecn;
   b.syn_lost = half.retries > 0;
   Sender& snd = b.snd;
   snd.iss = half.iss;
@@ -101,7 +103,7 @@ Connection Connection::import_state(const Context& context, const ControlBlock& 
 /// Both SYNs are known; ours is acknowledged by the segment that is being processed.
 void Connection::establish(Instant now) {
   Sender& snd = b_.snd;
-  const LossWays ways{.rack = tun().rack != 0, .prr = tun().prr != 0, .frto = tun().frto != 0};
+  const LossWays ways{.rack = tun().rack != 0, .prr = tun().prr != 0, .frto = tun().frto != 0, .pacing = tun().pacing != 0};
   snd.on_established(b_.syn_lost ? 1 : tun().init_win, ways, now);
   // RFC 6298 section 5.7: a SYN that was lost says that 1 s may be too short.
   if (b_.syn_lost && snd.rtt.rto.count() == 0) snd.rtt.rto = std::min<Duration>(3s, ms(tun().rto_max_ms));
@@ -113,6 +115,7 @@ void Connection::establish(Instant now) {
   ++count().established;
   b_.rcv.round_trip = snd.rtt.srtt;
   b_.rcv.tune_from = now;
+  if (b_.ecn) ++count().ecn_established;
   // shutdown_write() and close() may have come before; the FIN was not to go out then.
   if (snd.fin_queued) b_.state = State::fin_wait_1;
   arm_keepalive(now);
@@ -123,6 +126,7 @@ void Connection::establish(Instant now) {
 void Connection::stop_timers() {
   b_.rexmt_at = b_.linger_at = b_.cork_at = b_.keep_at = b_.rcv.delack_at = Instant::never();
   b_.snd.reorder_at = b_.snd.probe_at = Instant::never();
+  b_.snd.pace_blocked = false;
   b_.persisting = b_.probe_due = b_.keepalive_due = b_.syn_due = false;
 }
 
@@ -315,6 +319,7 @@ void Connection::on_mtu_change(std::uint16_t path_mss, std::optional<SeqNum> seq
     }
   }
   const std::uint32_t before = b_.snd.mss();
+  b_.hole_mss = 0;  // now it is known
   set_path_mss(path_mss);
   if (b_.snd.mss() >= before) return;
   ++count().mtu_reductions;
@@ -380,6 +385,9 @@ ConnectionInfo Connection::info() const {
   i.resent = static_cast<std::uint32_t>(s.log.again());
   i.resent_total = s.resent_total;
   i.reordering = s.rk.reordering_seen;
+  i.pacing_rate = s.pacing_rate();
+  i.ecn = b_.ecn;
+  i.ecn_seen = r.ect_seen;
   i.pipe = static_cast<std::uint32_t>(std::max<std::int64_t>(s.pipe(), 0));
   i.sent_unsent = static_cast<std::uint64_t>(std::max<Offset>(s.tail - s.nxt, 0));
   i.received_unread = static_cast<std::uint64_t>(std::max<Offset>(r.data_end() - r.read, 0));

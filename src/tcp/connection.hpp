@@ -84,6 +84,7 @@ struct ControlBlock {
   Failure failure{};
   Failure soft_error{};           ///< The last ICMP error while synchronized (RFC 1122 section 4.2.3.9).
   bool timestamps{};              ///< RFC 7323: both sides offered it.
+  bool ecn{};                     ///< RFC 3168: both sides speak it; until our SYN is answered: we offer it.
   bool window_scaling{};          ///< Likewise.
   bool offer_sack{};              ///< Our SYN carries SACK-permitted.
   bool syn_due{};                 ///< SYN or SYN,ACK goes out next.
@@ -98,6 +99,8 @@ struct ControlBlock {
   std::uint8_t persist_probes{};  ///< Zero-window probes without any answer.
   std::uint8_t keep_probes{};     ///< Keepalive probes without an answer.
   std::uint16_t advertised_mss{536};
+  std::uint16_t hole_mss{};            ///< path_mss before an ICMP black hole was suspected; 0: none is.
+  Instant hole_until{};
   std::uint16_t challenge_count{};     ///< In the 5 s from challenge_from.
   Events events{};
   SeqNum reset_seq{}, reset_ack{};
@@ -123,7 +126,8 @@ struct ConnectionInfo {
   std::uint32_t snd_mss{}, rcv_mss{}, advertised_mss{}, path_mss{};
   std::uint32_t cwnd{}, ssthresh{}, snd_wnd{}, rcv_wnd{}, flight{}, sacked{}, lost{}, resent{}, pipe{};
   std::uint64_t sent_unsent{}, received_unread{}, bytes_acked{}, bytes_received{}, resent_total{};
-  bool reordering{};
+  std::uint64_t pacing_rate{};  ///< Bytes per second; 0: not paced.
+  bool reordering{}, ecn{}, ecn_seen{};
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};
   Instant last_sent{}, last_received{};
   std::string_view congestion;
@@ -224,6 +228,7 @@ class Connection {
   bool brings_old_news(const SegmentIn& seg, Offset begin) const;
   std::optional<Drop> input_reset(Offset begin, Instant now);
   std::optional<Drop> check_ack(const SegmentIn& seg, Offset ack, Instant now);
+  void input_ecn(const SegmentIn& seg);
   void update_ts_recent(const SegmentIn& seg, Offset begin, Instant now);
   void challenge(Instant now);
 
@@ -251,6 +256,7 @@ class Connection {
     std::uint32_t length{};
     bool fin{}, by_window{};
   };
+  Offset largest_segment() const;
   Permit permit_new(std::uint32_t mss, Instant now);
   bool small_may_go(Offset begin) const;
   /// TCP_CORK, or MSG_MORE with the last write.
@@ -272,6 +278,8 @@ class Connection {
   void reset_peer();
   void arm_rexmt(Instant now);
   void arm_probe(Instant now);
+  void doubt_path_mtu(Instant now);
+  void forget_black_hole(Instant now);
   void arm_keepalive(Instant now);
   void on_rexmt_timer(Instant now);
   void on_persist_timer(Instant now);

@@ -19,7 +19,8 @@ struct Counters {
       tx_window_updates{}, tx_delayed_acks{}, tx_challenge_acks{}, tx_challenge_limited{}, tx_resets{}, tx_probes{},
       tx_keepalives{}, tx_syns{}, tx_fins{};
   Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, recovery_undone{}, recovery_probes{}, recovery_probe_repaired{}, recovery_reordered{}, rtt_samples{},
-      idle_restarts{}, mtu_reductions{};
+      idle_restarts{}, mtu_reductions{}, mtu_black_holes{};
+  Cell ecn_established{}, ecn_reductions{}, rx_ce{};
   Cell cookies_sent{}, cookies_good{}, half_open_created{}, half_open_completed{}, half_open_timed_out{}, half_open_reset{}, half_open_rexmt{},
       time_wait_entered{}, time_wait_left_out{}, time_wait_reopened{}, closed_resets{};
   friend bool operator==(const Counters&, const Counters&) = default;
@@ -38,6 +39,9 @@ struct Counters {
         Row{"tcp.conn.timeout.user", "connections", "Given up at the user timeout.", &S::timed_out_user},
         Row{"tcp.cookies.good", "connections", "Opened by a SYN cookie that came back.", &S::cookies_good},
         Row{"tcp.cookies.sent", "segments", "SYN,ACKs with a cookie (RFC 4987).", &S::cookies_sent},
+        Row{"tcp.ecn.ce", "segments", "Received with a mark of congestion (RFC 3168).", &S::rx_ce},
+        Row{"tcp.ecn.established", "connections", "Both ends speak ECN.", &S::ecn_established},
+        Row{"tcp.ecn.reductions", "times", "Window reduced as the peer echoed a mark.", &S::ecn_reductions},
         Row{"tcp.half_open.completed", "connections", "SYN,ACKs answered with a good ACK.", &S::half_open_completed},
         Row{"tcp.half_open.created", "connections", "SYNs taken by listeners.", &S::half_open_created},
         Row{"tcp.half_open.reset", "connections", "Ended by a RST.", &S::half_open_reset},
@@ -46,6 +50,7 @@ struct Counters {
         Row{"tcp.recovery.fast", "times", "Fast recoveries without SACK (RFC 6582).", &S::recovery_fast},
         Row{"tcp.recovery.idle_restarts", "times", "Window reduced after idling (RFC 5681 4.1).", &S::idle_restarts},
         Row{"tcp.recovery.lost_again", "times", "Retransmissions that were seen to be lost too.", &S::recovery_lost_again},
+        Row{"tcp.recovery.mtu_black_holes", "times", "Segment size reduced as full segments vanished.", &S::mtu_black_holes},
         Row{"tcp.recovery.mtu_reductions", "times", "Segment size reduced for the path.", &S::mtu_reductions},
         Row{"tcp.recovery.probe_repaired", "times", "Losses that a tail loss probe repaired.", &S::recovery_probe_repaired},
         Row{"tcp.recovery.probes", "segments", "Tail loss probes (RFC 8985 7).", &S::recovery_probes},

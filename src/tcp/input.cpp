@@ -64,6 +64,8 @@ SegmentResult Connection::input_syn_sent(const SegmentIn& seg, Instant now, Copi
   b_.rcv.irs = seg.seq;
   b_.last_received = now;
   negotiate(seg.options, now);
+  // RFC 3168 section 6.1.1: the answer has ECE alone, another SYN both.
+  b_.ecn = b_.ecn && !b_.syn_lost && seg.has(wire::ece) && seg.has(wire::cwr) != seg.has(wire::ack);
   // RFC 7323 section 2.2: the window of a segment with SYN is never scaled.
   b_.snd.wnd = b_.snd.max_wnd = seg.window;
   b_.snd.wl1 = 0;
@@ -123,6 +125,7 @@ SegmentResult Connection::input_synchronized(const SegmentIn& segment, Instant n
   const Offset ack = b_.snd.offset_of(seg.ack);
   if (const auto drop = check_ack(seg, ack, now)) return {.drop = drop};
   update_ts_recent(seg, begin, now);
+  if (b_.ecn) input_ecn(seg);
   b_.last_received = now;
   b_.keep_probes = b_.persist_probes = 0;
   if (b_.state == State::syn_received) establish(now);
@@ -176,6 +179,19 @@ bool Connection::brings_old_news(const SegmentIn& seg, Offset begin) const {
   if (b_.state == State::syn_received || !seg.has(wire::ack) || seg.has(wire::rst) || seg.has(wire::syn)) return false;
   const Offset ack = b_.snd.offset_of(seg.ack), end = begin + seg.length();
   return end <= b_.rcv.nxt && end + Offset{b_.rcv.capacity} > b_.rcv.nxt && ack > b_.snd.una && ack <= b_.snd.max;
+}
+
+/// RFC 3168 section 6.1.3.
+void Connection::input_ecn(const SegmentIn& seg) {
+  Receiver& rcv = b_.rcv;
+  if (seg.payload_len == 0) return;
+  rcv.ect_seen = rcv.ect_seen || seg.ect || seg.ce;
+  if (seg.has(wire::cwr)) rcv.echo_congestion = false;
+  if (!seg.ce) return;
+  // At once: the sender should hear of it within this round trip.
+  rcv.ack_now = rcv.ack_now || !rcv.echo_congestion;
+  rcv.echo_congestion = true;
+  ++count().rx_ce;
 }
 
 /// RFC 7323 section 4.3 (2) and 5.3 R3.

@@ -62,6 +62,7 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
   count().rx_sack_blocks += got.sacks_used;
   count().rx_bad_sack_blocks += got.sacks_bad;
   count().rx_dsack_blocks += got.dsacks;
+  if (b_.ecn && seg.has(wire::ece) && !seg.has(wire::syn) && snd.on_congestion_echo(now)) ++count().ecn_reductions;
   update_window(seg, begin, ack);
 
   if (got.acked > 0) {

@@ -73,6 +73,8 @@ HalfOpen half_open_of(const Context& context, const OpenConfig& config, const Se
   h.timestamps = config.timestamps && t.timestamps != 0 && seg.options.timestamps.has_value();
   if (h.timestamps) h.ts_recent = seg.options.timestamps->value;
   h.sack = config.sack && t.sack_enable != 0 && seg.options.sack_permitted;
+  // RFC 3168 section 6.1.1: an ECN-setup SYN has both. A cookie does not remember it.
+  h.ecn = t.ecn_enable != 0 && seg.has(wire::ece) && seg.has(wire::cwr);
   return h;
 }
 
@@ -102,6 +104,7 @@ SegmentOut syn_ack(const HalfOpen& self, Instant now) {
   out.seq = self.iss;
   out.ack = self.irs + 1;
   out.flags = wire::syn | wire::ack;
+  if (self.ecn) out.flags |= wire::ece;
   out.window = self.rcv_wnd;  // RFC 7323 section 2.2: never scaled in a SYN
   out.options.mss = self.advertised_mss;
   if (self.window_scaling) out.options.window_scale = self.rcv_scale;

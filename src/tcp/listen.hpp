@@ -24,7 +24,7 @@ struct HalfOpen {
   std::uint16_t rcv_wnd{};          ///< Offered in our SYN,ACK.
   std::uint16_t challenge_count{};
   std::uint8_t snd_scale{}, rcv_scale{}, retries{};
-  bool window_scaling{}, timestamps{}, sack{};
+  bool window_scaling{}, timestamps{}, sack{}, ecn{};
   bool cookie{};                    ///< Made of a cookie (syn_cookie.hpp): when the SYN came is not known.
   friend bool operator==(const HalfOpen&, const HalfOpen&) = default;
 };

@@ -12,6 +12,7 @@ constexpr Duration kCorkTime = 200ms;  // as Linux's TCP_CORK
 
 std::optional<SegmentOut> Connection::poll_output(Instant now) {
   if (b_.reset_due) return output_reset(now);
+  b_.snd.pace_blocked = false;
   switch (b_.state) {
     case State::closed:
       return std::nullopt;
@@ -56,6 +57,7 @@ SegmentOut Connection::header(SeqNum seq, std::uint8_t flags, Instant now) {
   SegmentOut out;
   out.seq = seq;
   out.flags = static_cast<std::uint8_t>(flags | wire::ack);
+  if (b_.ecn && b_.rcv.echo_congestion) out.flags |= wire::ece;
   out.ack = b_.rcv.seq_of(b_.rcv.nxt);
   out.window = b_.rcv.offer_window(b_.advertised_mss, false);
   if (b_.timestamps) out.options.timestamps = {timestamp(now), b_.rcv.ts_recent};
@@ -121,6 +123,9 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
   if (b_.window_scaling) out.options.window_scale = b_.rcv.scale;
   out.options.sack_permitted = snd.sack;
   if (b_.timestamps) out.options.timestamps = {timestamp(now), answer ? b_.rcv.ts_recent : 0};
+  // RFC 3168 section 6.1.1; a SYN that was lost may have been so for its flags.
+  if (b_.ecn && answer) out.flags |= wire::ece;
+  if (b_.ecn && !answer && !b_.syn_lost) out.flags |= wire::ece | wire::cwr;
   if (answer) {
     out.flags |= wire::ack;
     out.ack = b_.rcv.seq_of(b_.rcv.nxt);
@@ -160,7 +165,7 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
   const std::uint32_t mss = payload_per_segment();
   const std::int64_t room = snd.room();
   // RFC 6675 section 5 (C): one segment for each SMSS of room; the first one of a recovery in any case.
-  if (!snd.head_due && room < std::int64_t{snd.mss()}) return std::nullopt;
+  if (!snd.head_due && (room < std::int64_t{snd.mss()} || snd.paced(now))) return std::nullopt;
   auto hole = snd.next_hole(speculative);
   bool rescue = false;
   if (!hole && speculative) {
@@ -172,7 +177,7 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
   Range r{hole->begin, std::min(hole->end, std::max(snd.window_edge(), hole->begin))};
   std::int64_t most = mss;
   if (!snd.head_due && snd.up <= r.begin)
-    most = std::clamp<std::int64_t>(room, mss, std::max<std::int64_t>(tun().tso_bytes, mss)) / mss * mss;
+    most = std::clamp<std::int64_t>(room, mss, std::max<std::int64_t>(largest_segment(), mss)) / mss * mss;
   r.end = std::min(r.end, r.begin + most);
   if (r.begin >= r.end) return std::nullopt;
   SegmentOut out = data_segment(r, mss, now);
@@ -187,6 +192,12 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
   // RFC 6675 section 5 step 4.2 and RFC 6298 section 5.1.
   if (b_.rexmt_at.is_never() || b_.persisting) arm_rexmt(now);
   return out;
+}
+
+/// Most payload of one segment that a device is to cut.
+Offset Connection::largest_segment() const {
+  const Offset most{tun().tso_bytes};
+  return b_.snd.pacing_rate() == 0 ? most : std::min(most, b_.snd.pacing_quantum());
 }
 
 /// Nagle as amended by Minshall (one small segment in flight at a time), TCP_CORK and MSG_MORE: may all that there is go now, the end
@@ -210,8 +221,9 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
   // RFC 6675 section 5 (C); outside of a recovery a small segment may fill cwnd up.
   if (snd.phase != Phase::open && room < Offset{snd.mss()}) room = 0;
 
-  Offset most = std::max(tun().tso_bytes / mss * Offset{mss}, Offset{mss});
-  if (snd.up > begin) most = mss;  // devices that cut do not know the urgent pointer
+  Offset most = std::max(largest_segment() / mss * Offset{mss}, Offset{mss});
+  // Devices that cut do not know the urgent pointer, and some not CWR.
+  if (snd.up > begin || snd.cwr_due) most = mss;
   Permit p;
   const Offset length = std::min({available, window, room, most});
   p.length = static_cast<std::uint32_t>(length);
@@ -242,6 +254,7 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
 std::optional<SegmentOut> Connection::output_new(Instant now) {
   Sender& snd = b_.snd;
   if (snd.nxt >= snd.end()) return std::nullopt;
+  if (snd.phase == Phase::open) forget_black_hole(now);
   const std::uint32_t mss = payload_per_segment();
   // RFC 5681 section 4.1: after an idle time, the ACK clock has stopped.
   if (!snd.in_flight() && snd.phase == Phase::open && tun().slow_start_after_idle != 0 && !b_.persisting &&
@@ -251,6 +264,7 @@ std::optional<SegmentOut> Connection::output_new(Instant now) {
     if (snd.cc.cwnd != before) ++count().idle_restarts;
     snd.last_sent = now;
   }
+  if (snd.paced(now)) return std::nullopt;
   const Permit p = permit_new(mss, now);
   if (p.length == 0 && !p.fin) {
     // Nothing is in flight whose ACK could open the window: ask for it.
@@ -264,6 +278,12 @@ std::optional<SegmentOut> Connection::output_new(Instant now) {
   SegmentOut out = data_segment(r, mss, now);
   count().tx_bytes += out.payload_len;
   if (p.fin) ++count().tx_fins;
+  if (b_.ecn && p.length > 0) {
+    // RFC 3168 section 6.1.5: only new data; section 6.1.2: the first of it after a reduction says so.
+    out.ect = true;
+    if (snd.cwr_due) out.flags |= wire::cwr;
+    snd.cwr_due = false;
+  }
   snd.on_sent_new(r, p.length % mss != 0, now);
   if (b_.cork_flush && r.end >= snd.tail) b_.cork_flush = false;
   if (snd.nxt >= snd.tail) b_.cork_at = Instant::never();

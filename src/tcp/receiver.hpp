@@ -26,6 +26,8 @@ struct Receiver {
   std::uint8_t scale{};        ///< Shift of windows that we send; 0..14 (RFC 7323 section 2.3).
   bool ack_now{};              ///< An acknowledgment is due with the next poll_output().
   bool fin_received{};         ///< The FIN was reached in order; nxt counts it.
+  bool echo_congestion{};      ///< RFC 3168 section 6.1.3: each ACK says ECE, until a CWR comes.
+  bool ect_seen{};             ///< Something came with ECT or CE.
   bool urgent_valid{};         ///< `up` means something.
   std::uint8_t more_acks{};    ///< Duplicate ACKs due beyond the one of ack_now; only counted without SACK.
   Offset fin{-1};              ///< Where the peer's FIN stands, once it was seen; -1: not yet.

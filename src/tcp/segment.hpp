@@ -23,7 +23,8 @@ struct SegmentIn {
   std::uint16_t urgent{};
   const wire::TcpOptions& options;
   std::uint32_t payload_len{};  ///< 0 .. 2^20
-  bool ce{};                    ///< IP said Congestion Experienced (RFC 3168); nothing uses it yet.
+  bool ce{};                    ///< IP said Congestion Experienced (RFC 3168),
+  bool ect{};                   ///< or at least that the sender of this segment speaks ECN.
 
   bool has(wire::TcpFlag f) const { return (flags & f) != 0; }
   /// SEG.LEN: data, SYN and FIN.
@@ -71,6 +72,7 @@ struct SegmentOut {
   std::uint32_t payload_len{};       ///< May span many segments; the header and payload together fit in 65535 - 60 bytes.
   std::uint16_t gso_size{};          ///< Payload of each segment on the wire when payload_len is above it; else 0.
   bool retransmission{};             ///< For statistics and traces.
+  bool ect{};                        ///< IP is to say ECT(0).
 
   bool has(wire::TcpFlag f) const { return (flags & f) != 0; }
 };

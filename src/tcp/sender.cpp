@@ -282,6 +282,37 @@ void Sender::resend_all() {
   undo_from = -1;
 }
 
+// ---- pacing, marks ----------------------------------------------------------------------------------------------------
+
+std::uint64_t Sender::pacing_rate() const {
+  if (cc.pacing_rate != 0) return cc.pacing_rate;
+  if (!ways.pacing || rtt.srtt.count() == 0) return 0;
+  // A window per round trip, and some more, so that pacing is not what bounds it: twice in slow start, 1.2 times else.
+  const std::uint64_t per_second = std::uint64_t{cc.cwnd} * 1'000'000'000u / static_cast<std::uint64_t>(rtt.srtt.count());
+  return std::max<std::uint64_t>(cc.cwnd < cc.ssthresh / 2 ? 2 * per_second : per_second * 6 / 5, mss());
+}
+
+Offset Sender::pacing_quantum() const {
+  return std::clamp<Offset>(static_cast<Offset>(std::min<std::uint64_t>(pacing_rate() / 1000, 1u << 16)), 2 * Offset{mss()}, 1 << 16);
+}
+
+bool Sender::paced(Instant now) {
+  if (now >= pace_at || pacing_rate() == 0) return false;
+  pace_blocked = true;
+  return true;
+}
+
+bool Sender::on_congestion_echo(Instant now) {
+  if (una <= cwr_point) return false;
+  cwr_point = nxt;
+  cwr_due = true;
+  // A loss of the same window has reduced it already.
+  if (phase != Phase::open) return false;
+  reduce_window(now);
+  cc.undo_cwnd = 0;
+  return true;
+}
+
 // ---- what goes out next -----------------------------------------------------------------------------------------------
 
 std::optional<Range> Sender::next_hole(bool speculative) const {
@@ -326,9 +357,8 @@ void Sender::on_retransmitted(Range r, Instant now) {
     }
     undo_bytes += r.end - r.begin;
   }
-  prr_out += r.end - r.begin;
   resent_total += static_cast<std::uint64_t>(r.end - r.begin);
-  last_sent = now;
+  on_any_sent(r.end - r.begin, now);
 }
 
 void Sender::on_sent_new(Range r, bool small, Instant now) {
@@ -346,8 +376,17 @@ void Sender::on_sent_new(Range r, bool small, Instant now) {
     timed_end = r.end;
     timed_at = now;
   }
-  prr_out += r.end - r.begin;
+  on_any_sent(r.end - r.begin, now);
+}
+
+void Sender::on_any_sent(Offset bytes, Instant now) {
+  prr_out += bytes;
   last_sent = now;
+  const std::uint64_t rate = pacing_rate();
+  if (rate == 0) return;
+  // A timer that comes late by a turn of the shard does not cost rate; an idle time does not make a burst.
+  constexpr Duration kSlack = 2ms;
+  pace_at = std::max(pace_at, now - kSlack) + Duration(static_cast<std::int64_t>(static_cast<std::uint64_t>(bytes) * 1'000'000'000u / rate));
 }
 
 void Sender::forget_probe_byte() {

@@ -26,6 +26,7 @@ struct LossWays {
   bool rack{};   ///< RFC 8985, with SACK only
   bool prr{};    ///< RFC 9937, with SACK only
   bool frto{};   ///< RFC 5682
+  bool pacing{}; ///< For algorithms that do not set a rate of their own.
   friend bool operator==(const LossWays&, const LossWays&) = default;
 };
 
@@ -85,6 +86,10 @@ struct Sender {
   Instant reduced_at{};        ///< Of the last reduction: the loss of what was sent again since then is another one.
   std::uint32_t recover_fs{};  ///< RFC 9937 RecoverFS
   std::int64_t prr_delivered{}, prr_out{};
+  Instant pace_at{};           ///< Paced: nothing goes out before.
+  bool pace_blocked{};         ///< Something waits for that.
+  Offset cwr_point{};          ///< RFC 3168: SND.NXT at the last reduction that a mark asked for.
+  bool cwr_due{};              ///< The next new segment says CWR.
   // Was it a loss at all? Of the reductions since cc.undo_cwnd was set.
   Offset undo_from{-1};        ///< SND.UNA then; -1: nothing to undo.
   Offset undo_until{};         ///< Later news do not count; set when the recovery ends.
@@ -150,6 +155,16 @@ struct Sender {
   };
   AckOutcome on_ack(const Ack& a);
 
+  /// RFC 3168 section 6.1.2: ECE. Answers true when the window was reduced for it, once for each window of data.
+  bool on_congestion_echo(Instant now);
+
+  /// Bytes per second; 0: not paced.
+  std::uint64_t pacing_rate() const;
+  /// Most bytes that go out at once: what a millisecond has room for, two segments at least.
+  Offset pacing_quantum() const;
+  /// Nothing may go out yet; pace_at says when.
+  bool paced(Instant now);
+
   /// RFC 6298 section 5.4 to 5.6, RFC 5681 section 3.1. Answers true when the peer had reneged (RFC 2018 section 8).
   bool on_timeout(Instant now);
   /// reorder_at has come. Answers true when a recovery begins.
@@ -197,6 +212,7 @@ struct Sender {
   bool find_losses(const Ack& a, const AckOutcome& out);
   void enter_recovery(Instant now, Offset outstanding_before);
   void exit_recovery(Instant now);
+  void on_any_sent(Offset bytes, Instant now);
   void reduce_window(Instant now);
   void enter_loss();
   bool head_lost_again() const;

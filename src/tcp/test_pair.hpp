@@ -28,6 +28,7 @@ struct WireFaults {
   Duration reorder_delay{15ms};
   std::uint64_t rate_bps{};          ///< 0: infinitely fast
   std::uint32_t queue_bytes{200000}; ///< of the bottleneck
+  std::uint32_t mark_bytes{UINT32_MAX}; ///< a longer queue marks what is ECN-capable
   double merge{};                    ///< chance that a large segment arrives in one piece, as after GRO
 };
 
@@ -36,6 +37,7 @@ struct Sent {
   int from;
   SegmentOut segment;
   bool lost;
+  bool ce{};
 };
 
 /// One end: an application that writes `to_write` bytes and reads all that comes, over a receive ring.
@@ -172,6 +174,7 @@ class Pair {
   struct Arrival {
     int to;
     SegmentOut segment;
+    bool ce;
   };
   std::multimap<Instant, Arrival> wire_;
   Instant line_free_[2]{};
@@ -188,7 +191,7 @@ class Pair {
     if (!wire_.empty() && wire_.begin()->first <= now) {
       const Arrival arrival = wire_.begin()->second;
       wire_.erase(wire_.begin());
-      deliver(arrival.to, arrival.segment);
+      deliver(arrival.to, arrival.segment, arrival.ce);
       return true;
     }
     for (int i = 0; i < 2; ++i) {
@@ -268,6 +271,7 @@ class Pair {
     if (f.rate_bps != 0) {
       line_free_[i] = std::max(line_free_[i], now);
       const std::int64_t queued = (line_free_[i] - now).count() / 8 * static_cast<std::int64_t>(f.rate_bps) / 1'000'000'000;
+      sent.ce = s.ect && queued > f.mark_bytes;
       if (queued > f.queue_bytes) sent.lost = true;
       else line_free_[i] += Duration((s.payload_len + 66) * 8ll * 1'000'000'000 / static_cast<std::int64_t>(f.rate_bps));
       arrives = line_free_[i] + f.delay;
@@ -276,14 +280,14 @@ class Pair {
     if (keep_trace) trace.push_back(sent);
     if (sent.lost) return;
     if (random.chance(f.reorder)) arrives += f.reorder_delay;
-    wire_.emplace(arrives, Arrival{1 - i, s});
-    if (random.chance(f.duplicate)) wire_.emplace(arrives + 1ms, Arrival{1 - i, s});
+    wire_.emplace(arrives, Arrival{1 - i, s, sent.ce});
+    if (random.chance(f.duplicate)) wire_.emplace(arrives + 1ms, Arrival{1 - i, s, sent.ce});
   }
 
-  void deliver(int i, const SegmentOut& s) {
+  void deliver(int i, const SegmentOut& s, bool ce = false) {
     Host& h = hosts[i];
     const SegmentIn in{.seq = s.seq, .ack = s.ack, .flags = s.flags, .window = s.window, .urgent = s.urgent,
-                       .options = s.options, .payload_len = s.payload_len};
+                       .options = s.options, .payload_len = s.payload_len, .ce = ce, .ect = s.ect};
     if (!h.connection && h.half) {
       const auto out = on_segment(h.context, *h.half, in, now);
       if (out.drop) ++h.drops[*out.drop];

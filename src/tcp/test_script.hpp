@@ -42,7 +42,7 @@ struct Script {
     config.timestamps = config.window_scaling = false;
     tunables.nagle = 1;
     config.congestion = &newreno();  // the windows of RFC 5681
-    tunables.rack = tunables.prr = tunables.frto = 0;  // tests of them turn them on
+    tunables.rack = tunables.prr = tunables.frto = tunables.mtu_probing = 0;  // tests of them turn them on
   }
   Script(const Script&) = delete;
 

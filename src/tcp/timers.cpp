@@ -7,13 +7,16 @@
 namespace iopkt::tcp {
 
 namespace {
+constexpr Duration kHoleTime = std::chrono::minutes(10);  // RFC 1191 section 6.3
+
 constexpr std::uint32_t kOr(std::uint32_t own, std::uint32_t common) { return own != 0 ? own : common; }
 }  // namespace
 
 Duration Connection::current_rto() const { return b_.snd.rto(ms(tun().rto_initial_ms), ms(tun().rto_max_ms)); }
 
 Instant Connection::next_deadline() const {
-  return std::min({b_.rexmt_at, b_.rcv.delack_at, b_.linger_at, b_.cork_at, b_.keep_at, b_.snd.reorder_at, b_.snd.probe_at});
+  return std::min({b_.rexmt_at, b_.rcv.delack_at, b_.linger_at, b_.cork_at, b_.keep_at, b_.snd.reorder_at, b_.snd.probe_at,
+                   b_.snd.pace_blocked ? b_.snd.pace_at : Instant::never()});
 }
 
 void Connection::on_timer(Instant now) {
@@ -102,7 +105,29 @@ void Connection::on_rexmt_timer(Instant now) {
   ++count().recovery_rto;
   if (snd.on_timeout(now)) ++count().recovery_reneged;
   if (snd.retries == tun().rexmt_r1) b_.events |= event_dubious;
+  doubt_path_mtu(now);
   arm_rexmt(now);
+}
+
+/// RFC 2923 section 2.1, RFC 4821 section 7.7: full segments vanish again and again, and no ICMP message says why. Smaller ones may get
+/// through.
+void Connection::doubt_path_mtu(Instant now) {
+  constexpr std::uint8_t kTimeouts = 2;
+  constexpr std::uint16_t kBaseMss = 1024 - 40, kLeastMss = 536 - 40;
+  const Sender& snd = b_.snd;
+  if (tun().mtu_probing == 0 || snd.retries < kTimeouts || snd.flight() < snd.mss() || snd.mss() <= kLeastMss) return;
+  if (b_.hole_mss == 0) b_.hole_mss = snd.path_mss;
+  b_.hole_until = now + kHoleTime;
+  set_path_mss(snd.mss() > kBaseMss ? kBaseMss : kLeastMss);
+  b_.snd.cc.cwnd = std::min(b_.snd.cc.cwnd, b_.snd.mss());
+  ++count().mtu_black_holes;
+}
+
+/// RFC 1191 section 6.3: what was learnt about a path is doubted after ten minutes.
+void Connection::forget_black_hole(Instant now) {
+  if (b_.hole_mss == 0 || now < b_.hole_until) return;
+  set_path_mss(std::max(b_.hole_mss, b_.snd.path_mss));
+  b_.hole_mss = 0;
 }
 
 void Connection::arm_persist(Instant now) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tcp/test_pair.hpp"
 #include "tcp/test_script.hpp"
 
 namespace iopkt::tcp {
@@ -291,6 +292,28 @@ TEST(TcpTimers, IdlingShrinksTheWindowByRfc5681Section4_1) {
   s.wait(10s);
   EXPECT_EQ(s.write(50000).at(0).payload_len, 10000u);
   EXPECT_EQ(s.count(&Counters<Counter>::idle_restarts), 1u);
+}
+
+/// Nothing above 1100 bytes gets through, and no router says so.
+TEST(TcpTimers, AnIcmpBlackHoleIsGotThroughByRfc4821Section7_7) {
+  for (const bool on : {true, false}) {
+    testing::Pair p;
+    p.a.tunables.mtu_probing = on ? 1 : 0;
+    p.filter = [](const testing::Sent& s) { return s.from == 0 && s.segment.payload_len > 1100; };
+    p.a.write_limit = 100000;
+    p.connect();
+    EXPECT_EQ(p.run_until([&] { return p.b.read == 100000; }, 60s), on);
+    EXPECT_EQ(p.a.count(&Counters<Counter>::mtu_black_holes), on ? 1u : 0u);
+    if (!on) continue;
+    EXPECT_EQ(p.a.connection->info().path_mss, 984u);
+    // Ten minutes later the path may be another.
+    p.filter = nullptr;
+    p.run_for(601s);
+    p.a.write_limit = 200000;
+    p.settle(0);
+    ASSERT_TRUE(p.run_until([&] { return p.b.read == 200000; }, 10s));
+    EXPECT_EQ(p.a.connection->info().path_mss, 1460u);
+  }
 }
 
 }  // namespace

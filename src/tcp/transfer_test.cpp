@@ -191,7 +191,7 @@ TEST(TcpTransfer, TheNetworkVanishes) {
   p.settle(0);
   ASSERT_TRUE(p.run_until([&] { return p.a.destroyed; }, 3600s));
   EXPECT_EQ(p.a.last_failure, Failure::timed_out);
-  EXPECT_EQ(p.a.count(&Counters<Counter>::tx_retransmitted_segments), p.a.tunables.rexmt_r2);
+  EXPECT_EQ(p.a.count(&Counters<Counter>::tx_retransmitted_segments), p.a.tunables.rexmt_r2) << p.text();
 }
 
 TEST(TcpTransfer, ALongOutageIsSurvived) {

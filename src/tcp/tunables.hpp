@@ -13,8 +13,8 @@ namespace iopkt::tcp {
 /// Values in the unit of their row. The initial values stand in kTunables alone: use default_tunables(). mssdflt, recvspace and
 /// sendspace with their maxima are for whoever makes an OpenConfig.
 struct Tunables {
-  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
-      mssdflt, msl_ms, nagle, orphan_retries, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
+  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, ecn_enable, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
+      mssdflt, msl_ms, mtu_probing, nagle, orphan_retries, pacing, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
       rexmt_r1, rexmt_r2, rfc1323, rto_initial_ms, rto_max_ms, rto_min_ms, sack_enable, sendspace, sendspace_max,
       slow_start_after_idle, syn_ack_retries, syn_retries, syncookies, timestamps, tso_bytes;
 };
@@ -36,6 +36,8 @@ inline constexpr std::array kTunables{
                 &Tunables::hystart, 1, 0, 1},
     // RFC 9293 section 3.8.6.3 allows 500; Linux uses 40 to 200.
     TunableSpec{"net.inet.tcp.delack", "ms", "Longest delay of an acknowledgment.", &Tunables::delack_ms, 40, 0, 500},
+    TunableSpec{"net.inet.tcp.ecn.enable", "choice", "ECN (RFC 3168): 0 never, 1 asked for and granted, 2 granted to peers that ask.",
+                &Tunables::ecn_enable, 2, 0, 2},
     TunableSpec{"net.inet.tcp.finwait2_timeout", "ms", "How long a closed socket waits for the peer's FIN.",
                 &Tunables::finwait2_ms, 60000, 1000, 3600000},
     TunableSpec{"net.inet.tcp.frto", "bool", "After a timeout, new data shows whether it was spurious (RFC 5682).", &Tunables::frto, 1, 0, 1},
@@ -52,10 +54,13 @@ inline constexpr std::array kTunables{
                 30000, 10, 255000},
     TunableSpec{"net.inet.tcp.mssdflt", "bytes", "Segment size when an IPv4 peer names none (RFC 9293 section 3.7.1).",
                 &Tunables::mssdflt, 536, 64, 65495},
+    TunableSpec{"net.inet.tcp.mtu_probing", "bool", "Smaller segments where full ones vanish without a word (RFC 4821 7.7).",
+                &Tunables::mtu_probing, 1, 0, 1},
     TunableSpec{"net.inet.tcp.nagle", "bool", "Hold small segments while one is unacknowledged (RFC 9293 section 3.7.4).",
                 &Tunables::nagle, 1, 0, 1},
     TunableSpec{"net.inet.tcp.orphan_retries", "retries", "Retransmissions or probes without progress after close().",
                 &Tunables::orphan_retries, 8, 1, 30},
+    TunableSpec{"net.inet.tcp.pacing", "bool", "Segments are spread over the round trip (bbr always does).", &Tunables::pacing, 0, 0, 1},
     TunableSpec{"net.inet.tcp.persist_max", "ms", "Longest time between zero-window probes.", &Tunables::persist_max_ms,
                 60000, 1000, 600000},
     TunableSpec{"net.inet.tcp.persist_min", "ms", "Shortest time before a zero-window probe.", &Tunables::persist_min_ms,
