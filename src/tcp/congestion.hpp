@@ -64,7 +64,7 @@ class CongestionControl {
   /// Loss seen through duplicate ACKs or SACK, or a mark of the network (RFC 3168): sets ssthresh (RFC 5681 equation 4) and
   /// cwnd = ssthresh. The first reduction since undo_cwnd was cleared is remembered for on_undo().
   virtual void on_enter_recovery(CongestionState& s, std::uint32_t flight, Instant now) const = 0;
-  /// Without SACK: everything in flight at the loss is acknowledged (RFC 6582 section 3.2 step 3).
+  /// Without PRR: everything in flight at the loss is acknowledged (RFC 6582 section 3.2 step 3, RFC 6675 section 5).
   virtual void on_exit_recovery(CongestionState& s, std::uint32_t flight, Instant now) const;
   /// RFC 5681 section 3.1: loss window of one segment. `first`: ssthresh is set only at the first timeout of a segment.
   virtual void on_timeout(CongestionState& s, std::uint32_t flight, bool first, Instant now) const = 0;

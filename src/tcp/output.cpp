@@ -303,7 +303,8 @@ std::optional<SegmentOut> Connection::output_loss_probe(Instant now) {
   if (!snd.in_flight()) return std::nullopt;
   const std::uint32_t mss = payload_per_segment();
   const Offset fresh = std::min({snd.tail - snd.nxt, snd.window_edge() - snd.nxt, Offset{mss}});
-  const bool again = fresh <= 0;
+  // What Nagle or a cork holds back is held back here too.
+  const bool again = fresh <= 0 || (fresh < mss && !small_may_go(snd.nxt));
   Range r{snd.nxt, snd.nxt + fresh};
   if (again) {
     const auto last = snd.probe_range(mss);

@@ -229,7 +229,7 @@ void Sender::enter_recovery(Instant now, Offset outstanding_before) {
 
 void Sender::exit_recovery(Instant now) {
   if (phase == Phase::fast_recovery) {
-    if (sack) cc.cwnd = cc.ssthresh;
+    if (sack && ways.prr) cc.cwnd = cc.ssthresh;
     else congestion->on_exit_recovery(cc, flight(), now);
   }
   phase = Phase::open;

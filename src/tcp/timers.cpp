@@ -113,12 +113,13 @@ void Connection::on_rexmt_timer(Instant now) {
 /// through.
 void Connection::doubt_path_mtu(Instant now) {
   constexpr std::uint8_t kTimeouts = 2;
-  constexpr std::uint16_t kBaseMss = 1024 - 40, kLeastMss = 536 - 40;
+  constexpr std::uint16_t kBaseMss = 1024 - 40;  // RFC 4821 section 7.2
+  constexpr std::uint16_t kCommon = 1280 - 60;   // what every path takes today
   const Sender& snd = b_.snd;
-  if (tun().mtu_probing == 0 || snd.retries < kTimeouts || snd.flight() < snd.mss() || snd.mss() <= kLeastMss) return;
+  if (tun().mtu_probing == 0 || snd.retries < kTimeouts || snd.flight() < snd.mss() || snd.mss() <= kCommon) return;
   if (b_.hole_mss == 0) b_.hole_mss = snd.path_mss;
   b_.hole_until = now + kHoleTime;
-  set_path_mss(snd.mss() > kBaseMss ? kBaseMss : kLeastMss);
+  set_path_mss(kBaseMss);
   b_.snd.cc.cwnd = std::min(b_.snd.cc.cwnd, b_.snd.mss());
   ++count().mtu_black_holes;
 }
