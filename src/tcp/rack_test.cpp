@@ -269,6 +269,17 @@ TEST(TcpUndo, FRtoOfARealLossByRfc5682Section3_1) {
   EXPECT_EQ(s.count(&Counters<Counter>::recovery_undone), 0u);
 }
 
+TEST(TcpUndo, FRtoOfARealLossWithoutSackByRfc5682Section2_1) {
+  Rack_ s;
+  s.establish();
+  s.write(100000);
+  s.next_timer();
+  EXPECT_THAT(s.texts(s.give({.ack = 1001})), ElementsAre(". 10001 ack 1 len 2000"));
+  // Step 3a: a duplicate. The next hole goes out at once, though the new data counts as in flight.
+  EXPECT_EQ(s.text(s.give({.ack = 1001}).at(0)), ". 1001 ack 1 len 1000");
+  EXPECT_EQ(s.c->info().cwnd, 3000u);
+}
+
 TEST(TcpUndo, EifelByRfc3522Section3_2) {
   Rack_ s;
   s.open(true);

@@ -37,9 +37,10 @@ bool Sender::was_spurious(const Ack& a, const News& news, const AckOutcome& out)
 /// RFC 5682 section 2.1: the first ACK after the timeout lets new data out in place of retransmissions, the second one decides.
 void Sender::step_frto(const News& news, const AckOutcome& out) {
   if (frto == 3) {
-    // Step 3a: it was a loss.
+    // Step 3a: it was a loss. Without SACK nobody says that the two new segments are through: SND.UNA does not wait for them.
     frto = 0;
-    cc.cwnd = std::min(cc.cwnd, 3 * mss());
+    cc.cwnd = 3 * mss();
+    head_due = true;
     return;
   }
   // Section 3.1 step 2: with SACK, duplicates from before the timeout say nothing.
