@@ -61,6 +61,7 @@ std::optional<std::uint16_t> mss_of_cookie(HashKey secret, const wire::Endpoint&
 
 SegmentOut cookie_syn_ack(const HalfOpen& child, Instant now) {
   SegmentOut out = syn_ack(child, now);
+  out.flags = static_cast<std::uint8_t>(out.flags & ~wire::ece);  // a cookie does not remember ECN
   if (!child.timestamps) {
     // Nothing would remember what these agree to.
     out.options.window_scale.reset();
