@@ -27,6 +27,20 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The same cases with sockets of AF_INET6: built a second time, in the words of the other family. */
+#ifdef SHIM_INET6
+#undef AF_INET
+#undef INADDR_LOOPBACK
+#undef s_addr
+#define AF_INET AF_INET6
+#define INADDR_LOOPBACK 1
+#define sockaddr_in sockaddr_in6
+#define sin_family sin6_family
+#define sin_port sin6_port
+#define sin_addr sin6_addr
+#define s_addr s6_addr32[3]
+#endif
+
 typedef void (*case_function)(void);
 struct test_case {
   const char *name;

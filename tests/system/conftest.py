@@ -8,10 +8,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 from lab import Lab  # noqa: E402
 
 FAILED = pytest.StashKey[bool]()
-# Each kind of link and each number of shards once; all combinations with IOPKT_SYSTEM_FULL=1.
-LABS = [("tap", 1), ("veth", 2)]
+# Each kind of link, each number of shards and each family once; all combinations with IOPKT_SYSTEM_FULL=1.
+LABS = [("tap", 1, "inet"), ("veth", 2, "inet"), ("tap", 2, "inet6")]
 if os.environ.get("IOPKT_SYSTEM_FULL") == "1":
-    LABS += [("tap", 2), ("veth", 1)]
+    LABS += [("tap", 2, "inet"), ("veth", 1, "inet"), ("tap", 1, "inet6"), ("veth", 1, "inet6"), ("veth", 2, "inet6")]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -58,7 +58,7 @@ def labs():
     kept.close()
 
 
-@pytest.fixture(params=LABS, ids=[f"{kind}-{shards}" for kind, shards in LABS], scope="session")
+@pytest.fixture(params=LABS, ids=[f"{kind}-{shards}-{family}" for kind, shards, family in LABS], scope="session")
 def lab_key(request):
     return request.param
 

@@ -11,10 +11,12 @@ import subprocess
 import tempfile
 
 from namespaces import LIMIT, Namespace, command_output, wait_until
-from stack import Stack
+from stack import PROGRAM, PROGRAM6, Stack
 
 PEER = "10.9.0.1"
 OURS = "10.9.0.2"
+PEER6 = "fd09::1"
+OURS6 = "fd09::2"
 PEER_INTERFACE = "peer0"
 FULL = os.environ.get("IOPKT_SYSTEM_FULL", "") not in ("", "0")
 
@@ -68,8 +70,10 @@ class Running:
 
 
 class Lab:
-    def __init__(self, kind="tap", shards=1, options=()):
-        self.kind, self.shards, self.options = kind, shards, list(options)
+    """`family` "inet6": the v6 variant, with addresses of both families at both ends; programs are given those of IPv6."""
+
+    def __init__(self, kind="tap", shards=1, family="inet", options=()):
+        self.kind, self.shards, self.family, self.options = kind, shards, family, list(options)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="iop"))  # short: socket addresses hold 107 bytes
         self.folder.chmod(0o755)
         self.namespaces, self.programs, self._count = [], [], 0
@@ -110,15 +114,34 @@ class Lab:
             return ["-d", "tap", f"netns={self.peer.name},hostip={PEER}/24,ifname={PEER_INTERFACE}"]
         return ["-d", "packet", f"netns={self.wire.name},if=wire0"]
 
+    @property
+    def inet6(self):
+        return self.family == "inet6"
+
+    def _give_peer_inet6(self):
+        """The peer's end speaks IPv6, and its addresses can be used at once."""
+        for setting in ("accept_dad=0", "accept_ra=0", "disable_ipv6=0"):
+            name, value = setting.split("=")
+            self.peer.run(["sh", "-c", f"echo {value} > /proc/sys/net/ipv6/conf/{PEER_INTERFACE}/{name}"])
+        self.peer.run(["ip", "address", "add", f"{PEER6}/64", "dev", PEER_INTERFACE, "nodad"])
+
     def start_stack(self):
         instance = self.stack.instance if self.stack else None
         words = ["-t", self.shards, *self.driver(), *self.options]
-        self.stack = Stack(self.folder, self.home, words, instance=instance)
+        self.stack = Stack(self.folder, self.home, words, instance=instance, program=PROGRAM6 if self.inet6 else PROGRAM)
         self.stack.start()
         self.stack.utility("if_up", "-p", "en0")
         self.stack.utility("ifconfig", "en0", f"{OURS}/24")
         self.stack.utility("if_up", "-l", "en0")
+        if self.inet6:
+            self._give_peer_inet6()
+            self.stack.utility("ifconfig", "en0", "inet6", f"{OURS6}/64")
+            wait_until(self._has_address6, lambda: "an address that is nobody else's: " + self.stack.utility("ifconfig", "en0"))
         return self.stack
+
+    def _has_address6(self):
+        mine = [a for a in self.stack.interface("en0")["addresses"] if a["family"] == "inet6"]
+        return len(mine) >= 2 and not any("tentative" in a.get("flag_names", "") for a in mine)
 
     def close(self, check=True):
         self.end_programs()
@@ -180,7 +203,17 @@ class Lab:
         return self.start(on_stack, *words, **more).wait(status, limit)
 
     def address(self, on_stack):
+        if self.inet6:
+            return OURS6 if on_stack else PEER6
         return OURS if on_stack else PEER
+
+    def host(self, on_stack):
+        """The address as an URL has it."""
+        return f"[{self.address(on_stack)}]" if self.inet6 else self.address(on_stack)
+
+    @property
+    def any(self):
+        return "::" if self.inet6 else "0.0.0.0"
 
     def wait_listening(self, on_stack, port, program=None, protocol="tcp"):
         """Returns when something listens on the port, there."""

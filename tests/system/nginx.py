@@ -19,7 +19,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
   server {{
-    listen {port};
+    listen {host}:{port};
     root {root};
   }}
 }}
@@ -30,7 +30,7 @@ def start_nginx(lab, on_stack, root):
     """`user root`: workers need not change their user, which a world of one user could not do."""
     folder = lab.directory(f"nginx-{'stack' if on_stack else 'peer'}")
     config = folder / "nginx.conf"
-    config.write_text(CONFIGURATION.format(folder=folder, port=PORT, root=root))
+    config.write_text(CONFIGURATION.format(folder=folder, host="[::]" if lab.inet6 else "0.0.0.0", port=PORT, root=root))
     nginx = lab.start(on_stack, "/usr/sbin/nginx", "-c", config, "-p", folder, "-e", "stderr")
     lab.wait_listening(on_stack, PORT, nginx)
     return nginx

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from shim_support import Stack
+from shim_support import PROGRAM6, Stack
 
 HERE = pathlib.Path(__file__).parent
 PYTHON = "/usr/bin/python3"
@@ -20,19 +20,33 @@ def stack():
 
 
 @pytest.fixture(scope="module")
-def resolver(stack, tmp_path_factory):
+def stack6():
+    with Stack(program=PROGRAM6) as running:
+        yield running
+
+
+def resolver_on(stack, folder, address):
     """A name server on the stack's own loopback, and a command prefix under which /etc/resolv.conf names it."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
         pytest.skip("needs a mount namespace")
-    folder = tmp_path_factory.mktemp("resolver")
-    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\nsearch inner.test\noptions timeout:2 attempts:2\n")
+    (folder / "resolv.conf").write_text(f"nameserver {address}\nsearch inner.test\noptions timeout:2 attempts:2\n")
     (folder / "hosts").write_text("127.0.0.1 localhost\n10.3.3.3 fromfile fromfile.test\n::1 localhost\n")
-    server = subprocess.Popen([PYTHON, HERE / "dns_server.py"], env=stack.environment(), stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([PYTHON, HERE / "dns_server.py", address], env=stack.environment(), stdout=subprocess.PIPE, text=True)
     assert server.stdout.readline() == "ready\n"
     script = f"mount --bind {folder}/resolv.conf /etc/resolv.conf && mount --bind {folder}/hosts /etc/hosts && exec \"$@\""
     yield ["unshare", "--mount", "sh", "-c", script, "sh"]
     server.kill()
     server.wait()
+
+
+@pytest.fixture(scope="module")
+def resolver(stack, tmp_path_factory):
+    yield from resolver_on(stack, tmp_path_factory.mktemp("resolver"), "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def resolver6(stack6, tmp_path_factory):
+    yield from resolver_on(stack6, tmp_path_factory.mktemp("resolver6"), "::1")
 
 
 def ask(stack, resolver, code):
@@ -61,6 +75,25 @@ def ask(stack, resolver, code):
 ])
 def test_names(stack, resolver, code, wanted):
     assert ask(stack, resolver, code) == wanted
+
+
+@pytest.mark.parametrize("code,wanted", [
+    ("print(sorted({a[4] for a in socket.getaddrinfo('both.test', 80, 0, socket.SOCK_STREAM)}))", "[('127.0.0.1', 80), ('::1', 80, 0, 0)]"),
+    ("print({a[0].name for a in socket.getaddrinfo('both.test', 80, socket.AF_INET)})", "{'AF_INET'}"),
+    ("print(socket.getaddrinfo('six.test', 'http', socket.AF_INET6, socket.SOCK_STREAM)[0][4])", "('2001:db8::7', 80, 0, 0)"),
+    ("print(socket.getaddrinfo('web.test', 80, socket.AF_INET6, socket.SOCK_STREAM, 0, socket.AI_V4MAPPED)[0][4][0][:10])", "::ffff:10."),
+    ("print(socket.getnameinfo(('2001:db8::7', 80), 0))", "('six.test', 'http')"),
+    ("print(socket.gethostbyaddr('2001:db8::7')[0])", "six.test"),
+    ("print(socket.gethostbyname('web.test') in ('10.9.8.7', '10.9.8.6'))", "True"),
+    ("print(sorted(a[0].name for a in socket.getaddrinfo('localhost', 1, 0, socket.SOCK_STREAM)))", "['AF_INET', 'AF_INET6']"),
+    ("print(socket.getaddrinfo('fe80::1%lo0', 5, 0, socket.SOCK_DGRAM)[0][4])", "('fe80::1%lo0', 5, 0, 1)"),
+    ("""
+     try: socket.getaddrinfo('web.test', 80, socket.AF_INET6)
+     except socket.gaierror as e: print(e.errno in (socket.EAI_NONAME, socket.EAI_NODATA))
+     """, "True"),
+])
+def test_names_of_both_families(stack6, resolver6, code, wanted):
+    assert ask(stack6, resolver6, code) == wanted
 
 
 def test_no_question_reaches_the_kernel(stack, resolver, tmp_path):

@@ -7,7 +7,7 @@ import tempfile
 import time
 
 from namespaces import command_output
-from stack import BUILD, PROGRAM as STACK, SHIM, utility
+from stack import BUILD, PROGRAM, PROGRAM6, SHIM, utility  # noqa: F401
 
 START_LIMIT = 30  # seconds; only ends a start that hangs
 
@@ -15,13 +15,14 @@ START_LIMIT = 30  # seconds; only ends a start that hangs
 class Stack:
     _next_instance = 900
 
-    def __init__(self, folder=None, shards=1, options=(), arguments=()):
+    def __init__(self, folder=None, shards=1, options=(), arguments=(), program=PROGRAM):
         """`folder` has to be short: a socket address has room for little. Without one the stack brings its own. `options` are those
         of the protocol, `arguments` come before them."""
         self.own_folder = folder is None
         self.prefix = pathlib.Path(folder or tempfile.mkdtemp(prefix="iopkt-", dir="/tmp"))
         self.shards = shards
         self.options = list(options)
+        self.program = program
         self.arguments = list(arguments)
 
     def __enter__(self):
@@ -29,7 +30,7 @@ class Stack:
         self.log_file = open(self.prefix / "log", "wb")
         environment = dict(os.environ, IOPKT_RUN_DIR=str(self.prefix))
         self.instance = Stack._next_instance + os.getpid() % 1000 * 10
-        command = [STACK, "--foreground", "-t", str(self.shards), "-i", str(self.instance),
+        command = [self.program, "--foreground", "-t", str(self.shards), "-i", str(self.instance),
                    *self.arguments, "-p", "tcpip", ",".join([f"prefix={self.prefix}", *self.options])]
         self.process = subprocess.Popen(command, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment)
         end = time.monotonic() + START_LIMIT

@@ -15,6 +15,7 @@ from namespaces import LIMIT, command_output, wait_until
 SOURCE = pathlib.Path(os.environ.get("IOPKT_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
 BUILD = pathlib.Path(os.environ.get("IOPKT_BUILD_DIR", SOURCE / "build" / "dev"))
 PROGRAM = BUILD / "sbin" / "io-pkt-v4-hc"
+PROGRAM6 = BUILD / "sbin" / "io-pkt-v6-hc"
 SHIM = BUILD / "lib" / "io-pkt" / "libiopkt-socket.so"
 UTILITIES = BUILD / "lib" / "io-pkt" / "bin"
 _instances = itertools.count(1)
@@ -38,20 +39,21 @@ def utility(name):
 class Stack:
     """One process. `folder` holds its prefix, its run directory and its log."""
 
-    def __init__(self, folder, namespace, words, instance=None, prefix=None):
+    def __init__(self, folder, namespace, words, instance=None, prefix=None, program=PROGRAM):
         self.folder = pathlib.Path(folder)
         self.namespace = namespace
         self.instance = next(_instances) if instance is None else instance
         self.prefix = pathlib.Path(prefix) if prefix else self.folder / f"p{self.instance}"
         self.run_directory = self.folder / "run"
         self.words = [str(w) for w in words]
+        self.program = program
         self.process = None
         self.prefix.mkdir(parents=True, exist_ok=True)
 
     # ---- life
 
     def command(self):
-        return [str(PROGRAM), "-i", str(self.instance), *self.words, "-p", "tcpip",
+        return [str(self.program), "-i", str(self.instance), *self.words, "-p", "tcpip",
                 f"prefix={self.prefix}"]
 
     def start(self):

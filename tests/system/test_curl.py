@@ -23,7 +23,7 @@ def test_one_large_file(lab, on_stack):
     try:
         nginx = start_nginx(lab, on_stack, root)
         got = lab.folder / "got"
-        lab.run(not on_stack, "curl", "-sS", "--fail", "-o", got, f"http://{lab.address(on_stack)}:{PORT}/large", limit=600)
+        lab.run(not on_stack, "curl", "-sS", "--fail", "-o", got, f"http://{lab.host(on_stack)}:{PORT}/large", limit=600)
         assert sha256(got) == wanted
         nginx.stop()
     finally:
@@ -41,7 +41,7 @@ def test_small_files_over_kept_connections(lab, on_stack):
     nginx = start_nginx(lab, on_stack, root)
     got = lab.directory("small-got")
     before = lab.stack.counters("tcp")
-    lab.run(not on_stack, "curl", "-sS", "--fail", "-o", f"{got}/f#1", f"http://{lab.address(on_stack)}:{PORT}/f[0-{SMALL_FILES - 1}]",
+    lab.run(not on_stack, "curl", "-sS", "--fail", "-o", f"{got}/f#1", f"http://{lab.host(on_stack)}:{PORT}/f[0-{SMALL_FILES - 1}]",
             limit=300)
     assert {p.name: p.read_bytes() for p in got.iterdir()} == wanted
     after = lab.stack.counters("tcp")
@@ -57,6 +57,6 @@ def test_upload(lab, on_stack):
     server = pathlib.Path(__file__).parent / "programs" / "upload_server.py"
     program = lab.start(on_stack, "/usr/bin/python3", server, lab.address(on_stack), PORT)
     lab.wait_listening(on_stack, PORT, program)
-    answer = lab.run(not on_stack, "curl", "-sS", "--fail", "-T", path, f"http://{lab.address(on_stack)}:{PORT}/x", limit=300)
+    answer = lab.run(not on_stack, "curl", "-sS", "--fail", "-T", path, f"http://{lab.host(on_stack)}:{PORT}/x", limit=300)
     assert answer.strip() == wanted
     program.wait()

@@ -33,7 +33,7 @@ def test_mount_with_an_address_and_the_short_form(own_lab):
 
 
 def test_names(own_lab):
-    lab = own_lab("tap", 1, ["-d", "tap", "name=wan,unit=3"])
+    lab = own_lab("tap", 1, options=["-d", "tap", "name=wan,unit=3"])
     assert lab.stack.interface("wan3") is not None
     mount_tap(lab, "name=wan", "page2")
     assert lab.stack.interface("wan0") is not None

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lab import FULL, OURS, PEER, sha256
+from lab import FULL, sha256
 from namespaces import wait_until
 from nginx import PORT as HTTP_PORT, start_nginx
 
@@ -33,7 +33,7 @@ def test_python_http(lab, on_stack):
     _, wanted = lab.file("python-www/data", 8 * MEGABYTE)
     server = lab.start(on_stack, PYTHON, "-u", "-m", "http.server", PORT, "--bind", lab.address(on_stack), "--directory", root)
     lab.wait_listening(on_stack, PORT, server)
-    url = f"http://{lab.address(on_stack)}:{PORT}/data"
+    url = f"http://{lab.host(on_stack)}:{PORT}/data"
     got = lab.run(not on_stack, PYTHON, PROGRAMS / "fetch.py", url, 5)
     assert got.split() == [wanted] * 5
     server.kill()
@@ -126,7 +126,8 @@ def test_ssh_and_scp(lab, on_stack, sshd):
     with open(data, "rb") as source, open(folder / "back", "wb") as back:
         lab.run(not on_stack, "ssh", *options, "-p", PORT, f"root@{address}", "cat", stdin=source, stdout=back, limit=300)
     assert sha256(folder / "back") == wanted
-    for words in ([data, f"root@{address}:{folder}/up"], [f"root@{address}:{data}", folder / "down"]):
+    there = f"root@{lab.host(on_stack)}"
+    for words in ([data, f"{there}:{folder}/up"], [f"{there}:{data}", folder / "down"]):
         lab.run(not on_stack, "scp", *options, "-P", PORT, *words, limit=300)
     assert sha256(folder / "up") == wanted and sha256(folder / "down") == wanted
 
@@ -139,7 +140,7 @@ REDIS_COMMANDS = ("ping_inline,ping_mbulk,set,get,incr,lpush,rpush,lpop,rpop,sad
 
 
 def test_redis(lab, on_stack):
-    server = lab.start(on_stack, "redis-server", "--port", PORT, "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "",
+    server = lab.start(on_stack, "redis-server", "--port", PORT, "--bind", lab.any, "--protected-mode", "no", "--save", "",
                        "--dir", lab.folder)
     lab.wait_listening(on_stack, PORT, server)
     where = ["-h", lab.address(on_stack), "-p", PORT]
@@ -162,20 +163,22 @@ def test_socat_echo(lab, on_stack):
     """A file goes to an echo server and comes back."""
     data, wanted = lab.file("socat-data", 8 * MEGABYTE)
     # Not socat's PIPE: it writes 8 KB to a pipe that has room for less when reads were cut within a page, and blocks for ever.
-    server = lab.start(on_stack, "socat", f"TCP4-LISTEN:{PORT},reuseaddr,fork", "EXEC:cat")
+    kind = "TCP6" if lab.inet6 else "TCP4"
+    server = lab.start(on_stack, "socat", f"{kind}-LISTEN:{PORT},reuseaddr,fork", "EXEC:cat")
     lab.wait_listening(on_stack, PORT, server)
     with open(data, "rb") as source, open(lab.folder / "socat-back", "wb") as back:
-        lab.run(not on_stack, "socat", "-t", 60, "-", f"TCP4:{lab.address(on_stack)}:{PORT}", stdin=source, stdout=back,
+        lab.run(not on_stack, "socat", "-t", 60, "-", f"{kind}:{lab.host(on_stack)}:{PORT}", stdin=source, stdout=back,
                 stderr=subprocess.DEVNULL)
     assert sha256(lab.folder / "socat-back") == wanted
     server.kill()
 
 
 def test_socat_udp(lab, on_stack):
-    server = lab.start(on_stack, "socat", f"UDP4-RECVFROM:{PORT},fork", "EXEC:rev")
+    kind = "UDP6" if lab.inet6 else "UDP4"
+    server = lab.start(on_stack, "socat", f"{kind}-RECVFROM:{PORT},fork", "EXEC:rev")
     lab.wait_listening(on_stack, PORT, server, protocol="udp")
     # The pipe stays open, so that socat waits for the answer; it is ended once that has come.
-    client = lab.start(not on_stack, "socat", "-", f"UDP4:{lab.address(on_stack)}:{PORT}", stdin=subprocess.PIPE)
+    client = lab.start(not on_stack, "socat", "-", f"{kind}:{lab.host(on_stack)}:{PORT}", stdin=subprocess.PIPE)
     client.process.stdin.write(b"stressed\n")
     client.process.stdin.flush()
     wait_until(lambda: client.text() == "desserts\n", lambda: "the answer, not " + client.text())
@@ -194,9 +197,10 @@ def test_netcat(lab, on_stack, sender):
         # -N: the end of the file is the end of the stream; -d: standard input is not looked at.
         server_words = ["-N"] if sender == "server" else ["-d"]
         client_words = ["-N"] if sender == "client" else ["-d"]
-        server = lab.start(on_stack, "nc", *server_words, "-l", "-p", PORT, **ends(sender == "server"))
+        family = "-6" if lab.inet6 else "-4"
+        server = lab.start(on_stack, "nc", family, *server_words, "-l", "-p", PORT, **ends(sender == "server"))
         lab.wait_listening(on_stack, PORT, server)
-        lab.run(not on_stack, "nc", *client_words, lab.address(on_stack), PORT, **ends(sender == "client"))
+        lab.run(not on_stack, "nc", family, *client_words, lab.address(on_stack), PORT, **ends(sender == "client"))
         server.wait()
     assert sha256(got) == wanted
 
@@ -205,25 +209,26 @@ def test_netcat(lab, on_stack, sender):
 
 
 def test_ping_from_the_peer(lab):
-    said = lab.run(False, "ping", "-n", "-i", "0.01", "-c", 20, OURS)
+    said = lab.run(False, "ping", "-n", "-i", "0.01", "-c", 20, lab.address(True))
     assert "20 received, 0% packet loss" in said
     assert "ttl=" in said
 
 
 def test_ping_with_every_size(lab):
     """Also those that are sent in fragments, both ways."""
-    for size in (0, 1, 17, 1472, 1473, 2960, 9000, 65507):
+    whole = 1452 if lab.inet6 else 1472  # what one packet holds
+    for size in (0, 1, 17, whole, whole + 1, 2960, 9000, 65527 if lab.inet6 else 65507):
         # One at a time: after the first answer ping waits for the others only as long as two round trips.
-        said = lab.run(False, "ping", "-n", "-c", 1, "-s", size, OURS)
+        said = lab.run(False, "ping", "-n", "-c", 1, "-s", size, lab.address(True))
         assert "1 received" in said, f"size {size}: {said}"
 
 
 def test_flood_of_pings(lab):
-    before = lab.stack.counters("icmp")
-    said = lab.run(False, "ping", "-n", "-f", "-c", 500, OURS)
+    before = lab.stack.counters("icmp6" if lab.inet6 else "icmp")
+    said = lab.run(False, "ping", "-n", "-f", "-c", 500, lab.address(True))
     received = int(re.search(r"(\d+) received", said).group(1))
     assert received == 500, said
-    after = lab.stack.counters("icmp")
+    after = lab.stack.counters("icmp6" if lab.inet6 else "icmp")
     grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
     assert any(value >= 500 for value in grown.values()), grown
 
@@ -233,7 +238,7 @@ def test_ping_on_the_stack(lab):
     copy = lab.folder / "ping"
     copy.write_bytes(pathlib.Path("/usr/bin/ping").read_bytes())
     copy.chmod(0o755)
-    said = lab.run(True, copy, "-n", "-i", "0.01", "-c", 20, PEER)
+    said = lab.run(True, copy, "-n", "-i", "0.01", "-c", 20, lab.address(False))
     assert "20 received, 0% packet loss" in said
 
 
@@ -258,7 +263,7 @@ def check_wrk(text, closed=0):
 
 def start_wrk(lab, *words, seconds=WRK_SECONDS):
     return lab.start(False, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", *words,
-                     f"http://{OURS}:{HTTP_PORT}/")
+                     f"http://{lab.host(True)}:{HTTP_PORT}/")
 
 
 @pytest.fixture

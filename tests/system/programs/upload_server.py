@@ -1,6 +1,7 @@
 """Takes one PUT and answers with the hash of its body: upload_server.py ADDRESS PORT."""
 import hashlib
 import http.server
+import socket
 import sys
 
 
@@ -26,5 +27,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-with http.server.HTTPServer((sys.argv[1], int(sys.argv[2])), Handler) as server:
+class Server(http.server.HTTPServer):
+    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+
+
+with Server((sys.argv[1], int(sys.argv[2])), Handler) as server:
     server.handle_request()
