@@ -1,4 +1,6 @@
 /* UDP sockets call by call. */
+#include <stddef.h>
+
 #include "shim_case.h"
 
 static void fresh(void) {
@@ -242,7 +244,9 @@ static void control_data(void) {
     if (k->cmsg_level != IPPROTO_IP) continue;
     if (k->cmsg_type == IP_PKTINFO) {
       struct in_pktinfo *i = (struct in_pktinfo *)CMSG_DATA(k);
-      say("pktinfo: interface known %d, to %x", i->ipi_ifindex > 0, ntohl(i->ipi_addr.s_addr));
+      unsigned char to[4];  /* ipi_addr's name is another one where the words are those of IPv6 */
+      memcpy(to, (const char *)i + offsetof(struct in_pktinfo, ipi_addr), sizeof to);
+      say("pktinfo: interface known %d, to %d.%d.%d.%d", i->ipi_ifindex > 0, to[0], to[1], to[2], to[3]);
     }
     if (k->cmsg_type == IP_TTL) say("ttl %d", *(int *)CMSG_DATA(k));
     if (k->cmsg_type == IP_TOS) say("tos %d", *(unsigned char *)CMSG_DATA(k));

@@ -2,7 +2,7 @@
 """Debian's test suite of CPython, on the kernel's sockets and on the stack's, side by side.
 
 Both sides run as root in a network namespace of their own: the kernel's with its lo up and nothing else, the stack's with the
-kernel's lo down, so that whatever passes there has gone through the stack's lo0. A test that prints nothing for --silence
+kernel's lo down, so that whatever passes there has gone through the stack's lo0; the stack is io-pkt-v6-hc. A test that prints nothing for --silence
 seconds is killed, counted as hung, and the rest of its module goes on in a new process.
 
     tests/system/cpython.py                         all modules, the table and the tests that differ
@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 
-from shim_support import Stack
+from shim_support import PROGRAM6, Stack
 
 PYTHON = "/usr/bin/python3.11"
 MODULES = ["test_select", "test_selectors", "test_httplib", "test_urllib2_localnet", "test_socket", "test_asyncio", "test_ssl",
@@ -245,7 +245,7 @@ def main():
     saved = json.loads(pathlib.Path(given.kernel).read_text()) if given.kernel else {}
     empty = Outcome({}, {}, 0, True)
     rows, kept = [], {"kernel": {}, "stack": {}}
-    with tempfile.TemporaryDirectory(prefix="iopkt-cpython-") as folder, Stack(folder, shards=given.shards) as stack:
+    with tempfile.TemporaryDirectory(prefix="iopkt-cpython-") as folder, Stack(folder, shards=given.shards, program=PROGRAM6) as stack:
         for module in given.modules:
             kernel = ours = empty
             if module in saved.get("kernel", {}):

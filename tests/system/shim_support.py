@@ -9,6 +9,8 @@ import time
 from namespaces import command_output
 from stack import BUILD, PROGRAM, PROGRAM6, SHIM, utility  # noqa: F401
 
+STACK = PROGRAM
+
 START_LIMIT = 30  # seconds; only ends a start that hangs
 
 

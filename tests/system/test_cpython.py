@@ -8,7 +8,7 @@ import os
 import pytest
 
 import cpython
-from shim_support import Stack
+from shim_support import PROGRAM6, Stack
 
 FULL = os.environ.get("IOPKT_SYSTEM_FULL") == "1"
 # Seconds for one side of a module; the kernel's side and the stack's run at the same time.
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(cpython.can_run() is not None, reason=str(cpytho
 
 @pytest.fixture(scope="module", params=SHARDS, ids=[f"{n}-shard" for n in SHARDS])
 def stack(request, tmp_path_factory):
-    with Stack(tmp_path_factory.mktemp("stack"), shards=request.param) as running:
+    with Stack(tmp_path_factory.mktemp("stack"), shards=request.param, program=PROGRAM6) as running:
         yield running
 
 
