@@ -28,7 +28,7 @@ Expected<ProgramAddress, int> read_inet(std::span<const std::byte> bytes, bool u
   if (bytes.size() < sizeof in) return unexpected(EINVAL);
   std::memcpy(&in, bytes.data(), sizeof in);
   if (unspecified_family && in.sin_addr.s_addr != 0) return unexpected(EAFNOSUPPORT);
-  return ProgramAddress{.endpoint = {wire::Ipv4Address{ntohl(in.sin_addr.s_addr)}, wire::Port{ntohs(in.sin_port)}}};
+  return ProgramAddress{.was_inet = true, .endpoint = {wire::Ipv4Address{ntohl(in.sin_addr.s_addr)}, wire::Port{ntohs(in.sin_port)}}};
 }
 
 Expected<ProgramAddress, int> read_inet6(std::span<const std::byte> bytes) {

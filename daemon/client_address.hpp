@@ -16,6 +16,7 @@ namespace iopkt::daemon {
 /// what goes over the wire and what the socket is found by; the program sees it mapped again.
 struct ProgramAddress {
   bool unspecified_family = false;  ///< AF_UNSPEC: dissolve
+  bool was_inet = false;            ///< a sockaddr_in
   wire::Endpoint endpoint;
 };
 enum class AddressUse : std::uint8_t {

@@ -100,6 +100,11 @@ std::size_t ClientShard::ring_size(const ClientSocket& socket, bool send) const 
   return send ? common_.send_space.load() : common_.receive_space.load();
 }
 
+bool ClientShard::is_v6_only(const ClientSocket& socket) const {
+  const auto value = stack().get_option(socket.id, num::kSolIpv6, num::ipv6_v6only, sizeof(std::int32_t));
+  return value && value->find_first_not_of('\0') != std::string::npos;
+}
+
 void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
   const auto address = read_address(request->blob, AddressUse::connect, socket.domain, socket.type);
   if (!address) return request->refuse(address.error());
@@ -118,6 +123,8 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
       stack().set_rings(socket.id, memory(socket.send_block), memory(socket.receive_block));
     }
     error = static_cast<int>(stack().connect(socket.id, address->endpoint));
+    // In the words of the other family it is the family that is refused (IPV6_V6ONLY).
+    if (error == ENETUNREACH && address->was_inet && is_v6_only(socket)) error = EAFNOSUPPORT;
     if (error == EINPROGRESS) socket.set_status(ipc::Status::connecting | ipc::Status::bound);
     if (error == 0) socket.set_status(ipc::Status::connected | ipc::Status::bound);
   }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "ipv6/inet6.hpp"
 #include "base/assert.hpp"
 #include "client_shard.hpp"
 #include "control/interfaces.hpp"
@@ -233,6 +234,7 @@ class ClientRig {
   stack::StackConfig config() const {
     stack::StackConfig out;
     out.shards = options_.shards;
+    out.inet6 = &ipv6::inet6();
     out.key = {1, 2};
     return out;
   }

@@ -154,6 +154,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void when_published(Task then);
   bool run_held();
   std::size_t ring_size(const ClientSocket& socket, bool send) const;
+  bool is_v6_only(const ClientSocket& socket) const;
 
   // client_accept.cpp
   /// Connections that the descriptor of their listener has no room for, or that is not attached yet.

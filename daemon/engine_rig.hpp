@@ -75,6 +75,8 @@ inline sockaddr_in inet(std::uint32_t address, std::uint16_t port) {
 
 class EngineTest : public testing::TestWithParam<std::uint32_t> {
  protected:
+  /// The stack's IPv6; null: it has none.
+  virtual const ipv6::Inet6* inet6() const { return nullptr; }
   void SetUp() override {
     char pattern[] = "/tmp/iopkt-engine-XXXXXX";
     ASSERT_NE(::mkdtemp(pattern), nullptr);
@@ -87,7 +89,7 @@ class EngineTest : public testing::TestWithParam<std::uint32_t> {
     auto instance = Instance::claim(options_);
     ASSERT_TRUE(instance) << instance.error().line;
     instance_ = std::move(*instance);
-    context_.emplace(EngineContext{options_, GetParam(), *log_, *instance_});
+    context_.emplace(EngineContext{options_, GetParam(), *log_, *instance_, inet6()});
     engine_ = make_stack_engine(*context_);
     plugins_.emplace(engine_->driver_host(), PluginSettings{});
     const auto up = engine_->start(*plugins_);

@@ -125,8 +125,8 @@ class Session {
   }
 
  private:
-  static ipc::SlotOpenRequest slot_open(std::uint16_t type, std::uint32_t protocol) {
-    return {.domain = AF_INET, .type = type, .protocol = protocol, .cookie = 0};
+  static ipc::SlotOpenRequest slot_open(std::uint16_t type, std::uint32_t protocol, std::uint16_t domain = AF_INET) {
+    return {.domain = domain, .type = type, .protocol = protocol, .cookie = 0};
   }
   Program& program() { return programs_[in_.u8() % programs_.size()]; }
   Socket* socket() {
@@ -179,13 +179,13 @@ class Session {
     rig_.leave(gone.client);
   }
 
-  Socket* open(std::uint16_t type, std::uint32_t protocol) {
+  Socket* open(std::uint16_t type, std::uint32_t protocol, std::uint16_t domain = AF_INET) {
     if (programs_.empty() || sockets_.size() >= kSocketsMax) return nullptr;
     auto made = std::make_unique<Socket>();
     const std::uint8_t where = in_.u8();
     made->client = programs_[where % programs_.size()].client;
     made->type = type;
-    made->opened = rig_.ask<MessageId::slot_open>(made->client, slot_open(type, protocol), {}, where >> 4);
+    made->opened = rig_.ask<MessageId::slot_open>(made->client, slot_open(type, protocol, domain), {}, where >> 4);
     sockets_.push_back(std::move(made));
     return sockets_.back().get();
   }
@@ -443,7 +443,7 @@ void Session::step(std::uint8_t op) {
   switch (op) {
     case 0: {
       const std::uint8_t kind = in_.u8();
-      open(kTypes[kind % kTypes.size()], kind < 128 ? 0 : in_.u8());
+      open(kTypes[kind % kTypes.size()], kind < 128 ? 0 : in_.u8(), (kind & 64) != 0 ? AF_INET6 : AF_INET);
       break;
     }
     case 1:

@@ -1,6 +1,7 @@
 // What programs call: names of hosts. /etc/hosts and numbers by libc, DNS by resolver.cpp.
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <resolv.h>
 #include <stdio.h>
@@ -137,6 +138,32 @@ hostent* keep(int error, hostent* result, int problem) {
 
 }  // namespace
 
+namespace {
+
+/// "fe80::1%en0" as "fe80::1%2": libc would ask the kernel for the interface's number. Null: there is no such interface.
+const char* with_number(const char* node, char (&room)[NI_MAXHOST]) {
+  const char* zone = node == nullptr ? nullptr : strchr(node, '%');
+  if (zone == nullptr || zone[1] == 0 || strspn(zone + 1, "0123456789") == strlen(zone + 1)) return node;
+  const unsigned index = if_nametoindex(zone + 1);
+  const int written = snprintf(room, sizeof room, "%.*s%%%u", static_cast<int>(zone - node), node, index);
+  return index == 0 || written >= static_cast<int>(sizeof room) ? nullptr : room;
+}
+
+/// getnameinfo() by number or from libc's files; an interface's name is the stack's.
+int name_by_libc(const sockaddr* address, socklen_t length, char* host, socklen_t host_size, char* service, socklen_t service_size,
+                 int flags) {
+  const int error = real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NUMERICSCOPE);
+  const bool scoped = error == 0 && host != nullptr && host_size != 0 && address->sa_family == AF_INET6 && (flags & NI_NUMERICSCOPE) == 0;
+  char* zone = scoped ? strchr(host, '%') : nullptr;
+  char name[IF_NAMESIZE];
+  if (zone == nullptr || if_indextoname(static_cast<unsigned>(atoi(zone + 1)), name) == nullptr) return error;
+  if (strlen(name) >= host_size - static_cast<std::size_t>(zone + 1 - host)) return EAI_OVERFLOW;
+  strcpy(zone + 1, name);
+  return 0;
+}
+
+}  // namespace
+
 IOPKT_EXPORT int getaddrinfo(const char* __restrict node, const char* __restrict service,
                              const addrinfo* __restrict hints, addrinfo** __restrict out) {
   if (by_libc()) return real().getaddrinfo(node, service, hints, out);
@@ -145,6 +172,9 @@ IOPKT_EXPORT int getaddrinfo(const char* __restrict node, const char* __restrict
   // Without hints: AI_V4MAPPED | AI_ADDRCONFIG, of which the second would ask about the kernel's interfaces.
   if (hints == nullptr) own.ai_flags = AI_V4MAPPED;
   own.ai_flags &= ~AI_ADDRCONFIG;
+  char room[NI_MAXHOST];
+  const char* const given = node;
+  if ((node = with_number(given, room)) == nullptr && given != nullptr) return EAI_NONAME;
   const int error = real().getaddrinfo(node, service, &own, out);
   if (error == 0) {
     if (own.ai_family == AF_UNSPEC && !settings().kernel_inet6 && !stack_has_inet6()) {
@@ -169,7 +199,8 @@ IOPKT_EXPORT int getnameinfo(const sockaddr* __restrict address, socklen_t lengt
   if (by_libc() || host == nullptr || host_size == 0 || (flags & NI_NUMERICHOST) != 0 || address == nullptr ||
       (address->sa_family != AF_INET && address->sa_family != AF_INET6) ||
       length < (address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6))) {
-    return real().getnameinfo(address, length, host, host_size, service, service_size, flags);
+    return by_libc() || address == nullptr ? real().getnameinfo(address, length, host, host_size, service, service_size, flags)
+                                           : name_by_libc(address, length, host, host_size, service, service_size, flags);
   }
   const int by_file =
       real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NAMEREQD);
@@ -179,8 +210,7 @@ IOPKT_EXPORT int getnameinfo(const sockaddr* __restrict address, socklen_t lengt
   Found found;
   if (resolve_address(value, address->sa_family, found) != 0)
     return (flags & NI_NAMEREQD) != 0 ? EAI_NONAME
-                                      : real().getnameinfo(address, length, host, host_size, service,
-                                                           service_size, flags | NI_NUMERICHOST);
+                                      : name_by_libc(address, length, host, host_size, service, service_size, flags | NI_NUMERICHOST);
   if (strlen(found.name) >= host_size) return EAI_OVERFLOW;
   strcpy(host, found.name);
   if (service == nullptr || service_size == 0) return 0;

@@ -277,15 +277,15 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   }
   const Socket s = socket_of(entry);
   Header header{};
-  int error =
-      take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
+  // A socket has its port from its first try on, whatever comes of it.
+  int error = bind_if_unbound(s);
+  if (error == 0) error = take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
   if (error == 0 && message->msg_controllen > 0) error = take_control(s, *message, header);
   if (error == 0 && (flags & MSG_DONTROUTE) != 0) header.flags |= Header::dont_route;
   const bool udp = s.slot->type.load(std::memory_order_relaxed) == SOCK_DGRAM;
   if (udp && (flags & MSG_MORE) != 0) header.flags |= Header::more_follows;
   if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > payload_max(s, udp, header))
     error = EMSGSIZE;
-  if (error == 0) error = bind_if_unbound(s);
   if (error == 0 && (header.flags & Header::has_destination) != 0) error = check_destination(s, header);
   if (error != 0) return fail(error);
   return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header);

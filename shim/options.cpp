@@ -171,11 +171,10 @@ int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t*
                                    .reserved = 0};
   const std::span<const std::byte> blob{static_cast<const std::byte*>(value), given};
   const int error = request_about<ipc::MessageId::getsockopt>(s, request, blob, room, &got);
-  // Reading at a level that the socket does not have is answered in other words than writing.
+  // Reading at a level that the socket does not have is answered in other words than writing; of AF_INET6 it is not.
   const int own_level =
       s.datagram ? static_cast<int>(s.slot->protocol.load(std::memory_order_relaxed)) : IPPROTO_TCP;
-  const bool known = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_RAW || level == own_level ||
-                     (level == IPPROTO_IPV6 && domain_of(s) == AF_INET6);
+  const bool known = level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_RAW || level == own_level || domain_of(s) == AF_INET6;
   if (error != 0) return fail(error == ENOPROTOOPT && !known ? EOPNOTSUPP : error);
   return give(room, std::min(got, sizeof room), value, length);
 }

@@ -58,6 +58,7 @@ void register_raw(ShardState& s, Socket& k) {
                          .remote = k.remote.address,
                          .interface_index = k.bound_interface,
                          .family = k.family,
+                         .checksum_offset = k.options.checksum_offset6,
                          .icmp_filter = k.options.icmp6_filter};
   if (k.family == wire::IpFamily::v4) member.icmp_filter[0] = static_cast<std::uint32_t>(k.options.icmp_filter);
   add_raw(s, member);
@@ -167,6 +168,17 @@ void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
   deliver(s, last->shard, make_datagram(at, last->id, in->src, std::move(packet)));
 }
 
+namespace {
+
+/// RFC 3542 section 3.1: over the pseudo-header and all that stands behind the headers.
+bool checksum_is_good(const Arrival& at, const packet::Packet& packet, std::uint32_t header_len) {
+  if (packet.looped || packet.size() < header_len) return packet.looped;
+  const std::uint32_t length = packet.size() - header_len;
+  return wire::finish(wire::pseudo_header_sum(at.ip.src, at.ip.dst, at.ip.protocol, length) + packet.sum(header_len, length)) == 0;
+}
+
+}  // namespace
+
 bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
   if (s.raw_members.empty()) return false;
   bool taken = false;
@@ -190,6 +202,7 @@ bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
                            .interface_index = m.interface_index,
                            .icmp_filter = m.icmp_filter};
     if (!raw::matches(bound, at.ip.protocol, at.ip.src, at.ip.dst, at.in->index, icmp_type)) continue;
+    if (m.checksum_offset >= 0 && !checksum_is_good(at, packet, header_len)) continue;
     taken = true;
     PacketPtr copy = packet.clone(s.cache);
     if (!copy) {
@@ -241,12 +254,16 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   how.txq = static_cast<std::uint16_t>(k.options.txq_priority);
   how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(k.options, to.address));
   if (to.address.is_v6()) how.flow_label = flow_hash(s.key(), k.local, to) & 0xfffff;
-  how.own_path_mtu = k.options.mtu_discover == 3;  // IP_PMTUDISC_PROBE
+  how.own_path_mtu = (to.address.is_v4() ? k.options.mtu_discover : k.options.mtu_discover6) == 3;  // IP_PMTUDISC_PROBE
   how.source = request.source.value_or(k.local.address);
+  if (how.source.zone() == 0) how.source = how.source.with_zone(to.address.zone() != 0 ? to.address.zone() : how.interface_index);
   if (how.source.is_unspecified()) how.source = {};
   else if (how.source.family() != to.address.family()) return unexpected(Errno::inval);
   if (how.source.is_multicast() || (how.source.is_v4() && s.network->interfaces.is_any_broadcast(how.source.v4())))
     how.source = {};
+  // Only one of ours, unless the program may be somebody else (IP_FREEBIND).
+  if (request.source && !how.source.is_unspecified() && k.options.free_bind == 0 && s.network->interfaces.find_local(how.source) == nullptr)
+    return unexpected(Errno::inval);
   if (how.source.is_unspecified() || how.source.family() != how.destination.family()) {
     const auto source = choose_source(s, how.destination, how.fib, how.interface_index);
     if (!source) return unexpected(source.error());
@@ -344,6 +361,23 @@ Errno tx_local_segments(ShardState& s, PacketPtr packet, const Outgoing& how) {
   return Errno::ok;
 }
 
+namespace {
+
+/// IPV6_CHECKSUM: the field at `offset` of the packet that a program wrote. Errors: inval: it has no such place.
+Errno fill_checksum(packet::Packet& packet, const Outgoing& how, std::uint32_t offset) {
+  if (packet.size() < 2 || offset > packet.size() - 2) return Errno::inval;
+  std::array<std::byte, 2> field{};
+  packet.copy_in(offset, field);
+  const std::uint32_t pseudo = wire::pseudo_header_sum(how.source, how.destination, how.protocol, packet.size());
+  std::uint16_t sum = wire::finish(pseudo + packet.sum(0, packet.size()));
+  if (sum == 0 && how.protocol == wire::IpProtocol::udp) sum = 0xffff;
+  store_be16(field, 0, sum);
+  packet.copy_in(offset, field);
+  return Errno::ok;
+}
+
+}  // namespace
+
 Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
   const bool connected = !k.remote.address.is_unspecified();
   if (!request.destination && !connected) return Errno::destaddrreq;
@@ -354,16 +388,9 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   how->protocol = static_cast<wire::IpProtocol>(k.protocol);
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
-  // IPV6_CHECKSUM (RFC 3542 section 3.1); that of ICMPv6 is filled in with the header.
-  if (how->destination.is_v6() && k.options.checksum_offset6 >= 0 && how->protocol != wire::IpProtocol::icmpv6) {
-    const auto at = static_cast<std::uint32_t>(k.options.checksum_offset6);
-    if (at > packet->size() || packet->size() - at < 2) return Errno::inval;
-    std::array<std::byte, 2> field{};
-    packet->copy_in(at, field);
-    const std::uint32_t pseudo = wire::pseudo_header_sum(how->source, how->destination, how->protocol, packet->size());
-    store_be16(field, 0, wire::finish(wire::fold(pseudo + packet->sum(0, packet->size()))));
-    packet->copy_in(at, field);
-  }
+  // Of ICMPv6 it is filled in with the header, whoever sends.
+  if (k.family == wire::IpFamily::v6 && k.options.checksum_offset6 >= 0 && how->protocol != wire::IpProtocol::icmpv6)
+    if (const Errno bad = fill_checksum(*packet, *how, static_cast<std::uint32_t>(k.options.checksum_offset6)); bad != Errno::ok) return bad;
   if (k.options.header_included == 0) return tx_ip(s, std::move(packet), *how);
   if (how->destination.is_v6()) return Errno::opnotsupp;  // IPV6_HDRINCL is not built
   const auto header = raw::complete_header(*packet, how->source.v4(), s.identifiers, s.counters.ipv4);

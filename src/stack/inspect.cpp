@@ -153,6 +153,10 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
     const auto ttl = static_cast<std::int32_t>(s.settings.ipv4.ttl);
     return bytes_of(&ttl, sizeof ttl, room);
   }
+  if (level == num::kSolIpv6 && name == num::ipv6_unicast_hops && k->family == wire::IpFamily::v6 && k->options.unicast_hops < 0) {
+    const auto hops = static_cast<std::int32_t>(s.settings.ipv6.hop_limit);
+    return bytes_of(&hops, sizeof hops, room);
+  }
   return socket::get_option(k->options, facts, level, name, room);
 }
 

@@ -79,6 +79,7 @@ struct RawMember {
   wire::IpAddress local, remote;  ///< unspecified: any of that family
   std::uint32_t interface_index = 0;
   wire::IpFamily family = wire::IpFamily::v4;
+  std::int32_t checksum_offset = -1;  ///< IPV6_CHECKSUM: packets with a wrong one are none of this socket's; -1: not looked at
   std::array<std::uint32_t, 8> icmp_filter{};  ///< ICMP_FILTER, ICMP6_FILTER: bit t set: no messages of type t
 };
 

@@ -120,7 +120,7 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   const wire::Endpoint to = *meant;
   if (to.address.is_multicast() || (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4())))
     return Errno::netunreach;
-  if (to.port.value == 0) return Errno::addrnotavail;
+  if (to.port.value == 0) return Errno::connrefused;
   const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
   if (!path) return path.error();
   wire::Endpoint local = k.local;
@@ -283,7 +283,8 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
   ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
-  if (k->binding || k->state != SocketState::fresh) return Errno::inval;
+  // In the host's order: what is wrong with the address goes before what is wrong with the socket.
+  const bool again = k->binding || k->state != SocketState::fresh;
   if (!speaks(*k, wanted.address.family())) return k->kind == SocketKind::raw ? Errno::addrnotavail : Errno::inval;
   const auto zoned = in_zone(*k, wanted);
   if (!zoned) return zoned.error();
@@ -291,11 +292,13 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
   if (!is_local_or_any(s, local.address) && k->options.free_bind == 0) return Errno::addrnotavail;
   if (k->kind == SocketKind::tcp && local.address.is_multicast()) return local.address.is_v4() ? Errno::addrnotavail : Errno::inval;
   if (k->kind == SocketKind::raw) {
+    if (again) return Errno::inval;
     k->local.address = k->bound_address = local.address;
     register_raw(s, *k);
     return Errno::ok;
   }
   if (local.port.value != 0 && local.port.value < kFirstUnprivilegedPort && !privileged) return Errno::acces;
+  if (again) return Errno::inval;
   const bool chosen = local.port.value != 0;
   if (!chosen && k->options.bind_no_port != 0) {
     // ip(7), IP_BIND_ADDRESS_NO_PORT: connect() or the first datagram chooses the port, knowing the other end.
@@ -519,7 +522,7 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
     k->bound_interface = device == nullptr ? 0 : device->index;
     if (k->kind == SocketKind::raw) register_raw(s, *k);
   }
-  if ((level == num::kSolRaw && name == num::icmp_filter) || (level == num::kSolIcmpv6 && k->kind == SocketKind::raw)) register_raw(s, *k);
+  if ((level == num::kSolRaw && name == num::icmp_filter) || (k->kind == SocketKind::raw && k->family == wire::IpFamily::v6)) register_raw(s, *k);
   // What the directory of the port knows of a socket.
   const bool listed = (level == num::kSolSocket && (name == num::so_bindtodevice || name == num::so_reuseport)) ||
                       (level == num::kSolUdpLite && name == num::udplite_recv_cscov);

@@ -261,7 +261,7 @@ static void refused(void) {
   close(gone);
   show("connect", connect6(c, "::1", port));
   show("send", send(c, "x", 1, 0));
-  show_mask("error", c, POLLIN | POLLOUT | POLLERR);
+  await(c, POLLIN | POLLERR);
   char b[4];
   show("recv", recv(c, b, sizeof b, 0));
   show("connect", connect6(made(SOCK_STREAM), "::1", port));
@@ -380,11 +380,6 @@ static void control_data(void) {
   struct in6_pktinfo info = {.ipi6_addr = IN6ADDR_LOOPBACK_INIT, .ipi6_ifindex = 0};
   show("source", send_control(c, "::1", port, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info));
   receive_control(s);
-  info.ipi6_ifindex = 4711;
-  show("no such interface", send_control(c, "::1", port, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info));
-  info.ipi6_ifindex = 0;
-  inet_pton(AF_INET6, "2001:db8::77", &info.ipi6_addr);
-  show("another's source", send_control(c, "::1", port, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info));
   show("short", send_control(c, "::1", port, IPPROTO_IPV6, IPV6_PKTINFO, &info, 8));
 }
 
