@@ -72,7 +72,7 @@ TEST_P(EngineInet6Test, ALinkHasToBeNamed) {
 /// What the library never writes: each is refused, counted, and breaks nothing.
 TEST_P(EngineInet6Test, RecordsThatMakeNoSense) {
   Program program{node(ipc::kControlNode)};
-  for (const std::uint16_t domain : {AF_INET, AF_INET6}) {
+  for (const std::uint16_t domain : {std::uint16_t{AF_INET}, std::uint16_t{AF_INET6}}) {
     Socket s;
     ASSERT_EQ(open_slot(program, domain, SOCK_DGRAM, s), 0);
     s.fd = connect_node(node(ipc::attach_node(domain, true)), SOCK_SEQPACKET);
@@ -83,7 +83,7 @@ TEST_P(EngineInet6Test, RecordsThatMakeNoSense) {
     ipc::DatagramWriter writer{program.slot(s.slot.slot), program.base(s.slot.slot), program.size(s.slot.slot), end};
     std::string text = "x";
     const iovec piece{text.data(), text.size()};
-    for (const std::uint16_t family : {AF_INET, AF_INET6, AF_UNIX})
+    for (const std::uint16_t family : {std::uint16_t{AF_INET}, std::uint16_t{AF_INET6}, std::uint16_t{AF_UNIX}})
       for (const std::uint32_t scope : {0u, 1u, 0xffffffu, 0x1000000u, 0xffffffffu}) {
         ipc::RecordHeader header;
         header.flags = ipc::RecordHeader::has_destination | ipc::RecordHeader::has_pktinfo | ipc::RecordHeader::has_dont_fragment;

@@ -149,14 +149,16 @@ const char* with_number(const char* node, char (&room)[NI_MAXHOST]) {
   return index == 0 || written >= static_cast<int>(sizeof room) ? nullptr : room;
 }
 
-/// getnameinfo() by number or from libc's files; an interface's name is the stack's.
+/// getnameinfo() by number or from libc's files; behind the '%' it has the kernel's name of the number, or the number.
 int name_by_libc(const sockaddr* address, socklen_t length, char* host, socklen_t host_size, char* service, socklen_t service_size,
                  int flags) {
-  const int error = real().getnameinfo(address, length, host, host_size, service, service_size, flags | NI_NUMERICSCOPE);
-  const bool scoped = error == 0 && host != nullptr && host_size != 0 && address->sa_family == AF_INET6 && (flags & NI_NUMERICSCOPE) == 0;
+  const int error = real().getnameinfo(address, length, host, host_size, service, service_size, flags);
+  const bool scoped = error == 0 && host != nullptr && host_size != 0 && address->sa_family == AF_INET6;
   char* zone = scoped ? strchr(host, '%') : nullptr;
   char name[IF_NAMESIZE];
-  if (zone == nullptr || if_indextoname(static_cast<unsigned>(atoi(zone + 1)), name) == nullptr) return error;
+  if (zone == nullptr) return error;
+  const unsigned scope = reinterpret_cast<const sockaddr_in6*>(address)->sin6_scope_id;
+  if (if_indextoname(scope, name) == nullptr) snprintf(name, sizeof name, "%u", scope);
   if (strlen(name) >= host_size - static_cast<std::size_t>(zone + 1 - host)) return EAI_OVERFLOW;
   strcpy(zone + 1, name);
   return 0;

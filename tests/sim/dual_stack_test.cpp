@@ -121,6 +121,7 @@ TEST_P(DualStack, AnInterfaceOrSourceThatCannotBe) {
 
 TEST_P(DualStack, GroupsGoByAnInterfaceThatThereIs) {
   const auto from = open(IpFamily::v6);
+  ASSERT_TRUE(net.run_until([&] { return !host.link_local().is_unspecified(); }, 10s)) << "a source on the link";
   EXPECT_EQ(set(from, num::kSolIpv6, num::ipv6_multicast_if, 4711), Errno::nodev);
   EXPECT_EQ(send(from, "ff02::1", 9), Errno::inval);
   EXPECT_EQ(set(from, num::kSolIpv6, num::ipv6_multicast_if, 2), Errno::ok);

@@ -86,7 +86,8 @@ def test_names(stack, resolver, code, wanted):
     ("print(socket.gethostbyaddr('2001:db8::7')[0])", "six.test"),
     ("print(socket.gethostbyname('web.test') in ('10.9.8.7', '10.9.8.6'))", "True"),
     ("print(sorted(a[0].name for a in socket.getaddrinfo('localhost', 1, 0, socket.SOCK_STREAM)))", "['AF_INET', 'AF_INET6']"),
-    ("print(socket.getaddrinfo('fe80::1%lo0', 5, 0, socket.SOCK_DGRAM)[0][4])", "('fe80::1%lo0', 5, 0, 1)"),
+    ("print(socket.getaddrinfo('fe80::1%lo0', 5, 0, socket.SOCK_DGRAM)[0][4])", "('fe80::1', 5, 0, 1)"),
+    ("print(socket.getnameinfo(('fe80::1', 80, 0, 1), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV))", "('fe80::1%lo0', '80')"),
     ("""
      try: socket.getaddrinfo('web.test', 80, socket.AF_INET6)
      except socket.gaierror as e: print(e.errno in (socket.EAI_NONAME, socket.EAI_NODATA))
