@@ -42,7 +42,7 @@ struct Quota {
   std::uint32_t arenas = 512;
   std::uint64_t ring_bytes = std::uint64_t{64} << 30;
   std::uint64_t grown_bytes = std::uint64_t{256} << 20;  ///< of them, rings that have grown by themselves
-  std::uint64_t part_bytes = std::uint64_t{16} << 20;  ///< of datagrams whose parts are still coming (MSG_MORE)
+  std::uint64_t part_bytes = std::uint64_t{16} << 20;  ///< of datagrams whose parts are still coming (MSG_MORE), and of error queues
 };
 
 /// A count with a bound that several threads raise and lower.

@@ -43,6 +43,7 @@ ipc::RecordHeader header_of(const stack::Datagram& datagram) {
   if (datagram.broadcast) header.flags |= Record::broadcast;
   if (datagram.multicast) header.flags |= Record::multicast;
   header.original_len = datagram.payload->size();
+  header.gso_size = datagram.segment_size;
   header.remote = to_shared(datagram.source);
   header.local = to_shared({datagram.destination, wire::Port{}});
   header.ifindex = datagram.interface_index;
@@ -76,8 +77,12 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
   }
   payload.insert(payload.end(), record.first.begin(), record.first.end());
   payload.insert(payload.end(), record.second.begin(), record.second.end());
-  if (more) return 0;
-  const int error = static_cast<int>(stack().send(socket.id, request_of(socket.parts->header), payload, {}));
+  return more ? 0 : send_parts(socket);
+}
+
+int ClientShard::send_parts(ClientSocket& socket) {
+  if (!socket.parts) return 0;
+  const int error = static_cast<int>(stack().send(socket.id, request_of(socket.parts->header), socket.parts->payload, {}));
   drop_parts(socket);
   return error;
 }
@@ -123,6 +128,7 @@ void ClientShard::send_last_datagrams(ClientSocket& socket, unsigned most) {
 void ClientShard::on_datagram(const stack::Datagram& datagram) {
   ClientSocket* socket = by_cookie(datagram.cookie);
   if (socket == nullptr || socket->id != datagram.id || socket->close_called) return;
+  if (datagram.error) return queue_error(*socket, datagram);
   const packet::Packet& packet = *datagram.payload;
   std::array<iovec, kPiecesMax> pieces;
   std::size_t count = 0;

@@ -62,7 +62,8 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
       if (!socket.datagram && socket.receive.size() != 0 && !tell_progress(socket)) return request->refuse(ECONNRESET);
       if (request->fixed<ipc::IoctlRequest>().code == SIOCOUTQ) return request_unsent(*request, socket);
       return socket_ioctl(*request, stack(), socket.id, socket.receive_head);
-    case MessageId::check_destination: return request_check_destination(*request, socket);
+    case MessageId::check_destination: return request_check_destination(request, socket);
+    case MessageId::take_error: return request_take_error(*request, socket);
     case MessageId::accept_adopt: return request_adopt(*request, socket);
     case MessageId::set_mode: return request_mode(*request);
     default: return request->refuse(EOPNOTSUPP);
@@ -132,11 +133,17 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
   answer_when_published(request, error);
 }
 
-void ClientShard::request_check_destination(Request& request, ClientSocket& socket) {
-  if (!socket.datagram) return request.refuse(EOPNOTSUPP);
-  const auto address = read_address(request.blob, AddressUse::connect, socket.domain, socket.type);
-  if (!address) return request.refuse(address.error());
-  request.answer_errno(static_cast<int>(stack().check_destination(socket.id, address->endpoint)));
+void ClientShard::request_check_destination(RequestPtr& request, ClientSocket& socket) {
+  if (!socket.datagram) return request->refuse(EOPNOTSUPP);
+  const auto address = read_address(request->blob, AddressUse::connect, socket.domain, socket.type);
+  if (!address) return request->refuse(address.error());
+  const auto wanted = request->fixed<ipc::CheckRequest>();
+  const bool quiet = (wanted.flags & ipc::CheckRequest::quiet) != 0;
+  const int error = static_cast<int>(
+      stack().check_destination(socket.id, address->endpoint, wanted.length, quiet, wanted.flags >> ipc::CheckRequest::segment_shift));
+  if (error != EMSGSIZE || quiet) return request->answer_errno(error);
+  // At the end of this turn the error lies in its queue, where the program looks next.
+  held_.push_back({stack().publication(), [request = std::move(request), error] { request->answer_errno(error); }});
 }
 
 void ClientShard::request_name(Request& request, ClientSocket& socket) {
@@ -205,6 +212,9 @@ void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
   if (error == EPERM && request.may(option.name == num::so_bindtodevice ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
   if (error == 0 && send_size) resize_send_ring(socket);
+  // What was held back goes when the cork is drawn; whatever comes of it is not this call's.
+  if (error == 0 && option.level == num::kSolUdp && option.name == num::udp_cork && !request.blob.empty() && request.blob[0] == std::byte{0})
+    send_parts(socket);
   request.answer_errno(error);
 }
 

@@ -199,15 +199,7 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     socket->set_status(ipc::Status::urgent);
     if (socket->attached()) socket->end.send_urgent(urgent_byte(*socket));
   }
-  if ((event.what & stack::event::soft_error) != 0) {
-    // Who sleeps or polls for a datagram has to see it, too: a record of its own, which the reader takes with the error. It comes
-    // first, so that whoever finds the error finds its record, and none is left over.
-    using Put = ipc::DatagramProducer::Put;
-    if (socket->datagram &&
-        ipc::DatagramProducer::put(socket->receive, {.flags = ipc::RecordHeader::error_queue}, {}) == Put::queued_flush)
-      list_for_flush(*socket);
-    socket->slot.error.store(static_cast<std::uint32_t>(event.error), std::memory_order_release);
-  }
+  if ((event.what & stack::event::soft_error) != 0) raise_error(*socket, static_cast<std::uint32_t>(event.error));
   if ((event.what & stack::event::peer_fin) != 0 && !socket->failed) {
     on_readable(*socket);
     socket->fin = true;

@@ -140,7 +140,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void request_connect(RequestPtr& request, ClientSocket& socket);
   void request_shutdown(Request& request, ClientSocket& socket);
   void request_close(RequestPtr& request, ClientSocket& socket);
-  void request_check_destination(Request& request, ClientSocket& socket);
+  void request_check_destination(RequestPtr& request, ClientSocket& socket);
   void request_name(Request& request, ClientSocket& socket);
   void request_set_option(Request& request, ClientSocket& socket);
   void request_get_option(Request& request, ClientSocket& socket);
@@ -203,8 +203,17 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   unsigned send_datagrams(ClientSocket& socket, unsigned budget = kSendBudget);
   void send_last_datagrams(ClientSocket& socket, unsigned most);
   static void drop_parts(ClientSocket& socket);
+  /// The datagram whose parts were held back; 0 if there is none.
+  int send_parts(ClientSocket& socket);
   int send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record);
   void on_datagram(const stack::Datagram& datagram);
+
+  // client_errors.cpp
+  /// An error for SO_ERROR, and for who sleeps or polls.
+  void raise_error(ClientSocket& socket, std::uint32_t error);
+  void queue_error(ClientSocket& socket, const stack::Datagram& report);
+  void request_take_error(Request& request, ClientSocket& socket);
+  static void drop_errors(ClientSocket& socket);
 
   stack::Shard& stack() { return thread_->shard(); }
   const stack::Shard& stack() const { return thread_->shard(); }

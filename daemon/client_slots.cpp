@@ -370,6 +370,7 @@ void ClientShard::maybe_free(ClientSocket& socket) {
   IOPKT_ASSERT(!socket.fd && !socket.listener);
   drop_witness_pipe(socket);
   drop_parts(socket);
+  drop_errors(socket);
   ShardClient& client = socket.owner;
   socket.set_status(ipc::Status::closed);
   if (!client.ended && socket.send.writer_inside()) return left_to_writers_.push_back(socket.cookie);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "ipc/datagram_ring.hpp"
 #include "ipc/doorbell.hpp"
 #include "ipc/descriptor.hpp"
+#include "ipc/messages.hpp"
 #include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
 #include "ipc/stream_end.hpp"
@@ -78,6 +80,16 @@ struct ClientSocket final : PollHandler {
     std::vector<std::byte> payload;
   };
   std::unique_ptr<Parts> parts;
+  /// The error queue (IP_RECVERR), oldest first; none while it is empty.
+  struct QueuedError {
+    ipc::ErrorAnswer what;
+    std::vector<std::byte> payload;
+  };
+  struct Errors {
+    std::deque<QueuedError> queue;
+    std::size_t bytes = 0;
+  };
+  std::unique_ptr<Errors> errors;
   std::uint32_t lost_datagrams = 0;  ///< that found the receive ring full
 
   std::uint32_t status = 0;        ///< what Slot::status shows, from private memory

@@ -146,6 +146,43 @@ TEST_P(EngineTest, WhatAFullReceiveRingDoesNotTakeIsCounted) {
   EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
 }
 
+/// IP_RECVERR: errors wait to be taken, oldest first; what a program does not take is bounded, and counted.
+TEST_P(EngineTest, AnErrorQueueHasABound) {
+  {
+    Program program{node(ipc::kControlNode)};
+    const Socket from = open_socket(program, node(ipc::kPacketNode), SOCK_DGRAM);
+    const std::int32_t on = 1;
+    ASSERT_EQ(program.ask<MessageId::setsockopt>({.slot = from.slot.slot, .level = IPPROTO_IP, .name = IP_RECVERR, .capacity = 4, .reserved = 0},
+                                                 as_bytes(&on, sizeof on)), 0);
+    const sockaddr_in nobody = inet(INADDR_LOOPBACK, 5399);
+    ASSERT_EQ(program.ask<MessageId::connect>({.slot = from.slot.slot, .flags = 0, .reserved = 0}, bytes_of(nobody)), 0);
+    ipc::ProgramEnd out = program.end(from.fd.get(), from.slot.slot);
+    ipc::Slot& slot = program.slot(from.slot.slot);
+    EXPECT_EQ(program.ask<MessageId::take_error>({.slot = from.slot.slot}), EAGAIN);
+    ipc::DatagramWriter writer{slot, program.base(from.slot.slot), program.size(from.slot.slot), out};
+    std::vector<std::byte> payload(500, std::byte{'e'});
+    std::uint32_t sent = 0;
+    EXPECT_TRUE(eventually([&] {
+      const iovec piece{payload.data(), payload.size()};
+      sent += writer.write({}, {&piece, 1}).kind == ipc::WriteOutcome::Kind::data;
+      return sent % 16 == 0 && drops_counted(node(ipc::kControlNode), "error_queue_full") != 0;
+    }));
+    const std::uint32_t queued = slot.errors.load();
+    EXPECT_GT(queued, 10u);
+    EXPECT_EQ(slot.error.load(), static_cast<std::uint32_t>(ECONNREFUSED));
+    for (std::uint32_t i = 0; i < queued; ++i) {
+      ipc::ErrorAnswer error{};
+      std::vector<std::byte> room(ipc::kErrorPayloadMax);
+      std::size_t length = 0;
+      ASSERT_EQ(program.ask<MessageId::take_error>({.slot = from.slot.slot}, {}, &error, room, &length), 0);
+      EXPECT_EQ(error.error, static_cast<std::uint32_t>(ECONNREFUSED));
+      EXPECT_EQ(error.to.port, 5399);
+      EXPECT_EQ(length, payload.size());
+    }
+  }
+  EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
+}
+
 /// More than one turn takes, and nobody has rung the bell yet when the socket is closed.
 TEST_P(EngineTest, DatagramsWrittenBeforeACloseGoOut) {
   Program program{node(ipc::kControlNode)};

@@ -198,6 +198,14 @@ int InterfacesHost::set_promiscuous(std::uint32_t index, bool on) {
   });
 }
 
+int InterfacesHost::set_multicast(std::uint32_t index, const std::vector<wire::MacAddress>& macs) {
+  static_assert(sizeof(wire::MacAddress) == 6);
+  return change(index, [&](const iopkt_device_ops& ops, void* device) {
+    const auto* list = reinterpret_cast<const std::uint8_t(*)[6]>(macs.data());
+    return ops.set_multicast != nullptr ? ops.set_multicast(device, list, static_cast<std::uint32_t>(macs.size())) : -EOPNOTSUPP;
+  });
+}
+
 bool InterfacesHost::statistics(std::uint32_t index, iopkt_statistics& out, std::string& driver, std::string& description) {
   const auto running = by_index(index);
   if (!running) return false;

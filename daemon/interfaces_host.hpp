@@ -38,6 +38,8 @@ class InterfacesHost final : public DriverHost {
   int set_mtu(std::uint32_t index, std::uint32_t mtu);
   int set_mac(std::uint32_t index, const std::uint8_t mac[6]);
   int set_promiscuous(std::uint32_t index, bool on);
+  /// The group addresses that the device is to let through.
+  int set_multicast(std::uint32_t index, const std::vector<wire::MacAddress>& macs);
   /// Any thread. False: no device.
   bool statistics(std::uint32_t index, iopkt_statistics& out, std::string& driver, std::string& description);
   /// The attached interface behind a name; null: none, or one that no driver made.

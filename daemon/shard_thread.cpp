@@ -151,6 +151,8 @@ bool ShardThread::turn(Instant now) {
   shard_.finish();
   work = devices_.transmit() || work;
   if (clients_ != nullptr) work = clients_->deliver() || work;
+  for (const std::uint32_t index : shard_.take_filter_changes())
+    if (on_filter_) on_filter_(index, shard_.multicast_filter(index));
   wake_peers();
   return work || shard_.has_work() || devices_.wants_turn();
 }

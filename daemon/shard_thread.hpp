@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -50,6 +51,9 @@ class ShardThread final : private PollHandler {
   /// Before start(). False: errno is set.
   [[nodiscard]] bool prepare();
   void set_clients(ClientTurns* clients) { clients_ = clients; }
+  /// Called on this thread when an interface's device has to let other groups through; before start().
+  using OnFilter = std::function<void(std::uint32_t interface_index, std::vector<wire::MacAddress> macs)>;
+  void set_on_filter(OnFilter call) { on_filter_ = std::move(call); }
   /// `peers`: all shards' threads by number.
   void start(std::vector<ShardThread*> peers);
   void stop();
@@ -94,6 +98,7 @@ class ShardThread final : private PollHandler {
   Poller poller_;
   DeviceQueues devices_;
   ClientTurns* clients_ = nullptr;
+  OnFilter on_filter_;
   Mailbox mail_;
   Fd event_;
   std::vector<ShardThread*> peers_;

@@ -242,6 +242,12 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
   settings.inet6 = context_.inet6 != nullptr;
   settings.key = random_value<HashKey>();
   server_ = std::make_unique<ControlServer>(common_, status_fd_.get(), threads, *verbs_, std::move(settings), context_.log);
+  threads_[0]->set_on_filter([this](std::uint32_t index, std::vector<wire::MacAddress> macs) {
+    on_main([this, index, macs = std::move(macs)] {
+      if (const int error = interfaces_.set_multicast(index, macs); error != 0 && error != EOPNOTSUPP)
+        context_.log.write(LogLevel::warning, "interface " + std::to_string(index) + ": multicast filter: " + std::strerror(error));
+    });
+  });
   surroundings_.add = [this](control::Record& out) { describe(out); };
   surroundings_.own_variables = [this] { return functional_variables(); };
   for (AttachedInterface* attached : plugins.interfaces())

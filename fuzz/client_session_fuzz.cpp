@@ -515,13 +515,13 @@ void Session::step_on(Socket& s, std::uint8_t op) {
 
 void Session::any_request(Socket& s) {
   const std::uint8_t which = in_.u8();
-  switch (which % 9) {
+  switch (which % 10) {
     case 0:
       rig_.ask<MessageId::getsockopt>(s.client, {.slot = s.slot.slot, .level = in_.u8(), .name = in_.u8(), .capacity = in_.u8(), .reserved = 0});
       break;
     case 1: rig_.ask<MessageId::getsockname>(s.client, {.slot = s.slot.slot}); break;
     case 2: rig_.ask<MessageId::getpeername>(s.client, {.slot = s.slot.slot}); break;
-    case 3: rig_.ask<MessageId::check_destination>(s.client, {.slot = s.slot.slot, .flags = 0, .reserved = 0}, address()); break;
+    case 3: rig_.ask<MessageId::check_destination>(s.client, {.slot = s.slot.slot, .flags = 0, .length = 1400}, address()); break;
     case 4: {
       static constexpr std::array<std::uint64_t, 4> kCodes{SIOCINQ, SIOCOUTQ, SIOCATMARK, SIOCGSTAMP_OLD};
       const std::uint64_t code = which < 128 ? kCodes[which / 9 % 4] : in_.u16();
@@ -531,6 +531,7 @@ void Session::any_request(Socket& s) {
     case 5: rig_.ask<MessageId::lookup>(s.client, {}, in_.bytes(in_.u8() % 64)); break;
     case 6: rig_.ask<MessageId::attach_begin>(s.client, {.cookie = s.fds.empty() ? in_.u8() : ipc::socket_cookie(s.fds[0].get())}); break;
     case 7: rig_.ask<MessageId::attach_finish>(s.client, {.nonce = s.slot.nonce}); break;
+    case 9: rig_.ask<MessageId::take_error>(s.client, {.slot = s.slot.slot}); break;
     case 8: rig_.ask<MessageId::accept_adopt>(s.client, {.slot = s.slot.slot, .nonce = s.slot.nonce}); break;
   }
 }

@@ -146,7 +146,7 @@ void reset_slot(Slot& slot, std::uint16_t domain, std::uint16_t type, std::uint3
     word->store(0, std::memory_order_relaxed);
   }
   for (auto* word : {&slot.rx_lowat, &slot.rx_strays, &slot.tx_stalling, &slot.status, &slot.error, &slot.kicks,
-                     &slot.mss}) {
+                     &slot.mss, &slot.errors}) {
     word->store(0, std::memory_order_relaxed);
   }
   for (auto& word : slot.reserved) word.store(0, std::memory_order_relaxed);

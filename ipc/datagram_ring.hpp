@@ -27,7 +27,7 @@ struct RecordHeader {
   static constexpr std::uint32_t truncated = 1 << 4;     ///< the stack kept only the first payload_len bytes of original_len
   static constexpr std::uint32_t checksum_bad = 1 << 5;  ///< raw and packet sockets
   static constexpr std::uint32_t has_destination = 1 << 6;  ///< to the stack: `remote` is the destination (sendto)
-  static constexpr std::uint32_t error_queue = 1 << 7;   ///< reserved: MSG_ERRQUEUE
+  static constexpr std::uint32_t error_queue = 1 << 7;   ///< no datagram: an error came in
   static constexpr std::uint32_t dont_route = 1 << 8;    ///< to the stack: MSG_DONTROUTE
   static constexpr std::uint32_t multicast = 1 << 9;     ///< was sent to a group
   static constexpr std::uint32_t broadcast = 1 << 10;

@@ -214,7 +214,7 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint64_t> backlog;    ///< listeners: connections waiting << 32 | limit; stack
   // Names: a seqlock written by the stack; words 0..2 local, 3..5 peer.
   alignas(kCacheLine) std::atomic<std::uint32_t> names_sequence;
-  std::atomic<std::uint32_t> reserved0;
+  std::atomic<std::uint32_t> errors;  ///< entries of the error queue (IP_RECVERR); stack
   std::atomic<std::uint64_t> names[6];
   // Clients' own, shared by the processes that hold the socket (the stack clears them with a new socket, and takes the words
   // kHoldersWord, kSharedWord and kWitnessWord as hints).

@@ -84,6 +84,13 @@ struct AddressRequest {
   std::uint32_t flags;
   std::uint32_t reserved;
 };  // blob: the sockaddr as the program gave it
+struct CheckRequest {
+  static constexpr std::uint32_t quiet = 1;  ///< no entry in the error queue
+  static constexpr std::uint32_t segment_shift = 16;  ///< the upper half: UDP_SEGMENT, 0: in one
+  std::uint64_t slot;
+  std::uint32_t flags;
+  std::uint32_t length;  ///< of the datagram, bytes
+};  // blob: the sockaddr as the program gave it
 struct ListenRequest {
   std::uint64_t slot;
   std::int32_t backlog;
@@ -110,6 +117,17 @@ struct IoctlAnswer {
   std::int32_t result;  ///< what ioctl returns when the errno is 0
   std::uint32_t reserved;
 };
+inline constexpr std::size_t kErrorPayloadMax = 4096;  ///< more does not come back of a datagram
+/// One entry of an error queue: struct sock_extended_err, whom the datagram was for, and the ICMP message that tells of it.
+struct ErrorAnswer {
+  std::uint32_t error, info;
+  std::uint8_t origin, type, code;
+  std::uint8_t ttl, tos;
+  std::uint8_t reserved[3];
+  std::uint32_t ifindex, reserved2;
+  std::int64_t timestamp_ns;             ///< since 1970; 0: not stamped
+  SharedEndpoint to, offender, local;    ///< offender: family 0, an error of our own; local: to whom the message came
+};  // blob: what came back of the datagram
 struct AdoptRequest {
   std::uint64_t slot;   ///< from the AcceptHello
   std::uint64_t nonce;  ///< from the AcceptHello: proves that this process accepted it
@@ -160,7 +178,8 @@ struct ModeRequest {
   X(20, sysctl_set, Empty, Empty, records, records, 0, 0)                      \
   X(21, sysctl_list, Empty, Empty, text, records, 0, 0)                        \
   X(22, manage, Empty, Empty, records, records, 1, 1)                          \
-  X(23, check_destination, AddressRequest, Empty, bytes, none, 0, 0)
+  X(23, check_destination, CheckRequest, Empty,   bytes, none, 0, 0)           \
+  X(24, take_error, SlotRequest, ErrorAnswer, none, bytes, 0, 0)
 // slot_open: a new socket; then connect() the AF_UNIX socket to the node and send HELLO.
 // arena: the memory file of an arena that this process does not have (forked child, accepted socket).
 // connect: 0 done, EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram
@@ -168,6 +187,7 @@ struct ModeRequest {
 // otherwise answered when the stack
 //   has looked at the end, which others may hold (a child, a message on its way).
 // check_destination: would a datagram to this address be refused? Sends nothing.
+// take_error: the oldest entry of the error queue; EAGAIN: none. Slot::error is then the next one's, or 0.
 // sysctl_get, sysctl_list: blob is a name or the beginning of names (whole words). sysctl_set: records name,
 // value. Answer of all three: a list "variables" of groups {name, value, type, ...}, of sysctl_set {name,
 // old, value, type}. manage: first record is text "verb"; the rest are its arguments. Answer: records. The

@@ -75,7 +75,7 @@ int sleep_by_poll(int fd, const Socket& s, short events, short& revents) {
       client_word(s, receive ? ClientWord::receive_limit : ClientWord::send_limit).load();
   const int ms = us == 0 ? -1 : static_cast<int>(std::min<std::uint64_t>((us + 999) / 1000, INT32_MAX));
   pollfd p{.fd = fd, .events = events, .revents = 0};
-  const int n = poll(&p, 1, ms);
+  const int n = real().poll(&p, 1, ms);
   revents = p.revents;
   return n > 0 ? 0 : n == 0 ? EAGAIN : errno;
 }

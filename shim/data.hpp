@@ -42,6 +42,10 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
 /// The pending error of a socket, taken from the slot and from the descriptor, so that POLLERR goes away; 0:
 /// none. `flags`: kPlainCall.
 int take_socket_error(int fd, const Socket& s, int flags = 0);
+/// The record that has announced an error goes with it, if it is the next. Of a datagram socket.
+void take_error_record(int fd, const Socket& s, int flags = 0);
+/// True if the next that recv() would give is a datagram, and no announcement of an error.
+bool has_datagram(int fd, const Socket& s);
 
 /// Sleeps until the socket's V is not stalled, at most for SO_SNDTIMEO: for a writer, or a connect in
 /// progress. 0: look again; else the errno: EAGAIN (the time is over), EINTR, EBADF (closed meanwhile), EPIPE

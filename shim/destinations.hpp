@@ -7,8 +7,9 @@
 
 namespace iopkt::shim {
 
-/// 0, or what sendto() answers: ENETUNREACH, EHOSTUNREACH, EACCES (a broadcast), ... Only for a header with a destination.
-int check_destination(const Socket& s, const ipc::RecordHeader& header);
+/// 0, or what sendto() of `length` bytes answers: ENETUNREACH, EHOSTUNREACH, EACCES (a broadcast), EMSGSIZE, ... Without a destination
+/// in the header it goes to the peer, of which only the length is judged.
+int check_destination(const Socket& s, const ipc::RecordHeader& header, std::size_t length);
 
 /// An option, a new name or peer of the socket: what was allowed is to be asked for again.
 inline void change_rules(const Socket& s) {

@@ -9,6 +9,8 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include <linux/errqueue.h>
+
 #include <algorithm>
 
 #include "shim/addresses.hpp"
@@ -86,11 +88,12 @@ void put_control6(ControlWriter& out, const Socket& s, const Header& h, std::uin
     out.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(h.gso_size));
 }
 
-void put_control(msghdr& message, const Socket& s, const Header& h) {
-  ControlWriter out(message);
+void put_control(ControlWriter& out, const Socket& s, const Header& h) {
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
-  if ((h.flags & Header::has_timestamp) != 0) {
-    const timespec ts{.tv_sec = h.timestamp_ns / 1'000'000'000, .tv_nsec = h.timestamp_ns % 1'000'000'000};
+  if ((hints & (Hint::timestamp | Hint::timestampns)) != 0) {
+    timespec ts{.tv_sec = h.timestamp_ns / 1'000'000'000, .tv_nsec = h.timestamp_ns % 1'000'000'000};
+    // What no device has stamped gets the time of its reading, as on the host.
+    if ((h.flags & Header::has_timestamp) == 0) clock_gettime(CLOCK_REALTIME, &ts);
     if ((hints & Hint::timestampns) != 0) {
       out.put(SOL_SOCKET, SCM_TIMESTAMPNS, ts);
     } else if ((hints & Hint::timestamp) != 0) {
@@ -193,6 +196,17 @@ int family_towards(const Socket& s, const Header& h) {
   return (h.flags & Header::has_destination) != 0 ? h.remote.family : ipc::read_names(*s.slot).peer.family;
 }
 
+/// Copies what fits; answers how much.
+std::size_t scatter_to(const msghdr& message, const std::byte* from, std::size_t length) {
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < message.msg_iovlen && done < length; ++i) {
+    const std::size_t n = std::min(message.msg_iov[i].iov_len, length - done);
+    if (n > 0) memcpy(message.msg_iov[i].iov_base, from + done, n);
+    done += n;
+  }
+  return done;
+}
+
 /// Reads what a program asks for one datagram. Each family knows its own words; of IPv6's IPv4 takes IPV6_PKTINFO. 0 or an errno.
 int take_control(const Socket& s, const msghdr& message, Header& h) {
   const bool v6 = family_towards(s, h) == AF_INET6, dual = !v6 && domain_of(s) == AF_INET6;
@@ -240,7 +254,46 @@ int check_message(const msghdr* message) {
   return 0;
 }
 
+/// The control message of IP_RECVERR.
+struct ShownError {
+  sock_extended_err what;
+  sockaddr_in offender;
+};
+
 }  // namespace
+
+ssize_t receive_error(int fd, Entry entry, msghdr& message) {
+  const Socket s = socket_of(entry);
+  if (s.slot->errors.load(std::memory_order_acquire) == 0) return fail(EAGAIN);
+  std::byte payload[ipc::kErrorPayloadMax];
+  std::size_t length = 0;
+  ipc::ErrorAnswer e{};
+  if (const int error = request_about<ipc::MessageId::take_error>(s, {.slot = s.name}, {}, payload, &length, &e); error != 0)
+    return fail(error);
+  take_error_record(fd, s);
+  const std::size_t copied = scatter_to(message, payload, std::min(length, sizeof payload));
+  message.msg_flags = MSG_ERRQUEUE | (copied < length ? MSG_TRUNC : 0);
+  if (message.msg_name != nullptr) give_address(e.to, domain_of(s), static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
+  const bool local = e.origin == SO_EE_ORIGIN_LOCAL;
+  Header h{};
+  if (!local) h.flags = Header::has_ttl | Header::has_tos | Header::has_pktinfo;
+  if (e.timestamp_ns != 0) h.flags |= Header::has_timestamp;
+  h.timestamp_ns = e.timestamp_ns;
+  h.local = e.local;
+  h.ifindex = e.ifindex;
+  h.ttl = e.ttl, h.tos = e.tos;
+  ControlWriter control(message);
+  put_control(control, s, h);
+  ShownError shown{};
+  shown.what = {.ee_errno = e.error, .ee_origin = e.origin, .ee_type = e.type, .ee_code = e.code, .ee_pad = 0, .ee_info = e.info,
+                .ee_data = 0};
+  if (!local) {
+    shown.offender.sin_family = AF_INET;
+    shown.offender.sin_addr = in_of(e.offender).sin_addr;
+  }
+  control.put(IPPROTO_IP, IP_RECVERR, shown);
+  return static_cast<ssize_t>(copied);
+}
 
 ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
   if (const int error = check_message(message); error != 0) return fail(error);
@@ -253,6 +306,7 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
     if ((flags & MSG_OOB) != 0) message->msg_flags |= MSG_OOB;
     return n;
   }
+  if ((flags & MSG_ERRQUEUE) != 0) return receive_error(fd, entry, *message);
   Arrival arrival{};
   const ssize_t n = receive_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, arrival);
   if (n < 0) return n;
@@ -264,7 +318,8 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
   } else {
     message->msg_namelen = 0;
   }
-  put_control(*message, socket_of(entry), arrival.header);
+  ControlWriter control(*message);
+  put_control(control, socket_of(entry), arrival.header);
   return n;
 }
 
@@ -280,13 +335,15 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   // A socket has its port from its first try on, whatever comes of it.
   int error = bind_if_unbound(s);
   if (error == 0) error = take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
+  header.gso_size = static_cast<std::uint32_t>(client_word(s, ClientWord::segment).load(std::memory_order_relaxed));
   if (error == 0 && message->msg_controllen > 0) error = take_control(s, *message, header);
   if (error == 0 && (flags & MSG_DONTROUTE) != 0) header.flags |= Header::dont_route;
   const bool udp = s.slot->type.load(std::memory_order_relaxed) == SOCK_DGRAM;
-  if (udp && (flags & MSG_MORE) != 0) header.flags |= Header::more_follows;
+  const bool corked = (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & Hint::cork) != 0;
+  if (udp && ((flags & MSG_MORE) != 0 || corked)) header.flags |= Header::more_follows;
   if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > payload_max(s, udp, header))
     error = EMSGSIZE;
-  if (error == 0 && (header.flags & Header::has_destination) != 0) error = check_destination(s, header);
+  if (error == 0) error = check_destination(s, header, static_cast<std::size_t>(total_of(message->msg_iov, message->msg_iovlen)));
   if (error != 0) return fail(error);
   return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header);
 }

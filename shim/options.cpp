@@ -115,6 +115,12 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
   if (level == IPPROTO_IP && name == IP_RECVTOS) remember(s, Hint::want_tos, number != 0);
   if (level == IPPROTO_IP && name == IP_RECVORIGDSTADDR) remember(s, Hint::want_origdst, number != 0);
   if (level == SOL_SOCKET && name == SO_RXQ_OVFL) remember(s, Hint::want_ovfl, number != 0);
+  if (level == IPPROTO_IP && name == IP_RECVERR) remember(s, Hint::error_queue, number != 0);
+  if (level == IPPROTO_IP && name == IP_MTU_DISCOVER)
+    remember(s, Hint::dont_fragment, number == IP_PMTUDISC_DO || number == IP_PMTUDISC_PROBE);
+  if (level == IPPROTO_IP && name == IP_HDRINCL) remember(s, Hint::header_included, number != 0);
+  if (level == IPPROTO_UDP && name == UDP_CORK) remember(s, Hint::cork, number != 0);
+  if (level == IPPROTO_UDP && name == UDP_SEGMENT) client_word(s, ClientWord::segment).store(static_cast<std::uint64_t>(number));
   if (level == IPPROTO_UDP && name == UDP_GRO) remember(s, Hint::want_gro, number != 0);
   if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE) && !s.datagram) {
     // A smaller ring may be full with what it holds.

@@ -82,6 +82,7 @@ struct ClientWord {
   static constexpr std::size_t receive_limit = 2;  ///< SO_RCVTIMEO in microseconds; 0: none
   static constexpr std::size_t send_limit = 3;     ///< SO_SNDTIMEO
   static constexpr std::size_t rules = 4;  ///< raised by what changes where a datagram may go: options, bind, connect
+  static constexpr std::size_t segment = 5;  ///< UDP_SEGMENT
   static constexpr std::size_t shared = ipc::kSharedWord;  ///< not 0 once a second process has had it
 };
 struct Hint {
@@ -103,6 +104,10 @@ struct Hint {
   static constexpr std::uint64_t want_hop_limit = 1 << 17;  ///< IPV6_RECVHOPLIMIT
   static constexpr std::uint64_t want_class = 1 << 18;      ///< IPV6_RECVTCLASS
   static constexpr std::uint64_t want_origdst6 = 1 << 19;   ///< IPV6_RECVORIGDSTADDR
+  static constexpr std::uint64_t error_queue = 1 << 20;  ///< IP_RECVERR
+  static constexpr std::uint64_t dont_fragment = 1 << 21;  ///< IP_MTU_DISCOVER: what is too long is refused
+  static constexpr std::uint64_t header_included = 1 << 22;  ///< IP_HDRINCL: the same
+  static constexpr std::uint64_t cork = 1 << 23;  ///< UDP_CORK
 };
 inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) {
   return s.slot->reserved[which];

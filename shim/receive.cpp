@@ -9,6 +9,7 @@
 #include "ipc/sys.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
+#include "shim/messages.hpp"
 #include "shim/native.hpp"
 #include "shim/pieces.hpp"
 #include "shim/real.hpp"
@@ -16,8 +17,6 @@
 #include "shim/wait.hpp"
 
 namespace iopkt::shim {
-
-static void take_error_record(int fd, const Socket& s, int flags);
 
 int take_socket_error(int fd, const Socket& s, int flags) {
   const int error = ipc::take_error(*s.slot);
@@ -178,11 +177,18 @@ void drop_error_record(ipc::DatagramReader& reader) {
 }
 }  // namespace
 
-static void take_error_record(int fd, const Socket& s, int flags) {
+void take_error_record(int fd, const Socket& s, int flags) {
   if (!s.datagram) return;
   ipc::ProgramEnd end = end_for(fd, s, flags);
   ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);
   drop_error_record(reader);
+}
+
+bool has_datagram(int fd, const Socket& s) {
+  ipc::ProgramEnd end = s.end(fd);
+  ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);
+  ipc::RecordHeader next{};
+  return reader.read({}, next, false).kind == ipc::ReadOutcome::Kind::data && (next.flags & ipc::RecordHeader::error_queue) == 0;
 }
 
 ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count, int flags,
@@ -190,7 +196,12 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
   using Kind = ipc::ReadOutcome::Kind;
   const Socket s = socket_of(entry);
   if ((flags & MSG_OOB) != 0) return fail(EOPNOTSUPP);
-  if ((flags & MSG_ERRQUEUE) != 0) return fail(EAGAIN);
+  if ((flags & MSG_ERRQUEUE) != 0) {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(to);
+    message.msg_iovlen = count;
+    return receive_error(fd, entry, message);
+  }
   ipc::ProgramEnd end = end_for(fd, s, flags);
   end.open_while(g_table[fd], entry.bits);
   ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);

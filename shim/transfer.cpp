@@ -66,7 +66,7 @@ ssize_t splice_in(int in, Entry entry, int out, off64_t* offset, std::size_t cou
   if (seen <= 0) return seen;
   if ((flags & SPLICE_F_NONBLOCK) != 0 && offset == nullptr) {
     pollfd ready{.fd = out, .events = POLLOUT, .revents = 0};
-    if (poll(&ready, 1, 0) == 0) return fail(EAGAIN);
+    if (real().poll(&ready, 1, 0) == 0) return fail(EAGAIN);
   }
   // A pipe takes at most what one write of PIPE_BUF takes without blocking in the middle.
   const std::size_t portion =

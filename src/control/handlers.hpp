@@ -70,6 +70,7 @@ Outcome statistics(const Context&, const Record&);
 Outcome buffers(const Context&, const Record&);
 Outcome sockets(const Context&, const Record&);
 Outcome snapshot(const Context&, const Record&);
+Outcome group_list(const Context&, const Record&);
 Outcome info(const Context&, const Record&);
 
 }  // namespace iopkt::control

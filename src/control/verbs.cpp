@@ -19,6 +19,7 @@ constexpr std::array kVerbs{
     VerbRow{"arp.list", false, false, false, "address family interface", arp_list},
     VerbRow{"arp.set", true, false, false, "address mac temporary published proxy interface", arp_set},
     VerbRow{"buffers", false, false, false, "", buffers},
+    VerbRow{"group.list", false, false, false, "", group_list},
     VerbRow{"info", false, false, false, "", info},
     VerbRow{"interface.cloners", false, false, false, "", interface_cloners},
     VerbRow{"interface.create", true, false, false, "name", interface_create},

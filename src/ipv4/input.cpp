@@ -47,7 +47,7 @@ Expected<Destination, Drop> destination_of(const InputContext& context, const pa
   if (dst.is_limited_broadcast() || context.in.is_broadcast_address(dst))
     return Destination{Way::deliver, Cast::broadcast};
   if (dst.is_multicast()) {
-    if (packet.looped || context.groups.has(context.in, dst))
+    if (context.groups.has(context.in, dst, src))
       return Destination{Way::deliver, Cast::multicast};
     return unexpected(Drop::ip_not_for_us);
   }
@@ -87,9 +87,9 @@ Expected<void, Refused> judge_options(const InputContext& context, const wire::I
 
 }  // namespace
 
-bool Membership::has(const iface::Interface& in, Ipv4Address group) const {
-  if (group == kAllHosts || in.is_loopback()) return true;
-  return joined != nullptr && joined(context, in.index, group);
+bool Membership::has(const iface::Interface& in, Ipv4Address group, Ipv4Address source) const {
+  if (group == kAllHosts) return true;
+  return joined != nullptr && joined(context, in.index, group, source);
 }
 
 Expected<Ipv4In, Refused> input(const InputContext& context, packet::Packet& packet) {

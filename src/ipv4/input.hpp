@@ -18,12 +18,11 @@ namespace iopkt::ipv4 {
 using iface::Cast;
 using packet::Drop;
 
-/// Which multicast groups an interface has joined. 224.0.0.1 is always joined and not asked for; a loopback
-/// interface hears every group.
+/// Which multicast groups an interface has joined, and from whom it hears them. 224.0.0.1 is always joined and not asked for.
 struct Membership {
-  bool (*joined)(const void* context, std::uint32_t interface_index, wire::Ipv4Address group) = nullptr;
+  bool (*joined)(const void* context, std::uint32_t interface_index, wire::Ipv4Address group, wire::Ipv4Address source) = nullptr;
   const void* context = nullptr;
-  bool has(const iface::Interface& in, wire::Ipv4Address group) const;
+  bool has(const iface::Interface& in, wire::Ipv4Address group, wire::Ipv4Address source) const;
 };
 
 struct InputContext {

@@ -46,6 +46,9 @@ enum class Errno : int {
   already = EALREADY,
   inprogress = EINPROGRESS,
   esrch = ESRCH,
+  proto = EPROTO,
+  hostdown = EHOSTDOWN,
+  nonet = ENONET,
   nxio = ENXIO,
 };
 

@@ -25,7 +25,11 @@ enum Ip : int {
   ip_tos = 1, ip_ttl = 2, ip_hdrincl = 3, ip_options = 4, ip_recvopts = 6, ip_pktinfo = 8, ip_mtu_discover = 10,
   ip_recverr = 11, ip_recvttl = 12, ip_recvtos = 13, ip_mtu = 14, ip_freebind = 15, ip_transparent = 19,
   ip_recvorigdstaddr = 20, ip_minttl = 21, ip_bind_address_no_port = 24, ip_multicast_if = 32, ip_multicast_ttl = 33,
-  ip_multicast_loop = 34, ip_add_membership = 35, ip_drop_membership = 36, ip_local_port_range = 51,
+  ip_multicast_loop = 34, ip_add_membership = 35, ip_drop_membership = 36,
+  ip_unblock_source = 37, ip_block_source = 38, ip_add_source_membership = 39, ip_drop_source_membership = 40,
+  ip_msfilter = 41, mcast_join_group = 42, mcast_block_source = 43, mcast_unblock_source = 44, mcast_leave_group = 45,
+  mcast_join_source_group = 46, mcast_leave_source_group = 47, mcast_msfilter = 48, ip_multicast_all = 49,
+  ip_local_port_range = 51,
 };
 
 /// Linux in6.h; RFC 3493 section 5 and RFC 3542.
@@ -43,6 +47,8 @@ enum Tcp : int {
   tcp_linger2 = 8, tcp_defer_accept = 9, tcp_window_clamp = 10, tcp_info = 11, tcp_quickack = 12, tcp_congestion = 13,
   tcp_user_timeout = 18, tcp_fastopen = 23, tcp_notsent_lowat = 25,
 };
+
+enum Udp : int { udp_cork = 1, udp_segment = 103, udp_gro = 104 };
 
 enum UdpLite : int { udplite_send_cscov = 10, udplite_recv_cscov = 11 };
 

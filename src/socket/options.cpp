@@ -34,6 +34,7 @@ constexpr std::uint8_t bit(SocketKind kind) { return static_cast<std::uint8_t>(1
 constexpr std::uint8_t kUdpLite = bit(SocketKind::udplite);
 constexpr std::uint8_t kAll = bit(SocketKind::tcp) | bit(SocketKind::udp) | kUdpLite | bit(SocketKind::raw);
 constexpr std::uint8_t kPorts = kAll & ~bit(SocketKind::raw);
+constexpr std::uint8_t kUdp = bit(SocketKind::udp);
 constexpr std::uint8_t kTcp = bit(SocketKind::tcp);
 constexpr std::uint8_t kRaw = bit(SocketKind::raw);
 constexpr std::int32_t kAny = INT32_MAX;
@@ -41,9 +42,8 @@ constexpr std::int32_t kAny = INT32_MAX;
 using S = SocketOptions;
 using namespace num;
 /// A row here does what it says; what has no effect yet (SO_MARK, TCP_NOTSENT_LOWAT …) has none, so that a program
-/// hears ENOPROTOOPT and takes its other way. Three are kept and shown: SO_PRIORITY (for a queueing
-/// discipline of the host) and SO_BUSY_POLL are hints that a stack of its own threads needs nothing from; with IP_RECVERR errors come
-/// by the next call, as without, and its queue is empty (resolvers do not send at all where it is refused).
+/// hears ENOPROTOOPT and takes its other way. Two are kept and shown: SO_PRIORITY (for a queueing discipline of the host)
+/// and SO_BUSY_POLL are hints that a stack of its own threads needs nothing from.
 constexpr auto kRows = std::to_array<Row>({
     {kSolSocket, so_debug, &S::debug, INT32_MIN, kAny, boolean, kAll},
     {kSolSocket, so_reuseaddr, &S::reuse_address, INT32_MIN, kAny, boolean, kAll},
@@ -94,6 +94,10 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIpv6, ipv6_minhopcount, &S::min_hop_count, 0, 255, plain, kTcp},
     {kSolIpv6, ipv6_checksum, &S::checksum_offset6, INT32_MIN, kAny, plain, kRaw},
     {kSolRaw, ipv6_checksum, &S::checksum_offset6, INT32_MIN, kAny, plain, kRaw},
+    {kSolIp, ip_multicast_all, &S::multicast_all, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolUdp, udp_cork, &S::udp_cork, INT32_MIN, kAny, boolean, kUdp | kUdpLite},
+    {kSolUdp, udp_segment, &S::segment, 0, 65535, plain, kUdp},
+    {kSolUdp, udp_gro, &S::coalesce, INT32_MIN, kAny, boolean, kUdp},
     {kSolRaw, icmp_filter, &S::icmp_filter, INT32_MIN, kAny, plain, kRaw},
     {kSolTcp, tcp_nodelay, &S::no_delay, INT32_MIN, kAny, boolean, kTcp},
     {kSolTcp, tcp_cork, &S::cork, INT32_MIN, kAny, boolean, kTcp},
@@ -278,6 +282,10 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
     if (!answer.empty()) answer.push_back('\0');
   } else if (facts.kind == SocketKind::raw && facts.family == wire::IpFamily::v6 && level == kSolIcmpv6 && name == icmp6_filter) {
     answer.assign(reinterpret_cast<const char*>(options.icmp6_filter.data()), sizeof options.icmp6_filter);
+  } else if (level == kSolIp && name == ip_multicast_if && facts.kind != SocketKind::tcp) {
+    answer.resize(4);
+    if (options.multicast_source.is_v4())
+      wire::store_ipv4({reinterpret_cast<std::byte*>(answer.data()), 4}, 0, options.multicast_source.v4());
   } else if ((level == kSolIp && name == ip_mtu) ||
              (level == kSolIpv6 && name == ipv6_mtu && facts.family == wire::IpFamily::v6)) {
     if (facts.mtu == 0) return unexpected(Errno::notconn);

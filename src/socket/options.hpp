@@ -34,8 +34,9 @@ struct SocketOptions {
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
   std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0;
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
-  std::int32_t multicast_ttl = 1, multicast_loop = 1;
+  std::int32_t multicast_ttl = 1, multicast_loop = 1, multicast_all = 1;
   std::uint32_t multicast_interface = 0;
+  wire::IpAddress multicast_source;  ///< by which IP_MULTICAST_IF named the interface; unspecified: by its index
   // IPPROTO_IPV6: of sockets of AF_INET6, for packets of that family
   std::int32_t v6_only = 0, unicast_hops = -1 /* net.inet6.ip6.hlim */, tclass = 0, multicast_hops6 = 1, multicast_loop6 = 1;
   std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, dont_fragment6 = 0, receive_error6 = 0, min_hop_count = 0;
@@ -51,6 +52,10 @@ struct SocketOptions {
   std::int32_t defer_accept = 0;  ///< s
   std::int32_t window_clamp = 0;  ///< bytes; 0: none
   std::string congestion;  ///< empty: as the route or net.inet.tcp.congctl.selected say
+  // IPPROTO_UDP
+  std::int32_t segment = 0;  ///< UDP_SEGMENT: bytes of each datagram that a call is cut into; 0: one
+  std::int32_t coalesce = 0; ///< UDP_GRO
+  std::int32_t udp_cork = 0;
   // IPPROTO_UDPLITE: bytes of coverage, 0: all
   std::int32_t send_coverage = 0;
   std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any

@@ -28,6 +28,7 @@ void register_port(ShardState& s, Socket& k) {
                           .fib = k.fib,
                           .reuse_port = k.options.reuse_port != 0,
                           .v6_only = k.options.v6_only != 0,
+                          .multicast_all = k.options.multicast_all != 0,
                           .least_coverage = k.options.receive_coverage,
                           .order = ++s.bind_order};
   const std::uint32_t home = s.stack.shard_of_port(k.local.port);
@@ -59,7 +60,8 @@ void register_raw(ShardState& s, Socket& k) {
                          .interface_index = k.bound_interface,
                          .family = k.family,
                          .checksum_offset = k.options.checksum_offset6,
-                         .icmp_filter = k.options.icmp6_filter};
+                         .icmp_filter = k.options.icmp6_filter,
+                         .multicast_all = k.options.multicast_all != 0};
   if (k.family == wire::IpFamily::v4) member.icmp_filter[0] = static_cast<std::uint32_t>(k.options.icmp_filter);
   add_raw(s, member);
   send_to_all_others(s, [&] { return message::RawAdd{member}; });
@@ -76,36 +78,64 @@ void remove_raw(ShardState& s, std::uint32_t shard, SocketId id) {
 
 // ---- in
 
+namespace {
+
+/// UDP_GRO, as the host: datagrams of one flow that come one after the other and are as long as the first; a shorter one is the last.
+bool joins_last(ShardState& s, Datagram& next) {
+  constexpr std::uint32_t kDatagramsMax = 64;
+  if (s.datagrams.empty()) return false;
+  Datagram& last = s.datagrams.back();
+  if (last.id != next.id || last.error || last.source != next.source || last.destination != next.destination ||
+      last.interface_index != next.interface_index || last.ttl != next.ttl || last.tos != next.tos)
+    return false;
+  const std::uint32_t each = last.segment_size != 0 ? last.segment_size : last.payload->size();
+  const std::uint32_t size = next.payload->size(), before = last.payload->size();
+  if (size == 0 || size > each || before % each != 0 || before / each >= kDatagramsMax || before + size > udp::kMaxPayloadV4) return false;
+  if (!last.payload->absorb(std::move(next.payload))) {
+    s.drop(Drop::no_buffer);
+    return true;
+  }
+  last.segment_size = static_cast<std::uint16_t>(each);
+  return true;
+}
+
+}  // namespace
+
 void deliver(ShardState& s, std::uint32_t shard, Datagram&& datagram) {
   if (shard != s.number) {
     if (!datagram.payload->own()) return s.drop(Drop::no_buffer);
     return send_to(s, shard, message::Deliver{std::move(datagram)});
   }
+  if (datagram.error) return deliver_error(s, std::move(datagram));
   Socket* k = s.find(datagram.id);
   if (k == nullptr || k->client_gone || k->shut_read) return s.drop(Drop::udp_no_socket);
   datagram.cookie = k->cookie;
+  if (k->options.coalesce != 0 && k->kind == socket::SocketKind::udp && joins_last(s, datagram)) return;
   s.datagrams.push_back(std::move(datagram));
 }
 
 namespace {
 
-/// -1: not for this socket; otherwise how closely it fits.
-int score(const PortMember& m, const udp::UdpIn& in, const Arrival& at) {
+/// -1: not for this socket; otherwise how closely it fits what went from `src` to `dst` by that interface.
+int score(const PortMember& m, const wire::Endpoint& src, const wire::IpAddress& dst, std::uint32_t interface_index) {
   int points = 0;
-  // RFC 3828 section 3.1: a receiver may refuse what is covered less than it asks for; 0 asks for everything.
-  if (in.partial && m.least_coverage >= 0 && (m.least_coverage == 0 || in.coverage < static_cast<std::uint32_t>(m.least_coverage)))
-    return -1;
   if (m.interface_index != 0) {
-    if (m.interface_index != at.in->index) return -1;
+    if (m.interface_index != interface_index) return -1;
     points += 2;
   }
-  if (!socket::takes(m.local.address, m.v6_only, in.dst.address)) return -1;
-  points += socket::closeness(m.local.address, in.dst.address);
+  if (!socket::takes(m.local.address, m.v6_only, dst)) return -1;
+  points += socket::closeness(m.local.address, dst);
   if (m.remote.port.value != 0) {
-    if (m.remote != in.src) return -1;
+    if (m.remote != src) return -1;
     points += 8;
   }
   return points;
+}
+
+/// RFC 3828 section 3.1: a receiver may refuse what is covered less than it asks for; 0 asks for everything.
+bool covered_enough(const PortMember& m, const udp::UdpIn& in) {
+  if (!in.partial || m.least_coverage < 0) return true;
+  return m.least_coverage != 0 && in.coverage >= static_cast<std::uint32_t>(m.least_coverage);
 }
 
 Datagram make_datagram(const Arrival& at, SocketId id, const wire::Endpoint& source, PacketPtr payload) {
@@ -131,6 +161,20 @@ void copy_to(ShardState& s, const Arrival& at, const PortMember& m, const udp::U
 
 }  // namespace
 
+const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
+                              std::uint32_t interface_index) {
+  const auto found = s.udp_members.find(port_key(kind, local.port));
+  if (found == s.udp_members.end()) return nullptr;
+  const PortMember* best = nullptr;
+  int best_score = -1;
+  for (const PortMember& m : found->second) {
+    const int points = score(m, remote, local.address, interface_index);
+    if (points < 0 || points < best_score || (points == best_score && m.order < best->order)) continue;
+    best = &m, best_score = points;
+  }
+  return best;
+}
+
 void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
   const bool lite = at.ip.protocol == wire::IpProtocol::udplite;
   const auto in = lite ? udp::lite_input(at.ip.src, at.ip.dst, *packet, s.settings.udp, s.counters.udp)
@@ -143,8 +187,9 @@ void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
   int best_score = -1;
   if (found != s.udp_members.end()) {
     for (const PortMember& m : found->second) {
-      const int points = score(m, *in, at);
-      if (points < 0) continue;
+      const int points = score(m, in->src, in->dst.address, at.in->index);
+      if (points < 0 || !covered_enough(m, *in)) continue;
+      if (at.multicast && !socket_hears_group(s, m.shard, m.id, m.multicast_all, at.in->index, in->dst.address, in->src.address)) continue;
       if (points > best_score && !to_many) best.clear();
       if (points >= best_score || to_many) best.push_back(&m);
       best_score = std::max(best_score, points);
@@ -203,6 +248,7 @@ bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
                            .icmp_filter = m.icmp_filter};
     if (!raw::matches(bound, at.ip.protocol, at.ip.src, at.ip.dst, at.in->index, icmp_type)) continue;
     if (m.checksum_offset >= 0 && !checksum_is_good(at, packet, header_len)) continue;
+    if (at.multicast && !socket_hears_group(s, m.shard, m.id, m.multicast_all, at.in->index, at.ip.dst, at.ip.src)) continue;
     taken = true;
     PacketPtr copy = packet.clone(s.cache);
     if (!copy) {
@@ -214,20 +260,6 @@ bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
     deliver(s, m.shard, make_datagram(at, m.id, {at.ip.src, {}}, std::move(copy)));
   }
   return taken;
-}
-
-void on_port_error(ShardState& s, const message::PortError& error) {
-  const auto found = s.udp_members.find(port_key(error.kind, error.local.port));
-  if (found == s.udp_members.end()) return s.drop(Drop::icmp_no_flow);
-  for (const PortMember& m : found->second) {
-    if (m.remote.port.value == 0 || m.remote != error.remote || !error.hard) continue;
-    if (m.shard == s.number) on_soft_error(s, m.id, error.error);
-    else send_to(s, m.shard, message::SoftError{m.id, error.error});
-  }
-}
-
-void on_soft_error(ShardState& s, SocketId id, Errno error) {
-  if (Socket* k = s.find(id); k != nullptr && !k->client_gone) raise(s, *k, event::soft_error, error);
 }
 
 // ---- out
@@ -248,9 +280,11 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   if (how.interface_index == 0) how.interface_index = to.address.zone();
   if (to.address.is_multicast() && how.interface_index == 0)
     how.interface_index = to.address.is_v4() ? k.options.multicast_interface : static_cast<std::uint32_t>(k.options.multicast_interface6);
+  how.multicast_loop = (to.address.is_v4() ? k.options.multicast_loop : k.options.multicast_loop6) != 0;
   how.dont_route = request.dont_route || k.options.dont_route != 0;
   how.tos = request.tos.value_or(socket::traffic_class_of(k.options, to.address));
   how.ttl = request.ttl.value_or(socket::hops_of(k.options, to.address));
+  how.stay_here = to.address.is_multicast() && how.ttl == 0;
   how.txq = static_cast<std::uint16_t>(k.options.txq_priority);
   how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(k.options, to.address));
   if (to.address.is_v6()) how.flow_label = flow_hash(s.key(), k.local, to) & 0xfffff;
@@ -264,6 +298,8 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   // Only one of ours, unless the program may be somebody else (IP_FREEBIND).
   if (request.source && !how.source.is_unspecified() && k.options.free_bind == 0 && s.network->interfaces.find_local(how.source) == nullptr)
     return unexpected(Errno::inval);
+  if (how.source.is_unspecified() && to.address.is_multicast() && to.address.is_v4() && how.interface_index == k.options.multicast_interface)
+    how.source = k.options.multicast_source;
   if (how.source.is_unspecified() || how.source.family() != how.destination.family()) {
     const auto source = choose_source(s, how.destination, how.fib, how.interface_index);
     if (!source) return unexpected(source.error());
@@ -300,12 +336,29 @@ Errno refused(ShardState& s, Drop why) {
 
 }  // namespace
 
-Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destination) {
+namespace {
+
+/// UDP_SEGMENT, udp(7).
+Errno check_segments(const Socket& k, std::uint32_t size, std::size_t length, std::uint32_t mtu, std::size_t headers) {
+  constexpr std::size_t kSegmentsMax = 128;
+  if (size == 0) return Errno::ok;
+  if (size + headers > mtu) return Errno::msgsize;
+  return length > size * kSegmentsMax || k.options.no_check != 0 ? Errno::inval : Errno::ok;
+}
+
+}  // namespace
+
+Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::size_t length, bool quiet, std::uint32_t segment) {
   const DatagramRequest request{.destination = destination};
   const auto how = k.kind == socket::SocketKind::raw ? outgoing(s, k, request, destination) : outgoing_udp(s, k, request, destination, 0);
   if (!how) return how.error();
   const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
-  return path ? Errno::ok : path.error();
+  if (!path) return path.error();
+  const std::size_t network = how->destination.is_v4() ? 20 : 40;
+  const std::size_t headers = (k.options.header_included != 0 ? 0 : network) + (k.kind == socket::SocketKind::raw ? 0 : wire::UdpView::kHeaderLen);
+  if (segment != 0) return check_segments(k, segment, length, path->mtu, headers);
+  if ((!how->dont_fragment && k.options.header_included == 0) || length + headers <= path->mtu) return Errno::ok;
+  return quiet ? Errno::msgsize : too_big_for(s, k, how->destination, path->mtu);
 }
 
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
@@ -319,7 +372,8 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   if (!path) return path.error();
   const std::uint32_t headers = (how->destination.is_v4() ? 20 : 40) + wire::UdpView::kHeaderLen;
   const bool cut = request.segment_size != 0 && length > request.segment_size;
-  if (cut && request.segment_size + headers > path->mtu) return Errno::msgsize;
+  if (const Errno refused_cut = check_segments(k, request.segment_size, length, path->mtu, headers); refused_cut != Errno::ok) return refused_cut;
+  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, how->destination, path->mtu);
   // What will be fragmented has its checksum done here: no device sees the datagram whole.
   const bool whole = length + headers <= path->mtu || cut;
   // Over IPv6 there always is one (RFC 8200 section 8.1).
@@ -386,6 +440,12 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   auto how = outgoing(s, k, request, to);
   if (!how) return how.error();
   how->protocol = static_cast<wire::IpProtocol>(k.protocol);
+  const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
+  if (!path) return path.error();
+  // The host does not cut up what came with its header.
+  const std::size_t on_wire = first.size() + second.size() + (k.options.header_included != 0 ? 0 : how->destination.is_v4() ? 20 : 40);
+  if ((how->dont_fragment || k.options.header_included != 0) && on_wire > path->mtu)
+    return too_big_for(s, k, how->destination, path->mtu);
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
   // Of ICMPv6 it is filled in with the header, whoever sends.
@@ -401,8 +461,7 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
       default: return Errno::inval;
     }
   }
-  const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
-  if (!path) return path.error();
+  loop_if_many(s, *packet, *how, *path);
   return tx_packet(s, std::move(packet), *path);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "packet/packet.hpp"
 #include "socket/errno.hpp"
@@ -51,7 +52,20 @@ struct AcceptEvent {
   wire::Endpoint local, remote;
 };
 
+/// What an entry of a socket's error queue says: ip(7), struct sock_extended_err.
+struct ErrorInfo {
+  static constexpr std::uint8_t kLocal = 1, kIcmp = 2, kIcmp6 = 3;  ///< SO_EE_ORIGIN_*
+  Errno error = Errno::ok;
+  std::uint8_t origin = kLocal, type = 0, code = 0;
+  std::uint32_t info = 0;        ///< EMSGSIZE: the MTU, EPROTO: the offset of the offending byte
+  wire::IpAddress offender;      ///< who sent the ICMP message
+  bool hard = false;             ///< a connected socket hears of it without having asked
+  bool too_big = false;          ///< as hard, unless it has IP_PMTUDISC_DONT
+};
+
 /// A datagram for a socket of this shard. The payload begins at the packet's first byte (raw sockets: at the IP header).
+/// With `error` it is an entry of the error queue: `source` is where the datagram that it is about went, the payload what came
+/// back of it; the rest is of the ICMP message.
 struct Datagram {
   SocketId id;
   Cookie cookie = 0;
@@ -60,8 +74,10 @@ struct Datagram {
   std::uint32_t interface_index = 0;
   std::uint8_t ttl = 0, tos = 0;
   bool broadcast = false, multicast = false;
+  std::uint16_t segment_size = 0;  ///< UDP_GRO: several datagrams, each of that size but the last; 0: one
   std::uint64_t time_ns = 0;  ///< CLOCK_REALTIME when the driver stamped it, else 0
   packet::PacketPtr payload;
+  std::optional<ErrorInfo> error;
 };
 
 /// Bytes; 0: no wish.

@@ -12,13 +12,14 @@ struct Overloaded : Handlers... {
 
 bool may_be_lost(const Message& m) {
   return std::holds_alternative<message::Input>(m) || std::holds_alternative<message::Arp>(m) ||
-         std::holds_alternative<message::Deliver>(m);
+         std::holds_alternative<message::Deliver>(m) || std::holds_alternative<message::PortError>(m);
 }
 
 packet::Packet* packet_of(Message& m) {
   if (auto* in = std::get_if<message::Input>(&m)) return in->packet.get();
   if (auto* arp = std::get_if<message::Arp>(&m)) return arp->packet.get();
   if (auto* d = std::get_if<message::Deliver>(&m)) return d->datagram.payload.get();
+  if (auto* e = std::get_if<message::PortError>(&m)) return e->report.payload.get();
   return nullptr;
 }
 
@@ -68,10 +69,10 @@ void handle(ShardState& s, Message& message) {
           [&](message::RawRemove& m) { remove_raw(s, m.shard, m.id); },
           [&](message::FlowAdd& m) { add_foreign(s, m); },
           [&](message::FlowRemove& m) { s.foreign_flows.erase(m.key); },
-          [&](message::SoftError& m) { on_soft_error(s, m.id, m.error); },
           [&](message::FlowError& m) { on_flow_error(s, m); },
           [&](message::PathMtu& m) { s.path_mtus.learn(m.destination, m.mtu, s.now); },
-          [&](message::PortError& m) { on_port_error(s, m); },
+          [&](message::GroupChange& m) { on_group_change(s, m); },
+          [&](message::PortError& m) { on_port_error(s, std::move(m)); },
       },
       message);
 }

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "base/spinlock.hpp"
+#include "group/filter.hpp"
 #include "neigh/neighbours.hpp"
 #include "packet/packet.hpp"
 #include "socket/options.hpp"
@@ -64,6 +65,7 @@ struct PortMember {
   std::uint8_t fib = 0;
   bool reuse_port = false;
   bool v6_only = false;
+  bool multicast_all = true;  ///< IP_MULTICAST_ALL
   std::int32_t least_coverage = -1;  ///< UDP-Lite: SocketOptions::receive_coverage
   std::uint64_t order = 0;  ///< of binding: later ones win among equals, as on the host
 };
@@ -81,6 +83,7 @@ struct RawMember {
   wire::IpFamily family = wire::IpFamily::v4;
   std::int32_t checksum_offset = -1;  ///< IPV6_CHECKSUM: packets with a wrong one are none of this socket's; -1: not looked at
   std::array<std::uint32_t, 8> icmp_filter{};  ///< ICMP_FILTER, ICMP6_FILTER: bit t set: no messages of type t
+  bool multicast_all = true;                   ///< IP_MULTICAST_ALL
 };
 
 namespace message {
@@ -140,11 +143,6 @@ struct FlowAdd {
 struct FlowRemove {
   FlowKey key;
 };
-/// An ICMP error about a datagram that a socket of the receiving shard sent.
-struct SoftError {
-  SocketId id;
-  Errno error;
-};
 /// An ICMP error about a TCP segment, for the shard of its flow. mtu: 0, or the path's.
 struct FlowError {
   FlowKey flow;
@@ -161,15 +159,21 @@ struct PathMtu {
 struct PortError {
   socket::SocketKind kind;
   wire::Endpoint local, remote;
-  Errno error;
-  bool hard;  ///< a socket that is not asked to hear of errors hears of this one when it is connected
+  Datagram report;  ///< with `error`; the payload begins with the IP header of the datagram that it is about
+};
+/// A socket of another shard has joined, left (nullopt) or changed its filter.
+struct GroupChange {
+  group::Key key;
+  std::uint32_t shard;
+  SocketId id;
+  std::optional<group::Filter> filter;
 };
 }  // namespace message
 
 using Message = std::variant<std::monostate, message::Input, message::Arp, message::Deliver, message::NewNetwork,
                              message::ResolveNeighbour, message::NeighbourAction, message::ListenAdd,
                              message::ListenRemove, message::PortAdd, message::PortRemove, message::RawAdd,
-                             message::RawRemove, message::FlowAdd, message::FlowRemove, message::SoftError,
-                             message::FlowError, message::PathMtu, message::PortError>;
+                             message::RawRemove, message::FlowAdd, message::FlowRemove, message::FlowError,
+                             message::PathMtu, message::PortError, message::GroupChange>;
 
 }  // namespace iopkt::stack

@@ -468,10 +468,11 @@ bool Shard::progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive
   return true;
 }
 
-Errno Shard::check_destination(SocketId id, const wire::Endpoint& destination) const {
+Errno Shard::check_destination(SocketId id, const wire::Endpoint& destination, std::size_t length, bool quiet,
+                               std::uint32_t segment) {
   const Socket* k = state_->find(id);
   if (k == nullptr || k->kind == SocketKind::tcp) return Errno::badf;
-  return k->shut_write ? Errno::pipe : check_path(*state_, *k, destination);
+  return k->shut_write ? Errno::pipe : check_path(*state_, *k, destination, length, quiet, segment);
 }
 
 Errno Shard::send(SocketId id, const DatagramRequest& request, Bytes first, Bytes second) {
@@ -510,6 +511,7 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
   if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
+  if (const auto done = set_group_option(s, *k, level, name, value)) return *done;
   const Errno result = socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
   if (result != Errno::ok) return result;
   k->fib = static_cast<std::uint8_t>(k->options.fib);
@@ -522,9 +524,11 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
     k->bound_interface = device == nullptr ? 0 : device->index;
     if (k->kind == SocketKind::raw) register_raw(s, *k);
   }
-  if ((level == num::kSolRaw && name == num::icmp_filter) || (k->kind == SocketKind::raw && k->family == wire::IpFamily::v6)) register_raw(s, *k);
+  const bool group_rule = level == num::kSolIp && name == num::ip_multicast_all;
+  const bool filter_rule = (level == num::kSolRaw && name == num::icmp_filter) || k->family == wire::IpFamily::v6;
+  if (k->kind == SocketKind::raw && (group_rule || filter_rule)) register_raw(s, *k);
   // What the directory of the port knows of a socket.
-  const bool listed = (level == num::kSolSocket && (name == num::so_bindtodevice || name == num::so_reuseport)) ||
+  const bool listed = (level == num::kSolSocket && (name == num::so_bindtodevice || name == num::so_reuseport)) || group_rule ||
                       (level == num::kSolUdpLite && name == num::udplite_recv_cscov);
   if (listed && is_udp(k->kind) && k->binding) unregister_port(s, *k), register_port(s, *k);
   if (level == num::kSolSocket && (name == num::so_reuseaddr || name == num::so_reuseport) && k->binding)

@@ -143,7 +143,10 @@ void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cas
     static_cast<void>(tx_ip(s, std::move(answer->packet), how));
     return;
   }
-  if (const auto* about = std::get_if<icmp::ErrorAbout>(&*in)) return on_icmp_error(s, *about);
+  if (const auto* about = std::get_if<icmp::ErrorAbout>(&*in)) {
+    packet->trim_front(wire::IcmpView::kHeaderLen);
+    return on_icmp_error(s, *about, &at, std::move(packet));
+  }
   if (std::holds_alternative<icmp::NeighbourDiscovery>(*in)) return rx_discovery(s, at, *packet);
 }
 
@@ -168,6 +171,9 @@ void deliver_protocol(ShardState& s, const Arrival& at, PacketPtr packet, iface:
     case wire::IpProtocol::icmpv6:
       if (at.ip.dst.is_v4()) break;
       return rx_icmp(s, at, std::move(packet), cast);
+    case wire::IpProtocol::igmp:
+      if (at.ip.dst.is_v6()) break;
+      return rx_igmp(s, at, std::move(packet));
     case wire::IpProtocol::no_next_header:
       if (at.ip.dst.is_v4()) break;
       return s.drop(Drop::ip6_no_next_header);
@@ -213,8 +219,12 @@ void refuse(ShardState& s, const iface::Interface& in, packet::Packet& packet, D
   answer_error(s, *answer, header, packet, cast, static_cast<std::uint8_t>(in.fib));
 }
 
+bool joined(const void* shard, std::uint32_t interface_index, wire::Ipv4Address group, wire::Ipv4Address source) {
+  return hears_group(*static_cast<const ShardState*>(shard), interface_index, group, source);
+}
+
 std::optional<Judged> judge_ipv4(ShardState& s, const iface::Interface& in, packet::Packet& packet) {
-  const ipv4::InputContext context{in, s.network->interfaces, s.settings.ipv4, s.counters.ipv4};
+  const ipv4::InputContext context{in, s.network->interfaces, s.settings.ipv4, s.counters.ipv4, {&joined, &s}};
   auto ip = ipv4::input(context, packet);
   if (!ip) {
     refuse(s, in, packet, ip.error().why, ip.error().answer ? std::optional<icmp::Message>{*ip.error().answer} : std::nullopt);
@@ -299,26 +309,20 @@ void on_reassembly_expired(ShardState& s, const std::optional<wire::IpHeader>& f
 
 namespace {
 
-struct Consequence {
-  tcp::Failure failure;
-  Errno error;
-  bool hard;  ///< Heard of by connected sockets that did not ask for errors
-};
-
-Consequence consequence_of(icmp::Trouble trouble) {
+tcp::Failure failure_of(icmp::Trouble trouble) {
   using icmp::Trouble;
   switch (trouble) {
-    case Trouble::port: return {tcp::Failure::refused, Errno::connrefused, true};
-    case Trouble::protocol: return {tcp::Failure::protocol_unreachable, Errno::noprotoopt, true};
-    case Trouble::network: return {tcp::Failure::network_unreachable, Errno::netunreach, false};
-    case Trouble::too_big: return {tcp::Failure::host_unreachable, Errno::msgsize, false};
-    case Trouble::malformed: return {tcp::Failure::protocol_unreachable, Errno::opnotsupp, false};
-    case Trouble::prohibited: return {tcp::Failure::admin_prohibited, Errno::acces, false};
+    case Trouble::port: return tcp::Failure::refused;
+    case Trouble::protocol:
+    case Trouble::malformed: return tcp::Failure::protocol_unreachable;
+    case Trouble::network: return tcp::Failure::network_unreachable;
+    case Trouble::prohibited: return tcp::Failure::admin_prohibited;
+    case Trouble::too_big:
     case Trouble::host:
     case Trouble::time_exceeded:
     case Trouble::none: break;
   }
-  return {tcp::Failure::host_unreachable, Errno::hostunreach, false};
+  return tcp::Failure::host_unreachable;
 }
 
 /// RFC 8201 section 4: what is smaller than every link carries is taken for that. Only from packets that we can have sent.
@@ -330,29 +334,22 @@ void learn_path_mtu(ShardState& s, const wire::IpAddress& destination, std::uint
 
 }  // namespace
 
-void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about) {
+void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about, const Arrival* at, PacketPtr quoted) {
   const icmp::Trouble trouble = icmp::trouble_of(about.local.address.family(), about.message);
   if (trouble == icmp::Trouble::none) return;
-  const auto [failure, error, hard] = consequence_of(trouble);
   const bool too_big = trouble == icmp::Trouble::too_big;
   if (too_big && about.remote.address.is_v6() && s.network->interfaces.find_local(about.local.address) != nullptr)
     learn_path_mtu(s, about.remote.address, about.mtu);
+  report_datagram_error(s, about, at, std::move(quoted));
   if (about.protocol == wire::IpProtocol::tcp) {
     const FlowKey flow{about.local, about.remote};
     const std::uint32_t owner = s.stack.shard_of_flow(flow_hash(s.key(), flow.local, flow.remote));
     const std::uint32_t least = flow.local.address.is_v6() ? wire::Ipv6View::kMinMtu : 0;
     const message::FlowError error_message{
-        flow, failure, wire::SeqNum{about.sequence},
+        flow, failure_of(trouble), wire::SeqNum{about.sequence},
         static_cast<std::uint16_t>(too_big ? std::clamp<std::uint32_t>(about.mtu, least, 65535) : 0)};
     if (owner == s.number) return on_flow_error(s, error_message);
-    return send_to(s, owner, Message{error_message});
-  }
-  if (about.protocol == wire::IpProtocol::udp || about.protocol == wire::IpProtocol::udplite) {
-    const auto kind = about.protocol == wire::IpProtocol::udp ? socket::SocketKind::udp : socket::SocketKind::udplite;
-    const message::PortError port_error{kind, about.local, about.remote, error, hard};
-    const std::uint32_t owner = s.stack.shard_of_port(about.local.port);
-    if (owner == s.number) return on_port_error(s, port_error);
-    send_to(s, owner, Message{port_error});
+    send_to(s, owner, Message{error_message});
   }
 }
 

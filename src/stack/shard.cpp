@@ -37,6 +37,7 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       icmp_limit(settings.icmp) {
   if (number == 0 && inet6 != nullptr)
     discovery = inet6->make_discovery({settings.ipv6, counters.ipv6, owner.config().stable_secret, owner.config().seed ^ owner.config().key.k0});
+  if (number == 0) memberships = std::make_unique<group::Machine>(owner.config().seed ^ derived(owner.config().key, 4).k0);
   if (number == 0) neighbours = std::make_unique<neigh::Neighbours>(settings.neigh, derived(owner.config().key, 3));
   outbox.resize(owner.config().shards);
   overflow.resize(owner.config().shards);
@@ -77,6 +78,7 @@ void destroy_socket(ShardState& s, Socket& k) {
     remove_raw(s, s.number, k.id);
     send_to_all_others(s, [&] { return message::RawRemove{s.number, k.id}; });
   }
+  leave_all_groups(s, k);
   s.wheel.cancel(k);
   remove_flow(s, k);
   s.events.push_back({k.id, k.cookie, event::released, Errno::ok});
@@ -99,6 +101,7 @@ void adopt_network(ShardState& s, NetworkPtr network) {
   s.settings = s.network->settings;
   if (s.neighbours && old) forget_lost_neighbours(s, *old);
   if (s.discovery) s.discovery->tables_changed(s.now);
+  if (s.memberships && old) update_memberships(s, *old);
 }
 
 // ---- the turn
@@ -127,6 +130,7 @@ void Shard::run_timers() {
     apply_neighbour_actions(s, actions);
   }
   if (s.discovery && s.discovery->next_deadline() <= s.now) run_discovery(s);
+  run_memberships(s);
   if (s.reassembly.next_deadline() <= s.now) {
     std::vector<ipv4::Reassembly::Expired> expired;
     s.reassembly.run(s.now, expired);
@@ -167,10 +171,14 @@ void Shard::finish() {
 
 void rx_looped(ShardState& s, packet::PacketPtr packet) {
   const std::uint32_t interface_index = packet->rx_interface;
-  // Whatever zone it is for, it came by the loopback interface.
-  auto& counters = s.counters.interfaces[kLoopbackIndex];
-  ++counters.rx_packets;
-  counters.rx_bytes += packet->size();
+  // Whatever zone it is for, it came by the loopback interface; but a copy of what was sent to a group is no packet of the device's.
+  const iface::Interface* in = s.interface(interface_index);
+  if (in == nullptr || in->is_loopback() || !packet->link_multicast) {
+    auto& counters = s.counters.interfaces[kLoopbackIndex];
+    ++counters.rx_packets;
+    counters.rx_bytes += packet->size();
+  }
+  packet->link_multicast = false;
   rx_owned(s, interface_index, std::move(packet));
 }
 
@@ -212,6 +220,11 @@ void Shard::untransmitted(std::uint32_t interface_index, packet::Burst&& rest) {
 
 std::vector<SocketEvent> Shard::take_events() { return std::exchange(state_->events, {}); }
 std::vector<AcceptEvent> Shard::take_accepts() { return std::exchange(state_->accepts, {}); }
+std::vector<std::uint32_t> Shard::take_filter_changes() { return std::exchange(state_->filter_changes, {}); }
+std::vector<wire::MacAddress> Shard::multicast_filter(std::uint32_t interface_index) const {
+  return stack::multicast_filter(*state_, interface_index);
+}
+std::vector<group::Table::Row> Shard::list_groups() const { return state_->groups.rows(); }
 std::vector<Datagram> Shard::take_datagrams() { return std::exchange(state_->datagrams, {}); }
 std::uint64_t Shard::take_wakeups() { return std::exchange(state_->wakeups, 0); }
 
@@ -219,6 +232,7 @@ Instant Shard::next_deadline() const {
   Instant at = std::min({state_->wheel.next_deadline(), state_->reassembly.next_deadline(), state_->time_waits.next_deadline(state_->now)});
   if (state_->neighbours) at = std::min(at, state_->neighbours->next_deadline());
   if (state_->discovery) at = std::min(at, state_->discovery->next_deadline());
+  if (state_->memberships) at = std::min(at, state_->memberships->next_deadline());
   return at;
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/time.hpp"
+#include "group/table.hpp"
 #include "ipv6/discovery.hpp"
 #include "neigh/neighbours.hpp"
 #include "packet/drops.hpp"
@@ -64,6 +65,10 @@ class Shard {
   std::vector<SocketEvent> take_events();
   std::vector<AcceptEvent> take_accepts();
   std::vector<Datagram> take_datagrams();
+  /// Shard 0: interfaces whose multicast_filter() has changed since the last call; one may be named twice.
+  std::vector<std::uint32_t> take_filter_changes();
+  /// The group addresses that the interface's device has to let through: sorted, each once.
+  std::vector<wire::MacAddress> multicast_filter(std::uint32_t interface_index) const;
   /// Other shards that were sent something and may sleep: bit n is shard n. Cleared by the call.
   std::uint64_t take_wakeups();
 
@@ -108,8 +113,10 @@ class Shard {
   bool progress(SocketId id, std::uint64_t send_tail, std::uint64_t receive_head);
   /// One datagram, its payload in two spans, borrowed for the call.
   Errno send(SocketId id, const DatagramRequest& request, Bytes first, Bytes second);
-  /// What send() of an empty datagram to `destination` would answer for want of a way, or of a right to it.
-  Errno check_destination(SocketId id, const wire::Endpoint& destination) const;
+  /// What send() of a datagram of `length` bytes to `destination` would answer for want of a way, of a right to it, or of room in one
+  /// packet where it must not be cut; `quiet`: without an entry in the error queue for the last. `segment`: UDP_SEGMENT.
+  Errno check_destination(SocketId id, const wire::Endpoint& destination, std::size_t length = 0, bool quiet = false,
+                          std::uint32_t segment = 0);
 
   Errno set_option(SocketId id, int level, int name, Bytes value, bool privileged);
   /// TCP_INFO and the like are answered here too. `room`: the caller's buffer, bytes.
@@ -130,6 +137,8 @@ class Shard {
   // ---- what operators see; any turn of this shard's thread
   /// The neighbour cache; shard 0 only, which tells the others. Sorted by key.
   std::vector<neigh::Entry> list_neighbours() const;
+  /// Who listens to which group where.
+  std::vector<group::Table::Row> list_groups() const;
   /// arp -s. Errors: nobufs (the table is full of permanent entries).
   Errno set_neighbour(const neigh::Key& key, const wire::MacAddress& mac, neigh::Neighbours::StaticOptions options);
   /// arp -d. Errors: nxio (no such entry).

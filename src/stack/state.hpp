@@ -14,6 +14,8 @@
 #include "base/random.hpp"
 #include "base/timer_wheel.hpp"
 #include "filter/hooks.hpp"
+#include "group/machine.hpp"
+#include "group/table.hpp"
 #include "icmp/error.hpp"
 #include "ipv4/output.hpp"
 #include "ipv4/reassembly.hpp"
@@ -40,6 +42,13 @@ struct Timed : TimerNode {
 
 enum class SocketState : std::uint8_t { fresh, bound, listening, open, failed };
 
+/// A group that a socket has joined.
+struct Membership {
+  group::Key key;
+  wire::IpAddress by_address;  ///< how the program named the interface; unspecified: by its index, or not
+  group::Filter filter;
+};
+
 /// A socket of any kind. Owned by the slab of its shard.
 struct Socket : Timed {
   explicit Socket(SocketId number) : Timed(Kind::connection), id(number) {}
@@ -65,6 +74,7 @@ struct Socket : Timed {
   std::uint32_t bound_interface = 0;
   wire::Endpoint local, remote;
   socket::SocketOptions options;
+  std::vector<Membership> memberships;
   socket::BindingPtr binding;
   ListenerPtr listener;              ///< its own when listening; its parent's while accept_waiting
   socket::SendRing send;
@@ -126,6 +136,11 @@ struct ShardState {
   std::vector<Datagram> datagrams;
   std::uint64_t bind_order = 0;
   std::uint64_t raw_protocols[4] = {};             // shard 0 tells all which protocols have raw sockets
+
+  // ---- groups
+  group::Table groups;                             // of all shards' sockets, the same on each
+  std::unique_ptr<group::Machine> memberships;     // shard 0 only
+  std::vector<std::uint32_t> filter_changes;       // shard 0: interfaces whose device is to hear other groups
 
   // ---- packets
   std::unique_ptr<neigh::Neighbours> neighbours;   // shard 0 only

@@ -27,7 +27,7 @@ Path path_over(const ShardState& s, const iface::Interface& out, const wire::IpA
   path.link_mtu = path.mtu;
   if (const std::uint32_t known = s.path_mtus.find(destination, s.now); known != 0) path.mtu = std::min(path.mtu, known);
   // To a group on the loopback interface: there is nobody else.
-  path.local = out.is_loopback() && destination.is_v6();
+  path.local = out.is_loopback() && (destination.is_v6() || destination.is_multicast());
   return path;
 }
 
@@ -107,6 +107,9 @@ socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::I
   const route::Route* route = s.network->fibs[fib].lookup(destination);
   route::Route direct{.prefix = wire::IpPrefix::host(destination), .gateway = std::nullopt,
                       .interface_index = path->out->index, .source = std::nullopt};
+  // RFC 1122 section 3.2.1.3 (a): who has no address yet says so, to all on the link.
+  if (destination.is_v4() && destination.v4().is_limited_broadcast() && path->out->primary(wire::IpFamily::v4) == nullptr)
+    return wire::IpAddress{};
   const auto source = route::choose_source(s.network->interfaces,
                                            route != nullptr && route->interface_index == path->out->index ? *route : direct,
                                            destination, s.settings.ipv6.use_deprecated != 0);
@@ -145,7 +148,7 @@ Expected<void, Drop> put_ip_header(ShardState& s, packet::Packet& payload, const
   }
   wire::Ipv4Header header{.tos = how.tos,
                           .df = how.dont_fragment,
-                          .ttl = how.ttl != 0 ? how.ttl : static_cast<std::uint8_t>(s.settings.ipv4.ttl),
+                          .ttl = how.ttl != 0 || how.stay_here ? how.ttl : static_cast<std::uint8_t>(s.settings.ipv4.ttl),
                           .protocol = how.protocol,
                           .src = source.v4(),
                           .dst = how.destination.v4()};
@@ -178,7 +181,17 @@ Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
     s.drop(Drop::ip_too_big);
     return Errno::msgsize;
   }
+  loop_if_many(s, *payload, how, *path);
+  if (how.stay_here && !path->local) return Errno::ok;
   return tx_packet(s, std::move(payload), *path);
+}
+
+void loop_if_many(ShardState& s, const packet::Packet& packet, const Outgoing& how, const Path& path) {
+  if (path.local || !how.destination.is_v4()) return;
+  const bool heard = how.destination.is_multicast()
+                         ? how.multicast_loop && hears_group(s, path.out->index, how.destination, how.source)
+                         : path.out->is_broadcast_address(how.destination.v4());
+  if (heard) loop_back(s, *path.out, packet);
 }
 
 namespace {
@@ -307,14 +320,19 @@ void apply_neighbour_action(ShardState& s, const neigh::Action& action) {
 /// The host tells a local program that its next hop is silent.
 void on_unresolved(ShardState& s, const packet::Packet& packet, std::uint32_t interface_index) {
   const auto ip = find_transport(packet.head(), interface_index);
-  std::byte ports[8];
-  if (!ip || ip->is_fragment || packet.size() < ip->offset + sizeof ports) return;
-  packet.copy_out(static_cast<std::uint32_t>(ip->offset), ports);
+  if (!ip || ip->is_fragment) return;
   icmp::ErrorAbout about{.message = icmp::host_unreachable(ip->dst.family()), .protocol = ip->protocol};
-  about.local = {ip->src, wire::Port{load_be16(ports, 0)}};
-  about.remote = {ip->dst, wire::Port{load_be16(ports, 2)}};
-  about.sequence = load_be32(ports, 4);
-  on_icmp_error(s, about);
+  about.local.address = about.reporter = ip->src;
+  about.remote.address = ip->dst;
+  std::byte ports[8];
+  if (ip->protocol == wire::IpProtocol::tcp || ip->protocol == wire::IpProtocol::udp || ip->protocol == wire::IpProtocol::udplite) {
+    if (packet.size() < ip->offset + sizeof ports) return;
+    packet.copy_out(static_cast<std::uint32_t>(ip->offset), ports);
+    about.local.port = {load_be16(ports, 0)};
+    about.remote.port = {load_be16(ports, 2)};
+    about.sequence = load_be32(ports, 4);
+  }
+  on_icmp_error(s, about, nullptr, packet.clone(s.cache));
 }
 
 // ---- 4. the link header and the device's queue

@@ -31,7 +31,10 @@ struct Transport {
 std::optional<Transport> find_transport(Bytes head, std::uint32_t zone);
 
 void rx_reassembled(ShardState& s, std::uint32_t interface_index, const wire::IpHeader& header, packet::PacketPtr payload);
-void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about);
+/// What is known of an ICMP error beside what it says: the message that brought it (null: made here, of a neighbour that does not
+/// answer) and the packet that it is about, from its IP header on, as far as it came back.
+struct Arrival;
+void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about, const Arrival* at, packet::PacketPtr quoted);
 void on_reassembly_expired(ShardState& s, const std::optional<wire::IpHeader>& first, packet::Burst& packets);
 
 /// What a transport needs to know about the IP packet that carried its segment.
@@ -84,19 +87,51 @@ void rx_udp(ShardState& s, const Arrival& at, packet::PacketPtr datagram);
 /// Copies for raw sockets. True: at least one took it.
 bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& with_ip_header);
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
-/// Whether a datagram of this socket could go to `destination`.
-Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destination);
+/// Whether a datagram of `length` bytes of this socket could go to `destination`. `quiet`: its error queue hears nothing of it.
+/// `segment`: UDP_SEGMENT, 0: in one.
+Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::size_t length, bool quiet,
+                 std::uint32_t segment);
 Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
 Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second);
-void on_port_error(ShardState& s, const message::PortError& error);
 void deliver(ShardState& s, std::uint32_t shard, Datagram&& datagram);
-void on_soft_error(ShardState& s, SocketId id, Errno error);
 void register_port(ShardState& s, Socket& k);
 void unregister_port(ShardState& s, Socket& k);
 void remove_member(ShardState& s, const message::PortRemove& who);
 void register_raw(ShardState& s, Socket& k);
 void add_raw(ShardState& s, const RawMember& member);
 void remove_raw(ShardState& s, std::uint32_t shard, SocketId id);
+
+// ---- groups.cpp: multicast
+void on_group_change(ShardState& s, const message::GroupChange& change);
+void leave_all_groups(ShardState& s, Socket& k);
+/// nullopt: the option is no group's. Errors: ip(7).
+std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value);
+/// Whether anybody here listens to that source of the group on the interface.
+bool hears_group(const ShardState& s, std::uint32_t interface_index, const wire::IpAddress& group, const wire::IpAddress& source);
+/// The same for one socket; `any`: it takes what others have joined, too (IP_MULTICAST_ALL).
+bool socket_hears_group(const ShardState& s, std::uint32_t shard, SocketId id, bool any, std::uint32_t interface_index,
+                        const wire::IpAddress& group, const wire::IpAddress& source);
+/// What the interface's device has to let through, sorted.
+std::vector<wire::MacAddress> multicast_filter(const ShardState& s, std::uint32_t interface_index);
+void rx_igmp(ShardState& s, const Arrival& at, packet::PacketPtr packet);
+void send_reports(ShardState& s, const std::vector<group::Message>& messages);
+void run_memberships(ShardState& s);
+/// Shard 0, with a new Network: what has come up is told of its groups again.
+void update_memberships(ShardState& s, const Network& old);
+/// A copy of a packet (from its IP header on) for this stack itself, as if it had come by `out`.
+void loop_back(ShardState& s, const iface::Interface& out, const packet::Packet& packet);
+
+// ---- datagram_errors.cpp: ICMP errors for the sockets of datagrams.cpp, and errors of our own
+/// `quoted` as in on_icmp_error(); for UDP, UDP-Lite and every raw socket of that protocol.
+void report_datagram_error(ShardState& s, const icmp::ErrorAbout& about, const Arrival* at, packet::PacketPtr quoted);
+void on_port_error(ShardState& s, message::PortError&& error);
+/// An entry of deliver() with `error`, on its socket's shard.
+void deliver_error(ShardState& s, Datagram&& report);
+/// A datagram that must not be cut is larger than `mtu`: says so to the error queue, if there is one. Answers msgsize.
+Errno too_big_for(ShardState& s, const Socket& k, const wire::IpAddress& destination, std::uint32_t mtu);
+/// The socket that hears of what happens to datagrams between these two; null: none.
+const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
+                              std::uint32_t interface_index);
 
 // ---- tx.cpp: a packet's way out
 struct Outgoing {
@@ -108,6 +143,8 @@ struct Outgoing {
   bool own_path_mtu = false;  ///< Whoever sends keeps the path's MTU himself: the link's alone counts here
   bool dont_route = false;
   bool broadcast_allowed = true;
+  bool multicast_loop = true;  ///< IP_MULTICAST_LOOP
+  bool stay_here = false;      ///< a TTL of 0: a group that only this host hears
   std::uint8_t fib = 0;
   std::uint32_t interface_index = 0;  ///< 0: by route
   std::uint16_t txq = 0;
@@ -133,6 +170,8 @@ Expected<void, packet::Drop> put_ip_header(ShardState& s, packet::Packet& payloa
 Errno tx_ip(ShardState& s, packet::PacketPtr payload, const Outgoing& how);
 /// Datagrams of one UDP_SEGMENT call that stay inside this stack.
 Errno tx_local_segments(ShardState& s, packet::PacketPtr packet, const Outgoing& how);
+/// What goes to a group that is joined here, or to all on a link, this stack hears as well.
+void loop_if_many(ShardState& s, const packet::Packet& packet, const Outgoing& how, const Path& path);
 /// A packet that begins with its IP header.
 Errno tx_packet(ShardState& s, packet::PacketPtr packet, const Path& path);
 void tx_link(ShardState& s, const iface::Interface& out, packet::PacketPtr packet, const wire::MacAddress& to,

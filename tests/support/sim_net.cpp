@@ -264,7 +264,8 @@ bool Host::turn(Instant now) {
       if (udp == udp_.end()) continue;
       std::vector<std::byte> payload(d.payload->size());
       d.payload->copy_out(0, payload);
-      udp->second->received.emplace_back(d.source, std::move(payload));
+      if (d.error) udp->second->reported.emplace_back(*d.error, std::move(payload));
+      else udp->second->received.emplace_back(d.source, std::move(payload)), udp->second->segments.push_back(d.segment_size);
       any = true;
     }
     // Another shard has to look, which may have had its turn already.

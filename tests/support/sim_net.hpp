@@ -58,6 +58,8 @@ class Host final : public LogSink {
     std::uint32_t shard;
     std::vector<std::pair<wire::Endpoint, std::vector<std::byte>>> received;
     std::vector<socket::Errno> errors;
+    std::vector<std::pair<stack::ErrorInfo, std::vector<std::byte>>> reported;  ///< of its error queue
+    std::vector<std::uint16_t> segments;  ///< of each of `received`: UDP_GRO's size
   };
   UdpSocket& udp(const wire::Endpoint& local, std::uint32_t shard = 0);
   socket::Errno send(UdpSocket& from, const wire::Endpoint& to, Bytes payload, std::uint16_t segment = 0);

@@ -79,7 +79,8 @@ bool read_flags(Io& io, Options& options, NetstatFlags& f) {
         break;
       }
       case 'g':
-        return io.error("-g: multicast routing is not built yet"), false;
+        f.groups = true;
+        break;
       case 'P':
         return io.error("-P: not built yet"), false;
       default:
@@ -167,6 +168,7 @@ int netstat(Io& io, Stack& stack, const Words& words) {
   if (!f.family.empty() && f.family != "inet" && f.family != "inet6" && f.family != "arp")
     return io.error(f.family + ": unknown address family");
   if (f.wait != 0) return repeat(io, stack, f);
+  if (f.groups) return print(io, stack, "group.list", {}, show_groups);
   if (f.buffers) return print(io, stack, "buffers", {}, show_buffers);
   if (f.family == "arp" || f.statistics > 0 || !f.protocol.empty()) {
     if (f.family == "arp") f.protocol = "arp";

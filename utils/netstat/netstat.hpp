@@ -7,7 +7,7 @@ namespace iopkt::utils {
 
 struct NetstatFlags {
   bool addresses = false, all = false, bytes = false, drops = false, interfaces = false, no_link = false,
-       buffers = false, numeric = false, routes = false, wide = false, verbose = false;
+       buffers = false, groups = false, numeric = false, routes = false, wide = false, verbose = false;
   int statistics = 0;  ///< -s; twice: without zeroes
   std::string family, fib, interface, protocol;
   std::uint64_t wait = 0;  ///< -w, seconds
@@ -17,6 +17,7 @@ std::string show_sockets(const Node& answer, const NetstatFlags& flags);
 std::string show_interfaces(const Node& answer, const NetstatFlags& flags);
 std::string show_statistics(const Node& answer, const NetstatFlags& flags);
 std::string show_buffers(const Node& answer);
+std::string show_groups(const Node& answer);
 
 /// One line of -w: what was counted between two answers of interface.list; `before` may be null (since the
 /// start).

@@ -14,6 +14,7 @@ class Netstat : public ::testing::Test {
     stack.answer_from("sockets", "sockets.json");
     stack.answer_from("statistics", "statistics.json");
     stack.answer_from("buffers", "buffers.json");
+    stack.answer_from("group.list", "groups.json");
   }
   Ran run(const Words& words, bool json = false) { return run_words(netstat, "netstat", stack, words, json); }
   TestStack stack;
@@ -29,6 +30,7 @@ TEST_F(Netstat, Display) {
       {{"-F", "a"}, "netstat_F.txt"},   {{"-i"}, "netstat_i.txt"},  {{"-ibd"}, "netstat_ibd.txt"},
       {{"-I", "en0"}, "netstat_I.txt"}, {{"-s"}, "netstat_s.txt"},  {{"-ss"}, "netstat_ss.txt"},
       {{"-sv"}, "netstat_sv.txt"},      {{"-m"}, "netstat_m.txt"},
+      {{"-g"}, "netstat_g.txt"},
   };
   for (const auto& one : cases) {
     const Ran ran = run(one.words);
@@ -78,7 +80,7 @@ TEST_F(Netstat, WhatIsAsked) {
 }
 
 TEST_F(Netstat, Mistakes) {
-  for (const Words& words : {Words{"-g"}, Words{"-f", "unix"}, Words{"-f", "ns"}, Words{"-F", "16"},
+  for (const Words& words : {Words{"-f", "unix"}, Words{"-f", "ns"}, Words{"-F", "16"},
                              Words{"-w", "0"}, Words{"-Z"}, Words{"word"}, Words{"-p"}, Words{"-P", "1"}}) {
     const Ran ran = run(words);
     EXPECT_EQ(ran.status, 1) << words[0];

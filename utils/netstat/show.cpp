@@ -249,4 +249,19 @@ std::string show_rate(const Node& now, const Node* before, const NetstatFlags& f
   return columns(f.interface) + " " + columns({}) + "\n";
 }
 
+std::string show_groups(const Node& answer) {
+  std::string out = format("%-9s %-23s %-7s %7s  %s\n", "Interface", "Group", "Mode", "Sockets", "Sources");
+  const Node* groups = answer.find("groups");
+  if (groups == nullptr) return out;
+  for (const Node& one : groups->inner) {
+    std::string sources;
+    if (const Node* list = one.find("sources"))
+      for (const Node& source : list->inner) sources += (sources.empty() ? "" : " ") + std::string(source.text_of("address"));
+    if (sources.empty()) sources = "-";
+    out += format("%-9s %-23s %-7s %7llu  %s\n", std::string(one.text_of("interface")).c_str(), std::string(one.text_of("group")).c_str(),
+                  std::string(one.text_of("mode")).c_str(), static_cast<Count>(one.number_of("sockets")), sources.c_str());
+  }
+  return out;
+}
+
 }  // namespace iopkt::utils

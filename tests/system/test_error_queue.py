@@ -1,0 +1,169 @@
+"""Errors about datagrams: the same calls on the kernel's stack and on ours, with the same router behind the wire; and the programs
+that live on them."""
+import re
+
+import pytest
+
+from lab import OURS, PEER
+
+# What a router does to datagrams, by destination.
+FAR = {"prohibited": "10.50.1.1", "unreachable": "10.50.2.1", "no network": "10.50.3.1", "narrow": "10.50.4.1", "beyond": "10.50.5.1"}
+
+SCRIPT = r"""
+import errno, os, select, socket, struct, sys
+PEER, OURS = sys.argv[1:3]
+IP_RECVERR, IP_MTU_DISCOVER, DO = 11, 10, 2
+LIMIT = 20000  # milliseconds; it only ends what hangs
+
+def udp(recverr=True, connect=None, discover=None):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if recverr: s.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    if discover is not None: s.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
+    if connect: s.connect(connect)
+    return s
+
+def tried(what, call):
+    try: print(what, call())
+    except OSError as error: print(what, errno.errorcode[error.errno])
+
+def mask(s, events=select.POLLIN | select.POLLOUT, limit=0):
+    p = select.poll(); p.register(s, events)
+    got = dict(p.poll(limit)).get(s.fileno(), 0)
+    return ' '.join(n for n, b in (('IN', 1), ('OUT', 4), ('ERR', 8), ('HUP', 16)) if got & b) or '-'
+
+def wait(s):
+    print('waited for', mask(s, select.POLLERR, LIMIT))
+
+def show_queue(s, size=2000):
+    try: data, control, flags, name = s.recvmsg(size, 512, socket.MSG_ERRQUEUE)
+    except OSError as error: return print('  queue', errno.errorcode[error.errno])
+    print('  queue', len(data), data[-5:], 'flags', hex(flags), 'to', name)
+    for level, kind, value in control:
+        if (level, kind) == (0, IP_RECVERR):
+            e = struct.unpack_from('=IBBBBII', value)
+            family, port, offender = struct.unpack_from('=HH4s', value, 16)
+            print('  error', errno.errorcode[e[0]], 'origin', e[1], 'type', e[2], 'code', e[3], 'info', e[5], 'data', e[6],
+                  'offender', family, port, socket.inet_ntoa(offender).replace(OURS, 'ours'))
+        elif kind in (1, 2): print('  control', level, kind, len(value), 'ttl' if kind == 2 else value[0])
+        else: print('  control', level, kind, len(value))
+
+def error_of(s): return errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)
+
+def play(what, s, address, data, count=1):
+    print('--', what)
+    for i in range(count):
+        if address: tried('sendto', lambda: s.sendto(data, address))
+        else: tried('send', lambda: s.send(data))
+        wait(s)
+    print('mask', mask(s), '' if count > 1 else error_of(s))
+
+for name, address in (('port', (PEER, 9)), ('prohibited', ('10.50.1.1', 7)), ('unreachable', ('10.50.2.1', 7)), ('no network', ('10.50.3.1', 7))):
+    s = udp()
+    play(name + ', not connected', s, address, b'hello')
+    show_queue(s); print('mask', mask(s)); show_queue(s)
+    s = udp(connect=address)
+    play(name + ', connected', s, None, b'payload of some bytes')
+    tried('recv', lambda: s.recv(100, socket.MSG_DONTWAIT))
+    show_queue(s, 5); print('mask', mask(s)); show_queue(s)
+
+print('-- without the option')
+s = udp(recverr=False, connect=(PEER, 9))
+s.send(b'x')
+print(mask(s, select.POLLIN, LIMIT), mask(s), error_of(s), mask(s))
+s.send(b'x')
+print(mask(s, select.POLLIN, LIMIT)); tried('recv', lambda: s.recv(100)); print(mask(s))
+tried('queue', lambda: s.recvmsg(10, 100, socket.MSG_ERRQUEUE))
+s = udp(recverr=False, connect=('10.50.2.1', 7))
+s.send(b'x')
+print(mask(s, select.POLLIN, 300), error_of(s))
+
+print('-- an error goes before data, and a send tells of it')
+s = udp(connect=(PEER, 9)); s.send(b'1'); wait(s)
+tried('recv', lambda: s.recv(100, socket.MSG_DONTWAIT)); tried('recv', lambda: s.recv(100, socket.MSG_DONTWAIT)); print(mask(s))
+tried('send', lambda: s.send(b'2')); show_queue(s)
+s = udp(connect=(PEER, 9)); s.send(b'1'); wait(s); tried('send', lambda: s.send(b'2')); show_queue(s); tried('recv', lambda: s.recv(9, socket.MSG_DONTWAIT))
+
+print('-- several')
+s = udp()
+play('two', s, (PEER, 9), b'abc'); tried('sendto', lambda: s.sendto(b'defg', ('10.50.1.1', 7)))
+p = select.poll(); p.register(s, 0)
+import time
+def fill():
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EHOSTUNREACH: return 'filled'
+        p.poll(10)
+print(fill()); print('mask', mask(s)); show_queue(s); print(error_of(s)); print('mask', mask(s)); show_queue(s); print(mask(s))
+
+print('-- too long')
+s = udp(discover=DO); big = b'z' * 1473
+tried('sendto', lambda: s.sendto(big, (PEER, 9))); print(mask(s), error_of(s)); show_queue(s); print(mask(s))
+tried('fits', lambda: s.sendto(big[1:], (PEER, 9))); wait(s); show_queue(s)
+s = udp(discover=DO, connect=(PEER, 9)); tried('send', lambda: s.send(big)); show_queue(s)
+s = udp(recverr=False, discover=DO); tried('sendto', lambda: s.sendto(big, (PEER, 9))); show_queue(s)
+s = udp(discover=DO); play('narrow', s, ('10.50.4.1', 7), b'n' * 1400); show_queue(s)
+
+print('-- ttl')
+s = udp()
+s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1); s.setsockopt(socket.IPPROTO_IP, 12, 1); s.setsockopt(socket.IPPROTO_IP, 13, 1); s.setsockopt(socket.SOL_SOCKET, 29, 1)
+play('time exceeded', s, ('10.50.5.1', 33434), b'probe'); show_queue(s)
+
+print('-- raw')
+for included in (0, 1):
+    r = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+    r.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    r.setsockopt(socket.IPPROTO_IP, 3, included)
+    s = udp(); s.sendto(b'rawly', (PEER, 9)); wait(r); tried('recv', lambda: r.recv(100, socket.MSG_DONTWAIT)); show_queue(r); wait(s)
+r = socket.socket(socket.AF_INET, socket.SOCK_RAW, 253)
+r.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+r.sendto(b'no such protocol', (PEER, 0)); wait(r); show_queue(r)
+r = socket.socket(socket.AF_INET, socket.SOCK_RAW, 253)
+r.connect((PEER, 0)); r.send(b'no such protocol'); print(mask(r, select.POLLIN, LIMIT), error_of(r)); show_queue(r)
+
+print('-- nobody answers for the next hop')
+s = udp(); s.sendto(b'arp', (PEER.rsplit('.', 1)[0] + '.77', 7)); wait(s); show_queue(s)
+print('-- end')
+"""
+
+
+def route(namespace):
+    namespace.run(["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.icmp_ratelimit=0", "net.ipv4.icmp_msgs_per_sec=10000"])
+    namespace.run(["ip", "link", "add", "nar0", "type", "veth", "peer", "name", "nar1"])
+    namespace.run(["ip", "link", "set", "nar1", "up"])
+    namespace.run(["ip", "link", "set", "nar0", "mtu", "1300", "up"])
+    for words in (["prohibit", "10.50.1.0/24"], ["unreachable", "10.50.2.0/24"], ["throw", "10.50.3.0/24"],
+                  ["10.50.4.0/24", "dev", "nar0"], ["10.50.5.0/24", "dev", "nar0"]):
+        namespace.run(["ip", "route", "add", *words])
+
+
+@pytest.fixture(params=[1, 2], ids=["one-shard", "two-shards"])
+def lab(request, own_lab):
+    lab = own_lab(shards=request.param)
+    route(lab.peer)
+    lab.stack.utility("route", "add", "default", PEER)
+    return lab
+
+
+def test_equal_to_the_kernel(lab):
+    kernel, router = lab.namespace("ke"), lab.namespace("ro")
+    kernel.run(["ip", "link", "add", "en0", "type", "veth", "peer", "name", "peer0", "netns", router.name])
+    for namespace, interface, address in ((kernel, "en0", OURS), (router, "peer0", PEER)):
+        namespace.run(["ip", "link", "set", "lo", "up"])
+        namespace.run(["ip", "address", "add", f"{address}/24", "dev", interface])
+        namespace.run(["ip", "link", "set", interface, "up"])
+    route(router)
+    kernel.run(["ip", "route", "add", "default", "via", PEER])
+    wanted = kernel.run(["/usr/bin/python3", "-c", SCRIPT, PEER, OURS])
+    assert "-- end" in wanted and "error EMSGSIZE origin 1" in wanted and "error EHOSTUNREACH origin 2 type 11" in wanted
+    assert lab.run(True, "/usr/bin/python3", "-c", SCRIPT, PEER, OURS, limit=120).splitlines() == wanted.splitlines()
+
+
+@pytest.mark.parametrize("words", [["traceroute", "-n", "-q", "1", "-w", "2"], ["traceroute", "-n", "-I", "-q", "1", "-w", "2"],
+                                   ["tracepath", "-n", "-m", "4"]], ids=lambda w: "-".join(w[:3]))
+def test_programs_that_follow_a_path(lab, words):
+    said = lab.run(True, *words, PEER)
+    assert re.search(rf"^ *1:? +{re.escape(PEER)} +[0-9.]+ ?ms", said, re.M), said
+    far = lab.run(True, *words, "10.50.1.1")
+    assert re.search(r"!X|!A", far) and PEER in far, far
+    if words[0] == "tracepath":
+        assert "pmtu 1500" in said
