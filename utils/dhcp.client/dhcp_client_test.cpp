@@ -1,0 +1,214 @@
+#include "utils/dhcp.client/dhcp_client.hpp"
+
+#include "utils/common/test_stack.hpp"
+
+namespace iopkt::dhcp {
+namespace {
+
+using wire::DhcpMessage;
+using wire::DhcpOption;
+using wire::DhcpType;
+using wire::Ipv4Address;
+
+constexpr Ipv4Address kServer{10, 0, 0, 1}, kAddress{10, 0, 0, 50}, kEverybody{255, 255, 255, 255};
+
+std::array<std::byte, 4> number(std::uint32_t n) {
+  std::array<std::byte, 4> out{};
+  store_be32(out, 0, n);
+  return out;
+}
+
+struct Rig {
+  Machine machine{{.hardware = {{2, 0, 0, 0, 0, 9}}, .client_id = {}, .hostname = "box", .only_server = std::nullopt}, 3};
+  Instant now{};
+  std::vector<Machine::Result> all;
+  std::optional<Lease> applied;
+
+  void note(Machine::Result r) {
+    if (r.unconfigure) applied.reset();
+    if (r.configure) applied = r.configure;
+    all.push_back(std::move(r));
+  }
+  DhcpMessage last() {
+    for (auto one = all.rbegin(); one != all.rend(); ++one)
+      if (!one->send.empty()) return *wire::parse_dhcp(one->send.back().message);
+    ADD_FAILURE() << "nothing was sent";
+    return {};
+  }
+  Ipv4Address last_to() const {
+    for (auto one = all.rbegin(); one != all.rend(); ++one)
+      if (!one->send.empty()) return one->send.back().to;
+    return {};
+  }
+  DhcpMessage answer(DhcpType type, std::uint32_t lease = 3600) {
+    DhcpMessage m{.op = DhcpMessage::kReply, .xid = last().xid, .yiaddr = kAddress, .hardware = {{2, 0, 0, 0, 0, 9}}, .options = {}};
+    m.add8(DhcpOption::message_type, static_cast<std::uint8_t>(type)).add_address(DhcpOption::server, kServer);
+    m.add(DhcpOption::lease_time, number(lease)).add(DhcpOption::subnet_mask, number(0xffffff00));
+    m.add_address(DhcpOption::routers, kServer).add_address(DhcpOption::name_servers, {10, 0, 0, 53});
+    return m;
+  }
+  void hear(const DhcpMessage& m) { note(machine.on_message(encode_dhcp(m), now)); }
+  void pass() {
+    now = machine.next_deadline();
+    note(machine.on_time(now));
+  }
+  void get_lease(std::uint32_t seconds = 3600) {
+    note(machine.start(now));
+    hear(answer(DhcpType::offer));
+    hear(answer(DhcpType::ack, seconds));
+  }
+};
+
+TEST(DhcpMachine, DiscoverOfferRequestAck) {
+  Rig r;
+  r.note(r.machine.start(r.now));
+  DhcpMessage m = r.last();
+  EXPECT_EQ(m.type(), DhcpType::discover);
+  EXPECT_EQ(r.last_to(), kEverybody);
+  EXPECT_TRUE(m.broadcast);
+  EXPECT_EQ(m.name(DhcpOption::host_name), "box");
+  DhcpMessage other = r.answer(DhcpType::offer);
+  other.xid ^= 1;
+  r.hear(other);
+  EXPECT_EQ(r.machine.state(), State::selecting) << "another's answer";
+  r.hear(r.answer(DhcpType::offer));
+  m = r.last();
+  EXPECT_EQ(m.type(), DhcpType::request);
+  EXPECT_EQ(m.address(DhcpOption::requested_address), kAddress);
+  EXPECT_EQ(m.address(DhcpOption::server), kServer);
+  r.hear(r.answer(DhcpType::ack));
+  ASSERT_TRUE(r.applied);
+  EXPECT_EQ(r.applied->address, kAddress);
+  EXPECT_EQ(r.applied->prefix_length, 24);
+  EXPECT_EQ(r.applied->routers, std::vector<Ipv4Address>{kServer});
+  EXPECT_EQ(r.machine.next_deadline(), r.now + 1800s) << "half of the lease";
+  EXPECT_EQ(resolver_text(*r.applied), "nameserver 10.0.0.53\n");
+}
+
+TEST(DhcpMachine, WaitsLongerEachTime) {
+  Rig r;
+  r.note(r.machine.start(r.now));
+  Duration before{};
+  for (const auto wanted : {4s, 8s, 16s, 32s, 64s, 64s}) {
+    const Duration wait = r.machine.next_deadline() - r.now;
+    EXPECT_GE(wait, wanted - 1s);
+    EXPECT_LE(wait, wanted + 1s);
+    before = wait;
+    r.pass();
+    EXPECT_EQ(r.last().type(), DhcpType::discover);
+  }
+}
+
+TEST(DhcpMachine, RenewsThenRebindsThenLosesTheLease) {
+  Rig r;
+  r.get_lease();
+  r.pass();
+  EXPECT_EQ(r.machine.state(), State::renewing);
+  EXPECT_EQ(r.last().type(), DhcpType::request);
+  EXPECT_EQ(r.last().ciaddr, kAddress);
+  EXPECT_EQ(r.last_to(), kServer);
+  EXPECT_FALSE(r.last().address(DhcpOption::server)) << "RFC 2131 section 4.3.6";
+  r.hear(r.answer(DhcpType::ack));
+  EXPECT_EQ(r.machine.state(), State::bound);
+  EXPECT_FALSE(r.all.back().configure) << "nothing has changed";
+  while (r.machine.state() != State::rebinding) r.pass();
+  EXPECT_EQ(r.last_to(), kEverybody);
+  EXPECT_EQ(r.now, Instant{} + 1800s + 3150s) << "seven eighths of the lease after it was renewed";
+  while (r.machine.state() == State::rebinding) r.pass();
+  EXPECT_FALSE(r.applied);
+  EXPECT_EQ(r.last().type(), DhcpType::discover);
+}
+
+TEST(DhcpMachine, ARefusalStartsAnew) {
+  Rig r;
+  r.get_lease();
+  r.pass();
+  r.hear(r.answer(DhcpType::nak));
+  EXPECT_FALSE(r.applied);
+  EXPECT_EQ(r.machine.state(), State::selecting);
+  r.hear(r.answer(DhcpType::offer));
+  for (int i = 0; i < 4; ++i) r.pass();
+  EXPECT_EQ(r.machine.state(), State::selecting) << "an offer that is not kept";
+}
+
+TEST(DhcpMachine, GivesTheLeaseBack) {
+  Rig r;
+  r.get_lease();
+  r.note(r.machine.release(r.now));
+  EXPECT_EQ(r.last().type(), DhcpType::release);
+  EXPECT_EQ(r.last().ciaddr, kAddress);
+  EXPECT_EQ(r.last_to(), kServer);
+  EXPECT_FALSE(r.applied);
+  EXPECT_EQ(r.machine.state(), State::given_up);
+  Rig d;
+  d.get_lease();
+  d.note(d.machine.decline(d.now));
+  EXPECT_EQ(d.last().type(), DhcpType::decline);
+  EXPECT_EQ(d.last().address(DhcpOption::requested_address), kAddress);
+  EXPECT_EQ(d.machine.next_deadline(), d.now + 10s);
+  d.pass();
+  EXPECT_EQ(d.last().type(), DhcpType::discover);
+}
+
+TEST(DhcpMachine, GivesUpAfterSoManyRounds) {
+  Machine machine{{.hardware = {{2, 0, 0, 0, 0, 9}}, .client_id = {}, .hostname = {}, .only_server = std::nullopt, .attempts = 2}, 3};
+  Instant now{};
+  machine.start(now);
+  while (machine.state() != State::given_up && now < Instant{} + 600s) machine.on_time(now = machine.next_deadline());
+  EXPECT_EQ(machine.state(), State::given_up);
+  EXPECT_GT(now, Instant{} + 100s);
+}
+
+TEST(DhcpMachine, ALeaseThatMakesNoSenseIsNone) {
+  DhcpMessage ack{.op = DhcpMessage::kReply, .yiaddr = kAddress, .options = {}};
+  EXPECT_FALSE(lease_of(ack, kServer)) << "no time";
+  ack.add(DhcpOption::lease_time, number(1));
+  EXPECT_EQ(lease_of(ack, kServer)->seconds, 60u);
+  ack.add(DhcpOption::renewal_time, number(9999)).add(DhcpOption::rebinding_time, number(9999)).add(DhcpOption::subnet_mask, number(0xff00ff00));
+  const auto lease = lease_of(ack, kServer);
+  EXPECT_LT(lease->renew_s, lease->rebind_s);
+  EXPECT_LT(lease->rebind_s, lease->seconds);
+  EXPECT_EQ(lease->prefix_length, 24);
+  ack.yiaddr = {};
+  EXPECT_FALSE(lease_of(ack, kServer));
+}
+
+}  // namespace
+}  // namespace iopkt::dhcp
+
+namespace iopkt::utils {
+namespace {
+
+TEST(DhcpClient, ALeaseAsVerbs) {
+  TestStack stack;
+  Io io{"dhcp.client", false};
+  dhcp::Lease lease{.address = {10, 0, 0, 50}, .server = {10, 0, 0, 1}, .prefix_length = 24, .broadcast = wire::Ipv4Address{10, 0, 0, 255}};
+  lease.routers = {{10, 0, 0, 1}, {10, 0, 0, 2}};
+  EXPECT_TRUE(apply_lease(io, stack, "en0", {}, lease));
+  EXPECT_EQ(stack.asked, (std::vector<std::string>{"address.add name=en0 address=10.0.0.50 prefix_length=24 broadcast=10.0.0.255",
+                                                   "route.add destination=0.0.0.0 prefix_length=0 gateway=10.0.0.1"}));
+  stack.asked.clear();
+  lease.routes = {{{10, 9, 0, 0}, 16, {10, 0, 0, 3}}, {{10, 8, 0, 0}, 16, {}}};
+  withdraw_lease(stack, "en0", lease);
+  EXPECT_EQ(stack.asked, (std::vector<std::string>{"route.delete destination=10.9.0.0 prefix_length=16 gateway=10.0.0.3",
+                                                   "route.delete destination=10.8.0.0 prefix_length=16 interface=en0",
+                                                   "address.delete name=en0 address=10.0.0.50"}));
+}
+
+TEST(DhcpClient, Words) {
+  Io io{"dhcp.client", false};
+  const auto f = read_dhcp_flags(io, {"-i", "en1", "-h", "box", "-nu", "-t3", "-s", "10.0.0.1", "-A", "0"});
+  ASSERT_TRUE(f) << io.err;
+  EXPECT_EQ(f->interface, "en1");
+  EXPECT_EQ(f->hostname, "box");
+  EXPECT_EQ(f->attempts, 3u);
+  EXPECT_TRUE(f->no_resolver && f->until_configured);
+  for (const Words& words : {Words{"-b"}, Words{"-m"}, Words{"-k"}, Words{"-A", "5"}, Words{"-Z"}, Words{"word"}, Words{"-s", "x"}, Words{"-t", "x"}}) {
+    Io complaints{"dhcp.client", false};
+    EXPECT_FALSE(read_dhcp_flags(complaints, words)) << words[0];
+    EXPECT_FALSE(complaints.err.empty()) << words[0];
+  }
+}
+
+}  // namespace
+}  // namespace iopkt::utils

@@ -1,0 +1,119 @@
+// Words of the command line, and a lease as verbs of the stack.
+#include "utils/dhcp.client/dhcp_client.hpp"
+
+namespace iopkt::utils {
+namespace {
+
+/// False: told already.
+bool one_flag(Io& io, char letter, const std::string& value, DhcpFlags& f) {
+  const auto number = [&](std::uint64_t max) {
+    const auto read = parse_number(value, max);
+    if (!read) (void)io.error(value + ": bad value");
+    return read;
+  };
+  switch (letter) {
+    case 'a': return f.alias = true;
+    case 'd': return f.debug = true;
+    case 'n': return f.no_resolver = true;
+    case 'u': return f.until_configured = true;
+    case 'H': return true;  // the host's name is never changed
+    case 'D': return f.client_id = value, true;
+    case 'f': return f.resolver = value, true;
+    case 'h': return f.hostname = value, true;
+    case 'i': return f.interface = value, true;
+    case 's':
+      f.server = wire::Ipv4Address::parse_strict(value);
+      return f.server || io.error(value + ": bad value") == 0;
+    case 'A': {
+      const auto probes = number(255);
+      if (probes && *probes != 0) return io.error("-A: probing for the address is not built yet; -A 0"), false;
+      return probes.has_value();
+    }
+    case 'I':
+    case 't': {
+      const auto read = number(1'000'000);
+      if (read) (letter == 'I' ? f.polls : f.attempts) = static_cast<std::uint32_t>(*read);
+      return read.has_value();
+    }
+    case 'P':
+    case 'p': {
+      const auto read = number(65535);
+      if (read) (letter == 'P' ? f.server_port : f.client_port) = static_cast<std::uint16_t>(*read);
+      return read.has_value();
+    }
+    case 'b': return io.error("-b: answers to an address that is not there yet need packet sockets; not built yet"), false;
+    case 'k':
+    case 'm': return io.error(std::string{"-"} + letter + ": configuration strings are QNX's"), false;
+    default: return false;
+  }
+}
+
+Node named(const std::string& interface) {
+  Node out;
+  out.add_text("name", interface);
+  return out;
+}
+
+Node route_to(wire::Ipv4Address destination, std::uint8_t length, wire::Ipv4Address gateway, const std::string& interface) {
+  Node out;
+  out.add_address("destination", destination.to_string());
+  out.add_number("prefix_length", length);
+  if (gateway.is_unspecified()) out.add_text("interface", interface);
+  else out.add_address("gateway", gateway.to_string());
+  return out;
+}
+
+template <class Each>
+void for_each_route(const dhcp::Lease& lease, const std::string& interface, Each each) {
+  for (const auto& route : lease.routes) each(route_to(route.destination, route.length, route.gateway, interface));
+  // RFC 3442: who says classless routes means nothing else.
+  if (lease.routes.empty() && !lease.routers.empty()) each(route_to({}, 0, lease.routers.front(), interface));
+}
+
+}  // namespace
+
+std::optional<DhcpFlags> read_dhcp_flags(Io& io, const Words& words) {
+  DhcpFlags f;
+  Options options{words, "abdHkmnu", "ADfhIiPpst"};
+  for (char letter = options.next(); letter != 0; letter = options.next()) {
+    if (letter == '?') {
+      (void)io.error(options.fault());
+      io.complain(kDhcpUsage);
+      return std::nullopt;
+    }
+    if (!one_flag(io, letter, options.value(), f)) return std::nullopt;
+  }
+  if (!options.rest().empty()) return io.complain(kDhcpUsage), std::nullopt;
+  if (f.hostname.size() > 255 || f.client_id.size() > 254) return (void)io.error("a name of more than 255 bytes"), std::nullopt;
+  return f;
+}
+
+bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease) {
+  Node address = named(interface), none;
+  address.add_address("address", lease.address.to_string());
+  address.add_number("prefix_length", lease.prefix_length);
+  if (lease.broadcast && lease.prefix_length < 31) address.add_address("broadcast", lease.broadcast->to_string());
+  if (flags.alias) address.add_boolean("alias", true);
+  if (!asked(io, stack, "address.add", address, none)) return false;
+  if (lease.mtu != 0) {
+    Node mtu = named(interface);
+    mtu.add_number("mtu", lease.mtu);
+    (void)asked(io, stack, "interface.set", mtu, none);
+  }
+  bool all = true;
+  for_each_route(lease, interface, [&](const Node& route) {
+    // One that is there already, of an earlier lease, say, is as good.
+    const auto added = stack.ask("route.add", route);
+    if (!added && added.error().error != EEXIST) all = io.error(added.error()) == 0 && all;
+  });
+  return all;
+}
+
+void withdraw_lease(Stack& stack, const std::string& interface, const dhcp::Lease& lease) {
+  for_each_route(lease, interface, [&](const Node& route) { (void)stack.ask("route.delete", route); });
+  Node address = named(interface);
+  address.add_address("address", lease.address.to_string());
+  (void)stack.ask("address.delete", address);
+}
+
+}  // namespace iopkt::utils
