@@ -176,5 +176,12 @@ TEST(TcpPacing, TheRateIsReachedWithLargeSegments) {
   EXPECT_EQ(snd.pacing_quantum(), 65536) << "still in large segments";
 }
 
+TEST(TcpPacing, OfTheLargestSegmentsTwoMayGoAtOnce) {
+  Sender snd;
+  snd.peer_mss = snd.path_mss = 65'000;
+  EXPECT_EQ(snd.pacing_quantum(), 2 * Offset{snd.mss()});
+  EXPECT_GT(snd.pacing_quantum(), 65536);
+}
+
 }  // namespace
 }  // namespace iopkt::tcp

@@ -293,7 +293,7 @@ std::uint64_t Sender::pacing_rate() const {
 }
 
 Offset Sender::pacing_quantum() const {
-  return std::clamp<Offset>(static_cast<Offset>(std::min<std::uint64_t>(pacing_rate() / 1000, 1u << 16)), 2 * Offset{mss()}, 1 << 16);
+  return std::max(static_cast<Offset>(std::min<std::uint64_t>(pacing_rate() / 1000, 1u << 16)), 2 * Offset{mss()});
 }
 
 bool Sender::paced(Instant now) {
