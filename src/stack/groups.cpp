@@ -72,6 +72,12 @@ std::vector<wire::MacAddress> multicast_filter(const ShardState& s, std::uint32_
   for (const group::Table::Row& row : s.groups.rows())
     if (row.key.interface_index == interface_index && row.filter.is_member() && row.key.group.is_v4())
       out.push_back(link::multicast_mac(row.key.group.v4()));
+  if (const iface::Interface* one = s.interface(interface_index); one != nullptr && s.inet6 != nullptr) {
+    // RFC 4291 section 2.8: what a host hears without asking; solicitations come to the group of each address.
+    out.push_back(link::multicast_mac(wire::IpAddress{wire::Ipv6Address::all_nodes()}));
+    for (const iface::InterfaceAddress& a : one->addresses)
+      if (a.address.is_v6()) out.push_back(link::multicast_mac(wire::IpAddress{a.address.v6().solicited_node()}));
+  }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.bytes < b.bytes; });
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
@@ -399,6 +405,15 @@ void run_memberships(ShardState& s) {
   send_reports(s, out);
 }
 
+namespace {
+
+bool same_addresses(const iface::Interface& a, const iface::Interface& b) {
+  constexpr auto address = &iface::InterfaceAddress::address;
+  return std::ranges::equal(a.addresses, b.addresses, {}, address, address);
+}
+
+}  // namespace
+
 void update_memberships(ShardState& s, const Network& old) {
   std::vector<group::Message> out;
   for (const auto& one : s.network->interfaces.all()) {
@@ -406,6 +421,7 @@ void update_memberships(ShardState& s, const Network& old) {
     const auto works = [](const iface::Interface* i) { return i != nullptr && i->is_up() && i->link_up; };
     if (works(one.get()) && !works(before)) s.memberships->link_up(one->index, s.now, out), s.filter_changes.push_back(one->index);
     else if (!works(one.get()) && works(before)) s.memberships->link_down(one->index);
+    else if (s.inet6 != nullptr && before != nullptr && !same_addresses(*one, *before)) s.filter_changes.push_back(one->index);
   }
   send_reports(s, out);
 }

@@ -244,6 +244,19 @@ TEST(SimGroups, ADeviceIsToldWhatToLetThrough) {
   EXPECT_EQ(r.a.shard(0).multicast_filter(index).size(), 1u);
 }
 
+TEST(SimGroups, ADeviceLetsThroughWhatIpv6Needs) {
+  SimNet net(1);
+  Host& host = net.host("10.0.0.1/24", {.ipv6 = true});
+  net.wire({&host, &net.host("10.0.0.2/24")}, {});
+  net.run_for(5s);
+  const std::uint32_t index = host.stack().network()->interfaces.by_name("en0")->index;
+  EXPECT_FALSE(host.shard(0).take_filter_changes().empty()) << "the link-local address came later than the interface";
+  const auto macs = host.shard(0).multicast_filter(index);
+  EXPECT_TRUE(std::ranges::count(macs, wire::MacAddress{{0x33, 0x33, 0, 0, 0, 1}}));
+  EXPECT_TRUE(std::ranges::any_of(macs, [](const wire::MacAddress& m) { return m.bytes[0] == 0x33 && m.bytes[2] == 0xff; }))
+      << "solicitations for its address";
+}
+
 TEST(SimGroups, WhatIsAskedForIsBounded) {
   Rig r;
   Host::UdpSocket& joined = r.a.udp({Ipv4Address{}, Port{5000}});
