@@ -87,11 +87,12 @@ bool ClientShard::may_move_rings(ClientSocket& socket) {
 bool ClientShard::move_send_ring(ClientSocket& socket, ClientSocket::Block fresh) {
   std::byte* base = socket.arena->base() + fresh.offset;
   const auto epoch = static_cast<std::uint16_t>(socket.send.epoch() + 1);
+  // A move that fails has copied, too: a client that lets all of them fail has no more of them.
+  ++socket.moves;
   if (socket.left_block.size != 0 || !socket.send.move_ring(base, ipc::RingRef::make(fresh.offset, fresh.size, epoch))) {
     give_block(socket, fresh);
     return false;
   }
-  ++socket.moves;
   // It knows of no more than the ring holds.
   static_cast<void>(stack().move_send_ring(socket.id, {base, static_cast<std::uint32_t>(fresh.size)}));
   socket.left_block = std::exchange(socket.send_block, fresh);
@@ -106,7 +107,7 @@ bool ClientShard::move_send_ring(ClientSocket& socket, ClientSocket::Block fresh
 void ClientShard::resize_send_ring(ClientSocket& socket) {
   if (!may_move_rings(socket)) return;
   const std::size_t size = ring_size_for(ring_size(socket, true));
-  if (size == socket.send.size() || socket.left_block.size != 0) return;
+  if (size == socket.send.size() || socket.left_block.size != 0 || socket.moves >= kMovesMost) return;
   if (const ClientSocket::Block fresh = take_block(socket, size); fresh.size != 0) move_send_ring(socket, fresh);
 }
 
@@ -121,10 +122,10 @@ void ClientShard::grow_receive_ring(ClientSocket& socket, std::size_t wanted) {
   // What the program can read is copied here, what came out of order by the stack. Readers that are still copying from the old
   // place lose their claim; what they read there is the same client's.
   ClientSocket::Block old = std::exchange(socket.receive_block, fresh);
+  ++socket.moves;
   if (!socket.receive.move_ring(base, ipc::RingRef::make(fresh.offset, size, epoch))) {
     std::swap(old, socket.receive_block);
   } else {
-    ++socket.moves;
     static_cast<void>(stack().move_receive_ring(socket.id, {base, static_cast<std::uint32_t>(size)}));
   }
   give_block(socket, old);

@@ -125,7 +125,8 @@ std::optional<Reassembly::Done> Reassembly::complete(List::iterator at, std::vec
   Datagram& datagram = *at;
   // RFC 3168 5.3: congestion seen by one fragment counts for all; marks that a sender cannot have made end
   // them.
-  if (datagram.any_ce && datagram.any_not_ect) {
+  // So does a whole that is too long for the first one's header: each piece was judged with its own.
+  if ((datagram.any_ce && datagram.any_not_ect) || datagram.total > most_payload(*datagram.first)) {
     give_up(datagram, Drop::ip_bad_fragment, dead);
     erase(at);
     return std::nullopt;

@@ -249,6 +249,12 @@ TEST_F(ReassemblyTest, OfIpv6TheIdentificationAloneCounts) {
   EXPECT_TRUE(dead_.empty()) << "the largest";
   add6(65528, false, 7, wire::IpProtocol::udp, 8);
   EXPECT_EQ(deaths(), std::vector{Drop::ip_bad_fragment});
+  // Each piece fits behind its own headers, the whole does not behind the first one's.
+  EXPECT_FALSE(add6(0, true, 8184, wire::IpProtocol::udp, 8));
+  for (std::uint32_t at = 8184; at < 65472; at += 8184) EXPECT_FALSE(add6(at, true, 8184, wire::IpProtocol::udp));
+  EXPECT_TRUE(dead_.empty());
+  EXPECT_FALSE(add6(65472, true, 56, wire::IpProtocol::udp));
+  EXPECT_EQ(deaths(), std::vector<Drop>(10, Drop::ip_bad_fragment));
 }
 
 }  // namespace

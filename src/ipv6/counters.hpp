@@ -13,7 +13,7 @@ struct Ipv6Counters {
   Cell rx_packets{}, rx_bytes{}, rx_delivered{}, rx_multicasts{}, rx_extensions{}, rx_atomic_fragments{};
   Cell tx_packets{}, tx_raw{}, tx_fragmented{}, tx_fragments{};
   Cell forwarded{}, redirects_sent{};
-  Cell dad_started{}, dad_duplicates{}, addresses_formed{}, routers_learned{};
+  Cell dad_started{}, dad_duplicates{}, addresses_formed{}, addresses_left_out{}, routers_learned{};
   friend bool operator==(const Ipv6Counters&, const Ipv6Counters&) = default;
 
   static constexpr auto table() {
@@ -21,6 +21,8 @@ struct Ipv6Counters {
     using R = CounterSpec<S, Cell>;
     return std::array{
         R{"ip6.autoconf.addresses", "addresses", "Formed from advertised prefixes.", &S::addresses_formed},
+        R{"ip6.autoconf.left_out", "addresses", "Not formed: the interface has net.inet6.ip6.maxifprefixes of them.",
+          &S::addresses_left_out},
         R{"ip6.autoconf.routers", "routers", "Default routers learned.", &S::routers_learned},
         R{"ip6.dad.duplicates", "addresses", "Found to be another station's.", &S::dad_duplicates},
         R{"ip6.dad.started", "addresses", "Duplicate address detection begun.", &S::dad_started},

@@ -168,6 +168,12 @@ bool Host::form_addresses(Link& link, iface::Interface& interface, Instant now) 
       changed = true;
     }
     if (known || p.said.valid_s == 0) continue;
+    // An address outlives its prefix's entry: what a flood of advertisements forms has a bound of its own.
+    if (std::ranges::count_if(interface.addresses, [](const InterfaceAddress& a) { return a.is(aflag::autoconf) && !is_link_local(a); }) >=
+        config_.tunables.max_prefixes) {
+      ++config_.counters.addresses_left_out;
+      continue;
+    }
     InterfaceAddress a{.address = stable_address(config_.secret, network.address.v6(), interface.name, link.conflicts),
                        .prefix_length = static_cast<std::uint8_t>(p.said.on_link ? 64 : 128),
                        .flags = aflag::autoconf,

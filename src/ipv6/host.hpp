@@ -71,6 +71,7 @@ class Host final : public Discovery {
     std::vector<Detection> detections;
     std::optional<std::uint32_t> mtu;
     std::uint8_t hop_limit{};
+    Instant next_complaint{};
   };
 
   void wake(Instant now) { deadline_ = std::min(deadline_, now); }
@@ -84,6 +85,7 @@ class Host final : public Discovery {
   bool take_router(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& m);
   bool take_prefixes(Link& link, const wire::NdOptions& options, Instant now);
   void take_servers(Link& link, const wire::NdOptions& options, Instant now);
+  static bool may_complain(Link& link, Instant now);
   void found_taken(Link& link, const wire::IpAddress& address, Instant now);
 
   // host.cpp: one interface, in the order of run()

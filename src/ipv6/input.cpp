@@ -114,10 +114,13 @@ Expected<wire::IpFragment, Refused> read_fragment(const packet::Packet& packet, 
   const auto f = *wire::Ipv6FragmentHeader::parse(walked.subspan(at.offset));
   const auto header_len = static_cast<std::uint16_t>(at.offset + wire::Ipv6FragmentHeader::kLen);
   const std::uint32_t length = packet.size() - header_len;
-  if (f.more && length % 8 != 0)
-    return unexpected(problem(Drop::ip_bad_fragment, Icmpv6ParameterProblem::header_field, Ipv6View::At::payload_len));
-  if (at.offset - Ipv6View::kHeaderLen + f.offset + length > Ipv6View::kMaxPayloadLen)
-    return unexpected(problem(Drop::ip_bad_fragment, Icmpv6ParameterProblem::header_field, at.offset + 2));
+  const auto bad = [&](std::size_t pointer) -> Refused {
+    // RFC 4443 section 2.4 (e): whether the whole is an error message is not known of a later piece.
+    if (f.offset != 0 && f.next_header == IpProtocol::icmpv6) return {Drop::ip_bad_fragment, std::nullopt};
+    return problem(Drop::ip_bad_fragment, Icmpv6ParameterProblem::header_field, pointer);
+  };
+  if (f.more && length % 8 != 0) return unexpected(bad(Ipv6View::At::payload_len));
+  if (at.offset - Ipv6View::kHeaderLen + f.offset + length > Ipv6View::kMaxPayloadLen) return unexpected(bad(at.offset + 2));
   if (f.offset == 0 && !is_whole_chain(walked))
     return unexpected(problem(Drop::ip6_incomplete_chain, Icmpv6ParameterProblem::incomplete_chain, 0));
   return wire::IpFragment{.id = f.id, .offset = f.offset, .more = f.more, .header_len = header_len};

@@ -13,6 +13,8 @@ using wire::IpAddress;
 using wire::Ipv6Address;
 
 constexpr std::uint8_t kHopLimit = 255;
+constexpr std::uint8_t kLeastHopLimit = 32;  // what routers may lower ours to: the paths of today's Internet are shorter
+constexpr Duration kComplaintTime = 10s;
 constexpr std::size_t kServersMax = wire::kNdServersMax;
 
 Instant after(Instant now, std::uint32_t seconds) {
@@ -77,6 +79,13 @@ Host::Answer Host::solicited(const DiscoveryContext& context, const wire::Neighb
   return out;
 }
 
+/// A line of the log now and then, whatever the rate of what it is about.
+bool Host::may_complain(Link& link, Instant now) {
+  if (now < link.next_complaint) return false;
+  link.next_complaint = now + kComplaintTime;
+  return true;
+}
+
 Host::Answer Host::advertised(const DiscoveryContext& context, const wire::NeighbourAdvertisement& m, const wire::NdOptions& options) {
   if (m.target.is_multicast() || m.target.is_unspecified() || (m.solicited && context.header.dst.is_multicast()))
     return unexpected(Drop::nd_bad_address);
@@ -85,7 +94,7 @@ Host::Answer Host::advertised(const DiscoveryContext& context, const wire::Neigh
   if (const iface::InterfaceAddress* own = context.in.find(target)) {
     // RFC 4862 section 5.4.4: of a tentative address the other one is the owner; of one in use somebody has to look.
     if (own->is(aflag::tentative)) found_taken(links_[context.in.index], target, context.now);
-    else out.log.push_back(context.in.name + ": another station says that it has " + m.target.to_string());
+    else if (may_complain(links_[context.in.index], context.now)) out.log.push_back(context.in.name + ": another station says that it has " + m.target.to_string());
     return out;
   }
   // RFC 4861 section 7.2.5: who is no router any more is no default router either.
@@ -119,7 +128,8 @@ Host::Answer Host::router_advertised(const DiscoveryContext& context, const wire
   bool all = take_router(link, context, m);
   link.solicits_left = 0;
   link.next_solicit = Instant::never();
-  if (m.hop_limit != 0) link.hop_limit = m.hop_limit;
+  // RFC 4861 section 6.2.1 trusts routers; a forged 1 would cut the interface off from all that is not on the link.
+  if (m.hop_limit >= kLeastHopLimit) link.hop_limit = m.hop_limit;
   if (options.mtu && *options.mtu >= wire::Ipv6View::kMinMtu && *options.mtu <= context.in.mtu) link.mtu = options.mtu;
   all = take_prefixes(link, options, context.now) && all;
   take_servers(link, options, context.now);

@@ -98,9 +98,8 @@ bool is_opening(const tcp::SegmentIn& seg) { return seg.has(wire::syn) && !seg.h
 /// The answer carries all that would have to be kept: nobody can fill a table with that.
 void answer_with_cookie(ShardState& s, const ListenerPtr& listener, const socket::SocketOptions& options,
                         const tcp::OpenConfig& config, Segment& seg) {
-  const std::uint16_t mss = seg.in.options.mss.value_or(config.default_peer_mss);
-  const wire::SeqNum iss = tcp::syn_cookie(s.key(), seg.flow.local, seg.flow.remote, seg.in.seq, mss, s.now);
-  const tcp::HalfOpen child = tcp::half_open_of(s.tcp_context, config, seg.in, iss, s.now);
+  tcp::HalfOpen child = tcp::half_open_of(s.tcp_context, config, seg.in, {}, s.now);
+  child.iss = tcp::syn_cookie(s.key(), seg.flow.local, seg.flow.remote, seg.in.seq, child.peer_mss, s.now);
   s.cookies_until = s.now + kCookieTime;
   ++s.counters.tcp.cookies_sent;
   send_segment(s, seg.flow, tcp::cookie_syn_ack(child, s.now), nullptr, &options, listener->fib);
@@ -204,6 +203,7 @@ bool defers(const ShardState& s, HalfOpenEntry& entry, const Segment& seg) {
   const Instant until = entry.half.started + std::chrono::seconds{entry.options->defer_accept};
   if (seg.in.length() != 0 || s.now >= until) return false;
   entry.half.deadline = until;
+  entry.half.untimed = true;
   return true;
 }
 
@@ -226,6 +226,8 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
         s.half_open_order.erase(entry->age);
         delete entry;
         to_connection(s, *k, seg);
+      } else {
+        entry->half.untimed = true;  // by the time there is room
       }
       return;
   }

@@ -66,7 +66,7 @@ Connection Connection::from_half_open(const Context& context, const HalfOpen& ha
   b.window_scaling = half.window_scaling;
   b.timestamps = half.timestamps;
   b.ecn = half.ecn;
-  b.syn_lost = half.retries > 0;
+  b.syn_lost = half.retries > 0 && !half.untimed;
   Sender& snd = b.snd;
   snd.iss = half.iss;
   snd.nxt = snd.max = 1;
@@ -76,7 +76,7 @@ Connection Connection::from_half_open(const Context& context, const HalfOpen& ha
   snd.wnd = snd.max_wnd = half.snd_wnd;
   snd.cc.smss = snd.cc.cwnd = snd.mss();
   snd.progress_at = half.started;
-  if (half.retries == 0 && !half.cookie) {
+  if (half.retries == 0 && !half.untimed) {
     snd.timed_end = 1;
     snd.timed_at = half.started;
   }
@@ -188,6 +188,8 @@ void Connection::set_send_urgent(std::uint64_t position) {
 
 void Connection::set_send_more(std::uint64_t position) {
   const Offset end = static_cast<Offset>(position) + 1;
+  // What is written behind our FIN nobody takes; a program may do so all the same.
+  if (b_.state == State::closed || b_.snd.fin_queued || b_.orphan) return;
   IOPKT_ASSERT(end <= b_.snd.tail);
   b_.snd.more_end = end;
 }

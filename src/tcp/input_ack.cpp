@@ -70,6 +70,8 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
     b_.soft_error = Failure::none;
     // RFC 6298 sections 5.2 and 5.3.
     if (!snd.in_flight()) {
+      // With nothing left to ask for, a closed window is of no interest.
+      if (snd.una >= snd.end()) b_.persisting = b_.probe_due = false;
       if (!b_.persisting) b_.rexmt_at = Instant::never();
       snd.probe_at = Instant::never();
     } else if (got.restart_timer && !b_.persisting) {

@@ -25,7 +25,8 @@ struct HalfOpen {
   std::uint16_t challenge_count{};
   std::uint8_t snd_scale{}, rcv_scale{}, retries{};
   bool window_scaling{}, timestamps{}, sack{}, ecn{};
-  bool cookie{};                    ///< Made of a cookie (syn_cookie.hpp): when the SYN came is not known.
+  /// The time since `started` is no round trip: made of a cookie (syn_cookie.hpp), or acknowledged before and not taken then.
+  bool untimed{};
   friend bool operator==(const HalfOpen&, const HalfOpen&) = default;
 };
 static_assert(sizeof(HalfOpen) <= 64);

@@ -36,6 +36,41 @@ TEST(TcpOutput, NagleSendsWhenTheSmallOneIsAcknowledged) {
   EXPECT_THAT(s.texts(s.write(1010)), ElementsAre(". 2031 ack 1 len 1000"));
 }
 
+TEST(TcpOutput, BytesBehindTheFinAreNobodys) {
+  Script s;
+  s.establish();
+  s.write(10);
+  s.c->shutdown_write();
+  s.drain();
+  // A program that goes on writing its ring, of malice or in another thread.
+  s.c->set_send_tail(20);
+  s.c->set_send_more(20);
+  s.c->set_send_urgent(20);
+  EXPECT_THAT(s.drain(), IsEmpty());
+  EXPECT_EQ(s.block().snd.tail, 11);
+}
+
+TEST(TcpOutput, AClosedWindowOverNothingIsNotProbed) {
+  Script s;
+  s.establish();
+  s.give({.ack = 1, .window = 0});
+  EXPECT_THAT(s.write(1), IsEmpty());
+  EXPECT_THAT(s.texts(s.next_timer()), ElementsAre(". 1 ack 1 len 1"));
+  s.give({.ack = 2, .window = 0});
+  EXPECT_THAT(s.wait(std::chrono::hours(2)), IsEmpty());
+  EXPECT_EQ(s.c->state(), State::established) << "nobody was asked anything";
+}
+
+TEST(TcpOutput, ASmallSegmentWhoseWindowWasTakenBackGoesAgain) {
+  Script s;
+  s.establish();
+  s.write(1);
+  s.give({.ack = 1, .window = 0});
+  s.wait(5s);
+  ASSERT_TRUE(s.block().persisting);
+  EXPECT_THAT(s.texts(s.give({.ack = 1})), ElementsAre(". 1 ack 1 len 1"));
+}
+
 /// With windows in units of 256.
 void establish_scaled(Script& s, std::uint16_t window) {
   s.config.window_scaling = true;

@@ -391,6 +391,7 @@ void Sender::on_any_sent(Offset bytes, Instant now) {
 
 void Sender::forget_probe_byte() {
   nxt = una;
+  small_end = std::min(small_end, una);
   log.truncate(una);
   timed_end = 0;
   phase = Phase::open;

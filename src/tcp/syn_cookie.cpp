@@ -93,7 +93,7 @@ std::optional<HalfOpen> child_of_cookie(const Context& context, HashKey secret, 
   }
   const SegmentIn syn{.seq = irs, .flags = wire::syn, .window = ack.window, .options = options};
   HalfOpen child = half_open_of(context, config, syn, ack.ack - 1, now);
-  child.cookie = true;
+  child.untimed = true;
   return child;
 }
 

@@ -187,6 +187,29 @@ TEST_P(SimDiscovery, FloodsOfAdvertisementsAreBounded) {
   EXPECT_EQ(a.shard(0).discovery_state().routers.size(), limits.max_routers);
 }
 
+TEST_P(SimDiscovery, AddressesThatOutliveTheirPrefixesAreBounded) {
+  const auto& limits = a.stack().network()->settings.ipv6;
+  const std::size_t before = en0(a).addresses.size();
+  for (int i = 0; i < 100; ++i) {
+    auto one = prefix(("2001:db8:f:" + std::to_string(i) + "::").c_str(), wire::kLifetimeForever, wire::kLifetimeForever);
+    advertise({.lifetime_s = 0}, {.prefixes = {one}});
+    // Taken out of the list of prefixes, which says nothing of the address.
+    one.autonomous = false;
+    one.valid_s = one.preferred_s = 0;
+    advertise({.lifetime_s = 0}, {.prefixes = {one}});
+  }
+  EXPECT_EQ(en0(a).addresses.size(), before + limits.max_prefixes);
+}
+
+TEST_P(SimDiscovery, NoRouterLowersTheHopLimitToNothing) {
+  advertise({.hop_limit = 200, .lifetime_s = 1800}, {});
+  EXPECT_EQ(en0(a).hop_limit6, 200);
+  advertise({.hop_limit = 1, .lifetime_s = 1800}, {});
+  EXPECT_EQ(en0(a).hop_limit6, 200);
+  advertise({.hop_limit = 32, .lifetime_s = 1800}, {});
+  EXPECT_EQ(en0(a).hop_limit6, 32);
+}
+
 TEST_P(SimDiscovery, TheBestRouterThatAnswersIsUsed) {
   const auto gateway = [&] { return route_to("2001:db9::1")->gateway->with_zone(0); };
   advertise({.lifetime_s = 1800}, {}, "fe80::71");
