@@ -135,8 +135,9 @@ void VerbRunner::decide(const JobPtr& job) {
 
 void VerbRunner::finish(const JobPtr& job) {
   control::Outcome& outcome = job->outcome;
+  if (outcome.error == control::Errno::ok && outcome.next)
+    control::decide_again({parts_.stack, parts_.surroundings, job->privileged, job->parts}, job->verb, job->arguments, outcome);
   if (outcome.error == control::Errno::ok && outcome.next) {
-    control::keep_links(*outcome.next, *parts_.stack.network());
     parts_.stack.publish(std::move(*outcome.next));
     parts_.published(*parts_.stack.network());
   }

@@ -102,15 +102,11 @@ Outcome run(const Context& context, std::string_view verb, const Record& argumen
   return outcome;
 }
 
-void keep_links(Network& next, const Network& now) {
-  for (const auto& current : now.interfaces.all()) {
-    const iface::Interface* one = next.interfaces.by_index(current->index);
-    if (one == nullptr || (one->link_up == current->link_up && one->speed_mbps == current->speed_mbps)) continue;
-    iface::Interface changed = *one;
-    changed.link_up = current->link_up;
-    changed.speed_mbps = current->speed_mbps;
-    next.interfaces = next.interfaces.with(std::move(changed));
-  }
+void decide_again(const Context& context, std::string_view verb, const Record& arguments, Outcome& outcome) {
+  // A Network on its way still has the version that it was copied from.
+  if (!outcome.next || outcome.next->version == context.stack.network()->version) return;
+  outcome = run(context, verb, arguments);
+  outcome.steps.clear();
 }
 
 ShardPart collect(const stack::Shard& shard) {

@@ -3,8 +3,8 @@
 // first. (Neighbour entries are the exception: they are changed at once.)
 //
 // Whoever runs the stack: collect() on every shard's thread if the row gathers; run() on shard 0's thread;
-// then the device steps in order, on the thread that may call drivers; then publish `next`, on shard 0's
-// thread. When a step fails nothing is published. Changes are carried out one after the other.
+// then the device steps in order, on the thread that may call drivers; then decide_again() and publish `next`,
+// on shard 0's thread. When a step fails nothing is published. Changes are carried out one after the other.
 #pragma once
 
 #include <cstdint>
@@ -91,8 +91,10 @@ const VerbRow* find_verb(std::string_view name);
 /// Errors: perm (not privileged), inval (unknown argument), opnotsupp (unknown verb), and the verb's own.
 Outcome run(const Context& context, std::string_view verb, const Record& arguments);
 
-/// While devices were asked, their links may have come or gone: carries what `now` knows of them over into `next`.
-void keep_links(Network& next, const Network& now);
+/// While devices were asked, links may have come or gone and discovery may have learned something: when the stack's Network is no
+/// longer the one that `outcome.next` was made from, decides the same verb again on it. What the devices did is done: the steps
+/// of the second decision are none. Errors: as run().
+void decide_again(const Context& context, std::string_view verb, const Record& arguments, Outcome& outcome);
 
 /// For those without devices: runs the verb on every shard from one thread and publishes at once; steps are
 /// left undone.

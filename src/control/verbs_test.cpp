@@ -7,7 +7,7 @@
 
 #include "control/variables.hpp"
 #include "stack/counters.hpp"
-#include "tests/support/sim_net.hpp"
+#include "tests/sim/ipv6_fixture.hpp"
 
 namespace iopkt::control {
 namespace {
@@ -227,18 +227,62 @@ TEST_F(Verbs, DestroyingADriversInterfaceAsksTheDriver) {
 }
 
 TEST_F(Verbs, ALinkThatChangesWhileTheDriverIsAskedIsNotForgotten) {
-  Outcome outcome = run({host.stack(), nothing, true, {}}, "interface.set", named("en0").number("mtu", 1400));
+  const Context context{host.stack(), nothing, true, {}};
+  const Record arguments = named("en0").number("mtu", 1400);
+  Outcome outcome = run(context, "interface.set", arguments);
   ASSERT_TRUE(outcome.next.has_value());
   Network meanwhile = *host.stack().network();
   iface::Interface changed = en0();
   changed.link_up = false;
   changed.speed_mbps = 10;
   meanwhile.interfaces = meanwhile.interfaces.with(changed);
-  keep_links(*outcome.next, meanwhile);
+  host.stack().publish(std::move(meanwhile));
+  decide_again(context, "interface.set", arguments, outcome);
   const iface::Interface* result = outcome.next->interfaces.by_name("en0");
   EXPECT_FALSE(result->link_up);
   EXPECT_EQ(result->speed_mbps, 10u);
   EXPECT_EQ(result->mtu, 1400u);
+  EXPECT_TRUE(outcome.steps.empty()) << "the driver was asked";
+}
+
+TEST_F(Verbs, WhatDiscoveryLearnsWhileTheDriverIsAskedIsNotForgotten) {
+  sim::Host& six = net.host("10.0.0.3/24", {.ipv6 = true});
+  net.wire({&host, &peer, &six}, {});
+  ASSERT_TRUE(net.run_until([&] { return !six.link_local().is_unspecified(); }, 10s));
+  const Context context{six.stack(), nothing, true, {}};
+  const Record arguments = named("en0").number("mtu", 1400);
+  Outcome outcome = run(context, "interface.set", arguments);
+  ASSERT_TRUE(outcome.next.has_value());
+  const auto router = *wire::Ipv6Address::parse("fe80::77"), prefix = *wire::Ipv6Address::parse("2001:db8:1::");
+  std::vector<std::byte> ra;
+  wire::append_router_advertisement(ra, {.lifetime_s = 1800},
+                                    {.prefixes = {{.prefix = prefix, .length = 64, .on_link = true, .autonomous = true,
+                                                   .valid_s = 86400, .preferred_s = 14400}}});
+  six.receive(sim::packet6({{0x33, 0x33, 0, 0, 0, 1}},
+                           {.next_header = wire::IpProtocol::icmpv6, .hop_limit = 255, .src = router, .dst = wire::Ipv6Address::all_nodes()}, ra));
+  net.run_for(1ms);
+  decide_again(context, "interface.set", arguments, outcome);
+  ASSERT_TRUE(outcome.next.has_value());
+  six.stack().publish(std::move(*outcome.next));
+  net.run_for(3s);
+  const Network& network = *six.stack().network();
+  const iface::Interface& en = *network.interfaces.by_name("en0");
+  EXPECT_EQ(en.mtu, 1400u);
+  EXPECT_TRUE(std::ranges::any_of(en.addresses, [&](const auto& a) { return wire::IpPrefix::of(prefix, 64).contains(a.address) && a.is_usable(); }));
+  EXPECT_NE(network.fibs[0].lookup(*wire::IpAddress::parse("2001:db9::1")), nullptr) << "the default route";
+  EXPECT_NE(network.fibs[0].lookup(*wire::IpAddress::parse("2001:db8:1::5")), nullptr) << "the route to the link's prefix";
+}
+
+TEST_F(Verbs, WhatWasDecidedOnThePresentNetworkStays) {
+  const Context context{host.stack(), nothing, true, {}};
+  const Record arguments = named("en0").number("mtu", 1400);
+  Outcome outcome = run(context, "interface.set", arguments);
+  decide_again(context, "interface.set", arguments, outcome);
+  EXPECT_EQ(outcome.steps.size(), 1u) << "not decided again";
+  ask("interface.destroy", named("en0"));
+  decide_again(context, "interface.set", arguments, outcome);
+  EXPECT_EQ(outcome.error, Errno::nxio);
+  EXPECT_FALSE(outcome.next.has_value());
 }
 
 TEST_F(Verbs, Routes) {
