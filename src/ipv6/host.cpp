@@ -316,32 +316,38 @@ std::vector<route::Route> Host::wanted_routes() const {
 }
 
 bool Host::install_routes(std::span<route::Fib> fibs) {
-  const std::vector<route::Route> wanted = wanted_routes();
-  const auto is_default = [](const route::Route& r) { return r.prefix.length == 0; };
-  const auto defaults_of = [&](const std::vector<route::Route>& all) {
-    std::vector<route::Route> out;
-    std::ranges::copy_if(all, std::back_inserter(out), is_default);
-    return out;
-  };
-  // The order of several default routes is that of their addition: another order is another set.
-  const bool reorder = defaults_of(installed_) != defaults_of(wanted);
+  std::vector<route::Route> wanted = wanted_routes();
   bool changed = false;
-  std::erase_if(installed_, [&](const route::Route& r) {
-    if (std::ranges::find(wanted, r) != wanted.end() && !(reorder && is_default(r))) return false;
-    for (route::Fib& fib : fibs)
-      if (auto next = fib.without({.prefix = r.prefix, .gateway = r.gateway, .interface_index = r.interface_index})) fib = std::move(*next);
-    return changed = true;
-  });
-  for (const route::Route& r : wanted) {
-    if (std::ranges::find(installed_, r) != installed_.end()) continue;
-    bool added = false;
-    for (route::Fib& fib : fibs)
-      if (auto next = fib.with(r)) fib = std::move(*next), added = true;
-    // An operator's own route to the same place stays as it is, and is not ours to take away.
-    if (!added) continue;
-    installed_.push_back(r);
-    changed = true;
+  for (route::Fib& fib : fibs) changed |= install_routes(fib, wanted);
+  installed_ = std::move(wanted);
+  return changed;
+}
+
+/// Asks the FIB itself what it holds: operators flush routes, and take addresses away together with the routes to their networks.
+bool Host::install_routes(route::Fib& fib, std::span<const route::Route> wanted) const {
+  const auto contains = [](std::span<const route::Route> all, const route::Route& r) { return std::ranges::find(all, r) != all.end(); };
+  const auto holds = [&](const route::Route& r) { return contains(fib.find(r.prefix), r); };
+  // An operator's own route to the same place stays as it is, and is not ours to take away.
+  const auto has_other = [&](const route::Route& r) {
+    return std::ranges::any_of(fib.find(r.prefix), [&](const route::Route& one) { return one.same_entry(r) && one != r; });
+  };
+  const auto is_default = [](const route::Route& r) { return r.prefix.length == 0; };
+  // The order of several default routes is that of their addition: another order is another set.
+  std::vector<route::Route> present, right;
+  for (const route::Route& r : fib.find(wire::IpPrefix::of(Ipv6Address::any(), 0)))
+    if (contains(installed_, r)) present.push_back(r);
+  for (const route::Route& r : wanted)
+    if (is_default(r) && !has_other(r)) right.push_back(r);
+  const bool reorder = present != right;
+  bool changed = false;
+  for (const route::Route& r : installed_) {
+    if ((contains(wanted, r) && !(reorder && is_default(r))) || !holds(r)) continue;
+    if (auto next = fib.without({.prefix = r.prefix, .gateway = r.gateway, .interface_index = r.interface_index}))
+      fib = std::move(*next), changed = true;
   }
+  for (const route::Route& r : wanted)
+    if (!holds(r))
+      if (auto next = fib.with(r)) fib = std::move(*next), changed = true;
   return changed;
 }
 

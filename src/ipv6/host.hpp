@@ -101,13 +101,14 @@ class Host final : public Discovery {
   void forget_expired(Link& link, Instant now);
   std::vector<route::Route> wanted_routes() const;
   bool install_routes(std::span<route::Fib> fibs);
+  bool install_routes(route::Fib& fib, std::span<const route::Route> wanted) const;
   Instant deadline_of(const Link& link) const;
   bool wants_detection(const iface::Interface& interface, std::uint32_t flags) const;
 
   DiscoveryConfig config_;
   Random random_;
   std::map<std::uint32_t, Link> links_;
-  std::vector<route::Route> installed_;  // in every FIB
+  std::vector<route::Route> installed_;  // wanted by the last run, in every FIB
   Instant deadline_{Instant::never()};
 };
 

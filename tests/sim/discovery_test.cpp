@@ -226,6 +226,49 @@ TEST_P(SimDiscovery, TheBestRouterThatAnswersIsUsed) {
   EXPECT_EQ(gateway(), ip("fe80::72")) << "RFC 4861 7.2.5: no router any more";
 }
 
+TEST_P(SimDiscovery, RoutesThatAreTakenAwayComeBack) {
+  const auto gateway = [&](std::uint32_t fib) {
+    const route::Route* r = a.stack().network()->fibs[fib].lookup(ip("2001:db9::1"));
+    return r != nullptr && r->gateway ? r->gateway->with_zone(0) : IpAddress{};
+  };
+  advertise({.lifetime_s = 1800}, {.prefixes = {prefix("2001:db8:1::")}}, "fe80::71");
+  advertise({.lifetime_s = 1800}, {}, "fe80::72");
+  net.run_for(3s);  // nobody else has the address that was formed
+  const std::size_t count = a.stack().network()->fibs[0].size();
+  change(a, [](stack::Network& n) { EXPECT_EQ(control::flush_routes(n, 0, wire::IpFamily::v6), 2u); });
+  EXPECT_EQ(gateway(0), ip("fe80::71"));
+  EXPECT_EQ(gateway(1), ip("fe80::71"));
+  // An address of the same network goes, and with it the way there.
+  change(a, [&](stack::Network& n) {
+    EXPECT_EQ(control::add_address(n, a.interface_index(), {.address = ip("2001:db8:1::5"), .prefix_length = 64}), Errno::ok);
+    EXPECT_EQ(control::remove_address(n, a.interface_index(), ip("2001:db8:1::5")), Errno::ok);
+  });
+  EXPECT_NE(route_to("2001:db8:1::5"), nullptr);
+  // One of several: the order stays.
+  change(a, [&](stack::Network& n) {
+    for (const std::uint8_t fib : {std::uint8_t{0}, std::uint8_t{1}})
+      EXPECT_EQ(control::remove_route(n, {.prefix = wire::IpPrefix::of(Ipv6Address::any(), 0),
+                                          .gateway = ip("fe80::71").with_zone(a.interface_index()), .fib = fib}), Errno::ok);
+  });
+  EXPECT_EQ(gateway(0), ip("fe80::71"));
+  EXPECT_EQ(gateway(1), ip("fe80::71"));
+  EXPECT_EQ(a.stack().network()->fibs[0].size(), count);
+  // What an operator put in the place of one is not ours, neither to double nor to take away.
+  change(a, [&](stack::Network& n) {
+    const control::RouteRequest own{.prefix = wire::IpPrefix::of(Ipv6Address::any(), 0),
+                                    .gateway = ip("fe80::71").with_zone(a.interface_index()), .interface_index = a.interface_index()};
+    EXPECT_EQ(control::remove_route(n, own), Errno::ok);
+    EXPECT_EQ(control::add_route(n, own), Errno::ok);
+  });
+  EXPECT_EQ(a.stack().network()->fibs[0].size(), count);
+  const std::uint64_t version = a.stack().network()->version;
+  net.run_for(5s);
+  EXPECT_EQ(a.stack().network()->version, version) << "settled";
+  for (const char* router : {"fe80::71", "fe80::72"}) advertise({.lifetime_s = 0}, {}, router);
+  EXPECT_EQ(gateway(0), ip("fe80::71"));
+  EXPECT_EQ(gateway(1), IpAddress{});
+}
+
 TEST_P(SimDiscovery, RedirectsOfTheRouterInUseAreFollowed) {
   advertise({.lifetime_s = 1800}, {.source_link = kRouterMac});
   const auto redirect = [&](const char* from, const char* destination, const char* target) {
