@@ -17,11 +17,21 @@ constexpr Duration kSolicitInterval = 4s;    // RTR_SOLICITATION_INTERVAL
 constexpr std::uint32_t kSolicits = 3;       // MAX_RTR_SOLICITATIONS
 constexpr std::uint64_t kDelayNs = 1'000'000'000;  // MAX_RTR_SOLICITATION_DELAY
 constexpr std::uint32_t kConflictsMax = 3;   // RFC 7217 section 6: IDGEN_RETRIES
+constexpr Duration kLifetimeStep = 2s;       // by which an address's lifetimes move at least
 constexpr Duration kTwoHours = 7200s;        // RFC 4862 section 5.5.3 (e)
 constexpr Ipv6Address kLinkLocalPrefix{{0xfe, 0x80}};
 
 Instant after(Instant now, std::uint32_t seconds) {
   return seconds == wire::kLifetimeForever ? Instant::never() : now + std::chrono::seconds{seconds};
+}
+
+/// Whether the end of a lifetime is worth another Network for all shards: whoever repeats an advertisement moves it by the time
+/// that went by. One that was over stays over, and a short lifetime is followed more closely.
+bool is_news(Instant old, Instant next, Instant now) {
+  if (old <= now || next <= now) return (old <= now) != (next <= now);
+  if (old.is_never() || next.is_never()) return old != next;
+  const Duration moved = next > old ? next - old : old - next;
+  return moved > std::min<Duration>(kLifetimeStep, (next - now) / 4);
 }
 
 bool is_link_local(const InterfaceAddress& a) { return a.address.is_v6() && a.address.is_link_local(); }
@@ -160,10 +170,12 @@ bool Host::form_addresses(Link& link, iface::Interface& interface, Instant now) 
     for (InterfaceAddress& a : interface.addresses) {
       if (!a.is(aflag::autoconf) || is_link_local(a) || !network.contains(a.address)) continue;
       known = true;
-      a.preferred_until = preferred;
       // Nobody may end an address at once by a forged advertisement.
-      if (valid > now + kTwoHours || valid > a.valid_until) a.valid_until = valid;
-      else if (a.valid_until > now + kTwoHours) a.valid_until = now + kTwoHours;
+      const bool trusted = valid > now + kTwoHours || valid > a.valid_until;
+      const Instant end = trusted ? valid : std::min(a.valid_until, now + kTwoHours);
+      if (!is_news(a.preferred_until, preferred, now) && !is_news(a.valid_until, end, now)) continue;
+      a.preferred_until = preferred;
+      a.valid_until = end;
       if (preferred > now) a.flags &= ~aflag::deprecated;
       changed = true;
     }

@@ -210,6 +210,45 @@ TEST_P(SimDiscovery, NoRouterLowersTheHopLimitToNothing) {
   EXPECT_EQ(en0(a).hop_limit6, 32);
 }
 
+TEST_P(SimDiscovery, WhatIsSaidAgainIsNoNews) {
+  const auto version = [&] { return a.stack().network()->version; };
+  const auto say = [&](std::uint32_t valid, std::uint32_t preferred) {
+    advertise({.hop_limit = 33, .lifetime_s = 1800}, {.mtu = 1400, .prefixes = {prefix("2001:db8:1::", valid, preferred)}});
+  };
+  say(86400, 14400);
+  net.run_for(3s);
+  const auto first = formed("2001:db8:1::").at(0);
+  std::uint64_t before = version();
+  for (int i = 0; i < 500; ++i) say(86400, 14400);
+  EXPECT_EQ(version(), before + 1) << "of half a second, three seconds later";
+  EXPECT_GT(formed("2001:db8:1::").at(0).valid_until, first.valid_until + 2s);
+  before = version();
+  net.run_for(3s);
+  say(86400, 14400);
+  EXPECT_EQ(version(), before + 1) << "it lives on";
+  // What does change is taken at once, also the other way.
+  say(86400, 100);
+  EXPECT_EQ(version(), before + 2);
+  say(wire::kLifetimeForever, wire::kLifetimeForever);
+  EXPECT_EQ(version(), before + 3);
+  EXPECT_TRUE(formed("2001:db8:1::").at(0).valid_until.is_never());
+  say(86400, 0);
+  net.run_for(1ms);
+  EXPECT_TRUE(formed("2001:db8:1::").at(0).is(iface::address_flag::deprecated));
+  before = version();
+  for (int i = 0; i < 500; ++i) say(86400, 0);
+  EXPECT_EQ(version(), before) << "deprecated is deprecated";
+  say(86400, 1);
+  EXPECT_EQ(version(), before + 1);
+  EXPECT_FALSE(formed("2001:db8:1::").at(0).is(iface::address_flag::deprecated));
+  // A short life that is renewed in time does not end.
+  for (int i = 0; i < 10; ++i) {
+    net.run_for(700ms);
+    say(86400, 1);
+    EXPECT_FALSE(formed("2001:db8:1::").at(0).is(iface::address_flag::deprecated));
+  }
+}
+
 TEST_P(SimDiscovery, TheBestRouterThatAnswersIsUsed) {
   const auto gateway = [&] { return route_to("2001:db9::1")->gateway->with_zone(0); };
   advertise({.lifetime_s = 1800}, {}, "fe80::71");
