@@ -173,6 +173,32 @@ TEST(DhcpMachine, ALeaseThatMakesNoSenseIsNone) {
   EXPECT_FALSE(lease_of(ack, kServer));
 }
 
+TEST(DhcpMachine, AServerDoesNotSetThePaceOfRequests) {
+  struct Case {
+    std::uint32_t seconds, renew, rebind, wanted_renew, wanted_rebind;
+  };
+  for (const Case& one : {Case{3600, 1000, 2000, 1000, 2000}, Case{3600, 1, 2, 1800, 3150}, Case{3600, 1, 2000, 1800, 2000},
+                          Case{3600, 29, 3000, 1800, 3000}, Case{3600, 100, 40, 1800, 3150}, Case{3600, 0, 0, 1800, 3150},
+                          Case{3600, 3000, 2000, 1800, 2000}, Case{3600, 40, 3600, 40, 3150}, Case{10, 1, 2, 30, 49}}) {
+    DhcpMessage ack{.op = DhcpMessage::kReply, .yiaddr = kAddress, .options = {}};
+    ack.add(DhcpOption::lease_time, number(one.seconds)).add(DhcpOption::renewal_time, number(one.renew));
+    ack.add(DhcpOption::rebinding_time, number(one.rebind));
+    const auto lease = lease_of(ack, kServer);
+    ASSERT_TRUE(lease);
+    EXPECT_EQ(lease->renew_s, one.wanted_renew) << one.seconds << " " << one.renew << " " << one.rebind;
+    EXPECT_EQ(lease->rebind_s, one.wanted_rebind) << one.seconds << " " << one.renew << " " << one.rebind;
+  }
+  Rig r;
+  r.get_lease(3600);
+  for (int i = 0; i < 3; ++i) {
+    r.pass();
+    DhcpMessage ack = r.answer(DhcpType::ack);
+    ack.add(DhcpOption::renewal_time, number(1)).add(DhcpOption::rebinding_time, number(2));
+    r.hear(ack);
+    EXPECT_EQ(r.machine.next_deadline(), r.now + 1800s);
+  }
+}
+
 }  // namespace
 }  // namespace iopkt::dhcp
 

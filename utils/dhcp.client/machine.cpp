@@ -16,6 +16,7 @@ namespace {
 constexpr Ipv4Address kEverybody{255, 255, 255, 255};
 constexpr std::uint32_t kForever = 0xffffffff;
 constexpr std::uint32_t kShortest = 60;  // seconds: a lease below that would be renewed without end
+constexpr std::uint32_t kSoonest = kShortest / 2;  // the same, for when the server wants to be asked again
 
 Bytes bytes_of(const std::string& text) { return as_bytes(text.data(), text.size()); }
 
@@ -39,10 +40,11 @@ std::optional<Lease> lease_of(const DhcpMessage& ack, Ipv4Address server) {
   lease.seconds = std::max(*time, kShortest);
   // Section 4.4.5: half of it, and seven eighths, unless the server says something that makes sense.
   const std::uint32_t half = lease.seconds / 2, most = lease.seconds / 8 * 7;
+  lease.renew_s = ack.number32(DhcpOption::renewal_time).value_or(half);
   lease.rebind_s = ack.number32(DhcpOption::rebinding_time).value_or(most);
-  if (lease.rebind_s >= lease.seconds || lease.rebind_s == 0) lease.rebind_s = most;
-  lease.renew_s = ack.number32(DhcpOption::renewal_time).value_or(std::min(half, lease.rebind_s));
-  if (lease.renew_s >= lease.rebind_s || lease.renew_s == 0) lease.renew_s = std::min(half, lease.rebind_s / 2);
+  if (lease.rebind_s <= kSoonest || lease.rebind_s >= lease.seconds) lease.rebind_s = most;
+  if (lease.renew_s < kSoonest || lease.renew_s >= lease.rebind_s) lease.renew_s = half;
+  if (lease.renew_s >= lease.rebind_s) lease.rebind_s = most;
   return lease;
 }
 
