@@ -168,7 +168,8 @@ class Client {
     if (!result.configure) return;
     say("leased " + result.configure->address.to_string() + " from " + result.configure->server.to_string() + " for " +
         std::to_string(result.configure->seconds) + " s");
-    if (apply_lease(io_, stack_, interface_.name, flags_, *result.configure)) applied_ = result.configure;
+    const dhcp::Lease* before = applied_ ? &*applied_ : nullptr;
+    if (apply_lease(io_, stack_, interface_.name, flags_, *result.configure, before)) applied_ = result.configure;
     io_.flush();
     if (!flags_.no_resolver) write_resolver(dhcp::resolver_text(*result.configure));
     if (flags_.until_configured) go_to_background();

@@ -23,8 +23,10 @@ struct DhcpFlags {
 
 /// nullopt: told already.
 std::optional<DhcpFlags> read_dhcp_flags(Io& io, const Words& words);
-/// What the interface is to have now. False: told already.
-bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease);
+/// What the interface is to have now, and none of the routes any more that only `before` had (nullptr: there was no lease of this
+/// address). False: it has not got the address; what fails is told already.
+bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease,
+                 const dhcp::Lease* before = nullptr);
 /// Takes it away again; what is gone already is no mistake.
 void withdraw_lease(Stack& stack, const std::string& interface, const dhcp::Lease& lease);
 

@@ -173,6 +173,15 @@ TEST(DhcpMachine, ALeaseThatMakesNoSenseIsNone) {
   EXPECT_FALSE(lease_of(ack, kServer));
 }
 
+TEST(DhcpMachine, ALeaseHasSoManyRoutes) {
+  DhcpMessage ack{.op = DhcpMessage::kReply, .yiaddr = kAddress, .options = {}};
+  ack.add(DhcpOption::lease_time, number(3600));
+  for (std::uint8_t i = 0; i < 100; ++i)
+    ack.add(DhcpOption::classless_routes, std::array{std::byte{8}, std::byte{i}, std::byte{10}, std::byte{}, std::byte{}, std::byte{1}});
+  EXPECT_EQ(ack.classless_routes().size(), 100u);
+  EXPECT_EQ(lease_of(ack, kServer)->routes.size(), kRoutesMax);
+}
+
 TEST(DhcpMachine, AServerDoesNotSetThePaceOfRequests) {
   struct Case {
     std::uint32_t seconds, renew, rebind, wanted_renew, wanted_rebind;
@@ -219,6 +228,35 @@ TEST(DhcpClient, ALeaseAsVerbs) {
   EXPECT_EQ(stack.asked, (std::vector<std::string>{"route.delete destination=10.9.0.0 prefix_length=16 gateway=10.0.0.3",
                                                    "route.delete destination=10.8.0.0 prefix_length=16 interface=en0",
                                                    "address.delete name=en0 address=10.0.0.50"}));
+}
+
+TEST(DhcpClient, ARenewalTakesTheOldRoutesAway) {
+  TestStack stack;
+  Io io{"dhcp.client", false};
+  dhcp::Lease before{.address = {10, 0, 0, 50}, .server = {10, 0, 0, 1}, .prefix_length = 24};
+  before.routes = {{{10, 9, 0, 0}, 16, {10, 0, 0, 3}}, {{10, 8, 0, 0}, 16, {}}, {{10, 7, 0, 0}, 16, {10, 0, 0, 4}}};
+  dhcp::Lease lease = before;
+  lease.routes = {{{10, 9, 0, 0}, 16, {10, 0, 0, 5}}, {{10, 7, 0, 0}, 16, {10, 0, 0, 4}}};
+  const std::string address = "address.add name=en0 address=10.0.0.50 prefix_length=24";
+  EXPECT_TRUE(apply_lease(io, stack, "en0", {}, lease, &before));
+  EXPECT_EQ(stack.asked, (std::vector<std::string>{address, "route.delete destination=10.9.0.0 prefix_length=16 gateway=10.0.0.3",
+                                                   "route.delete destination=10.8.0.0 prefix_length=16 interface=en0",
+                                                   "route.add destination=10.9.0.0 prefix_length=16 gateway=10.0.0.5",
+                                                   "route.add destination=10.7.0.0 prefix_length=16 gateway=10.0.0.4"}));
+  stack.asked.clear();
+  before = lease;
+  lease.routes.clear();
+  lease.routers = {{10, 0, 0, 1}};
+  stack.refusals["route.add"] = {ENETUNREACH, "Network is unreachable"};
+  EXPECT_TRUE(apply_lease(io, stack, "en0", {}, lease, &before)) << "the address is there, to be withdrawn some day";
+  EXPECT_FALSE(io.err.empty());
+  EXPECT_EQ(stack.asked, (std::vector<std::string>{address, "route.delete destination=10.9.0.0 prefix_length=16 gateway=10.0.0.5",
+                                                   "route.delete destination=10.7.0.0 prefix_length=16 gateway=10.0.0.4",
+                                                   "route.add destination=0.0.0.0 prefix_length=0 gateway=10.0.0.1"}));
+  stack.asked.clear();
+  stack.refusals["address.add"] = {ENXIO, "Device not configured"};
+  EXPECT_FALSE(apply_lease(io, stack, "en0", {}, lease, &before));
+  EXPECT_EQ(stack.asked, std::vector<std::string>{address});
 }
 
 TEST(DhcpClient, Words) {

@@ -1,6 +1,8 @@
 // Words of the command line, and a lease as verbs of the stack.
 #include "utils/dhcp.client/dhcp_client.hpp"
 
+#include <algorithm>
+
 namespace iopkt::utils {
 namespace {
 
@@ -54,20 +56,21 @@ Node named(const std::string& interface) {
   return out;
 }
 
-Node route_to(wire::Ipv4Address destination, std::uint8_t length, wire::Ipv4Address gateway, const std::string& interface) {
-  Node out;
-  out.add_address("destination", destination.to_string());
-  out.add_number("prefix_length", length);
-  if (gateway.is_unspecified()) out.add_text("interface", interface);
-  else out.add_address("gateway", gateway.to_string());
-  return out;
+using Routes = std::vector<wire::DhcpMessage::ClasslessRoute>;
+
+/// RFC 3442: who says classless routes means nothing else.
+Routes routes_of(const dhcp::Lease& lease) {
+  if (!lease.routes.empty() || lease.routers.empty()) return lease.routes;
+  return {{.destination = {}, .length = 0, .gateway = lease.routers.front()}};
 }
 
-template <class Each>
-void for_each_route(const dhcp::Lease& lease, const std::string& interface, Each each) {
-  for (const auto& route : lease.routes) each(route_to(route.destination, route.length, route.gateway, interface));
-  // RFC 3442: who says classless routes means nothing else.
-  if (lease.routes.empty() && !lease.routers.empty()) each(route_to({}, 0, lease.routers.front(), interface));
+Node route_as_node(const Routes::value_type& route, const std::string& interface) {
+  Node out;
+  out.add_address("destination", route.destination.to_string());
+  out.add_number("prefix_length", route.length);
+  if (route.gateway.is_unspecified()) out.add_text("interface", interface);
+  else out.add_address("gateway", route.gateway.to_string());
+  return out;
 }
 
 }  // namespace
@@ -88,7 +91,8 @@ std::optional<DhcpFlags> read_dhcp_flags(Io& io, const Words& words) {
   return f;
 }
 
-bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease) {
+bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease,
+                 const dhcp::Lease* before) {
   Node address = named(interface), none;
   address.add_address("address", lease.address.to_string());
   address.add_number("prefix_length", lease.prefix_length);
@@ -100,17 +104,20 @@ bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpF
     mtu.add_number("mtu", lease.mtu);
     (void)asked(io, stack, "interface.set", mtu, none);
   }
-  bool all = true;
-  for_each_route(lease, interface, [&](const Node& route) {
+  const Routes routes = routes_of(lease), old = before != nullptr ? routes_of(*before) : Routes{};
+  // Those that are over go first: another way to the same destination would be refused.
+  for (const auto& route : old)
+    if (std::ranges::find(routes, route) == routes.end()) (void)stack.ask("route.delete", route_as_node(route, interface));
+  for (const auto& route : routes) {
     // One that is there already, of an earlier lease, say, is as good.
-    const auto added = stack.ask("route.add", route);
-    if (!added && added.error().error != EEXIST) all = io.error(added.error()) == 0 && all;
-  });
-  return all;
+    const auto added = stack.ask("route.add", route_as_node(route, interface));
+    if (!added && added.error().error != EEXIST) (void)io.error(added.error());
+  }
+  return true;
 }
 
 void withdraw_lease(Stack& stack, const std::string& interface, const dhcp::Lease& lease) {
-  for_each_route(lease, interface, [&](const Node& route) { (void)stack.ask("route.delete", route); });
+  for (const auto& route : routes_of(lease)) (void)stack.ask("route.delete", route_as_node(route, interface));
   Node address = named(interface);
   address.add_address("address", lease.address.to_string());
   (void)stack.ask("address.delete", address);

@@ -34,6 +34,7 @@ std::optional<Lease> lease_of(const DhcpMessage& ack, Ipv4Address server) {
   lease.routers = ack.addresses(DhcpOption::routers);
   lease.name_servers = ack.addresses(DhcpOption::name_servers);
   lease.routes = ack.classless_routes();
+  if (lease.routes.size() > kRoutesMax) lease.routes.resize(kRoutesMax);
   lease.domain = ack.name(DhcpOption::domain_name);
   lease.hostname = ack.name(DhcpOption::host_name);
   if (const auto mtu = ack.number16(DhcpOption::mtu); mtu && *mtu >= 576) lease.mtu = *mtu;

@@ -25,7 +25,7 @@ struct Lease {
   std::uint8_t prefix_length = 24;
   std::optional<wire::Ipv4Address> broadcast;
   std::vector<wire::Ipv4Address> routers, name_servers;
-  std::vector<wire::DhcpMessage::ClasslessRoute> routes;  ///< RFC 3442: with these `routers` is not used
+  std::vector<wire::DhcpMessage::ClasslessRoute> routes;  ///< RFC 3442: with these `routers` is not used; kRoutesMax
   std::string domain, hostname;
   std::uint16_t mtu = 0;  ///< 0: not said
   std::uint32_t seconds = 0, renew_s = 0, rebind_s = 0;
@@ -86,6 +86,8 @@ class Machine {
   wire::Ipv4Address offered_, server_;
   std::optional<Lease> lease_;
 };
+
+inline constexpr std::size_t kRoutesMax = 64;  ///< of a lease; more are passed over
 
 /// What an acknowledgment grants. nullopt: no address, or no time.
 std::optional<Lease> lease_of(const wire::DhcpMessage& ack, wire::Ipv4Address server);
