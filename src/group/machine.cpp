@@ -210,9 +210,10 @@ void Machine::answer_group(const Key& key, Group& g, Age age, std::vector<Messag
   say(key.interface_index, key.group.family(), {std::move(record)}, out);
 }
 
-void Machine::report_heard(const Key& key) {
+void Machine::report_heard(const Key& key, Instant now) {
   const auto at = groups_.find(key);
-  if (at == groups_.end()) return;
+  // RFC 3376 section 7.2.2: an older report MAY take the place of a current one. It does not: anybody could silence us so.
+  if (at == groups_.end() || age_of(key.interface_index, key.group.family(), now) == Age::current) return;
   Group& g = at->second;
   g.answer_at = Instant::never();
   g.asked.clear();

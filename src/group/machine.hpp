@@ -59,8 +59,8 @@ class Machine {
   /// What an interface listens to has changed (Table::Change).
   void changed(const Key& key, const Filter& before, const Filter& after, Instant now, std::vector<Message>& out);
   void query_heard(std::uint32_t interface_index, const Query& query, Instant now);
-  /// Another host reported the group, in an older version: we need not.
-  void report_heard(const Key& key);
+  /// Another host reported the group, in an older version: where that is what the querier speaks, too, we need not.
+  void report_heard(const Key& key, Instant now);
   /// The interface has come up, on what may be another network: all is said anew.
   void link_up(std::uint32_t interface_index, Instant now, std::vector<Message>& out);
   /// It has gone: nothing is said there any more until link_up().

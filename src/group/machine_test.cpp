@@ -197,11 +197,28 @@ TEST(GroupMachine, WhatAnotherHostReportsNeedNotBeReported) {
   r.wait(20s);
   r.said.clear();
   r.hear(of_v2());
-  r.machine.report_heard({1, kGroup});
+  r.machine.report_heard({1, kGroup}, r.now);
   r.wait(20s);
   EXPECT_TRUE(r.said.empty());
   r.set({});
   EXPECT_TRUE(r.said.empty()) << "who did not report last says nothing when it goes";
+}
+
+TEST(GroupMachine, AnOlderReportSilencesNoCurrentOne) {
+  Rig r;
+  r.set(Filter::everything());
+  r.machine.report_heard({1, kGroup}, r.now);
+  r.wait(5s);
+  EXPECT_EQ(r.records(), std::vector<Record>(2, {RecordType::to_exclude, kGroup, {}}));
+  r.hear(about(kGroup));
+  r.machine.report_heard({1, kGroup}, r.now);
+  r.wait(20s);
+  EXPECT_EQ(r.records(), (std::vector<Record>{{RecordType::is_exclude, kGroup, {}}}));
+  r.set({});
+  r.machine.report_heard({1, kGroup}, r.now);
+  r.wait(5s);
+  EXPECT_EQ(r.records(), std::vector<Record>(2, {RecordType::to_include, kGroup, {}})) << "and the group is forgotten with the last one";
+  EXPECT_TRUE(r.machine.next_deadline().is_never());
 }
 
 TEST(GroupMachine, AQuerierSaysHowOftenAChangeIsTold) {
@@ -273,6 +290,24 @@ TEST(GroupTable, AnInterfaceListensToWhatItsSocketsDo) {
   EXPECT_FALSE(table.set(key, 1, {}, true).after.is_member()) << "a socket that hears nothing of it, yet has joined";
   EXPECT_EQ(table.merged(key), nullptr);
   EXPECT_FALSE(table.empty());
+}
+
+TEST(GroupTable, ListenersMayComeAndGoInAnyOrder) {
+  Table table;
+  const Key key{1, kGroup};
+  for (const std::uint32_t who : {7u, 1u, 9u, 3u, 8u, 2u}) table.set(key, who, including({Ipv4Address{who}}));
+  EXPECT_EQ(*table.merged(key), including({Ipv4Address{1}, Ipv4Address{2}, Ipv4Address{3}, Ipv4Address{7}, Ipv4Address{8}, Ipv4Address{9}}));
+  table.set(key, 9, excluding({kA}));
+  table.remove(key, 5);
+  table.remove(key, 3);
+  for (const std::uint32_t who : {7u, 1u, 8u, 2u}) {
+    ASSERT_NE(table.of(key, who), nullptr) << who;
+    EXPECT_EQ(*table.of(key, who), including({Ipv4Address{who}}));
+  }
+  EXPECT_EQ(*table.of(key, 9), excluding({kA}));
+  for (const Listener who : {0u, 3u, 5u, 10u}) EXPECT_EQ(table.of(key, who), nullptr) << who;
+  ASSERT_EQ(table.rows().size(), 1u);
+  EXPECT_EQ(table.rows()[0].listeners, 5u);
 }
 
 }  // namespace

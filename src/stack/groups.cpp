@@ -299,7 +299,7 @@ void rx_igmp(ShardState& s, const Arrival& at, PacketPtr packet) {
   if (packet->looped) return;  // our own
   switch (view->type()) {
     case wire::IgmpType::report_v1:
-    case wire::IgmpType::report_v2: return s.memberships->report_heard({at.in->index, view->group()});
+    case wire::IgmpType::report_v2: return s.memberships->report_heard({at.in->index, view->group()}, s.now);
     case wire::IgmpType::report_v3:
     case wire::IgmpType::leave: return;  // for routers
     case wire::IgmpType::query: break;
