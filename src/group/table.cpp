@@ -24,22 +24,26 @@ Filter Table::merge(const Entry& entry) {
     if (!std::exchange(out.exclude, true)) out.sources = filter.sources;
     else std::erase_if(out.sources, [&](const wire::IpAddress& source) { return !filter.names(source); });
   }
-  for (const auto& [who, filter] : entry.listeners) {
-    if (filter.exclude) continue;
-    for (const wire::IpAddress& source : filter.sources) out.exclude ? out.remove(source) : out.add(source);
-  }
+  if (out.exclude && out.sources.empty()) return out;
+  std::vector<wire::IpAddress> included;
+  for (const auto& [who, filter] : entry.listeners)
+    if (!filter.exclude) included.insert(included.end(), filter.sources.begin(), filter.sources.end());
+  std::sort(included.begin(), included.end());
+  included.erase(std::unique(included.begin(), included.end()), included.end());
+  if (!out.exclude) out.sources = std::move(included);
+  else std::erase_if(out.sources, [&](const wire::IpAddress& source) { return std::ranges::binary_search(included, source); });
   return out;
 }
 
 Table::Change Table::set(const Key& key, Listener who, const Filter& filter, bool keep) {
   Entry& entry = entries_[key];
-  const auto at = std::find_if(entry.listeners.begin(), entry.listeners.end(), [&](const auto& one) { return one.first == who; });
-  if (!filter.is_member() && !keep) {
-    if (at != entry.listeners.end()) entry.listeners.erase(at);
-  } else if (at != entry.listeners.end()) {
-    at->second = filter;
-  } else {
-    entry.listeners.emplace_back(who, filter);
+  const auto at = place_of(entry.listeners, who);
+  const bool there = at != entry.listeners.end() && at->first == who;
+  if (filter.is_member() || keep) {
+    if (there) at->second = filter;
+    else entry.listeners.emplace(at, who, filter);
+  } else if (there) {
+    entry.listeners.erase(at);
   }
   Change change{std::exchange(entry.merged, merge(entry)), {}};
   change.after = entry.merged;
@@ -57,9 +61,9 @@ const Filter* Table::merged(const Key& key) const {
 const Filter* Table::of(const Key& key, Listener who) const {
   const auto at = entries_.find(key);
   if (at == entries_.end()) return nullptr;
-  for (const auto& [one, filter] : at->second.listeners)
-    if (one == who) return &filter;
-  return nullptr;
+  const auto& listeners = at->second.listeners;
+  const auto one = place_of(listeners, who);
+  return one != listeners.end() && one->first == who ? &one->second : nullptr;
 }
 
 std::vector<Table::Row> Table::rows() const {

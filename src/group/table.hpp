@@ -2,6 +2,7 @@
 // copy of the whole table.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -40,9 +41,13 @@ class Table {
 
  private:
   struct Entry {
-    std::vector<std::pair<Listener, Filter>> listeners;
+    std::vector<std::pair<Listener, Filter>> listeners;  // by listener: each datagram asks for each of its receivers
     Filter merged;
   };
+  /// The first that is not before `who`.
+  static auto place_of(auto& listeners, Listener who) {
+    return std::ranges::lower_bound(listeners, who, {}, [](const auto& one) { return one.first; });
+  }
   static Filter merge(const Entry& entry);
   std::map<Key, Entry> entries_;
 };
