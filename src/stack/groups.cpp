@@ -27,6 +27,15 @@ group::Key key_of(std::uint32_t interface_index, const wire::IpAddress& group) {
 
 }  // namespace
 
+namespace {
+
+/// A device hears of it once a turn, however often it changes.
+void note_filter_change(ShardState& s, std::uint32_t interface_index) {
+  if (!std::ranges::count(s.filter_changes, interface_index)) s.filter_changes.push_back(interface_index);
+}
+
+}  // namespace
+
 void on_group_change(ShardState& s, const message::GroupChange& m) {
   const group::Listener who = listener_of(m.shard, m.id);
   const auto change = m.filter ? s.groups.set(m.key, who, *m.filter, true) : s.groups.remove(m.key, who);
@@ -34,7 +43,7 @@ void on_group_change(ShardState& s, const message::GroupChange& m) {
   std::vector<group::Message> out;
   s.memberships->changed(m.key, change.before, change.after, s.now, out);
   send_reports(s, out);
-  if (change.before.is_member() != change.after.is_member()) s.filter_changes.push_back(m.key.interface_index);
+  if (change.before.is_member() != change.after.is_member()) note_filter_change(s, m.key.interface_index);
 }
 
 namespace {
@@ -419,9 +428,9 @@ void update_memberships(ShardState& s, const Network& old) {
   for (const auto& one : s.network->interfaces.all()) {
     const iface::Interface* before = old.interfaces.by_index(one->index);
     const auto works = [](const iface::Interface* i) { return i != nullptr && i->is_up() && i->link_up; };
-    if (works(one.get()) && !works(before)) s.memberships->link_up(one->index, s.now, out), s.filter_changes.push_back(one->index);
+    if (works(one.get()) && !works(before)) s.memberships->link_up(one->index, s.now, out), note_filter_change(s, one->index);
     else if (!works(one.get()) && works(before)) s.memberships->link_down(one->index);
-    else if (s.inet6 != nullptr && before != nullptr && !same_addresses(*one, *before)) s.filter_changes.push_back(one->index);
+    else if (s.inet6 != nullptr && before != nullptr && !same_addresses(*one, *before)) note_filter_change(s, one->index);
   }
   send_reports(s, out);
 }
