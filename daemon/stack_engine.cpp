@@ -17,6 +17,7 @@
 #include "control_verbs.hpp"
 #include "interfaces_host.hpp"
 #include "ipc/descriptor.hpp"
+#include "newest_filters.hpp"
 #include "pages.hpp"
 #include "privileges.hpp"
 #include "shard_thread.hpp"
@@ -146,6 +147,7 @@ class StackEngine final : public Engine {
   InterfacesHost interfaces_;
   ProcessSurroundings surroundings_;
   Mailbox main_;
+  NewestFilters filters_;
   Fd main_event_, status_fd_;
   ipc::Mapping status_;
   std::vector<std::unique_ptr<ShardThread>> threads_;
@@ -243,8 +245,9 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
   settings.key = random_value<HashKey>();
   server_ = std::make_unique<ControlServer>(common_, status_fd_.get(), threads, *verbs_, std::move(settings), context_.log);
   threads_[0]->set_on_filter([this](std::uint32_t index, std::vector<wire::MacAddress> macs) {
-    on_main([this, index, macs = std::move(macs)] {
-      if (const int error = interfaces_.set_multicast(index, macs); error != 0 && error != EOPNOTSUPP)
+    if (!filters_.put(index, std::move(macs))) return;
+    on_main([this, index] {
+      if (const int error = interfaces_.set_multicast(index, filters_.take(index)); error != 0 && error != EOPNOTSUPP)
         context_.log.write(LogLevel::warning, "interface " + std::to_string(index) + ": multicast filter: " + std::strerror(error));
     });
   });
