@@ -179,6 +179,8 @@ socket::Result<wire::Endpoint> destination_of(const Socket& k, wire::Endpoint to
     to.address = v4 ? wire::IpAddress{wire::Ipv4Address::loopback()} : wire::IpAddress{wire::Ipv6Address::loopback()};
   }
   if (!speaks(k, to.address.family())) return unexpected(Errno::netunreach);
+  // Bound to IPv4, be it 0.0.0.0, it has its port in that family alone: somebody else may have it in the other.
+  if (k.local.address.is_v4() && to.address.is_v6()) return unexpected(Errno::afnosupport);
   if (!k.local.address.is_unspecified() && k.local.address.family() != to.address.family()) return unexpected(Errno::netunreach);
   return in_zone(k, to);
 }

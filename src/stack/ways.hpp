@@ -199,7 +199,7 @@ bool poll_inbox(ShardState& s);
 // ---- requests.cpp
 /// Where a connection or datagram of the socket really goes: the unspecified address means this host, and an address of a link
 /// (RFC 4007) is the one on the interface that it names, or the socket is bound to. Errors: netunreach (the socket does not speak
-/// that family), inval (no interface, or another than the socket's).
+/// that family), afnosupport (IPv6 from a socket bound to IPv4), inval (no interface, or another than the socket's).
 socket::Result<wire::Endpoint> destination_of(const Socket& k, wire::Endpoint to);
 void stop_listening(ShardState& s, Socket& k);
 

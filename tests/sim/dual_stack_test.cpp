@@ -97,6 +97,30 @@ TEST_P(DualStack, APortForBothFamiliesIsTakenInBoth) {
   EXPECT_FALSE(conflicts(open(IpFamily::v6), "::1", open(IpFamily::v4), "0.0.0.0"));
 }
 
+TEST_P(DualStack, APortOfIpv4AloneIsNoneOfIpv6) {
+  const auto owner = open(IpFamily::v6);
+  EXPECT_EQ(set(owner, num::kSolIpv6, num::ipv6_v6only, 1), Errno::ok);
+  ASSERT_EQ(shard().bind(owner, {ip("::"), Port{7020}}, true), Errno::ok);
+  for (const char* own : {"0.0.0.0", "10.0.0.1"}) {
+    SCOPED_TRACE(own);
+    const auto four = open(IpFamily::v6), stream = open(IpFamily::v6, num::kStream);
+    ASSERT_EQ(shard().bind(four, {ip(own), Port{7020}}, true), Errno::ok);
+    ASSERT_EQ(shard().bind(stream, {ip(own), Port{7020}}, true), Errno::ok);
+    EXPECT_EQ(send(four, "::1", 9), Errno::afnosupport) << "from the owner's port";
+    EXPECT_EQ(shard().check_destination(four, {ip("::1"), Port{9}}, 1, true, 0), Errno::afnosupport);
+    EXPECT_EQ(shard().connect(four, {ip("::1"), Port{9}}), Errno::afnosupport) << "for the owner's datagrams";
+    EXPECT_EQ(shard().connect(stream, {ip("::1"), Port{9}}), Errno::afnosupport);
+    EXPECT_EQ(shard().local_endpoint(four), (Endpoint{ip(own), Port{7020}}));
+    EXPECT_EQ(send(four, "10.0.0.1", 9), Errno::ok);
+    EXPECT_EQ(shard().connect(four, {ip("10.0.0.1"), Port{9}}), Errno::ok);
+    EXPECT_EQ(shard().disconnect(four), Errno::ok);
+    EXPECT_EQ(shard().connect(four, {ip("::1"), Port{9}}), Errno::afnosupport) << "and stays of its family";
+    shard().close(four);
+    shard().close(stream);
+    net.run_for(1ms);
+  }
+}
+
 TEST_P(DualStack, DatagramsOfBothFamiliesReachOneSocket) {
   Host::UdpSocket& both = host.udp({ip("::"), Port{7002}});
   const auto from = open(IpFamily::v6);
