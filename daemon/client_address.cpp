@@ -23,6 +23,11 @@ wire::Ipv6Address v6_address(const std::uint8_t bytes[16]) {
   return address;
 }
 
+/// Of ::ffff:a.b.c.d.
+wire::Ipv4Address mapped_v4(const wire::Ipv6Address& address) {
+  return wire::Ipv4Address{load_be32(as_bytes(address.bytes.data(), 16), 12)};
+}
+
 Expected<ProgramAddress, int> read_inet(std::span<const std::byte> bytes, bool unspecified_family) {
   sockaddr_in in{};
   if (bytes.size() < sizeof in) return unexpected(EINVAL);
@@ -36,7 +41,7 @@ Expected<ProgramAddress, int> read_inet6(std::span<const std::byte> bytes) {
   std::memcpy(&in, bytes.data(), std::min(bytes.size(), sizeof in));
   const wire::Ipv6Address address = v6_address(in.sin6_addr.s6_addr);
   const wire::Port port{ntohs(in.sin6_port)};
-  if (address.is_v4_mapped()) return ProgramAddress{.endpoint = {wire::Ipv4Address{load_be32(as_bytes(address.bytes.data(), 16), 12)}, port}};
+  if (address.is_v4_mapped()) return ProgramAddress{.endpoint = {mapped_v4(address), port}};
   if (!address.has_zone()) return ProgramAddress{.endpoint = {address, port}};
   if (in.sin6_scope_id > wire::IpAddress::kZoneMax) return unexpected(ENODEV);
   return ProgramAddress{.endpoint = {wire::IpAddress{address, in.sin6_scope_id}, port}};
@@ -112,6 +117,8 @@ std::optional<wire::Endpoint> from_shared(const ipc::SharedEndpoint& shared) {
   }
   if (shared.family != AF_INET6) return std::nullopt;
   const wire::Ipv6Address address = v6_address(shared.addr);
+  // A library says IPv4 as such; whatever else writes here must not get a mapped address onto the wire.
+  if (address.is_v4_mapped()) return wire::Endpoint{mapped_v4(address), port};
   if (!address.has_zone()) return wire::Endpoint{address, port};
   if (shared.scope > wire::IpAddress::kZoneMax) return std::nullopt;
   return wire::Endpoint{wire::IpAddress{address, shared.scope}, port};

@@ -165,6 +165,13 @@ TEST(SharedEndpoint, SurvivesBothWays) {
   const wire::Endpoint v6{six, wire::Port{1}}, zoned{*wire::IpAddress::parse("fe80::1%7"), wire::Port{1}};
   for (const wire::Endpoint& endpoint : {v4, v6, zoned}) EXPECT_EQ(from_shared(to_shared(endpoint)), endpoint);
   EXPECT_FALSE(from_shared({}));
+  ipc::SharedEndpoint mapped{};
+  mapped.family = AF_INET6;
+  mapped.port = 7;
+  mapped.addr[10] = mapped.addr[11] = 0xff;
+  mapped.addr[12] = 10;
+  mapped.addr[15] = 1;
+  EXPECT_EQ(from_shared(mapped), (wire::Endpoint{wire::Ipv4Address{0x0a000001}, wire::Port{7}})) << "never on the wire of IPv6";
   ipc::SharedEndpoint beyond = to_shared(zoned);
   beyond.scope = 1u << 24;
   EXPECT_FALSE(from_shared(beyond));
