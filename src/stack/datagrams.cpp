@@ -266,6 +266,14 @@ bool rx_raw(ShardState& s, const Arrival& at, const packet::Packet& packet) {
 
 namespace {
 
+/// Who a datagram may say it is from. Over IPv4 only one of us, however the socket came by the address and though it may have been
+/// ours once; a raw socket's own header says what it likes. Over IPv6 IP_FREEBIND lets a program be somebody else. As on the host.
+Errno check_source(const ShardState& s, const Socket& k, const DatagramRequest& request, const wire::IpAddress& source) {
+  if (source.is_unspecified() || s.network->interfaces.find_local(source) != nullptr) return Errno::ok;
+  if (source.is_v4()) return k.options.header_included != 0 ? Errno::ok : Errno::netunreach;
+  return request.source && k.options.free_bind == 0 ? Errno::inval : Errno::ok;
+}
+
 socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const DatagramRequest& request, wire::Endpoint to) {
   if (request.interface_index > wire::IpAddress::kZoneMax) return unexpected(Errno::nodev);
   // RFC 3542 section 6.1: the interface of IPV6_PKTINFO says which link is meant.
@@ -295,11 +303,9 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   else if (how.source.family() != to.address.family()) return unexpected(Errno::inval);
   if (how.source.is_multicast() || (how.source.is_v4() && s.network->interfaces.is_any_broadcast(how.source.v4())))
     how.source = {};
-  // Only one of ours, unless the program may be somebody else (IP_FREEBIND).
-  if (request.source && !how.source.is_unspecified() && k.options.free_bind == 0 && s.network->interfaces.find_local(how.source) == nullptr)
-    return unexpected(Errno::inval);
   if (how.source.is_unspecified() && to.address.is_multicast() && to.address.is_v4() && how.interface_index == k.options.multicast_interface)
     how.source = k.options.multicast_source;
+  if (const Errno bad = check_source(s, k, request, how.source); bad != Errno::ok) return unexpected(bad);
   if (how.source.is_unspecified() || how.source.family() != how.destination.family()) {
     const auto source = choose_source(s, how.destination, how.fib, how.interface_index);
     if (!source) return unexpected(source.error());

@@ -20,6 +20,11 @@ bool is_local_or_any(const ShardState& s, const wire::IpAddress& address) {
   return address.is_v4() && s.network->interfaces.is_any_broadcast(address.v4());
 }
 
+/// IP_FREEBIND binds to what is not ours (yet), but nothing leaves from there over IPv4; only a raw socket's own header may say so.
+bool is_anothers(const ShardState& s, const Socket& k) {
+  return k.local.address.is_v4() && k.options.header_included == 0 && !is_local_or_any(s, k.local.address);
+}
+
 wire::IpAddress any_of(wire::IpFamily family) {
   return family == wire::IpFamily::v6 ? wire::IpAddress{wire::Ipv6Address::any()} : wire::IpAddress{wire::Ipv4Address::any()};
 }
@@ -86,6 +91,7 @@ Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   if (!path) return path.error();
   if (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4()) && k.options.broadcast == 0)
     return Errno::acces;
+  if (is_anothers(s, k)) return Errno::netunreach;
   if (k.local.address.is_unspecified()) {
     const auto source = choose_source(s, to.address, k.fib, k.bound_interface);
     if (!source) return source.error();
@@ -123,6 +129,7 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   if (to.port.value == 0) return Errno::connrefused;
   const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
   if (!path) return path.error();
+  if (is_anothers(s, k)) return Errno::netunreach;
   wire::Endpoint local = k.local;
   if (local.address.is_unspecified()) {
     const auto source = choose_source(s, to.address, k.fib, k.bound_interface);

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
+#include "control/interfaces.hpp"
 #include "socket/numbers.hpp"
 #include "tests/support/sim_net.hpp"
 #include "wire/checksum.hpp"
@@ -143,6 +145,42 @@ TEST(SimGroups, SourcesAreFilteredPerSocket) {
   EXPECT_EQ(set(r.a, only, num::ip_drop_source_membership, request({kGroup, kA, kC})), Errno::ok);
   EXPECT_EQ(set(r.a, only, num::ip_drop_source_membership, request({kGroup, kA, kB})), Errno::ok);
   EXPECT_EQ(set(r.a, only, num::ip_drop_membership, request({kGroup, kA})), Errno::addrnotavail) << "the last source was the membership";
+}
+
+/// struct ip_mreqn.
+std::vector<std::byte> by_index(Ipv4Address address, std::uint32_t index) {
+  std::vector<std::byte> out = request({{}, address});
+  out.resize(12);
+  std::memcpy(out.data() + 8, &index, sizeof index);
+  return out;
+}
+
+TEST(SimGroups, NobodyElseIsTheSource) {
+  Rig r;
+  Host::UdpSocket& heard = r.b.udp({Ipv4Address{}, Port{5000}});
+  EXPECT_EQ(set(r.b, heard, num::ip_add_membership, request({kGroup, kB})), Errno::ok);
+  Host::UdpSocket& sender = r.a.udp({Ipv4Address{}, Port{4000}});
+  const std::uint32_t en0 = r.a.interface_index();
+  const auto send = [&] {
+    const Errno sent = r.a.send(sender, {kGroup, Port{5000}}, r.net.random_bytes(10));
+    r.net.run_for(10ms);
+    return sent;
+  };
+  EXPECT_EQ(set(r.a, sender, num::ip_multicast_if, by_index(kC, 4711)), Errno::addrnotavail);
+  EXPECT_EQ(set(r.a, sender, num::ip_multicast_if, by_index(kC, en0)), Errno::ok) << "the host looks when it sends";
+  EXPECT_EQ(send(), Errno::netunreach);
+  EXPECT_EQ(set(r.a, sender, num::ip_multicast_if, by_index({}, en0)), Errno::ok);
+  EXPECT_EQ(send(), Errno::ok);
+  EXPECT_EQ(set(r.a, sender, num::ip_multicast_if, by_index(kA, en0)), Errno::ok);
+  EXPECT_EQ(send(), Errno::ok);
+  ASSERT_EQ(heard.received.size(), 2u);
+  for (const auto& [source, bytes] : heard.received) EXPECT_EQ(source.address, kA);
+  stack::Network next = *r.a.stack().network();
+  ASSERT_EQ(control::remove_address(next, en0, kA), Errno::ok);
+  r.a.stack().publish(std::move(next));
+  r.net.run_for(1ms);
+  EXPECT_EQ(send(), Errno::netunreach) << "ours no longer";
+  EXPECT_EQ(heard.received.size(), 2u);
 }
 
 TEST(SimGroups, WhatIsSentIsHeardHere) {

@@ -531,6 +531,40 @@ TEST(SimSockets, RequestsThatTheHostRefuses) {
   EXPECT_EQ(shard.connect(tcp, {kB, Port{9}}), Errno::isconn);
 }
 
+/// ip(7), IP_FREEBIND: as on the host, bind() takes what is not ours, and nothing leaves from there.
+TEST(SimSockets, NobodySendsFromAnAddressThatIsNotOurs) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  stack::Shard& shard = a.shard(0);
+  const wire::Ipv4Address stranger{10, 0, 0, 77};
+  const Endpoint there{kB, Port{9}}, here{wire::Ipv4Address::loopback(), Port{9}};
+  const std::int32_t on = 1;
+  const std::vector<std::byte> one(1);
+  const auto bound = [&](int type, int protocol = 0) {
+    const stack::SocketId id = *shard.open({.type = type, .protocol = protocol, .privileged = true});
+    EXPECT_EQ(shard.bind(id, {stranger, {}}), Errno::addrnotavail);
+    EXPECT_EQ(shard.set_option(id, socket::num::kSolIp, socket::num::ip_freebind, as_bytes(&on, sizeof on), false), Errno::ok);
+    EXPECT_EQ(shard.bind(id, {stranger, {}}), Errno::ok);
+    return id;
+  };
+  const stack::SocketId udp = bound(socket::num::kDgram), tcp = bound(socket::num::kStream), raw = bound(socket::num::kRaw, 200);
+  for (const Endpoint& to : {there, here}) {
+    for (const stack::SocketId id : {udp, raw}) EXPECT_EQ(shard.send(id, {.destination = to}, one, {}), Errno::netunreach);
+    for (const stack::SocketId id : {udp, raw, tcp}) EXPECT_EQ(shard.connect(id, to), Errno::netunreach);
+  }
+  const stack::SocketId free = *shard.open({.type = socket::num::kDgram});
+  EXPECT_EQ(shard.set_option(free, socket::num::kSolIp, socket::num::ip_freebind, as_bytes(&on, sizeof on), false), Errno::ok);
+  EXPECT_EQ(shard.send(free, {.destination = there, .source = stranger}, one, {}), Errno::netunreach) << "IP_PKTINFO";
+  EXPECT_EQ(shard.listen(tcp, 1), Errno::ok) << "for the day that the address is ours";
+  // A raw socket's own header says what it likes.
+  const stack::SocketId own = bound(socket::num::kRaw, 255);
+  std::vector<std::byte> packet(20);
+  wire::encode(wire::Ipv4Header{.ttl = 64, .protocol = wire::IpProtocol{200}, .src = stranger, .dst = kB}, packet);
+  EXPECT_EQ(shard.send(own, {.destination = there}, packet, {}), Errno::ok);
+  net.run_for(10s);
+  EXPECT_EQ(a.packets_held(), 0u);
+}
+
 TEST(SimSockets, WhatWasWrittenComesBeforeTheResetOfALingerOfZero) {
   for (const std::uint32_t shards : {1u, 2u}) {
     SimNet net{1};
