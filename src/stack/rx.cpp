@@ -35,6 +35,16 @@ void Shard::receive(std::uint32_t interface_index, packet::Burst&& burst) {
 
 // ---- 2. one frame: the link header, and who goes on
 
+namespace {
+
+bool is_ipv6(const packet::Packet& packet) {
+  std::byte first{};
+  if (packet.size() > 0) packet.copy_out(0, {&first, 1});
+  return std::to_integer<unsigned>(first) >> 4 == 6;
+}
+
+}  // namespace
+
 void rx_frame(ShardState& s, const iface::Interface& in, PacketPtr frame) {
   const auto link = link::input(in, *frame);
   auto& counters = s.counters.interfaces[in.index];
@@ -53,6 +63,8 @@ void rx_frame(ShardState& s, const iface::Interface& in, PacketPtr frame) {
     ++counters.rx_dropped;
     return s.drop(Drop::link_unknown_type);
   }
+  // From here on the version alone says what it is.
+  if (is_ipv6(*frame) != (link->type == wire::EtherType::ipv6)) return s.drop(Drop::ip_bad_version);
   rx_owned(s, in.index, std::move(frame));
 }
 
@@ -249,12 +261,6 @@ std::optional<Judged> judge_ipv6(ShardState& s, const iface::Interface& in, pack
                    : ip->way == ipv6::Way::fragment ? Judged::Way::fragment
                                                     : Judged::Way::forward;
   return Judged{arrival(in, std::move(ip->header), ip->cast, ip->named_at), ip->cast, way, ip->header_len, ip->fragment};
-}
-
-bool is_ipv6(const packet::Packet& packet) {
-  std::byte first{};
-  if (packet.size() > 0) packet.copy_out(0, {&first, 1});
-  return std::to_integer<unsigned>(first) >> 4 == 6;
 }
 
 }  // namespace

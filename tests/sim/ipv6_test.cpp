@@ -198,6 +198,28 @@ TEST_P(SimIpv6Alone, RawSocketsSeeWhatStandsBehindTheHeaders) {
   net.run_for(1ms);
 }
 
+TEST_P(SimIpv6Alone, TheVersionIsThatOfTheEtherType) {
+  const Ipv6Address us = ip("2001:db8::1").v6(), them = ip("2001:db8::99").v6();
+  Host::UdpSocket& udp = a.udp({Ipv6Address::any(), Port{9}});
+  net.run_for(1ms);
+  Frame six = packet6(mac(a), {.next_header = IpProtocol::udp, .hop_limit = 64, .src = them, .dst = us}, datagram6(them, us, 9));
+  const auto tell_as = [&](std::uint16_t type) {
+    store_be16(six, 12, type);
+    a.receive(six);
+    net.run_for(1ms);
+  };
+  tell_as(0x0800);
+  EXPECT_EQ(a.drops(Drop::ip_bad_version), 1u);
+  six[14] = std::byte{0x45};
+  tell_as(0x86dd);
+  EXPECT_EQ(a.drops(Drop::ip_bad_version), 2u);
+  EXPECT_EQ(a.drops(), 2u);
+  six[14] = std::byte{0x60};
+  tell_as(0x86dd);
+  EXPECT_EQ(udp.received.size(), 1u);
+  EXPECT_EQ(a.drops(), 2u);
+}
+
 TEST_P(SimIpv6Alone, PortsThatNobodyHas) {
   const Ipv6Address us = ip("2001:db8::1").v6(), them = ip("2001:db8::99").v6();
   tell({.next_header = IpProtocol::udp}, datagram6(them, us, 9, 2000));
