@@ -8,6 +8,13 @@ using packet::PacketPtr;
 
 namespace {
 
+/// RFC 6980 section 5: in fragments, or with the header of one that is the whole.
+bool has_fragment_header(const Arrival& at) {
+  if (at.fragmented) return true;
+  const auto upper = wire::find_upper_layer(at.ip.bytes.span());
+  return upper && upper->fragment;
+}
+
 void carry_out(ShardState& s, const ipv6::DiscoveryOutcome& outcome) {
   neigh::Actions actions;
   for (const ipv6::DiscoveryHeard& heard : outcome.heard) {
@@ -27,6 +34,7 @@ ipv6::DiscoveryState Shard::discovery_state() const {
 
 void rx_discovery(ShardState& s, const Arrival& at, const packet::Packet& message) {
   if (!s.discovery) return s.drop(Drop::nd_ignored);  // another shard got it: a sender that plays with extension headers
+  if (has_fragment_header(at)) return s.drop(Drop::nd_malformed);
   std::vector<std::byte> bytes(message.size());
   message.copy_out(0, bytes);
   const ipv6::DiscoveryContext context{*at.in, s.network->fibs[at.in->fib], at.ip, s.neighbours.get(), s.now};

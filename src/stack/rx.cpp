@@ -69,14 +69,14 @@ void rx_frame(ShardState& s, const iface::Interface& in, PacketPtr frame) {
 }
 
 /// Hands a packet that begins with its IP header to the shard that it belongs to, perhaps this one.
-void rx_owned(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
+void rx_owned(ShardState& s, std::uint32_t interface_index, PacketPtr packet, bool fragmented) {
   // Where its ports are can be seen only if what stands before them is one piece.
   const Bytes head = packet->head();
   const bool walks = s.stack.shard_count() > 1 && !head.empty() && load_u8(head, 0) >> 4 == 6 && head.size() < wire::kIpv6WalkLen &&
                      (head.size() < wire::Ipv6View::kHeaderLen + 4 || wire::is_extension(wire::Ipv6View::parse_header(head)->next_header()));
   if (walks && !packet->pull_up(std::min<std::uint32_t>(packet->size(), wire::kIpv6WalkLen))) return s.drop(Drop::no_buffer);
   const std::uint32_t owner = owner_of(s, *packet);
-  if (owner == s.number) return rx_ip(s, interface_index, std::move(packet));
+  if (owner == s.number) return rx_ip(s, interface_index, std::move(packet), fragmented);
   send_to(s, owner, message::Input{interface_index, std::move(packet)});
 }
 
@@ -206,7 +206,7 @@ struct Judged {
 };
 
 Arrival arrival(const iface::Interface& in, wire::IpHeader&& header, iface::Cast cast, std::uint16_t named_at = 0) {
-  return {&in, std::move(header), cast == iface::Cast::broadcast, cast == iface::Cast::multicast, named_at};
+  return {&in, std::move(header), cast == iface::Cast::broadcast, cast == iface::Cast::multicast, named_at, false};
 }
 
 /// The packet is dropped; its sender may be told, quoting as much of the headers as can be read.
@@ -265,11 +265,12 @@ std::optional<Judged> judge_ipv6(ShardState& s, const iface::Interface& in, pack
 
 }  // namespace
 
-void rx_ip(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
+void rx_ip(ShardState& s, std::uint32_t interface_index, PacketPtr packet, bool fragmented) {
   const iface::Interface* in = s.interface(interface_index);
   if (in == nullptr) return s.drop(Drop::link_down);
   auto ip = is_ipv6(*packet) ? judge_ipv6(s, *in, *packet) : judge_ipv4(s, *in, *packet);
   if (!ip) return;
+  ip->at.fragmented = fragmented;
   if (const auto pass = s.filters.run(filter::Hook::in, *in, *packet); !pass) return s.drop(pass.error());
   // Forwarding belongs to a later release; `forward` is refused at start, so a packet for others ends here.
   if (ip->way == Judged::Way::forward) return s.drop(Drop::ip_not_for_us);
@@ -294,7 +295,7 @@ void rx_reassembled(ShardState& s, std::uint32_t interface_index, const wire::Ip
   if (room.empty()) return s.drop(Drop::no_buffer);
   std::copy(bytes.begin(), bytes.end(), room.begin());
   payload->network_len = 0;
-  rx_owned(s, interface_index, std::move(payload));
+  rx_owned(s, interface_index, std::move(payload), true);
 }
 
 void send_port_unreachable(ShardState& s, const Arrival& at, const packet::Packet& payload) {

@@ -12,10 +12,11 @@ namespace iopkt::stack {
 
 // ---- rx.cpp: a frame's way in
 void rx_frame(ShardState& s, const iface::Interface& in, packet::PacketPtr frame);
-/// A packet that begins with its IP header, on the shard that owns its flow.
-void rx_ip(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet);
-/// Hands such a packet to the shard that owns its flow.
-void rx_owned(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet);
+/// A packet that begins with its IP header, on the shard that owns its flow. `fragmented`: it was put together.
+void rx_ip(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet, bool fragmented = false);
+/// Hands such a packet to the shard that owns its flow; only on this shard is it known there that it was `fragmented`. That is
+/// enough: reassembly is where ICMP is.
+void rx_owned(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet, bool fragmented = false);
 /// Where a packet that begins with its IP header belongs; a malformed one stays here and dies here.
 std::uint32_t owner_of(const ShardState& s, const packet::Packet& packet);
 void rx_arp(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet);
@@ -43,6 +44,7 @@ struct Arrival {
   wire::IpHeader ip;
   bool broadcast = false, multicast = false;
   std::uint16_t named_at = 0;  ///< Of IPv6: offset of the Next Header field that says ip.protocol
+  bool fragmented = false;     ///< It came in pieces
 
   /// The FIB by which an answer goes that is no socket's.
   std::uint8_t fib() const { return static_cast<std::uint8_t>(in->fib); }

@@ -97,6 +97,30 @@ TEST_P(SimDiscovery, MessagesThatAreNone) {
   EXPECT_FALSE(neighbour("2001:db8::98"));
 }
 
+/// RFC 6980 section 5: who watches the link for false messages does not put fragments together.
+TEST_P(SimDiscovery, MessagesInFragmentsAreIgnored) {
+  const Ipv6Address them = ip("2001:db8::98").v6(), group = us.solicited_node();
+  std::vector<std::byte> m;
+  wire::append_neighbour_solicitation(m, {us}, kRouterMac);
+  wire::store_icmpv6_checksum(m, them, group);
+  const auto fragment = [&](std::uint16_t offset, bool more, std::uint32_t id, std::size_t size) {
+    std::vector<std::byte> out(wire::Ipv6FragmentHeader::kLen);
+    wire::encode(wire::Ipv6FragmentHeader{.next_header = IpProtocol::icmpv6, .offset = offset, .more = more, .id = id}, out);
+    out.insert(out.end(), m.begin() + offset, m.begin() + offset + static_cast<std::ptrdiff_t>(size));
+    tell({.next_header = IpProtocol::fragment, .hop_limit = 255, .src = them, .dst = group}, out, link::multicast_mac(IpAddress{group}));
+  };
+  fragment(0, false, 1, m.size());
+  EXPECT_EQ(a.drops(Drop::nd_malformed), 1u) << "atomic";
+  fragment(0, true, 2, 16);
+  fragment(16, false, 2, m.size() - 16);
+  EXPECT_EQ(a.drops(Drop::nd_malformed), 2u);
+  EXPECT_EQ(a.drops(), 2u);
+  EXPECT_TRUE(sent.empty());
+  EXPECT_FALSE(neighbour("2001:db8::98"));
+  solicit("2001:db8::98", us, group);
+  EXPECT_EQ(sent.size(), 1u) << "the same in one piece";
+}
+
 TEST_P(SimDiscovery, TheNeighbourCacheIsBounded) {
   change(a, [](stack::Network& n) { n.settings.neigh.max_entries = 64; });
   for (int i = 0; i < 500; ++i) solicit(("2001:db8::5:" + std::to_string(i)).c_str(), us, us.solicited_node());
