@@ -246,7 +246,8 @@ void to_time_wait(ShardState& s, TimeWaitTable::Place place, Segment& seg) {
         s.time_waits.remove(place);
         return to_listener(s, listener, seg, tcp::next_iss(wait));
       }
-      s.drop(Drop::tcp_no_socket);
+      // Nobody listens any more: as to any SYN to a closed port, so that the peer does not ask until TIME-WAIT is over.
+      reset_unknown(s, seg);
       break;
   }
   s.time_waits.restart(place, wait.until);
