@@ -48,3 +48,11 @@ def test_gives_back_what_it_has_at_its_end(lab):
 
 def test_nobody_there(lab):
     assert "nosuch0: no such interface" in start(lab, "-i", "nosuch0", "-I", "0").wait(2)
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_ends_with_its_stack(lab, end):
+    client = start(lab, "-n", "-d", "-i", "en0")
+    wait_until(lambda: "inet 10.9.0.1" in lab.stack.utility("ifconfig", "en0"), lambda: client.text() + lab.server.text())
+    getattr(lab.stack, end)()
+    assert "the stack has ended" in client.wait(1)

@@ -93,6 +93,8 @@ class Client {
       const auto ms = std::min<std::int64_t>(std::max<std::int64_t>(left / 1ms + 1, 0), 3'600'000);
       if (::poll(waiting, 2, static_cast<int>(ms)) < 0 && errno != EINTR) return io_.error(std::string{"poll: "} + std::strerror(errno));
       if ((waiting[1].revents & POLLIN) != 0) return end(machine);
+      // Only a stack that has ended hangs up; there is nothing to give back, and nobody to give it to.
+      if ((waiting[0].revents & POLLHUP) != 0) return io_.error("the stack has ended");
       if ((waiting[0].revents & (POLLIN | POLLERR)) != 0) take(machine);
       handle(machine.on_time(clock_now()));
     }
