@@ -298,6 +298,23 @@ TEST_P(SimDrops, AResetDoesNotEndTimeWait) {
   EXPECT_EQ(std::ranges::count_if(all, [](const auto& one) { return one.state == "TIME_WAIT"; }), 1);
 }
 
+/// RFC 6191 section 2: it would open the connection anew; without a listener it is answered as at any closed port.
+TEST_P(SimDrops, ANewSynInTimeWaitThatNobodyTakesIsRefused) {
+  Host::Stream& s = a.connect(at(b, 7));
+  ASSERT_TRUE(net.run_until([&] { return s.connected && taken.size() == 2; }, 10s)) << net.trace();
+  s.close();
+  ASSERT_TRUE(net.run_until([&] { return taken[1]->peer_fin; }, 10s)) << net.trace();
+  taken[1]->close();
+  ASSERT_TRUE(net.run_until([&] { return s.released; }, 10s)) << net.trace();
+  const wire::TcpHeader last = heard_from_a;
+  wire::TcpHeader syn{.src = last.dst, .dst = last.src, .seq = last.ack + 1000, .flags = wire::syn};
+  syn.options.timestamps = wire::TcpTimestamps{last.options.timestamps->echo + 1000, 0};
+  a.receive(packet_to(a, {.protocol = wire::IpProtocol::tcp, .src = b.address()}, segment(b.address(), a.address(), syn)));
+  net.run_for(1ms);
+  EXPECT_EQ(heard_from_a.flags, wire::rst | wire::ack);
+  EXPECT_EQ(heard_from_a.ack, syn.seq + 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(Shards, SimDrops, ::testing::Values(1u, 2u));
 
 }  // namespace
