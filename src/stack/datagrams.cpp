@@ -360,6 +360,7 @@ Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destinati
   if (!how) return how.error();
   const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
   if (!path) return path.error();
+  if (!may_leave(how->source, *path)) return Errno::inval;
   const std::size_t network = how->destination.is_v4() ? 20 : 40;
   const std::size_t headers = (k.options.header_included != 0 ? 0 : network) + (k.kind == socket::SocketKind::raw ? 0 : wire::UdpView::kHeaderLen);
   if (segment != 0) return check_segments(k, segment, length, path->mtu, headers);
@@ -467,6 +468,8 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
       default: return Errno::inval;
     }
   }
+  const auto own = wire::Ipv4View::parse_header(packet->head());
+  if (own && !may_leave(own->src(), *path)) return s.drop(Drop::ip_loopback_source), Errno::inval;
   loop_if_many(s, *packet, *how, *path);
   return tx_packet(s, std::move(packet), *path);
 }

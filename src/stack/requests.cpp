@@ -83,20 +83,25 @@ Errno port_for_sending(ShardState& s, Socket& k) {
   return claimed;
 }
 
+/// Where connections and datagrams to `to` come from. Errors: of find_path(), choose_source() and may_leave().
+socket::Result<wire::IpAddress> source_for(const ShardState& s, const Socket& k, const wire::IpAddress& to) {
+  const auto path = find_path(s, to, k.fib, k.bound_interface, k.options.dont_route != 0);
+  if (!path) return unexpected(path.error());
+  if (is_anothers(s, k)) return unexpected(Errno::netunreach);
+  if (k.local.address.is_unspecified()) return choose_source(s, to, k.fib, k.bound_interface);
+  if (!may_leave(k.local.address, *path)) return unexpected(Errno::inval);
+  return k.local.address;
+}
+
 Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   const auto meant = destination_of(k, remote);
   if (!meant) return meant.error();
   const wire::Endpoint to = *meant;
-  const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
-  if (!path) return path.error();
+  const auto source = source_for(s, k, to.address);
+  if (!source) return source.error();
   if (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4()) && k.options.broadcast == 0)
     return Errno::acces;
-  if (is_anothers(s, k)) return Errno::netunreach;
-  if (k.local.address.is_unspecified()) {
-    const auto source = choose_source(s, to.address, k.fib, k.bound_interface);
-    if (!source) return source.error();
-    k.local.address = *source;
-  }
+  k.local.address = *source;
   if (is_udp(k.kind)) {
     unregister_port(s, k);
     if (!k.binding) {
@@ -127,15 +132,9 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   if (to.address.is_multicast() || (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4())))
     return Errno::netunreach;
   if (to.port.value == 0) return Errno::connrefused;
-  const auto path = find_path(s, to.address, k.fib, k.bound_interface, k.options.dont_route != 0);
-  if (!path) return path.error();
-  if (is_anothers(s, k)) return Errno::netunreach;
-  wire::Endpoint local = k.local;
-  if (local.address.is_unspecified()) {
-    const auto source = choose_source(s, to.address, k.fib, k.bound_interface);
-    if (!source) return source.error();
-    local.address = *source;
-  }
+  const auto source = source_for(s, k, to.address);
+  if (!source) return source.error();
+  wire::Endpoint local{*source, k.local.port};
   if (!k.binding) {
     // A port for which the flow hashes to this shard and is not in use.
     const auto suits = [&](wire::Port port) {

@@ -117,6 +117,10 @@ socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::I
   return *source;
 }
 
+bool may_leave(const wire::IpAddress& source, const Path& path) {
+  return path.local || !source.is_loopback() || path.out->is_loopback();
+}
+
 // ---- 2. the IP header, fragments
 
 Expected<void, Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wire::Ipv6Header header) {
@@ -170,6 +174,7 @@ Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
     }
     source = *chosen;
   }
+  if (!may_leave(source, *path)) return s.drop(Drop::ip_loopback_source), Errno::inval;
   payload->txq = how.txq;
   if (how.own_path_mtu) path->mtu = path->link_mtu;
   if (const auto added = put_ip_header(s, *payload, how, source, *path); !added) {

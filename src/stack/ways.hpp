@@ -165,6 +165,8 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
                                std::uint32_t interface_index, bool dont_route);
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
                                               std::uint32_t interface_index);
+/// RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3: what comes from a loopback address goes to no other host.
+bool may_leave(const wire::IpAddress& source, const Path& path);
 /// Puts the IP header in front of a transport's. Errors: ip_too_big, no_buffer.
 Expected<void, packet::Drop> put_ip_header(ShardState& s, packet::Packet& payload, const Outgoing& how, const wire::IpAddress& source,
                                            const Path& path);
