@@ -40,7 +40,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::Input in{data, size};
   ipv6::Ipv6Tunables tunables = initial_values<ipv6::Ipv6Tunables>();
   tunables.max_routers = tunables.max_prefixes = 4;
+  tunables.max_routes = 4;
   tunables.max_redirects = 8;
+  tunables.use_temporary = size % 2;
+  tunables.optimistic_dad = size / 2 % 2;
   ipv6::Ipv6Counters<Counter> counters;
   const auto discovery = ipv6::inet6().make_discovery({tunables, counters, {1, 2}, 3});
   iface::InterfaceTable table;
@@ -77,7 +80,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     const auto state = discovery->state();
     IOPKT_ASSERT(state.routers.size() <= 8 && state.prefixes.size() <= 8 && state.dns_servers.size() <= 2 * wire::kNdServersMax);
-    IOPKT_ASSERT(fibs[0].size() == fibs[1].size() && fibs[0].size() <= 8 + 8 + 8);
+    IOPKT_ASSERT(fibs[0].size() == fibs[1].size() && fibs[0].size() <= 8 + 8 + 8 + 8);
     for (const auto& one : table.all()) IOPKT_ASSERT(one->addresses.size() <= 2 + 4 * 4);
   }
   return 0;

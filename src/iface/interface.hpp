@@ -87,13 +87,14 @@ inline constexpr std::uint32_t detached = 0x8;
 inline constexpr std::uint32_t deprecated = 0x10;  ///< For connections that have it, not for new ones
 inline constexpr std::uint32_t no_dad = 0x20;      ///< Taken without asking
 inline constexpr std::uint32_t autoconf = 0x40;    ///< Formed from an advertised prefix
-inline constexpr std::uint32_t temporary = 0x80;
+inline constexpr std::uint32_t temporary = 0x80;   ///< Of RFC 8981: random, and not for long
+inline constexpr std::uint32_t optimistic = 0x200; ///< In use while it is not yet known that nobody else has it (RFC 4429)
 }  // namespace address_flag
 /// In the order in which ifconfig prints them.
 inline constexpr FlagName kAddressFlagNames[] = {
     {address_flag::anycast, "anycast"},       {address_flag::tentative, "tentative"}, {address_flag::duplicated, "duplicated"},
     {address_flag::detached, "detached"},     {address_flag::deprecated, "deprecated"}, {address_flag::no_dad, "nodad"},
-    {address_flag::autoconf, "autoconf"},     {address_flag::temporary, "temporary"},
+    {address_flag::autoconf, "autoconf"},     {address_flag::temporary, "temporary"}, {address_flag::optimistic, "optimistic"},
 };
 
 struct InterfaceAddress {
@@ -128,6 +129,7 @@ struct Interface {
   std::uint32_t metric{};
   std::uint32_t mtu6{};       ///< Of IPv6 packets, as routers advertise; 0: mtu
   std::uint8_t hop_limit6{};  ///< As routers advertise; 0: net.inet6.ip6.hlim
+  std::uint32_t reachable6_ms{}, retransmit6_ms{};  ///< Of neighbours over IPv6, as routers advertise; 0: net.inet.arp.*
   std::uint32_t fib{};  ///< By which the stack's own answers go to what arrives here: echo replies, errors, resets
   InterfaceCounters<std::uint64_t> zero;  ///< What had been counted when the counters were zeroed last (ifconfig -z)
 

@@ -13,7 +13,8 @@ struct Ipv6Counters {
   Cell rx_packets{}, rx_bytes{}, rx_delivered{}, rx_multicasts{}, rx_extensions{}, rx_atomic_fragments{};
   Cell tx_packets{}, tx_raw{}, tx_fragmented{}, tx_fragments{};
   Cell forwarded{}, redirects_sent{};
-  Cell dad_started{}, dad_duplicates{}, addresses_formed{}, addresses_left_out{}, routers_learned{};
+  Cell dad_started{}, dad_duplicates{}, dad_looped{};
+  Cell addresses_formed{}, addresses_temporary{}, addresses_left_out{}, routers_learned{};
   friend bool operator==(const Ipv6Counters&, const Ipv6Counters&) = default;
 
   static constexpr auto table() {
@@ -24,7 +25,9 @@ struct Ipv6Counters {
         R{"ip6.autoconf.left_out", "addresses", "Not formed: the interface has net.inet6.ip6.maxifprefixes of them.",
           &S::addresses_left_out},
         R{"ip6.autoconf.routers", "routers", "Default routers learned.", &S::routers_learned},
+        R{"ip6.autoconf.temporary", "addresses", "Temporary ones formed (RFC 8981).", &S::addresses_temporary},
         R{"ip6.dad.duplicates", "addresses", "Found to be another station's.", &S::dad_duplicates},
+        R{"ip6.dad.looped", "messages", "Our own solicitations that came back.", &S::dad_looped},
         R{"ip6.dad.started", "addresses", "Duplicate address detection begun.", &S::dad_started},
         R{"ip6.forward.packets", "packets", "Forwarded.", &S::forwarded},
         R{"ip6.forward.redirects", "packets", "Redirects sent.", &S::redirects_sent},

@@ -1,5 +1,6 @@
 // Neighbour discovery and address autoconfiguration of a whole stack, as whoever drives it sees them: RFC 4861, RFC 4862,
-// RFC 7217 (interface identifiers), RFC 4191 (preferences), RFC 8106 (name servers).
+// RFC 7217 (interface identifiers), RFC 4191 (preferences), RFC 8106 (name servers),
+// RFC 8981 (temporary addresses), RFC 4429 (optimistic detection), RFC 7527 (looped links).
 //
 // It lives on shard 0. What it decides becomes part of the tables that all shards read (addresses and their state, routes,
 // link parameters), and only in run(): a packet that it is given leaves a mark, no more. Who is behind an address is the
@@ -66,12 +67,21 @@ struct DiscoveryState {
     wire::IpAddress address;
     wire::RouterPreference preference{};
     bool reachable{};
+    bool managed{}, other{};  ///< What it says of DHCPv6
     Instant until;
   };
   struct Prefix {
     std::uint32_t interface_index{};
     wire::IpPrefix prefix;
     bool on_link{}, autonomous{};
+    Instant until, preferred_until;
+  };
+  /// RFC 4191: a more specific route over a router.
+  struct MoreSpecific {
+    std::uint32_t interface_index{};
+    wire::IpPrefix prefix;
+    wire::IpAddress router;
+    wire::RouterPreference preference{};
     Instant until;
   };
   struct Server {
@@ -79,9 +89,30 @@ struct DiscoveryState {
     wire::IpAddress address;
     Instant until;
   };
+  struct Domain {
+    std::uint32_t interface_index{};
+    std::string name;
+    Instant until;
+  };
+  /// The lifetimes of an address as they are; those in the tables are as old as the tables.
+  struct Lifetime {
+    std::uint32_t interface_index{};
+    wire::IpAddress address;
+    Instant preferred_until, valid_until;
+  };
+  struct Link {
+    std::uint32_t interface_index{};
+    std::uint32_t base_reachable_ms{}, retransmit_ms{};  ///< As advertised; 0: not
+    std::uint8_t hop_limit{};                            ///< The same
+    std::uint64_t advertisements{};                      ///< Taken since the link came up: who waits for one compares
+  };
   std::vector<Router> routers;
   std::vector<Prefix> prefixes;
+  std::vector<MoreSpecific> routes;
   std::vector<Server> dns_servers;
+  std::vector<Domain> dns_domains;
+  std::vector<Lifetime> lifetimes;
+  std::vector<Link> links;
 };
 
 struct Tables {
@@ -106,6 +137,13 @@ class Discovery {
   virtual Instant next_deadline() const = 0;
   /// Does what is due, and brings the tables up to date. True: they changed.
   virtual bool run(Instant now, const Tables& tables, DiscoveryOutcome& out) = 0;
+
+  /// Asks for routers again on an interface, as if it had just come up (rtsol). False: it is down, or takes no advertisements.
+  virtual bool solicit_again(std::uint32_t interface_index, Instant now) = 0;
+  /// Forgets the prefixes, or the routers and the routes over them, that were advertised; the addresses stay (ndp -P, -R). Answers
+  /// how many there were.
+  enum class What : std::uint8_t { prefixes, routers };
+  virtual std::size_t forget(What what, Instant now) = 0;
 
   virtual DiscoveryState state() const = 0;
 };

@@ -15,11 +15,10 @@ using wire::Ipv6Address;
 constexpr std::uint8_t kHopLimit = 255;
 constexpr std::uint8_t kLeastHopLimit = 32;  // what routers may lower ours to: the paths of today's Internet are shorter
 constexpr Duration kComplaintTime = 10s;
-constexpr std::size_t kServersMax = wire::kNdServersMax;
-
-Instant after(Instant now, std::uint32_t seconds) {
-  return seconds == wire::kLifetimeForever ? Instant::never() : now + std::chrono::seconds{seconds};
-}
+constexpr std::size_t kServersMax = wire::kNdServersMax, kDomainsMax = wire::kNdDomainsMax;
+// RFC 4861 section 6.2.1 ends reachable times at an hour. The others are ours: what is said outside costs more than it is worth.
+constexpr std::uint32_t kReachableLeast = 100, kReachableMost = 3'600'000, kRetransmitLeast = 100, kRetransmitMost = 60'000;
+constexpr Duration kReachableRenewed = 7200s;  // RFC 4861 section 6.3.4: another random one every few hours
 
 /// A station's address: neither a group's nor none, and not ours, which would send our own packets back to us.
 bool is_station(const std::optional<wire::MacAddress>& mac, const iface::Interface& in) {
@@ -50,6 +49,9 @@ Host::Answer Host::solicited(const DiscoveryContext& context, const wire::Neighb
   const iface::InterfaceAddress* own = context.in.find(target);
   const bool proxied = own == nullptr && context.neighbours != nullptr && context.neighbours->published(context.in.index, target);
   if (own == nullptr && !proxied) return unexpected(Drop::nd_not_for_us);
+  if (own != nullptr && probes && is_in_detection(*own) && options.nonce &&
+      found_looped(links_[context.in.index], target, *options.nonce))
+    return unexpected(Drop::nd_looped);
   if (own != nullptr && !own->is_usable()) {
     // RFC 4862 section 5.4.3: whoever probes wants the same address; who asks for it will find nobody.
     if (!probes || !own->is(aflag::tentative)) return unexpected(Drop::nd_not_for_us);
@@ -59,7 +61,7 @@ Host::Answer Host::solicited(const DiscoveryContext& context, const wire::Neighb
   DiscoveryOutcome out;
   if (options.source_link && !probes)
     out.heard.push_back({{context.in.index, src}, options.source_link, neigh::Heard::request});
-  const bool override_ = !proxied && !own->is(aflag::anycast);
+  const bool override_ = !proxied && !own->is(aflag::anycast) && !own->is(aflag::optimistic);
   DiscoveryMessage answer{.interface_index = context.in.index,
                           .src = proxied ? IpAddress{} : target,
                           .dst = probes ? context.in.here(Ipv6Address::all_nodes()) : src,
@@ -68,7 +70,7 @@ Host::Answer Host::solicited(const DiscoveryContext& context, const wire::Neighb
   if (proxied) {
     mac = context.neighbours->published(context.in.index, target);
     const auto from = std::ranges::find_if(context.in.addresses, [](const iface::InterfaceAddress& a) {
-      return a.address.is_v6() && a.address.is_link_local() && a.is_usable();
+      return is_link_local(a) && is_settled(a);
     });
     if (from == context.in.addresses.end()) return unexpected(Drop::nd_not_for_us);
     answer.src = from->address;
@@ -93,7 +95,7 @@ Host::Answer Host::advertised(const DiscoveryContext& context, const wire::Neigh
   DiscoveryOutcome out;
   if (const iface::InterfaceAddress* own = context.in.find(target)) {
     // RFC 4862 section 5.4.4: of a tentative address the other one is the owner; of one in use somebody has to look.
-    if (own->is(aflag::tentative)) found_taken(links_[context.in.index], target, context.now);
+    if (is_in_detection(*own)) found_taken(links_[context.in.index], target, context.now);
     else if (may_complain(links_[context.in.index], context.now)) out.log.push_back(context.in.name + ": another station says that it has " + m.target.to_string());
     return out;
   }
@@ -113,25 +115,22 @@ Host::Answer Host::advertised(const DiscoveryContext& context, const wire::Neigh
   return out;
 }
 
-void Host::found_taken(Link& link, const IpAddress& address, Instant now) {
-  for (Detection& d : link.detections)
-    if (d.address == address) d.taken = true;
-  wake(now);
-}
-
 Host::Answer Host::router_advertised(const DiscoveryContext& context, const wire::RouterAdvertisement& m, const wire::NdOptions& options) {
   if (!context.header.src.is_link_local()) return unexpected(Drop::nd_bad_address);
   const auto found = links_.find(context.in.index);
   if (config_.tunables.accept_rtadv == 0 || config_.tunables.forwarding != 0 || found == links_.end() || !found->second.up)
     return unexpected(Drop::nd_ignored);
   Link& link = found->second;
+  ++link.advertisements;
   bool all = take_router(link, context, m);
   link.solicits_left = 0;
   link.next_solicit = Instant::never();
   // RFC 4861 section 6.2.1 trusts routers; a forged 1 would cut the interface off from all that is not on the link.
   if (m.hop_limit >= kLeastHopLimit) link.hop_limit = m.hop_limit;
   if (options.mtu && *options.mtu >= wire::Ipv6View::kMinMtu && *options.mtu <= context.in.mtu) link.mtu = options.mtu;
+  take_times(link, m, context.now);
   all = take_prefixes(link, options, context.now) && all;
+  all = take_routes(link, context, options) && all;
   take_servers(link, options, context.now);
   wake(context.now);
   if (!all || options.left_out) return unexpected(Drop::nd_limit);
@@ -148,14 +147,52 @@ bool Host::take_router(Link& link, const DiscoveryContext& context, const wire::
   if (known != link.routers.end()) {
     if (m.lifetime_s == 0) return link.routers.erase(known), true;
     known->preference = m.preference;
+    known->managed = m.managed;
+    known->other = m.other;
     known->until = after(context.now, m.lifetime_s);
     return true;
   }
   if (m.lifetime_s == 0) return true;
   if (link.routers.size() >= config_.tunables.max_routers) return false;
-  link.routers.push_back({.address = address, .preference = m.preference, .until = after(context.now, m.lifetime_s)});
+  link.routers.push_back({.address = address, .preference = m.preference, .until = after(context.now, m.lifetime_s),
+                          .managed = m.managed, .other = m.other});
   ++config_.counters.routers_learned;
   return true;
+}
+
+/// RFC 4861 section 6.3.4; 0 says nothing.
+void Host::take_times(Link& link, const wire::RouterAdvertisement& m, Instant now) {
+  if (m.retransmit_ms >= kRetransmitLeast && m.retransmit_ms <= kRetransmitMost) link.retransmit_ms = m.retransmit_ms;
+  if (m.reachable_ms < kReachableLeast || m.reachable_ms > kReachableMost) return;
+  if (m.reachable_ms == link.base_reachable_ms && now < link.next_reachable) return;
+  link.base_reachable_ms = m.reachable_ms;
+  link.next_reachable = now + kReachableRenewed;
+  // Between half and three halves of it, so that neighbours do not probe each other in step.
+  link.reachable_ms = m.reachable_ms / 2 + static_cast<std::uint32_t>(random_.below(m.reachable_ms + 1));
+}
+
+/// RFC 4191 section 3.1. False: there is no room for one.
+bool Host::take_routes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options) {
+  const Ipv6Address router = context.header.src.v6();
+  bool all = true;
+  for (const wire::NdRoute& said : options.routes) {
+    if (said.prefix.is_link_local() || said.prefix.is_multicast()) continue;
+    if (said.length == 0) {
+      // It says more of the default route than the message's head does.
+      const wire::RouterAdvertisement m{.preference = said.preference,
+                                        .lifetime_s = static_cast<std::uint16_t>(std::min(said.lifetime_s, 0xffffu))};
+      all = take_router(link, context, m) && all;
+      continue;
+    }
+    const auto prefix = wire::IpPrefix::of(said.prefix, said.length);
+    const Instant until = after(context.now, said.lifetime_s);
+    const auto known = std::ranges::find_if(link.routes, [&](const MoreSpecific& r) { return r.router == router && r.prefix == prefix; });
+    if (known != link.routes.end()) known->preference = said.preference, known->until = until;
+    else if (said.lifetime_s == 0) continue;
+    else if (link.routes.size() < config_.tunables.max_routes) link.routes.push_back({router, prefix, said.preference, until});
+    else all = config_.tunables.max_routes == 0 && all;
+  }
+  return all;
 }
 
 bool Host::take_prefixes(Link& link, const wire::NdOptions& options, Instant now) {
@@ -176,10 +213,13 @@ bool Host::take_prefixes(Link& link, const wire::NdOptions& options, Instant now
 }
 
 void Host::take_servers(Link& link, const wire::NdOptions& options, Instant now) {
-  for (const Ipv6Address& address : options.dns_servers) {
-    std::erase_if(link.servers, [&](const Server& s) { return s.address == address; });
-    if (options.dns_lifetime_s == 0 || link.servers.size() >= kServersMax) continue;
-    link.servers.push_back({address, after(now, options.dns_lifetime_s)});
+  for (const wire::NdServer& said : options.dns_servers) {
+    std::erase_if(link.servers, [&](const Server& s) { return s.address == said.address; });
+    if (said.lifetime_s != 0 && link.servers.size() < kServersMax) link.servers.push_back({said.address, after(now, said.lifetime_s)});
+  }
+  for (const wire::NdDomain& said : options.dns_domains) {
+    std::erase_if(link.domains, [&](const Domain& d) { return d.name == said.name; });
+    if (said.lifetime_s != 0 && link.domains.size() < kDomainsMax) link.domains.push_back({said.name, after(now, said.lifetime_s)});
   }
 }
 

@@ -30,6 +30,26 @@ std::string_view name(State state) {
 Neighbours::Neighbours(const NeighbourTunables& tunables, HashKey secret)
     : tunables_(tunables), records_(16, SipHash{secret}) {}
 
+void Neighbours::set_times(std::uint32_t interface_index, Times times) {
+  if (times == Times{}) times_.erase(interface_index);
+  else times_[interface_index] = times;
+}
+
+Neighbours::Times Neighbours::times_of(const Key& key) const {
+  const auto at = key.address.is_v6() ? times_.find(key.interface_index) : times_.end();
+  return at == times_.end() ? Times{} : at->second;
+}
+
+Duration Neighbours::reachable(const Key& key) const {
+  const std::uint32_t said = times_of(key).reachable_ms;
+  return said != 0 ? Duration{std::chrono::milliseconds{said}} : seconds(tunables_.reachable_s);
+}
+
+Duration Neighbours::retransmit(const Key& key) const {
+  const std::uint32_t said = times_of(key).retransmit_ms;
+  return std::chrono::milliseconds{said != 0 ? said : tunables_.retransmit_ms};
+}
+
 Neighbours::Record* Neighbours::find_record(const Key& key) {
   const auto at = records_.find(key);
   return at == records_.end() ? nullptr : &at->second;
@@ -94,7 +114,7 @@ void Neighbours::solicit(Record& record, Instant now, Actions& out) {
   const bool unicast =
       record.entry.state == State::probe && (record.tries < tunables_.max_tries || tunables_.max_tries == 1);
   out.push_back({Action::Kind::solicit, record.entry.key, unicast ? record.entry.mac : MacAddress{}});
-  set_deadline(record, now + std::chrono::milliseconds{tunables_.retransmit_ms});
+  set_deadline(record, now + retransmit(record.entry.key));
 }
 
 void Neighbours::become_reachable(Record& record, const MacAddress& mac, Instant now, Actions& out) {
@@ -104,7 +124,7 @@ void Neighbours::become_reachable(Record& record, const MacAddress& mac, Instant
   record.confirmed = now;
   record.tries = 0;
   set_rank(record, Rank::proven);
-  set_deadline(record, now + seconds(tunables_.reachable_s));
+  set_deadline(record, now + reachable(record.entry.key));
   if (news) out.push_back({Action::Kind::resolved, record.entry.key, mac});
 }
 
@@ -282,7 +302,7 @@ void Neighbours::expire(Record& record, Instant now, Actions& out) {
   const Key key = record.entry.key;
   switch (record.entry.state) {
     case State::reachable:
-      if (const Instant until = record.confirmed + seconds(tunables_.reachable_s); until > now)
+      if (const Instant until = record.confirmed + reachable(key); until > now)
         return set_deadline(record, until);
       return become_stale(record, now, out);
     case State::stale:

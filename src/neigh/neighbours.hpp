@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -108,6 +109,13 @@ class Neighbours {
   /// `tunables` outlives the table and may change between calls. `secret`: neighbours choose addresses.
   Neighbours(const NeighbourTunables& tunables, HashKey secret);
 
+  /// What the routers of an interface say of its IPv6 neighbours (RFC 4861 section 6.3.4), in the place of the tunables; 0: nothing.
+  struct Times {
+    std::uint32_t reachable_ms{}, retransmit_ms{};
+    friend bool operator==(const Times&, const Times&) = default;
+  };
+  void set_times(std::uint32_t interface_index, Times times);
+
   /// For a packet that is about to be sent. Starts resolution if the neighbour is not known.
   Lookup lookup_or_start(const Key& key, Instant now, Actions& out);
   /// What is known, without starting anything or counting as use.
@@ -150,6 +158,9 @@ class Neighbours {
   };
   using Map = std::unordered_map<Key, Record, SipHash>;
 
+  Times times_of(const Key& key) const;
+  Duration reachable(const Key& key) const;
+  Duration retransmit(const Key& key) const;
   Record* find_record(const Key& key);
   Record* insert(const Key& key, Instant now, Actions& out);
   bool make_room(Actions& out);
@@ -163,6 +174,7 @@ class Neighbours {
   void expire(Record& record, Instant now, Actions& out);
 
   const NeighbourTunables& tunables_;
+  std::map<std::uint32_t, Times> times_;  // by interface
   Map records_;
   std::set<std::pair<Instant, Key>> deadlines_;
   std::list<Key> order_[2];  // by rank; the front was used last

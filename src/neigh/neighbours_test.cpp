@@ -109,6 +109,22 @@ TEST_F(NeighboursTest, AsksOncePerSecondAndGivesUp) {
   EXPECT_EQ(lookup(key(2)), Lookup::Kind::waiting) << "another try";
 }
 
+TEST_F(NeighboursTest, WhatRoutersSayIsOfIpv6OnTheirLink) {
+  const Key ours{1, wire::IpAddress{*wire::Ipv6Address::parse("2001:db8::1")}}, elsewhere{2, ours.address};
+  table_.set_times(1, {.reachable_ms = 500, .retransmit_ms = 100});
+  resolve(ours);
+  resolve(elsewhere);
+  resolve(key(1));
+  pass(501ms);
+  EXPECT_EQ(state(ours), State::stale);
+  EXPECT_EQ(state(elsewhere), State::reachable);
+  EXPECT_EQ(state(key(1)), State::reachable);
+  table_.set_times(1, {});
+  hear(ours, kMac, Heard::solicited_override);
+  pass(501ms);
+  EXPECT_EQ(state(ours), State::reachable) << "no longer said";
+}
+
 TEST_F(NeighboursTest, AReplyResolves) {
   lookup(key(2));
   take();

@@ -34,18 +34,20 @@ struct Candidate {
 };
 
 /// RFC 6724 section 5, from rule 2 on: whether `b` is better than `a`.
-bool is_better(const Candidate& b, const Candidate& a, const Ipv6Address& destination) {
+bool is_better(const Candidate& b, const Candidate& a, const Ipv6Address& destination, bool prefer_temporary) {
   const Ipv6Address va = a.address->address.v6(), vb = b.address->address.v6();
   const std::uint8_t sa = scope_of(va), sb = scope_of(vb), sd = scope_of(destination);
   if (sa != sb) return sb < sa ? sb >= sd : sa < sd;
   const auto differ = [](bool better_a, bool better_b) { return better_a != better_b; };
-  const bool fresh_a = !a.address->is(iface::address_flag::deprecated), fresh_b = !b.address->is(iface::address_flag::deprecated);
+  // RFC 4429 section 2.1: an optimistic address counts as deprecated.
+  constexpr std::uint32_t kNotFresh = iface::address_flag::deprecated | iface::address_flag::optimistic;
+  const bool fresh_a = (a.address->flags & kNotFresh) == 0, fresh_b = (b.address->flags & kNotFresh) == 0;
   if (differ(fresh_a, fresh_b)) return fresh_b;
   if (differ(a.outgoing, b.outgoing)) return b.outgoing;
   const bool label_a = label_of(va) == label_of(destination), label_b = label_of(vb) == label_of(destination);
   if (differ(label_a, label_b)) return label_b;
   const bool lasting_a = !a.address->is(iface::address_flag::temporary), lasting_b = !b.address->is(iface::address_flag::temporary);
-  if (differ(lasting_a, lasting_b)) return lasting_b;
+  if (differ(lasting_a, lasting_b)) return lasting_b != prefer_temporary;
   const auto common = [&](const Candidate& c) {
     return std::min(wire::common_prefix_length(c.address->address, destination), c.address->prefix_length);
   };
@@ -53,18 +55,18 @@ bool is_better(const Candidate& b, const Candidate& a, const Ipv6Address& destin
 }
 
 std::optional<IpAddress> choose_ipv6(const iface::InterfaceTable& interfaces, std::uint32_t outgoing, const IpAddress& destination,
-                                     bool use_deprecated) {
+                                     const SourcePolicy& policy) {
   std::optional<Candidate> best;
   for (const auto& one : interfaces.all()) {
     const bool is_outgoing = one->index == outgoing;
     if (!is_outgoing && (!one->is_up() || one->is_loopback() || destination.has_zone())) continue;
     for (const iface::InterfaceAddress& a : one->addresses) {
       if (!a.address.is_v6() || !a.is_usable() || a.is(iface::address_flag::anycast)) continue;
-      if (!use_deprecated && a.is(iface::address_flag::deprecated)) continue;
+      if (!policy.use_deprecated && a.is(iface::address_flag::deprecated)) continue;
       // Of another link: it would not be understood where the packet goes.
       if (!is_outgoing && a.address.has_zone()) continue;
       const Candidate candidate{&a, is_outgoing};
-      if (!best || is_better(candidate, *best, destination.v6())) best = candidate;
+      if (!best || is_better(candidate, *best, destination.v6(), policy.prefer_temporary)) best = candidate;
     }
   }
   if (!best) return std::nullopt;
@@ -93,13 +95,13 @@ std::uint8_t label_of(const Ipv6Address& a) {
 }
 
 std::optional<IpAddress> choose_source(const iface::InterfaceTable& interfaces, const Route& route,
-                                       const IpAddress& destination, bool use_deprecated) {
+                                       const IpAddress& destination, const SourcePolicy& policy) {
   // RFC 6724 section 5 rule 1: to ourselves, from the same address.
   if (!destination.is_unspecified() && interfaces.find_local(destination) != nullptr) return destination;
   if (route.source && route.source->family() == destination.family() &&
       interfaces.find_local(*route.source) != nullptr)
     return route.source;
-  if (destination.is_v6()) return choose_ipv6(interfaces, route.interface_index, destination, use_deprecated);
+  if (destination.is_v6()) return choose_ipv6(interfaces, route.interface_index, destination, policy);
   const bool gateway_counts = route.gateway && route.gateway->family() == destination.family();
   const IpAddress& next_hop = gateway_counts ? *route.gateway : destination;
   if (const iface::Interface* out = interfaces.by_index(route.interface_index))

@@ -9,14 +9,19 @@
 
 namespace iopkt::route {
 
+struct SourcePolicy {
+  bool use_deprecated = true;     ///< net.inet6.ip6.use_deprecated
+  bool prefer_temporary = false;  ///< net.inet6.ip6.prefer_tempaddr
+};
+
 /// The destination itself if it is ours; the route's own source if it has one and still is ours. IPv6: otherwise by RFC 6724
-/// section 5, rules 2 (scope), 3 (not deprecated; with `use_deprecated` false never one that is), 5 (the outgoing interface; to
-/// an address of link scope that alone), 6 (label), 7 (temporary ones last: no program here asks for them), 8 (longest prefix),
+/// section 5, rules 2 (scope), 3 (not deprecated; or still being detected; without `use_deprecated` never one that is), 5 (the outgoing interface; to
+/// an address of link scope that alone), 6 (label), 7 (temporary ones last, or with `prefer_temporary` first), 8 (longest prefix),
 /// the first of equals. IPv4: otherwise, of the outgoing interface's addresses of the family, the one that shares the longest prefix with the next
 /// hop (the first of equals); otherwise the primary address of another interface that is up (loopback only
 /// when the destination is loopback). nullopt: the stack has no address of this family that could be used.
 std::optional<wire::IpAddress> choose_source(const iface::InterfaceTable& interfaces, const Route& route,
-                                             const wire::IpAddress& destination, bool use_deprecated = true);
+                                             const wire::IpAddress& destination, const SourcePolicy& policy = {});
 
 /// Scope as a number to compare (RFC 6724 section 3.1): 2 link, 5 site, 14 global, of groups theirs.
 std::uint8_t scope_of(const wire::Ipv6Address& address);

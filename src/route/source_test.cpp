@@ -26,13 +26,13 @@ iface::Interface interface(std::uint32_t index, std::initializer_list<Own> addre
   return out;
 }
 
-std::string chosen(const iface::InterfaceTable& table, const char* destination, bool use_deprecated = true) {
+std::string chosen(const iface::InterfaceTable& table, const char* destination, const SourcePolicy& policy = {}) {
   Route route{.prefix = wire::IpPrefix::of(ip("::"), 0), .gateway = ip("fe80::77%1"), .interface_index = 1, .source = {}};
-  const auto source = choose_source(table, route, ip(destination), use_deprecated);
+  const auto source = choose_source(table, route, ip(destination), policy);
   return source ? source->v6().to_string() : "none";
 }
-std::string chosen(std::initializer_list<Own> addresses, const char* destination, bool use_deprecated = true) {
-  return chosen(iface::InterfaceTable{}.with(interface(1, addresses)), destination, use_deprecated);
+std::string chosen(std::initializer_list<Own> addresses, const char* destination, const SourcePolicy& policy = {}) {
+  return chosen(iface::InterfaceTable{}.with(interface(1, addresses)), destination, policy);
 }
 
 TEST(ChooseSource, ExamplesOfRfc6724) {
@@ -49,8 +49,13 @@ TEST(ChooseSource, WhatMayNotBeUsedIsNot) {
   EXPECT_EQ(chosen({{"2001:db8::1", aflag::tentative}, {"2001:db8::2", aflag::duplicated}, {"2001:db8::3", aflag::anycast}}, "2001:db8::9"), "none");
   EXPECT_EQ(chosen({{"2001:db8::1", aflag::deprecated}, {"2001:db8:5::1"}}, "2001:db8::9"), "2001:db8:5::1");
   EXPECT_EQ(chosen({{"2001:db8::1", aflag::deprecated}}, "2001:db8::9"), "2001:db8::1") << "better than none";
-  EXPECT_EQ(chosen({{"2001:db8::1", aflag::deprecated}}, "2001:db8::9", false), "none");
+  EXPECT_EQ(chosen({{"2001:db8::1", aflag::deprecated}}, "2001:db8::9", {.use_deprecated = false}), "none");
   EXPECT_EQ(chosen({{"2001:db8::1", aflag::temporary}, {"2001:db8::2"}}, "2001:db8::9"), "2001:db8::2");
+  EXPECT_EQ(chosen({{"2001:db8::2"}, {"2001:db8::1", aflag::temporary}}, "2001:db8::9", {.prefer_temporary = true}), "2001:db8::1") << "rule 7";
+  EXPECT_EQ(chosen({{"2001:db8::1", aflag::temporary | aflag::deprecated}, {"2001:db8::2"}}, "2001:db8::9", {.prefer_temporary = true}),
+            "2001:db8::2") << "rule 3 comes first";
+  EXPECT_EQ(chosen({{"2001:db8::1", aflag::optimistic}, {"2001:db8:5::1"}}, "2001:db8::9"), "2001:db8:5::1") << "RFC 4429 2.1";
+  EXPECT_EQ(chosen({{"2001:db8::1", aflag::optimistic}}, "2001:db8::9"), "2001:db8::1");
 }
 
 TEST(ChooseSource, OtherInterfacesHelpOut) {

@@ -32,6 +32,17 @@ ipv6::DiscoveryState Shard::discovery_state() const {
   return state_->discovery ? state_->discovery->state() : ipv6::DiscoveryState{};
 }
 
+Errno Shard::solicit_routers(std::uint32_t interface_index) {
+  ShardState& s = *state_;
+  const bool taken = s.discovery && s.settings.ipv6.accept_rtadv != 0 && s.settings.ipv6.forwarding == 0;
+  if (!taken) return Errno::opnotsupp;
+  return s.discovery->solicit_again(interface_index, s.now) ? Errno::ok : Errno::nxio;
+}
+
+std::size_t Shard::forget_advertised(ipv6::Discovery::What what) {
+  return state_->discovery ? state_->discovery->forget(what, state_->now) : 0;
+}
+
 void rx_discovery(ShardState& s, const Arrival& at, const packet::Packet& message) {
   if (!s.discovery) return s.drop(Drop::nd_ignored);  // another shard got it: a sender that plays with extension headers
   if (has_fragment_header(at)) return s.drop(Drop::nd_malformed);

@@ -5,13 +5,15 @@ namespace iopkt::stack {
 
 Instant Shard::time() const { return state_->now; }
 
-void forget_lost_neighbours(ShardState& s, const Network& old) {
+void follow_interfaces(ShardState& s, const Network& old) {
+  for (const auto& now : s.network->interfaces.all()) s.neighbours->set_times(now->index, {now->reachable6_ms, now->retransmit6_ms});
   neigh::Actions actions;
   for (const auto& before : old.interfaces.all()) {
     const iface::Interface* now = s.interface(before->index);
     const bool gone = now == nullptr || now->name != before->name;
     const bool down = !gone && before->is_up() && before->link_up && (!now->is_up() || !now->link_up);
     if (gone || down) s.neighbours->erase_interface(before->index, !gone, actions);
+    if (gone && now == nullptr) s.neighbours->set_times(before->index, {});
   }
   apply_neighbour_actions(s, actions);
 }

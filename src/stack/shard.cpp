@@ -99,7 +99,7 @@ void raise(ShardState& s, Socket& k, std::uint32_t what, Errno error) {
 void adopt_network(ShardState& s, NetworkPtr network) {
   const NetworkPtr old = std::exchange(s.network, std::move(network));
   s.settings = s.network->settings;
-  if (s.neighbours && old) forget_lost_neighbours(s, *old);
+  if (s.neighbours && old) follow_interfaces(s, *old);
   if (s.discovery) s.discovery->tables_changed(s.now);
   if (s.memberships && old) update_memberships(s, *old);
 }

@@ -145,6 +145,11 @@ class Shard {
   Errno erase_neighbour(const neigh::Key& key);
   /// Routers, prefixes and name servers that were advertised; shard 0 only. Empty without IPv6.
   ipv6::DiscoveryState discovery_state() const;
+  /// rtsol: asks for routers anew. Errors: nxio (no such interface, or it is down), opnotsupp (no IPv6, or advertisements are not
+  /// taken: net.inet6.ip6.accept_rtadv, net.inet6.ip6.forwarding).
+  Errno solicit_routers(std::uint32_t interface_index);
+  /// ndp -P, -R: forgets what was advertised. Answers how many prefixes or routers there were.
+  std::size_t forget_advertised(ipv6::Discovery::What what);
   void list_sockets(std::vector<SocketSummary>& out) const;
   std::size_t socket_count() const;
   void count_drop(packet::Drop reason);

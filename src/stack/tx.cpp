@@ -112,7 +112,8 @@ socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::I
     return wire::IpAddress{};
   const auto source = route::choose_source(s.network->interfaces,
                                            route != nullptr && route->interface_index == path->out->index ? *route : direct,
-                                           destination, s.settings.ipv6.use_deprecated != 0);
+                                           destination, {.use_deprecated = s.settings.ipv6.use_deprecated != 0,
+                                                         .prefer_temporary = s.settings.ipv6.prefer_temporary != 0});
   if (!source) return unexpected(Errno::addrnotavail);
   return *source;
 }

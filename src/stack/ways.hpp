@@ -183,8 +183,9 @@ void tx_link(ShardState& s, const iface::Interface& out, packet::PacketPtr packe
 void enqueue_frame(ShardState& s, const iface::Interface& out, packet::PacketPtr frame);
 void apply_neighbour_actions(ShardState& s, const neigh::Actions& actions);
 void apply_neighbour_action(ShardState& s, const neigh::Action& action);
-/// Shard 0, with a new Network: nobody is behind an interface that is gone; one that went down has to be asked anew.
-void forget_lost_neighbours(ShardState& s, const Network& old);
+/// Shard 0, with a new Network: the times of neighbours are the interfaces'; nobody is behind one that is gone; one that went down has
+/// to be asked anew.
+void follow_interfaces(ShardState& s, const Network& old);
 void on_unresolved(ShardState& s, const packet::Packet& packet, std::uint32_t interface_index);
 
 // ---- discovery.cpp: IPv6 neighbour discovery, on shard 0

@@ -376,36 +376,13 @@ std::string icmpv6_text(const Icmpv6Header& h) {
   }
 }
 
-struct NdWords {
-  std::string operator()(const RouterSolicitation&) const { return "router-solicitation"; }
-  std::string operator()(const RouterAdvertisement& m) const {
-    return "router-advertisement lifetime=" + std::to_string(m.lifetime_s);
-  }
-  std::string operator()(const NeighbourSolicitation& m) const { return "who-has " + m.target.to_string(); }
-  std::string operator()(const NeighbourAdvertisement& m) const {
-    return "neighbour " + m.target.to_string() + " [" + (m.router ? "R" : "") + (m.solicited ? "S" : "") + (m.override_ ? "O" : "") + "]";
-  }
-  std::string operator()(const NdRedirect& m) const { return "redirect " + m.destination.to_string() + " to " + m.target.to_string(); }
-};
-
-std::string nd_text(const NdMessage& m) {
-  std::string out = std::visit(NdWords{}, m.body);
-  if (m.options.source_link) out += " from " + m.options.source_link->to_string();
-  if (m.options.target_link) out += " is-at " + m.options.target_link->to_string();
-  if (m.options.mtu) out += " mtu=" + std::to_string(*m.options.mtu);
-  for (const NdPrefix& p : m.options.prefixes)
-    out += " prefix " + p.prefix.to_string() + "/" + std::to_string(p.length) + (p.on_link ? " L" : "") + (p.autonomous ? " A" : "");
-  for (const Ipv6Address& a : m.options.dns_servers) out += " dns " + a.to_string();
-  return out;
-}
-
 void Line::icmpv6(const Carrier& carrier, Bytes bytes, int depth) {
   const auto view = Icmpv6View::parse(bytes);
   if (!view) return say_error("icmpv6", view.error(), bytes.size());
   say("icmpv6");
   const Icmpv6Header h = view->header();
   if (const auto nd = parse_nd(bytes)) {
-    say(nd_text(*nd));
+    say(describe(*nd));
   } else if (h.is_error() && depth < kMaxDepth) {
     say(icmpv6_text(h));
     say("(");

@@ -39,8 +39,7 @@ TEST(Nd, ReadsAKnownAdvertisement) {
   ASSERT_EQ(parsed->options.prefixes.size(), 1u);
   EXPECT_EQ(parsed->options.prefixes[0], (NdPrefix{.prefix = ip("2001:db8:1::"), .length = 64, .on_link = true, .autonomous = true,
                                                     .valid_s = 86400, .preferred_s = 14400}));
-  EXPECT_EQ(parsed->options.dns_servers, (std::vector{ip("2001:db8::35"), ip("2001:db8::36")}));
-  EXPECT_EQ(parsed->options.dns_lifetime_s, 60u);
+  EXPECT_EQ(parsed->options.dns_servers, (std::vector<NdServer>{{ip("2001:db8::35"), 60}, {ip("2001:db8::36"), 60}}));
   std::vector<std::byte> again;
   append_router_advertisement(again, std::get<RouterAdvertisement>(parsed->body), parsed->options);
   EXPECT_EQ(again, message);
@@ -95,6 +94,56 @@ TEST(Nd, BadMessagesAreRefused) {
   EXPECT_TRUE(parse_nd(from_hex("87 00 00 00 00 00 00 00" + target + "fd 01 00 00 00 00 00 00 0e 01 01 02 03 04 05 06")));
 }
 
+TEST(Nd, ReadsRoutesAndSearchDomains) {
+  // RFC 4191 2.3, RFC 8106 5.2: a /48 of high preference in 16 bytes, a default route in 8; example.org and lan.
+  const auto message = from_hex(
+      "86 00 00 00 40 00 07 08 00 00 00 00 00 00 00 00"
+      "18 02 30 08 00 00 02 58 20010db800090000"
+      "18 01 00 18 00 00 00 00"
+      "1f 03 00 00 00 00 00 1e 07 6578616d706c65 03 6f7267 00 00 00 00"
+      "1f 02 00 00 ff ff ff ff 03 6c616e 00 00 00 00");
+  const auto parsed = parse_nd(message);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->options.routes,
+            (std::vector<NdRoute>{{.prefix = ip("2001:db8:9::"), .length = 48, .preference = RouterPreference::high, .lifetime_s = 600},
+                                  {.preference = RouterPreference::low}}));
+  EXPECT_EQ(parsed->options.dns_domains, (std::vector<NdDomain>{{"example.org", 30}, {"lan", kLifetimeForever}}));
+  std::vector<std::byte> again;
+  append_router_advertisement(again, std::get<RouterAdvertisement>(parsed->body), parsed->options);
+  EXPECT_EQ(again, message);
+}
+
+TEST(Nd, DomainsThatAreNoneArePassedOver) {
+  const std::string ra = "86 00 00 00 40 00 07 08" + std::string(16, '0');
+  const auto domains = [&](const std::string& hex) {
+    const auto parsed = parse_nd(from_hex(ra + hex));
+    EXPECT_TRUE(parsed) << hex;
+    return parsed ? parsed->options.dns_domains : std::vector<NdDomain>{};
+  };
+  EXPECT_TRUE(domains("1f 02 00 00 00 00 00 01 07 6c616e 00 00 00 00").empty()) << "a label that ends outside";
+  EXPECT_TRUE(domains("1f 02 00 00 00 00 00 01 c0 01 03 6c616e 00 00").empty()) << "compressed";
+  EXPECT_TRUE(domains("1f 02 00 00 00 00 00 01 03 6c0a6e 00 00 00 00").empty()) << "a line of its own";
+  EXPECT_TRUE(domains("1f 02 00 00 00 00 00 01 00 00 00 00 00 00 00 00").empty());
+  EXPECT_EQ(domains("1f 02 00 00 00 00 00 01 01 20 00 03 6c616e 00"), (std::vector<NdDomain>{{"lan", 1}})) << "what follows a bad one";
+  std::string endless = "1f 21 00 00 00 00 00 01";  // 256 bytes, 64 labels
+  for (int i = 0; i < 63; ++i) endless += "03 616263 ";
+  EXPECT_TRUE(domains(endless + "02 6162 00").empty()) << "above 253 bytes";
+  // Reserved preference; too few bytes for the length; an option too long.
+  EXPECT_TRUE(parse_nd(from_hex(ra + "18 01 00 10 00 00 00 00"))->options.routes.empty());
+  for (const char* bad : {"18 01 01 00 00 00 00 00", "18 02 41 00 00 00 00 00 0000000000000000", "1f 01 00 00 00 00 00 00",
+                          "18 04 00 00 00 00 00 00 000000000000000000000000000000000000000000000000"})
+    EXPECT_EQ(parse_nd(from_hex(ra + bad)).error(), ParseError::bad_length) << bad;
+}
+
+TEST(Nd, ANonceIsReadBack) {
+  std::vector<std::byte> m;
+  append_neighbour_solicitation(m, {ip("fe80::1")}, std::nullopt, 0x123456789abc);
+  EXPECT_EQ(parse_nd(m)->options.nonce, 0x123456789abcu);
+  m.clear();
+  append_neighbour_solicitation(m, {ip("fe80::1")}, std::nullopt);
+  EXPECT_FALSE(parse_nd(m)->options.nonce);
+}
+
 TEST(Nd, FloodsOfOptionsAreBounded) {
   NdOptions many;
   for (std::size_t i = 0; i < kNdPrefixesMax + 5; ++i) many.prefixes.push_back({.prefix = ip("2001:db8::"), .length = 64});
@@ -115,7 +164,8 @@ TEST(Nd, FloodsOfOptionsAreBounded) {
 
 TEST(Nd, SurvivesDamage) {
   std::vector<std::byte> m;
-  NdOptions options{.source_link = kMac, .mtu = 1400, .prefixes = {{.prefix = ip("2001:db8::"), .length = 64}}, .dns_servers = {ip("::1")}};
+  NdOptions options{.source_link = kMac, .mtu = 1400, .prefixes = {{.prefix = ip("2001:db8::"), .length = 64}}, .routes = {{.prefix = ip("2001:db8:9::"), .length = 48, .lifetime_s = 9}},
+                    .dns_servers = {{ip("::1"), 5}}, .dns_domains = {{"example.org", 5}}, .nonce = {}};
   append_router_advertisement(m, {.hop_limit = 1}, options);
   test::for_each_damage(m, [](Bytes bytes) { static_cast<void>(parse_nd(bytes)); });
 }
