@@ -35,7 +35,8 @@ std::string hex(std::uint32_t value) {
   return text;
 }
 
-Record describe_address(const Network& network, const iface::InterfaceAddress& a) {
+/// With the lifetimes as the machine of neighbour discovery has them: the tables may be older.
+Record describe_address(const Network& network, const iface::InterfaceAddress& a, Instant now, const ipv6::DiscoveryState& discovery) {
   Record out;
   out.text("family", family_name(a.address.family()));
   out.address("address", address_text(network, a.address));
@@ -44,6 +45,13 @@ Record describe_address(const Network& network, const iface::InterfaceAddress& a
   if (a.address.zone() != 0) out.number("scope", a.address.zone());
   if (a.peer) out.address("peer", address_text(network, *a.peer));
   if (a.broadcast) out.address("broadcast", a.broadcast->to_string());
+  if (a.address.is_v4()) return out;
+  if (a.flags != 0) out.text("flag_names", address_flag_names(a.flags));
+  Instant preferred = a.preferred_until, valid = a.valid_until;
+  for (const auto& life : discovery.lifetimes)
+    if (life.address == a.address) preferred = life.preferred_until, valid = life.valid_until;
+  if (!preferred.is_never()) out.number("pltime", seconds_until(now, preferred));
+  if (!valid.is_never()) out.number("vltime", seconds_until(now, valid));
   return out;
 }
 
@@ -85,6 +93,17 @@ std::string flag_names(std::uint32_t flags) {
   return join(names);
 }
 
+std::string address_flag_names(std::uint32_t flags) {
+  std::vector<std::string_view> names;
+  for (const iface::FlagName& row : iface::kAddressFlagNames)
+    if ((flags & row.bit) != 0) names.push_back(row.name);
+  return join(names);
+}
+
+std::uint64_t seconds_until(Instant now, Instant end) {
+  return end > now ? static_cast<std::uint64_t>((end - now) / 1s) : 0;
+}
+
 std::uint32_t capability_number(std::uint32_t capabilities) {
   std::uint32_t number = 0;
   for (const Capability& row : kCapabilities)
@@ -117,7 +136,7 @@ std::optional<std::uint32_t> capability_word(std::string_view word) {
   return device;
 }
 
-Record describe_interface(const Context& context, const iface::Interface& i) {
+Record describe_interface(const Context& context, const iface::Interface& i, const ipv6::DiscoveryState& discovery) {
   Record out;
   out.text("name", i.name);
   out.number("index", i.index);
@@ -142,7 +161,8 @@ Record describe_interface(const Context& context, const iface::Interface& i) {
   out.boolean("carrier", carrier);
   if (!i.is_loopback()) out.text("status", carrier ? "active" : "no carrier");
   std::vector<Record> addresses;
-  for (const iface::InterfaceAddress& a : i.addresses) addresses.push_back(describe_address(*context.stack.network(), a));
+  const Instant now = context.stack.shard(0).time();
+  for (const iface::InterfaceAddress& a : i.addresses) addresses.push_back(describe_address(*context.stack.network(), a, now, discovery));
   out.list("addresses", std::move(addresses));
   out.group("counters", interface_counters(context.stack, i));
   context.surroundings.describe_device(i, out);

@@ -34,10 +34,15 @@ std::optional<std::uint8_t> fib_of(const Record& arguments);
 // ---- describe.cpp
 /// What all shards counted since the stack started.
 iface::InterfaceCounters<std::uint64_t> count_interface(stack::Stack& stack, std::uint32_t index);
-Record describe_interface(const Context& context, const iface::Interface& interface);
+/// `discovery`: shard 0's, for the lifetimes of addresses.
+Record describe_interface(const Context& context, const iface::Interface& interface, const ipv6::DiscoveryState& discovery);
 Record describe_route(const Network& network, const route::Route& route, std::uint32_t fib);
 std::string join(std::span<const std::string_view> words);
 std::string flag_names(std::uint32_t flags);
+/// Of an address of IPv6: "tentative,autoconf".
+std::string address_flag_names(std::uint32_t flags);
+/// Whole seconds from `now` on, 0 at least.
+std::uint64_t seconds_until(Instant now, Instant end);
 /// The IFCAP_* number and names (TSO4, TCP4CSUM_Tx ...) that ifconfig prints for IOPKT_CAP_* bits.
 std::uint32_t capability_number(std::uint32_t capabilities);
 std::string capability_names(std::uint32_t capabilities);
@@ -64,6 +69,9 @@ Outcome arp_list(const Context&, const Record&);
 Outcome arp_set(const Context&, const Record&);
 Outcome arp_delete(const Context&, const Record&);
 Outcome arp_flush(const Context&, const Record&);
+Outcome discovery_list(const Context&, const Record&);
+Outcome discovery_solicit(const Context&, const Record&);
+Outcome discovery_forget(const Context&, const Record&);
 Outcome sysctl_get(const Context&, const Record&);
 Outcome sysctl_set(const Context&, const Record&);
 Outcome statistics(const Context&, const Record&);

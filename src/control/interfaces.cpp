@@ -90,6 +90,21 @@ bool wants_detection(const Network& network, const iface::Interface& interface, 
          (flags & (iface::address_flag::anycast | iface::address_flag::no_dad)) == 0;
 }
 
+/// Flags and lifetimes of an address of IPv6, which may have been there before.
+void set_state(const Network& network, const iface::Interface& interface, const AddressRequest& request,
+               const std::optional<iface::InterfaceAddress>& before, iface::InterfaceAddress& address) {
+  namespace aflag = iface::address_flag;
+  address.flags = ((before ? before->flags : 0) | request.flags) & ~request.flags_off;
+  address.preferred_until = request.preferred_until.value_or(before ? before->preferred_until : Instant::never());
+  address.valid_until = request.valid_until.value_or(before ? before->valid_until : Instant::never());
+  // A later end makes it fresh again; who says "deprecated" means it.
+  if (request.preferred_until && (request.flags & aflag::deprecated) == 0) address.flags &= ~aflag::deprecated;
+  const bool anew = !before || before->is(aflag::duplicated) || (request.flags & aflag::tentative) != 0;
+  if (anew) address.flags &= ~(aflag::tentative | aflag::duplicated | aflag::optimistic);
+  if (anew && (request.flags_off & aflag::tentative) == 0 && wants_detection(network, interface, address.flags))
+    address.flags |= aflag::tentative;
+}
+
 bool is_host_address(const wire::IpAddress& address) {
   if (address.is_unspecified() || address.is_multicast()) return false;
   return !address.is_v4() || !address.v4().is_limited_broadcast();
@@ -141,15 +156,15 @@ Errno add_address(Network& network, std::uint32_t index, const AddressRequest& w
       std::erase(changed.addresses, gone);
     }
   }
-  std::erase_if(changed.addresses, [&](const iface::InterfaceAddress& a) {
-    if (a.address != request.address) return false;
-    remove_connected(network, changed, a);
-    return true;
-  });
-  iface::InterfaceAddress address{.address = request.address, .flags = request.flags};
-  address.preferred_until = request.preferred_until;
-  address.valid_until = request.valid_until;
-  if (request.address.is_v6() && wants_detection(network, *old, request.flags)) address.flags |= iface::address_flag::tentative;
+  const auto present = std::ranges::find(changed.addresses, request.address, &iface::InterfaceAddress::address);
+  std::optional<iface::InterfaceAddress> before;
+  if (present != changed.addresses.end()) {
+    before = *present;
+    remove_connected(network, changed, *present);
+    changed.addresses.erase(present);
+  }
+  iface::InterfaceAddress address{.address = request.address};
+  if (request.address.is_v6()) set_state(network, *old, request, before, address);
   address.prefix_length = request.prefix_length.value_or(
       request.address.is_v4() ? request.address.v4().class_prefix_length() : std::uint8_t{64});
   if (address.prefix_length > request.address.bit_length()) return Errno::inval;

@@ -26,7 +26,7 @@ std::uint32_t next_index(const Network& network);
 Errno change_interface(Network& network, const iface::Interface& changed);
 
 /// Adds an address with the route to its network, or replaces the primary address of the family (`alias`
-/// false; of IPv6 addresses none is replaced). An IPv6 address is tentative at first; of link scope it has the interface's zone. Marks the interface up when it is its first address. Without a prefix length: that of the
+/// false; of IPv6 addresses none is replaced; one that is there already keeps its state, unless `flags` begin its detection anew). An IPv6 address is tentative at first; of link scope it has the interface's zone. Marks the interface up when it is its first address. Without a prefix length: that of the
 /// address's class; on a point-to-point or loopback interface the same. Errors: nxio, inval (no host address,
 /// broadcast of another network), exist (the interface has it: with alias), addrnotavail.
 struct AddressRequest {
@@ -35,8 +35,9 @@ struct AddressRequest {
   std::optional<wire::Ipv4Address> broadcast;
   std::optional<wire::IpAddress> peer;
   bool alias = false;
-  std::uint32_t flags = 0;  ///< Of IPv6: iface::address_flag::anycast, no_dad
-  Instant preferred_until = Instant::never(), valid_until = Instant::never();  ///< Of IPv6
+  std::uint32_t flags = 0, flags_off = 0;  ///< Of IPv6: iface::address_flag::anycast, tentative, deprecated, no_dad
+  /// Of IPv6. Unset: without an end; of an address that is there already: as they are.
+  std::optional<Instant> preferred_until, valid_until;
 };
 Errno add_address(Network& network, std::uint32_t index, const AddressRequest& request);
 /// Without an address: the first of the family (as a bare `delete`). Errors: nxio, addrnotavail.

@@ -11,7 +11,7 @@ namespace {
 
 // Sorted by name.
 constexpr std::array kVerbs{
-    VerbRow{"address.add", true, false, true, "name address prefix_length netmask broadcast peer alias keep_flags",
+    VerbRow{"address.add", true, false, true, "name address prefix_length netmask broadcast peer alias keep_flags flags_on flags_off pltime vltime",
             address_add},
     VerbRow{"address.delete", true, false, false, "name address family", address_delete},
     VerbRow{"arp.delete", true, false, false, "address proxy interface", arp_delete},
@@ -19,6 +19,9 @@ constexpr std::array kVerbs{
     VerbRow{"arp.list", false, false, false, "address family interface", arp_list},
     VerbRow{"arp.set", true, false, false, "address mac temporary published proxy interface", arp_set},
     VerbRow{"buffers", false, false, false, "", buffers},
+    VerbRow{"discovery.forget", true, false, false, "what", discovery_forget},
+    VerbRow{"discovery.list", false, false, false, "name", discovery_list},
+    VerbRow{"discovery.solicit", true, false, false, "name", discovery_solicit},
     VerbRow{"group.list", false, false, false, "", group_list},
     VerbRow{"info", false, false, false, "", info},
     VerbRow{"interface.cloners", false, false, false, "", interface_cloners},

@@ -139,9 +139,10 @@ Outcome interface_list(const Context& context, const Record& arguments) {
   const Network& network = *context.stack.network();
   const std::string_view only = arguments.text_of("name");
   if (!only.empty() && network.interfaces.by_name(only) == nullptr) return no_interface(only);
+  const ipv6::DiscoveryState discovery = context.stack.shard(0).discovery_state();
   std::vector<Record> list;
   for (const auto& i : network.interfaces.all())
-    if (only.empty() || i->name == only) list.push_back(describe_interface(context, *i));
+    if (only.empty() || i->name == only) list.push_back(describe_interface(context, *i, discovery));
   Outcome outcome;
   outcome.answer.list("interfaces", std::move(list));
   return outcome;
@@ -220,6 +221,40 @@ Outcome interface_destroy(const Context& context, const Record& arguments) {
   return publish(std::move(next), error, "cannot destroy " + old->name, std::move(steps));
 }
 
+namespace {
+
+/// The words of ifconfig for an address of IPv6: anycast, deprecated, tentative; pltime, vltime in seconds, all ones without an end.
+Outcome read_state(const Context& context, const Record& arguments, AddressRequest& request) {
+  namespace aflag = iface::address_flag;
+  constexpr std::uint32_t kSettable = aflag::anycast | aflag::deprecated | aflag::tentative;
+  const auto bits = [&](std::string_view key, std::uint32_t& out) {
+    for (std::string_view words = arguments.text_of(key); !words.empty();) {
+      const std::string_view word = words.substr(0, words.find(','));
+      words.remove_prefix(std::min(word.size() + 1, words.size()));
+      const auto row = std::ranges::find(iface::kAddressFlagNames, word, &iface::FlagName::name);
+      if (row == std::end(iface::kAddressFlagNames) || (row->bit & kSettable) == 0) return false;
+      out |= row->bit;
+    }
+    return true;
+  };
+  if (!bits("flags_on", request.flags) || !bits("flags_off", request.flags_off)) return refuse(Errno::inval, "no such state of an address");
+  const bool says = request.flags != 0 || request.flags_off != 0 || arguments.has("pltime") || arguments.has("vltime");
+  if (says && request.address.is_v4()) return refuse(Errno::inval, "only an address of inet6 has that state");
+  const auto end = [&](std::string_view key) -> std::optional<Instant> {
+    if (!arguments.has(key)) return std::nullopt;
+    const std::uint64_t seconds = arguments.number_of(key);
+    if (seconds >= wire::kLifetimeForever) return Instant::never();
+    return context.stack.shard(0).time() + std::chrono::seconds{static_cast<std::int64_t>(seconds)};
+  };
+  request.preferred_until = end("pltime");
+  request.valid_until = end("vltime");
+  if (request.preferred_until && request.valid_until && *request.preferred_until > *request.valid_until)
+    return refuse(Errno::inval, "pltime is above vltime");
+  return done();
+}
+
+}  // namespace
+
 Outcome address_add(const Context& context, const Record& arguments) {
   const Network& network = *context.stack.network();
   const iface::Interface* old = named_interface(network, arguments);
@@ -244,6 +279,7 @@ Outcome address_add(const Context& context, const Record& arguments) {
     request.peer = read_address(network, p, old->index);
     if (!request.peer || request.peer->family() != address->family()) return refuse(Errno::inval, std::string(p) + ": bad destination address");
   }
+  if (Outcome bad_state = read_state(context, arguments, request); bad_state.error != Errno::ok) return bad_state;
   // Without a mask the address keeps the one it has.
   if (const iface::InterfaceAddress* same = old->find(*address); same != nullptr && !request.prefix_length)
     request.prefix_length = same->prefix_length;

@@ -27,13 +27,15 @@ constexpr std::array<std::string_view, 20> kCapabilities{
     "tcp6csum-tx", "tcp6csum-rx", "udp6csum",    "udp6csum-tx", "udp6csum-rx",
     "tso4",        "tso6",        "uso",         "lro",         ""};
 /// Words of later features, with or without a leading minus.
-constexpr std::array<std::string_view, 41> kNotBuilt{
-    "advbase",   "advskew",        "agrport",    "anycast", "apbridge",     "bssid",         "carpdev",
-    "chan",      "deletetunnel",   "deprecated", "hidessid",     "instance",      "media",
-    "mediaopt",  "mode",           "noproto",    "nwid",    "nwkey",        "pass",          "pltime",
-    "powersave", "powersavesleep", "ssid",       "state",   "tentative",    "tunnel",        "vhid",
-    "vlan",      "vlanif",         "vltime",     "txpower", "rtsthreshold", "fragthreshold", "wps",
+constexpr std::array<std::string_view, 36> kNotBuilt{
+    "advbase",   "advskew",        "agrport",    "apbridge", "bssid",       "carpdev",
+    "chan",      "deletetunnel",   "hidessid",   "instance", "media",
+    "mediaopt",  "mode",           "noproto",    "nwid",    "nwkey",        "pass",
+    "powersave", "powersavesleep", "ssid",       "state",   "tunnel",       "vhid",
+    "vlan",      "vlanif",         "txpower",    "rtsthreshold", "fragthreshold", "wps",
     "list",      "scan",           "iso",        "ns",      "atalk",        "range",         "snpaoffset"};
+/// The states of an address of inet6 that may be set, with a leading minus cleared.
+constexpr std::array<std::string_view, 3> kStates{"anycast", "deprecated", "tentative"};
 constexpr std::array<std::string_view, 7> kFamilies{"inet", "inet6", "atalk", "iso", "ns", "link", "local"};
 
 bool is_one_of(std::string_view word, std::span<const std::string_view> list) {
@@ -70,21 +72,29 @@ class Configuration {
     if (word == "-alias" || word == "delete") return delete_ = true, 0;
     if (is_one_of(word, kFamilies)) return family_word(word);
     if (word == "eui64" && inet6_) return eui64_ = true, 0;
+    if (is_one_of(bare, kStates) && inet6_) {
+      std::string& words = bare == word ? states_on_ : states_off_;
+      return words += (words.empty() ? "" : ",") + std::string(bare), 0;
+    }
     if (is_one_of(bare, kNotBuilt)) return io_.error(word + ": not built yet");
     return with_value(word);
   }
 
   int with_value(const std::string& word) {
-    constexpr std::array<std::string_view, 8> kWords{"netmask", "broadcast", "prefixlen", "mtu",
-                                                     "metric",  "lladdr",    "link",      "fib"};
+    constexpr std::array<std::string_view, 10> kWords{"netmask", "broadcast", "prefixlen", "mtu",    "metric",
+                                                      "lladdr",  "link",      "fib",       "pltime", "vltime"};
     if (!is_one_of(word, kWords)) return address_word(word);
     if (at_ + 1 >= words_.size()) return io_.error("'" + word + "' requires argument");
     const std::string& value = words_[++at_];
     if (word == "netmask") return netmask_ = value, 0;
     if (word == "broadcast") return broadcast_ = value, 0;
     if (word == "lladdr" || word == "link") return set([&](Node& n) { n.add_text("mac", value); });
-    const auto number = parse_number(value, UINT32_MAX);
+    const bool lifetime = word == "pltime" || word == "vltime";
+    const auto number = lifetime && (value == "infty" || value == "infinity") ? std::optional<std::uint64_t>{UINT32_MAX}
+                                                                              : parse_number(value, UINT32_MAX);
     if (!number) return io_.error(value + ": bad value");
+    if (lifetime && !inet6_) return io_.error(word + ": only of inet6");
+    if (lifetime) return (word == "pltime" ? pltime_ : vltime_) = *number, 0;
     if (word == "prefixlen") {
       if (*number > bits()) return io_.error(value + ": bad value");
       return prefix_length_ = static_cast<int>(*number), 0;
@@ -150,7 +160,8 @@ class Configuration {
   }
 
   int send_address() {
-    const bool has_details = !netmask_.empty() || !broadcast_.empty() || prefix_length_ >= 0;
+    const bool has_state = !states_on_.empty() || !states_off_.empty() || pltime_ || vltime_;
+    const bool has_details = !netmask_.empty() || !broadcast_.empty() || prefix_length_ >= 0 || has_state;
     if (address_.empty() && !delete_ && !has_details)
       return alias_ ? io_.error("alias: no address given") : 0;
     Node arguments;
@@ -171,6 +182,10 @@ class Configuration {
       arguments.add_number("prefix_length", static_cast<std::uint64_t>(prefix_length_));
     if (!broadcast_.empty()) arguments.add_address("broadcast", broadcast_);
     if (alias_) arguments.add_boolean("alias", true);
+    if (!states_on_.empty()) arguments.add_text("flags_on", states_on_);
+    if (!states_off_.empty()) arguments.add_text("flags_off", states_off_);
+    if (pltime_) arguments.add_number("pltime", *pltime_);
+    if (vltime_) arguments.add_number("vltime", *vltime_);
     return send("address.add", arguments);
   }
 
@@ -210,6 +225,8 @@ class Configuration {
   const Words& words_;
   std::size_t at_ = 0;
   std::string address_, peer_, netmask_, broadcast_;
+  std::string states_on_, states_off_;
+  std::optional<std::uint64_t> pltime_, vltime_;
   int prefix_length_ = -1;
   bool alias_ = false, delete_ = false, inet6_ = false, eui64_ = false;
 };

@@ -84,6 +84,8 @@ TEST(Ifconfig, WordsBecomeRequests) {
       {{"en0", "inet6", "2001:DB8::1"}, {"address.add name=en0 address=2001:db8::1"}},
       {{"en0", "inet6", "alias", "fe80::1%en0", "prefixlen", "64"},
        {"address.add name=en0 address=fe80::1%en0 prefix_length=64 alias=1"}},
+      {{"en0", "inet6", "2001:db8::1", "anycast", "-deprecated", "-tentative", "pltime", "600", "vltime", "infty"},
+       {"address.add name=en0 address=2001:db8::1 flags_on=anycast flags_off=deprecated,tentative pltime=600 vltime=4294967295"}},
       {{"en0", "inet6", "2001:db8::1/48", "-alias"}, {"address.delete name=en0 family=inet6 address=2001:db8::1"}},
       {{"vlan77", "inet6", "alias", "2a03::E1/64", "up"},
        {"interface.set name=vlan77 up=1", "address.add name=vlan77 address=2a03::e1 prefix_length=64 alias=1"}},
@@ -122,6 +124,7 @@ TEST(Ifconfig, DisplayOfBothFamilies) {
   TestStack stack;
   stack.answer_from("interface.list", "interfaces6.json");
   expect_golden("ifconfig_a6.txt", run(stack, {"-a"}).out);
+  expect_golden("ifconfig_aL6.txt", run(stack, {"-aL", "inet6"}).out);
   EXPECT_EQ(run(stack, {"-a", "inet6"}).out.find("inet "), std::string::npos);
   EXPECT_EQ(run(stack, {"en0", "inet"}).out.find("inet6"), std::string::npos);
 }
@@ -141,7 +144,10 @@ TEST(Ifconfig, Mistakes) {
       {{"en0", "inet6", "2001:db8::1/129"}, "ifconfig: 2001:db8::1/129: bad value\n"},
       {{"en0", "inet6", "2001:db8::1", "netmask", "255.0.0.0"}, "ifconfig: netmask, broadcast: not of inet6\n"},
       {{"en0", "inet6", "delete"}, "ifconfig: inet6: no address given\n"},
-      {{"en0", "inet6", "2001:db8::1", "anycast"}, "ifconfig: anycast: not built yet\n"},
+      {{"en0", "10.0.0.1", "anycast"}, "ifconfig: anycast: bad value\n"},
+      {{"en0", "10.0.0.1", "pltime", "5"}, "ifconfig: pltime: only of inet6\n"},
+      {{"en0", "inet6", "2001:db8::1", "vltime", "soon"}, "ifconfig: soon: bad value\n"},
+      {{"en0", "inet6", "deprecated"}, "ifconfig: inet6: no address given\n"},
       {{"en0", "2001:db8::1"}, "ifconfig: 2001:db8::1: bad value\n"},
       {{"en0", "iso", "49"}, "ifconfig: iso: not built yet\n"},
       {{"en0", "ssid", "home"}, "ifconfig: ssid: not built yet\n"},

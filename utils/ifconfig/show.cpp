@@ -5,7 +5,12 @@
 namespace iopkt::utils {
 namespace {
 
-std::string show_address6(const Node& address) {
+/// Seconds; without a number: for ever.
+std::string lifetime(const Node& address, std::string_view key) {
+  return " " + std::string(key) + " " + (address.has(key) ? std::to_string(address.number_of(key)) : "infty");
+}
+
+std::string show_address6(const Node& address, bool lifetimes) {
   std::string out = "\tinet6 " + std::string(address.text_of("address"));
   if (const auto peer = address.text_of("peer"); !peer.empty()) out += " -> " + std::string(peer);
   out += " prefixlen " + std::to_string(address.number_of("prefix_length"));
@@ -14,12 +19,13 @@ std::string show_address6(const Node& address) {
     out += " " + names;
   }
   if (const auto scope = address.number_of("scope"); scope != 0) out += format(" scopeid 0x%llx", static_cast<unsigned long long>(scope));
+  if (lifetimes) out += lifetime(address, "pltime") + lifetime(address, "vltime");
   return out + "\n";
 }
 
-std::string show_address(const Node& address) {
+std::string show_address(const Node& address, bool lifetimes) {
   const std::string_view text = address.text_of("address");
-  if (address.text_of("family") == "inet6") return show_address6(address);
+  if (address.text_of("family") == "inet6") return show_address6(address, lifetimes);
   std::string out = "\tinet " + std::string(text);
   if (const auto peer = address.text_of("peer"); !peer.empty()) out += " -> " + std::string(peer);
   out += " netmask " + std::string(address.text_of("netmask"));
@@ -75,7 +81,7 @@ std::string show_interface(const Node& interface, const IfconfigFlags& flags) {
     out += "\tstatus: " + std::string(status) + "\n";
   if (flags.media && !interface.text_of("media").empty()) out += "\tsupported media:\n\t\tmedia autoselect\n";
   for (const Node& address : interface.list("addresses"))
-    if (flags.family.empty() || address.text_of("family") == flags.family) out += show_address(address);
+    if (flags.family.empty() || address.text_of("family") == flags.family) out += show_address(address, flags.lifetimes);
   if (flags.counters) {
     if (const Node* counters = interface.find("counters"))
       out += show_direction(*counters, "rx", flags.human) + show_direction(*counters, "tx", flags.human);
