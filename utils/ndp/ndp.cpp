@@ -13,6 +13,8 @@ constexpr char kUsage[] =
     "usage: ndp [-n] [--json] hostname\n"
     "       ndp [-n] [--json] -a | -c\n"
     "       ndp [--json] -d hostname\n"
+    "       ndp [--json] -i interface | -p | -r\n"
+    "       ndp [--json] -P | -R\n"
     "       ndp -s hostname ether_addr [temp] [proxy]\n"
     "       ndp -f filename\n";
 
@@ -116,7 +118,77 @@ std::string time_left(std::uint64_t seconds) {
   return out + std::to_string(seconds) + "s";
 }
 
+std::string expiry(const Node& row) { return row.has("expires_s") ? "expire=" + time_left(row.number_of("expires_s")) : "expire=Never"; }
+
+std::string seconds_or_infinity(const Node& row, std::string_view key) {
+  return row.has(key) ? std::to_string(row.number_of(key)) : "infinity";
+}
+
+/// "30s0ms"
+std::string milliseconds(std::uint64_t ms) { return std::to_string(ms / 1000) + "s" + std::to_string(ms % 1000) + "ms"; }
+
+std::string on(const Node& row) { return " if=" + std::string(row.text_of("interface")); }
+
+/// What -i, -p and -r ask for, each with its part of the answer as text.
+int show(Io& io, Stack& stack, std::string (*text)(const Node&), const std::string& interface = {}) {
+  Node arguments, answer;
+  if (!interface.empty()) arguments.add_text("name", interface);
+  if (!asked(io, stack, "discovery.list", arguments, answer)) return 1;
+  io.print(io.json ? to_json(answer) : text(answer));
+  return 0;
+}
+
+int forget(Io& io, Stack& stack, std::string_view what) {
+  Node arguments, answer;
+  arguments.add_text("what", what);
+  if (!asked(io, stack, "discovery.forget", arguments, answer)) return 1;
+  if (io.json) io.print(to_json(answer));
+  return 0;
+}
+
 }  // namespace
+
+std::string show_prefixes(const Node& answer) {
+  std::string out;
+  for (const Node& one : answer.list("prefixes")) {
+    out += std::string(one.text_of("prefix")) + "/" + std::to_string(one.number_of("prefix_length")) + on(one) + "\nflags=";
+    out += one.number_of("on_link") != 0 ? "L" : "";
+    out += one.number_of("autonomous") != 0 ? "A" : "";
+    out += " vltime=" + seconds_or_infinity(one, "expires_s") + ", pltime=" + seconds_or_infinity(one, "preferred_s") + ", " + expiry(one) + "\n";
+  }
+  return out;
+}
+
+std::string show_routers(const Node& answer) {
+  std::string out;
+  for (const Node& one : answer.list("routers")) {
+    out += std::string(one.text_of("address")) + on(one) + ", flags=" + (one.number_of("managed") != 0 ? "M" : "");
+    out += (one.number_of("other") != 0 ? "O" : "") + std::string(", pref=") + std::string(one.text_of("preference")) + ", " + expiry(one);
+    out += one.number_of("reachable", 1) != 0 ? "\n" : ", unreachable\n";
+  }
+  for (const Node& one : answer.list("routes"))
+    out += std::string(one.text_of("destination")) + "/" + std::to_string(one.number_of("prefix_length")) + " gateway=" +
+           std::string(one.text_of("gateway")) + on(one) + ", pref=" + std::string(one.text_of("preference")) + ", " + expiry(one) + "\n";
+  for (const Node& one : answer.list("dns_servers"))
+    out += "nameserver " + std::string(one.text_of("address")) + on(one) + ", " + expiry(one) + "\n";
+  for (const Node& one : answer.list("dns_domains"))
+    out += "search " + std::string(one.text_of("domain")) + on(one) + ", " + expiry(one) + "\n";
+  return out;
+}
+
+std::string show_interfaces6(const Node& answer) {
+  std::string out;
+  for (const Node& one : answer.list("interfaces")) {
+    out += "linkmtu=" + std::to_string(one.number_of("mtu")) + ", curhlim=" + std::to_string(one.number_of("hop_limit"));
+    out += ", basereachable=" + milliseconds(one.number_of("base_reachable_ms"));
+    out += ", reachable=" + std::to_string(one.number_of("reachable_ms") / 1000) + "s";
+    out += ", retrans=" + milliseconds(one.number_of("retransmit_ms")) + "\nFlags: nud";
+    if (one.number_of("accept_rtadv") != 0) out += " accept_rtadv";
+    if (one.number_of("auto_linklocal") != 0) out += " auto_linklocal";
+    out += "\n";
+  }
+  return out;
+}
 
 std::string show_neighbours6(const Node& answer) {
   const auto line = [](std::string_view address, std::string_view mac, std::string_view interface, std::string_view expire,
@@ -141,12 +213,16 @@ std::string show_neighbours6(const Node& answer) {
 int ndp(Io& io, Stack& stack, const Words& words) {
   if (helped(io, kUsage, words)) return 0;
   char what = 0;
-  std::string file;
+  std::string file, interface;
   Options options{words, "acdHnPpRrst", "AfIi"};
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
       case 'a':
       case 'c':
       case 'd':
+      case 'P':
+      case 'p':
+      case 'R':
+      case 'r':
       case 's':
         if (what != 0) return usage(io);
         what = letter;
@@ -154,16 +230,14 @@ int ndp(Io& io, Stack& stack, const Words& words) {
       case 'f':
         file = options.value();
         break;
+      case 'i':
+        interface = options.value();
+        break;
       case 'n':
         break;  // names are never looked up
       case 'A':
       case 'H':
       case 'I':
-      case 'i':
-      case 'P':
-      case 'p':
-      case 'R':
-      case 'r':
       case 't':
         return io.error(std::string{'-', letter} + ": not built yet");
       default:
@@ -172,11 +246,23 @@ int ndp(Io& io, Stack& stack, const Words& words) {
     }
   const Words rest = options.rest();
   if (!file.empty()) return from_file(io, stack, file);
+  if (!interface.empty()) {
+    if (what != 0) return usage(io);
+    if (!rest.empty()) return io.error(rest[0] + ": is the whole stack's: sysctl net.inet6.ip6.accept_rtadv, net.inet6.ip6.auto_linklocal");
+    return show(io, stack, show_interfaces6, interface);
+  }
   if (what == 's') return set(io, stack, rest);
   if (what == 'd') return remove(io, stack, rest);
   if (what == 0) return rest.size() == 1 ? list(io, stack, rest[0]) : usage(io);
   if (!rest.empty()) return usage(io);
-  return what == 'a' ? list(io, stack, {}) : clear(io, stack);
+  switch (what) {
+    case 'a': return list(io, stack, {});
+    case 'p': return show(io, stack, show_prefixes);
+    case 'P': return forget(io, stack, "prefixes");
+    case 'r': return show(io, stack, show_routers);
+    case 'R': return forget(io, stack, "routers");
+    default: return clear(io, stack);
+  }
 }
 
 }  // namespace iopkt::utils

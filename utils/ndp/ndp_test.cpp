@@ -12,6 +12,19 @@ TEST(Ndp, Display) {
   expect_golden("ndp_a.json", run_words(ndp, "ndp", stack, {"-a"}, true).out);
 }
 
+TEST(Ndp, WhatRoutersSaid) {
+  TestStack stack;
+  stack.answer_from("discovery.list", "discovery.json");
+  expect_golden("ndp_p.txt", run_words(ndp, "ndp", stack, {"-p"}).out);
+  expect_golden("ndp_r.txt", run_words(ndp, "ndp", stack, {"-r"}).out);
+  expect_golden("ndp_i.txt", run_words(ndp, "ndp", stack, {"-i", "en0"}).out);
+  EXPECT_EQ(stack.asked, (Words{"discovery.list", "discovery.list", "discovery.list name=en0"}));
+  const auto tree = from_json(run_words(ndp, "ndp", stack, {"-r"}, true).out);
+  ASSERT_TRUE(tree);
+  EXPECT_EQ(tree->list("routers").size(), 2u);
+  EXPECT_NE(run_words(ndp, "ndp", stack, {"-i", "en0", "-nud"}).err.find("sysctl"), std::string::npos);
+}
+
 TEST(Ndp, NoEntry) {
   TestStack stack;
   const Ran ran = run_words(ndp, "ndp", stack, {"2001:DB8::7"});
@@ -25,6 +38,8 @@ TEST(Ndp, WordsBecomeRequests) {
       {{"-s", "2001:db8::7", "0:1:2:3:4:5", "temp", "proxy"}, "arp.set address=2001:db8::7 mac=0:1:2:3:4:5 temporary=1 proxy=1"},
       {{"-d", "fe80::7%en0"}, "arp.delete address=fe80::7%en0"},
       {{"-c"}, "arp.flush family=inet6"},
+      {{"-P"}, "discovery.forget what=prefixes"},
+      {{"-R"}, "discovery.forget what=routers"},
       {{"-a"}, "arp.list family=inet6"},
   };
   for (const auto& [words, asked] : cases) {
@@ -36,7 +51,7 @@ TEST(Ndp, WordsBecomeRequests) {
 
 TEST(Ndp, Mistakes) {
   for (const Words& words : {Words{}, Words{"-d"}, Words{"-s", "fe80::7%en0"}, Words{"-s", "::7", "0:1:2:3:4:5", "pub"}, Words{"10.0.0.7"},
-                             Words{"-q"}, Words{"-a", "::7"}, Words{"-a", "-c"}, Words{"-p"}, Words{"-f", "/nonexistent"}}) {
+                             Words{"-q"}, Words{"-a", "::7"}, Words{"-a", "-c"}, Words{"-p", "-r"}, Words{"-I"}, Words{"-i", "en0", "-r"}, Words{"-f", "/nonexistent"}}) {
     TestStack stack;
     EXPECT_EQ(run_words(ndp, "ndp", stack, words).status, 1);
     EXPECT_TRUE(stack.asked.empty());
