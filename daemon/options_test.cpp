@@ -163,7 +163,7 @@ TEST(TcpipRows, FlagsAreOffUntilTypedAndTakeNoValue) {
     if (option.row.built == Built::later)
       EXPECT_EQ(fault({"-ptcpip", name}, variant), "option " + name + ": not built yet");
     else
-      EXPECT_TRUE(parsed({"-ptcpip", name}).tcpip.*option.flag);
+      EXPECT_TRUE(parsed({"-ptcpip", name}, variant).tcpip.*option.flag);
   }
 }
 
@@ -234,7 +234,7 @@ TEST(TcpipRows, RefusedTogetherOrAlone) {
       {"mfib_gid_map=750_1;760_2", "mfib_gid_map: not built yet"},
       {"pkt_typed_mem=flash", "pkt_typed_mem=flash: not allowed; allowed: ram, ram/dma"},
       {"pkt_typed_mem=ram/dma", "pkt_typed_mem: not built yet"},
-      {"forward,mclbytes=1", "mclbytes=1: below the minimum"},  // values before what is not built
+      {"ipsec,mclbytes=1", "mclbytes=1: below the minimum"},  // values before what is not built
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.list);

@@ -181,6 +181,12 @@ StackEngine::StackEngine(const EngineContext& context)
       stack_(config_of(context, shards_), pages_, sources_, context.log),
       interfaces_(stack_, context.log, dedicated_),
       surroundings_(context_, interfaces_) {
+  if (const TcpipConfig& tcpip = context.options.tcpip; tcpip.forward || tcpip.forward6) {
+    stack::Network network = *stack_.network();
+    network.settings.ipv4.forwarding = tcpip.forward;
+    network.settings.ipv6.forwarding = tcpip.forward6;
+    stack_.publish(std::move(network));
+  }
   common_.descriptors.set_limit(descriptor_limit());
   common_.complain = [this](std::string line) { complaints_.write(std::move(line)); };
   common_.network = [this] { return stack_.network(); };

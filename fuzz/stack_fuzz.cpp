@@ -41,6 +41,9 @@ sim::Frame ip_packet(const sim::Host& host, wire::IpProtocol protocol, std::span
   if ((twist & 2) != 0) header.fragment_offset = static_cast<std::uint16_t>(in.u8() * 8);
   if ((twist & 4) != 0) header.dst = wire::Ipv4Address{in.u32()};
   if ((twist & 8) != 0) header.src = wire::Ipv4Address{in.u32()};
+  if ((twist & 16) != 0) header.ttl = in.u8();
+  if ((twist & 32) != 0) header.df = true;
+  if ((twist & 64) != 0) header.dst = {10, 9, 0, in.u8()};
   std::vector<std::byte> packet(wire::encoded_len(header));
   wire::encode(header, packet);
   packet.insert(packet.end(), payload.begin(), payload.end());
@@ -58,6 +61,7 @@ sim::Frame ip6_packet(const sim::Host& host, std::uint8_t protocol, std::vector<
   if ((twist & 8) != 0) header.src = *wire::Ipv6Address::parse("2001:db8::2");
   if ((twist & 16) != 0) header.src = wire::Ipv6Address::any();
   if ((twist & 32) != 0) header.hop_limit = in.u8();
+  if ((twist & 64) != 0) header.dst = *wire::Ipv6Address::parse("2001:db8:9::2");
   if (header.next_header == wire::IpProtocol::icmpv6 && payload.size() >= 8) wire::store_icmpv6_checksum(payload, header.src, header.dst);
   header.payload_len = static_cast<std::uint16_t>(payload.size());
   std::vector<std::byte> packet(wire::Ipv6View::kHeaderLen);
@@ -101,6 +105,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.ring = 8192;
   options.adjust = [](stack::StackConfig& config) { config.half_open_max = 16; };
   sim::Host& host = net.host("10.0.0.1/24", options);
+  if (kind / 4 % 2 != 0) {
+    // A router, with routes back to where packets come from, too.
+    static_cast<void>(host.add_interface("10.9.0.1/24", options.ipv6 ? "2001:db8:9::1/64" : ""));
+    stack::Network network = *host.stack().network();
+    network.settings.ipv4.forwarding = network.settings.ipv6.forwarding = 1;
+    IOPKT_ASSERT(control::add_route(network, {.prefix = wire::IpPrefix::of(wire::Ipv4Address{192, 0, 0, 0}, 3), .gateway = kPeer}) == socket::Errno::ok);
+    host.stack().publish(std::move(network));
+  }
   wire::TcpHeader heard{.src = wire::Port{80}, .dst = wire::Port{1234}};
   net.tap = [&](const sim::Host&, sim::Frame& frame) {
     const auto ip = wire::Ipv4View::parse(Bytes{frame}.subspan(14));

@@ -19,9 +19,7 @@ constexpr std::string_view kCongestionSelected = "net.inet.tcp.congctl.selected"
 
 /// Flags whose other value asks for a later feature: they stay as they are.
 bool is_fixed_yet(std::string_view name) {
-  return name == "net.inet.icmp.drop_redirect" || name == "net.inet.ip.directed-broadcast" ||
-         name == "net.inet.ip.forwarding" || name == "net.inet.ip.redirect" || name == "net.inet6.ip6.forwarding" ||
-         name == "net.inet6.ip6.redirect";
+  return name == "net.inet.icmp.drop_redirect" || name == "net.inet.ip.directed-broadcast";
 }
 
 /// What two variables together may not be; empty: nothing wrong.

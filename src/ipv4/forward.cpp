@@ -28,9 +28,4 @@ Expected<void, Refused> forward(packet::Packet& packet, wire::Ipv4Header& header
   return {};
 }
 
-bool should_redirect(const iface::Interface& in, const iface::Interface& out, const wire::Ipv4Header& header,
-                     wire::Ipv4Address next_hop) {
-  return in.index == out.index && in.connected(header.src) != nullptr && in.connected(next_hop) != nullptr;
-}
-
 }  // namespace iopkt::ipv4

@@ -1,5 +1,4 @@
-// A router's change to a packet that passes: RFC 1812 5.2.4 (options), 5.3.1 (time to live), 5.2.7.2
-// (redirects).
+// A router's change to a packet that passes: RFC 1812 5.2.4 (options), 5.3.1 (time to live).
 #pragma once
 
 #include "base/expected.hpp"
@@ -15,10 +14,5 @@ namespace iopkt::ipv4 {
 /// problem).
 Expected<void, Refused> forward(packet::Packet& packet, wire::Ipv4Header& header, wire::Ipv4Address outgoing,
                                 std::uint32_t ms_of_day);
-
-/// Whether the sender should hear of a shorter way: it is on the link that the packet leaves by, and so is
-/// next_hop.
-bool should_redirect(const iface::Interface& in, const iface::Interface& out, const wire::Ipv4Header& header,
-                     wire::Ipv4Address next_hop);
 
 }  // namespace iopkt::ipv4

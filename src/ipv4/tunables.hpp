@@ -47,7 +47,7 @@ struct Ipv4Tunables {
         R{"net.inet.ip.mtudisc", "flag", "Path MTU discovery: TCP sends with Don't Fragment.",
           &T::mtu_discovery, 1, 0, 1},
         R{"net.inet.ip.redirect", "flag", "Send redirects when forwarding back to the same link.",
-          &T::redirect, 0, 0, 1},
+          &T::redirect, 1, 0, 1},
         R{"net.inet.ip.ttl", "hops", "Time to live of packets that we send.", &T::ttl, 64, 1, 255},
     };
   }

@@ -130,8 +130,6 @@ void rx_arp(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
 
 // ---- 4. IP, on the shard that owns the flow
 
-namespace {
-
 void answer_error(ShardState& s, const icmp::Message& message, const wire::IpHeader& header,
                   const packet::Packet& payload, iface::Cast cast, std::uint8_t fib) {
   if (!icmp::may_send_error(header, payload, cast, message)) return;
@@ -144,6 +142,8 @@ void answer_error(ShardState& s, const icmp::Message& message, const wire::IpHea
   if (s.network->interfaces.find_local(header.dst) != nullptr) how.source = header.dst;
   static_cast<void>(tx_ip(s, std::move(error), how));
 }
+
+namespace {
 
 void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cast) {
   const icmp::InputContext context{*at.in, s.settings.icmp, s.counters.icmp, std::nullopt, &s.counters.icmp6};
@@ -209,10 +209,14 @@ Arrival arrival(const iface::Interface& in, wire::IpHeader&& header, iface::Cast
   return {&in, std::move(header), cast == iface::Cast::broadcast, cast == iface::Cast::multicast, named_at, false};
 }
 
-/// The packet is dropped; its sender may be told, quoting as much of the headers as can be read.
+}  // namespace
+
 void refuse(ShardState& s, const iface::Interface& in, packet::Packet& packet, Drop why, const std::optional<icmp::Message>& answer) {
   s.drop(why);
-  if (!answer) return;
+  if (answer) tell_sender(s, in, packet, *answer);
+}
+
+void tell_sender(ShardState& s, const iface::Interface& in, packet::Packet& packet, const icmp::Message& answer) {
   const Bytes head = packet.head();
   wire::IpHeader header;
   if (const auto v4 = wire::Ipv4View::parse_header(head)) {
@@ -228,8 +232,10 @@ void refuse(ShardState& s, const iface::Interface& in, packet::Packet& packet, D
   const auto header_len = static_cast<std::uint32_t>(header.bytes.size());
   packet.trim_front(header_len);
   const iface::Cast cast = header.dst.is_multicast() ? iface::Cast::multicast : iface::Cast::unicast;
-  answer_error(s, *answer, header, packet, cast, static_cast<std::uint8_t>(in.fib));
+  answer_error(s, answer, header, packet, cast, static_cast<std::uint8_t>(in.fib));
 }
+
+namespace {
 
 bool joined(const void* shard, std::uint32_t interface_index, wire::Ipv4Address group, wire::Ipv4Address source) {
   return hears_group(*static_cast<const ShardState*>(shard), interface_index, group, source);
@@ -272,8 +278,7 @@ void rx_ip(ShardState& s, std::uint32_t interface_index, PacketPtr packet, bool 
   if (!ip) return;
   ip->at.fragmented = fragmented;
   if (const auto pass = s.filters.run(filter::Hook::in, *in, *packet); !pass) return s.drop(pass.error());
-  // Forwarding belongs to a later release; `forward` is refused at start, so a packet for others ends here.
-  if (ip->way == Judged::Way::forward) return s.drop(Drop::ip_not_for_us);
+  if (ip->way == Judged::Way::forward) return forward(s, ip->at, std::move(packet));
 
   if (ip->way == Judged::Way::fragment) {
     std::vector<ipv4::Dead> dead;

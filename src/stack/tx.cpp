@@ -323,10 +323,26 @@ void apply_neighbour_action(ShardState& s, const neigh::Action& action) {
   }
 }
 
+namespace {
+
+/// Whether the packet was on its way through.
+bool is_passing(const ShardState& s, const Transport& ip) {
+  const bool forwards = (ip.src.is_v4() ? s.settings.ipv4.forwarding : s.settings.ipv6.forwarding) != 0;
+  return forwards && s.network->interfaces.find_local(ip.src) == nullptr;
+}
+
+}  // namespace
+
 /// The host tells a local program that its next hop is silent.
 void on_unresolved(ShardState& s, const packet::Packet& packet, std::uint32_t interface_index) {
   const auto ip = find_transport(packet.head(), interface_index);
-  if (!ip || ip->is_fragment) return;
+  if (!ip) return;
+  if (const iface::Interface* out = s.interface(interface_index); out != nullptr && is_passing(s, *ip)) {
+    // RFC 1812 section 5.2.7.1, RFC 4443 section 3.1: a router tells the sender.
+    if (PacketPtr copy = packet.clone(s.cache)) tell_sender(s, *out, *copy, icmp::host_unreachable(ip->dst.family()));
+    return;
+  }
+  if (ip->is_fragment) return;
   icmp::ErrorAbout about{.message = icmp::host_unreachable(ip->dst.family()), .protocol = ip->protocol};
   about.local.address = about.reporter = ip->src;
   about.remote.address = ip->dst;

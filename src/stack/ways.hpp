@@ -50,6 +50,18 @@ struct Arrival {
   std::uint8_t fib() const { return static_cast<std::uint8_t>(in->fib); }
 };
 
+/// An ICMP error to the sender of a packet, if one may be sent; `payload` is what stood behind `header`.
+void answer_error(ShardState& s, const icmp::Message& message, const wire::IpHeader& header, const packet::Packet& payload,
+                  iface::Cast cast, std::uint8_t fib);
+/// Drops a packet that begins with its IP header; its sender may be told, quoting as much of the headers as can be read.
+void refuse(ShardState& s, const iface::Interface& in, packet::Packet& packet, packet::Drop why, const std::optional<icmp::Message>& answer);
+/// The same of one that goes on in another copy; this one loses its header.
+void tell_sender(ShardState& s, const iface::Interface& in, packet::Packet& packet, const icmp::Message& answer);
+
+// ---- forward.cpp: a router's work
+/// Sends on what is not for us, one hop nearer to where it goes. The packet begins with its IP header.
+void forward(ShardState& s, const Arrival& at, packet::PacketPtr packet);
+
 /// ICMP port unreachable, if one may be sent; `payload` begins with the transport header.
 void send_port_unreachable(ShardState& s, const Arrival& at, const packet::Packet& payload);
 

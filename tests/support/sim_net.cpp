@@ -79,6 +79,27 @@ Host::Host(SimNet& net, std::string name, const std::string& prefix, const Optio
 
 Host::~Host() = default;
 
+std::uint32_t Host::add_interface(const std::string& prefix, const std::string& prefix6) {
+  stack::Network network = *stack_->network();
+  iface::Interface en = *network.interfaces.by_index(interface_index_);
+  en.index = control::next_index(network);
+  en.name = "en" + std::to_string(en.index - interface_index_);
+  en.mac.bytes[1] = static_cast<std::uint8_t>(en.index);
+  en.addresses.clear();
+  IOPKT_ASSERT(control::add_interface(network, en) == socket::Errno::ok);
+  for (const std::string& text : {prefix, prefix6}) {
+    if (text.empty()) continue;
+    const std::size_t slash = text.find('/');
+    const auto address = wire::IpAddress::parse(text.substr(0, slash));
+    IOPKT_ASSERT(address.has_value());
+    IOPKT_ASSERT(control::add_address(network, en.index, {.address = *address,
+                                                          .prefix_length = static_cast<std::uint8_t>(std::stoi(text.substr(slash + 1))),
+                                                          .flags = address->is_v6() ? iface::address_flag::no_dad : 0}) == socket::Errno::ok);
+  }
+  stack_->publish(std::move(network));
+  return en.index;
+}
+
 wire::IpAddress Host::link_local() const {
   for (const auto& a : stack_->network()->interfaces.by_index(interface_index_)->addresses)
     if (a.address.is_v6() && a.address.is_link_local() && a.is_usable()) return a.address;
@@ -183,9 +204,9 @@ std::size_t Host::sockets() const {
   return sum;
 }
 
-void Host::receive(const Frame& frame) {
+void Host::receive(const Frame& frame, std::uint32_t interface_index) {
   // Frames are spread over the shards as a device with several queues would.
-  arrived_.emplace_back(next_queue_++ % stack_->shard_count(), frame);
+  arrived_.push_back({next_queue_++ % stack_->shard_count(), interface_index != 0 ? interface_index : interface_index_, frame});
 }
 
 void Host::handle(std::uint32_t shard, const stack::SocketEvent& event) {
@@ -224,7 +245,7 @@ void Host::transmit(std::uint32_t shard) {
         packet::complete_checksum(*one);
         Frame frame(one->size());
         one->copy_out(0, frame);
-        net_.send(*this, std::move(frame));
+        net_.send(*this, index, std::move(frame));
       }
     }
   }
@@ -232,22 +253,22 @@ void Host::transmit(std::uint32_t shard) {
 
 bool Host::turn(Instant now) {
   bool any = false;
-  std::vector<std::pair<std::uint32_t, Frame>> arrived;
+  std::vector<Arrived> arrived;
   arrived.swap(arrived_);
   for (std::uint32_t n = 0; n < stack_->shard_count(); ++n) {
     stack::Shard& shard = this->shard(n);
     shard.begin(now);
     any |= shard.poll_inbox();
-    packet::Burst burst;
-    for (const auto& [queue, frame] : arrived) {
+    std::map<std::uint32_t, packet::Burst> bursts;
+    for (const auto& [queue, index, frame] : arrived) {
       if (queue != n) continue;
       packet::PacketPtr packet = packet::allocate_header(shard.cache());
       IOPKT_ASSERT(packet && packet->append(frame));
-      burst.push_back(std::move(packet));
+      bursts[index].push_back(std::move(packet));
     }
-    if (!burst.empty()) {
+    for (auto& [index, burst] : bursts) {
       any = true;
-      shard.receive(interface_index_, std::move(burst));
+      shard.receive(index, std::move(burst));
     }
     if (shard.next_deadline() <= now) any = true;
     shard.run_timers();
@@ -348,15 +369,32 @@ Host& SimNet::host(const std::string& prefix, const Host::Options& options) {
   return *hosts_.back();
 }
 
-void SimNet::wire(const std::vector<Host*>& hosts, const Impairment& impairment) {
-  for (Host* from : hosts) {
-    std::vector<Host*> others;
-    std::ranges::copy_if(hosts, std::back_inserter(others), [&](const Host* h) { return h != from; });
-    link({from}, std::move(others), impairment);
+namespace {
+
+std::vector<std::pair<Host*, std::uint32_t>> first_interfaces(const std::vector<Host*>& hosts) {
+  std::vector<std::pair<Host*, std::uint32_t>> out;
+  for (Host* host : hosts) out.emplace_back(host, host->interface_index());
+  return out;
+}
+
+}  // namespace
+
+void SimNet::wire(const std::vector<Host*>& hosts, const Impairment& impairment) { wire_interfaces(first_interfaces(hosts), impairment); }
+
+void SimNet::wire_interfaces(const std::vector<std::pair<Host*, std::uint32_t>>& interfaces, const Impairment& impairment) {
+  for (const auto& from : interfaces) {
+    std::vector<std::pair<Host*, std::uint32_t>> others;
+    std::ranges::copy_if(interfaces, std::back_inserter(others), [&](const auto& one) { return one != from; });
+    add_wire({from}, std::move(others), impairment);
   }
 }
 
 Link& SimNet::link(std::vector<Host*> from, std::vector<Host*> to, const LinkConfig& config) {
+  return add_wire(first_interfaces(from), first_interfaces(to), config);
+}
+
+Link& SimNet::add_wire(std::vector<std::pair<Host*, std::uint32_t>> from, std::vector<std::pair<Host*, std::uint32_t>> to,
+                       const LinkConfig& config) {
   // A seed of its own: what one link does changes nothing on the others.
   const std::uint64_t seed = seed_ * 0x9e3779b97f4a7c15u + wires_.size() + 1;
   wires_.push_back(std::make_unique<Wire>(Wire{std::move(from), std::move(to), Link{config, seed}}));
@@ -369,7 +407,7 @@ std::vector<std::byte> SimNet::random_bytes(std::size_t count) {
   return bytes;
 }
 
-void SimNet::send(Host& from, Frame frame) {
+void SimNet::send(Host& from, std::uint32_t interface_index, Frame frame) {
   if (tracing) {
     trace_.push_back(std::to_string(now_.ns / 1000) + " us " + from.name() + ": " + wire::describe(frame));
     if (trace_.size() > 400) trace_.erase(trace_.begin(), trace_.begin() + 200);
@@ -377,7 +415,7 @@ void SimNet::send(Host& from, Frame frame) {
   }
   if (tap && !tap(from, frame)) return;
   for (auto& wire : wires_)
-    if (std::ranges::find(wire->from, &from) != wire->from.end()) wire->link.put(now_, frame);
+    if (std::ranges::find(wire->from, std::pair{&from, interface_index}) != wire->from.end()) wire->link.put(now_, frame);
 }
 
 bool SimNet::settle() {
@@ -407,7 +445,7 @@ bool SimNet::run_until(const std::function<bool()>& done, Duration limit) {
     now_ = std::max(now_, next);
     for (auto& wire : wires_)
       while (const auto frame = wire->link.take(now_))
-        for (Host* to : wire->to) to->receive(*frame);
+        for (const auto& [to, index] : wire->to) to->receive(*frame, index);
   }
 }
 

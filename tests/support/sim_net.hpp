@@ -79,8 +79,11 @@ class Host final : public LogSink {
   std::size_t sockets() const;
   /// With !accept_at_once: connections that nobody took yet, each with its shard.
   const std::vector<std::pair<std::uint32_t, stack::AcceptEvent>>& waiting() const { return waiting_; }
-  /// Gives a frame to the interface, as the wire does.
-  void receive(const Frame& frame);
+  /// Another interface, "en1" …, on a wire of its own (SimNet::wire_interfaces); with an address of each family, "" for none, that is
+  /// taken without asking. Its index.
+  std::uint32_t add_interface(const std::string& prefix, const std::string& prefix6 = "");
+  /// Gives a frame to the interface, as the wire does. 0: en0.
+  void receive(const Frame& frame, std::uint32_t interface_index = 0);
 
  private:
   friend class SimNet;
@@ -104,7 +107,11 @@ class Host final : public LogSink {
   std::map<stack::Cookie, std::function<void(Stream&)>> listeners_;
   std::map<std::uint64_t, std::unique_ptr<UdpSocket>> udp_;  // by shard << 32 | id
   stack::Cookie next_cookie_ = 1;
-  std::vector<std::pair<std::uint32_t, Frame>> arrived_;
+  struct Arrived {
+    std::uint32_t shard, interface_index;
+    Frame frame;
+  };
+  std::vector<Arrived> arrived_;
   std::vector<std::pair<std::uint32_t, stack::AcceptEvent>> waiting_;
   std::uint32_t next_queue_ = 0;
 };
@@ -143,6 +150,8 @@ class SimNet {
   Host& host(const std::string& prefix) { return host(prefix, Host::Options{}); }
   /// All hosts hear all frames of the hosts on this wire; each sends over a link of its own.
   void wire(const std::vector<Host*>& hosts, const Impairment& impairment);
+  /// The same of interfaces: pairs of a host and an index.
+  void wire_interfaces(const std::vector<std::pair<Host*, std::uint32_t>>& interfaces, const Impairment& impairment);
   /// Frames of all hosts of `from` share one link to all of `to`: a bottleneck, or one direction of an asymmetric path.
   Link& link(std::vector<Host*> from, std::vector<Host*> to, const LinkConfig& config);
 
@@ -165,10 +174,11 @@ class SimNet {
  private:
   friend class Host;
   struct Wire {
-    std::vector<Host*> from, to;
+    std::vector<std::pair<Host*, std::uint32_t>> from, to;  // interfaces
     Link link;
   };
-  void send(Host& from, Frame frame);
+  void send(Host& from, std::uint32_t interface_index, Frame frame);
+  Link& add_wire(std::vector<std::pair<Host*, std::uint32_t>> from, std::vector<std::pair<Host*, std::uint32_t>> to, const LinkConfig& config);
   bool settle();
 
   std::uint64_t seed_;

@@ -48,7 +48,7 @@ LONG = "/tmp/" + "a" * 120
     (["-p", "nosuch"], 2, "nosuch: unknown protocol; known: .*tcpip"),
     (["-p", "tcpip", "nosuch"], 2, "unknown option nosuch"),
     (["-p", "tcpip", "mclbytes=1"], 2, r"mclbytes=1.*allowed: 2048\.\.65536"),
-    (["-p", "tcpip", "forward"], 2, "forward: not built yet"),
+    (["-p", "tcpip", "fastforward=1"], 2, "fastforward: not built yet"),
     (["-w", "3"], 2, "-w: not built yet"),
     (["leftover"], 2, "leftover.*left-over word"),
     (["-p", "tcpip", f"prefix={LONG}"], 2, "too long for a socket address; allowed: at most"),

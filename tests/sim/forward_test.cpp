@@ -1,0 +1,352 @@
+// A router between two networks: RFC 1812, RFC 8200, RFC 4443, RFC 4861 section 8.2; the same for both families wherever it is.
+#include <map>
+
+#include "tests/sim/ipv6_fixture.hpp"
+#include "wire/icmp.hpp"
+#include "wire/ipv4.hpp"
+
+namespace iopkt::sim {
+namespace {
+
+using wire::IpProtocol;
+using wire::Ipv4Address;
+
+/// 10.1.0.0/24, 2001:db8:1::/64 (a, r) and 10.2.0.0/24, 2001:db8:2::/64 (r, b).
+class SimForward : public SimIpv6 {
+ protected:
+  void SetUp() override {
+    second = r.add_interface("10.2.0.1/24", "2001:db8:2::1/64");
+    net.wire_interfaces({{&a, a.interface_index()}, {&r, r.interface_index()}}, {});
+    net.wire_interfaces({{&b, b.interface_index()}, {&r, second}}, {});
+    set_forwarding(true);
+    route(a, "0.0.0.0/0", "10.1.0.1");
+    route(a, "::/0", "2001:db8:1::1");
+    route(b, "0.0.0.0/0", "10.2.0.1");
+    route(b, "::/0", "2001:db8:2::1");
+    net.run_for(10s);
+    for (Host* host : {&a, &b, &r}) drops_before[host] = host->drops();
+    net.tap = [&](const Host& from, Frame& frame) {
+      if (&from == &r) from_router.push_back(frame);
+      return true;
+    };
+  }
+  /// Since the beginning of the test: reports of groups and the like are refused before.
+  std::uint64_t new_drops(Host& host) { return host.drops() - drops_before[&host]; }
+  void set_forwarding(bool on) {
+    change(r, [&](stack::Network& n) { n.settings.ipv4.forwarding = n.settings.ipv6.forwarding = on; });
+  }
+  void route(Host& host, const char* prefix, const char* gateway, std::uint32_t flags = 0) {
+    const std::string text{prefix};
+    const std::size_t slash = text.find('/');
+    change(host, [&](stack::Network& n) {
+      EXPECT_EQ(control::add_route(n, {.prefix = wire::IpPrefix::of(ip(text.substr(0, slash).c_str()),
+                                                                    static_cast<std::uint8_t>(std::stoi(text.substr(slash + 1)))),
+                                       .gateway = gateway == nullptr ? std::optional<IpAddress>{} : ip(gateway), .flags = flags}),
+                Errno::ok);
+    });
+  }
+  /// What is in a frame of the router's: nullopt of the other family.
+  struct Icmp4 {
+    wire::Ipv4Header ip;
+    wire::IcmpHeader icmp;
+    std::vector<std::byte> quoted;
+  };
+  std::vector<Icmp4> errors4() const {
+    std::vector<Icmp4> out;
+    for (const Frame& f : from_router) {
+      const auto v = wire::Ipv4View::parse(Bytes{f}.subspan(14));
+      if (!v || v->protocol() != IpProtocol::icmp) continue;
+      EXPECT_TRUE(v->checksum_ok());
+      const auto m = wire::IcmpView::parse(v->payload());
+      out.push_back({v->header(), m->header(), {v->payload().begin() + 8, v->payload().end()}});
+    }
+    return out;
+  }
+  std::vector<std::pair<wire::Ipv6Header, wire::Icmpv6Header>> errors6() const {
+    std::vector<std::pair<wire::Ipv6Header, wire::Icmpv6Header>> out;
+    for (const Frame& f : from_router) {
+      const auto v = wire::Ipv6View::parse(Bytes{f}.subspan(14));
+      if (!v || v->next_header() != IpProtocol::icmpv6) continue;
+      const auto m = wire::Icmpv6View::parse(v->payload())->header();
+      const auto type = static_cast<unsigned>(m.type);
+      if (type < 128 || m.type == wire::Icmpv6Type::redirect) out.emplace_back(v->header(), m);
+    }
+    return out;
+  }
+  /// A UDP datagram as the router gets it from a's link.
+  void tell4(wire::Ipv4Header h, std::size_t payload = 8, std::optional<wire::MacAddress> to = {}) {
+    h.payload_len = static_cast<std::uint16_t>(payload);
+    if (h.src.is_unspecified() && !nobody) h.src = a.address();
+    if (h.protocol == IpProtocol{}) h.protocol = IpProtocol::udp;
+    Frame frame(14 + wire::encoded_len(h));
+    wire::store_mac(frame, 0, to.value_or(mac(r)));
+    wire::store_mac(frame, 6, mac(a));
+    store_be16(frame, 12, 0x0800);
+    wire::encode(h, MutableBytes{frame}.subspan(14));
+    frame.resize(frame.size() + payload, std::byte{1});
+    from_router.clear();
+    r.receive(frame);
+    net.run_for(10ms);
+  }
+  void tell6(wire::Ipv6Header h, std::size_t payload = 8, std::optional<wire::MacAddress> to = {}) {
+    if (h.src.is_unspecified()) h.src = ip("2001:db8:1::2").v6();
+    if (h.next_header == IpProtocol{}) h.next_header = IpProtocol::udp;
+    h.payload_len = static_cast<std::uint16_t>(payload);
+    Frame frame(14 + 40 + payload, std::byte{1});
+    wire::store_mac(frame, 0, to.value_or(mac(r)));
+    wire::store_mac(frame, 6, mac(a));
+    store_be16(frame, 12, 0x86dd);
+    wire::encode(h, MutableBytes{frame}.subspan(14));
+    from_router.clear();
+    r.receive(frame);
+    net.run_for(10ms);
+  }
+  /// What b gets of a datagram that a sends.
+  std::vector<std::byte> datagram(const IpAddress& address, std::size_t size) {
+    if (sink == nullptr) sink = &b.udp({Ipv6Address::any(), Port{9}});
+    Host& from = a;
+    Host::UdpSocket& to = *sink;
+    Host::UdpSocket& udp = from.udp({address.is_v4() ? IpAddress{Ipv4Address::any()} : IpAddress{Ipv6Address::any()}, Port{next_port_++}});
+    net.run_for(1ms);
+    const auto bytes = net.random_bytes(size);
+    to.received.clear();
+    EXPECT_EQ(from.send(udp, {address, Port{9}}, bytes), Errno::ok);
+    net.run_for(50ms);
+    return to.received.empty() ? std::vector<std::byte>{} : to.received[0].second;
+  }
+  Ipv4Address to_b4 = Ipv4Address{10, 2, 0, 2};
+  Ipv6Address to_b6 = ip("2001:db8:2::2").v6();
+  Host& a = net.host("10.1.0.2/24", options("2001:db8:1::2/64"));
+  Host& r = net.host("10.1.0.1/24", options("2001:db8:1::1/64"));
+  Host& b = net.host("10.2.0.2/24", options("2001:db8:2::2/64"));
+  std::uint32_t second = 0;
+  std::vector<Frame> from_router;
+  std::uint16_t next_port_ = 5000;
+  bool nobody = false;
+  std::map<Host*, std::uint64_t> drops_before;
+  Host::UdpSocket* sink = nullptr;
+};
+
+TEST_P(SimForward, CarriesStreamsAndDatagramsOfBothFamilies) {
+  transfer(a, b, b.address());
+  std::uint64_t forwarded = 0;
+  for (std::uint32_t n = 0; n < GetParam(); ++n) forwarded += r.shard(n).counters().ipv4.forwarded.value();
+  EXPECT_GT(forwarded, 20u) << "in large ones";
+  from_router.clear();
+  for (const std::size_t size : {0u, 100u, 1400u}) {
+    EXPECT_EQ(datagram(b.address(), size).size(), size);
+    EXPECT_EQ(datagram(IpAddress{to_b6}, size).size(), size);
+  }
+  // Fragments pass as they are.
+  EXPECT_EQ(datagram(b.address(), 5000).size(), 5000u);
+  EXPECT_EQ(datagram(IpAddress{to_b6}, 5000).size(), 5000u);
+  EXPECT_EQ(new_drops(r), 0u) << net.trace();
+  EXPECT_EQ(r.packets_held(), 0u);
+}
+
+TEST_P(SimForward, Ipv6StreamsToo) {
+  transfer(a, b, IpAddress{to_b6});
+  EXPECT_EQ(r.packets_held(), 0u);
+}
+
+TEST_P(SimForward, AHostForwardsNothing) {
+  set_forwarding(false);
+  const auto before = r.drops(Drop::ip_not_for_us);
+  tell4({.ttl = 64, .dst = to_b4});
+  tell6({.hop_limit = 64, .dst = to_b6});
+  EXPECT_EQ(r.drops(Drop::ip_not_for_us), before + 2);
+  EXPECT_TRUE(from_router.empty());
+}
+
+TEST_P(SimForward, EveryHopCosts) {
+  static_cast<void>(datagram(b.address(), 4));  // neighbours are known
+  static_cast<void>(datagram(IpAddress{to_b6}, 4));
+  tell4({.ttl = 2, .dst = to_b4});
+  ASSERT_EQ(from_router.size(), 1u);
+  const auto v4 = wire::Ipv4View::parse(Bytes{from_router[0]}.subspan(14));
+  EXPECT_EQ(v4->header().ttl, 1);
+  EXPECT_TRUE(v4->checksum_ok());
+  tell6({.hop_limit = 2, .dst = to_b6});
+  ASSERT_EQ(from_router.size(), 1u);
+  EXPECT_EQ(wire::Ipv6View::parse(Bytes{from_router[0]}.subspan(14))->header().hop_limit, 1);
+  tell4({.ttl = 1, .dst = to_b4});
+  ASSERT_EQ(errors4().size(), 1u);
+  EXPECT_EQ(errors4()[0].icmp, wire::IcmpHeader::time_exceeded(wire::IcmpTimeExceeded::in_transit));
+  EXPECT_EQ(errors4()[0].ip.src, (Ipv4Address{10, 1, 0, 1}));
+  EXPECT_EQ(errors4()[0].ip.dst, a.address());
+  EXPECT_EQ(wire::Ipv4View::parse_header(errors4()[0].quoted)->header().ttl, 1) << "quoted as it came";
+  tell6({.hop_limit = 1, .dst = to_b6});
+  ASSERT_EQ(errors6().size(), 1u);
+  EXPECT_EQ(errors6()[0].second.type, wire::Icmpv6Type::time_exceeded);
+  EXPECT_EQ(r.drops(Drop::ip_ttl_exceeded), 2u);
+}
+
+TEST_P(SimForward, NoWayOn) {
+  tell4({.ttl = 64, .dst = {192, 0, 2, 1}});
+  ASSERT_EQ(errors4().size(), 1u);
+  EXPECT_EQ(errors4()[0].icmp, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::network));
+  tell6({.hop_limit = 64, .dst = ip("2001:db9::1").v6()});
+  ASSERT_EQ(errors6().size(), 1u);
+  EXPECT_EQ(errors6()[0].second, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::no_route));
+  route(r, "192.0.2.0/24", nullptr, route::flag::reject);
+  route(r, "2001:db9::/32", nullptr, route::flag::reject);
+  tell4({.ttl = 64, .dst = {192, 0, 2, 1}});
+  EXPECT_EQ(errors4().at(0).icmp, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::host));
+  tell6({.hop_limit = 64, .dst = ip("2001:db9::1").v6()});
+  EXPECT_EQ(errors6().at(0).second, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::reject_route));
+  route(r, "198.51.100.0/24", nullptr, route::flag::blackhole);
+  tell4({.ttl = 64, .dst = {198, 51, 100, 1}});
+  EXPECT_TRUE(from_router.empty()) << "silently";
+  EXPECT_EQ(r.drops(Drop::ip_no_route), 5u);
+  // Nobody is at the last hop.
+  tell4({.ttl = 64, .dst = {10, 2, 0, 99}});
+  tell6({.hop_limit = 64, .dst = ip("2001:db8:2::99").v6()});
+  net.run_for(5s);
+  ASSERT_EQ(errors6().size(), 1u);
+  EXPECT_EQ(errors6()[0].second, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::address));
+  ASSERT_EQ(errors4().size(), 1u);
+  EXPECT_EQ(errors4()[0].icmp, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::host));
+}
+
+TEST_P(SimForward, ANarrowerLink) {
+  change(r, [&](stack::Network& n) {
+    iface::Interface en = *n.interfaces.by_index(second);
+    en.mtu = 1300;
+    EXPECT_EQ(control::change_interface(n, en), Errno::ok);
+  });
+  tell4({.df = true, .ttl = 64, .dst = to_b4}, 1400);
+  ASSERT_EQ(errors4().size(), 1u);
+  EXPECT_EQ(errors4()[0].icmp, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::fragmentation_needed, 1300));
+  tell6({.hop_limit = 64, .dst = to_b6}, 1400);
+  ASSERT_EQ(errors6().size(), 1u);
+  EXPECT_EQ(errors6()[0].second, wire::Icmpv6Header::too_big(1300));
+  EXPECT_EQ(r.drops(Drop::ip_too_big), 2u);
+  // What may be cut is; streams and datagrams find the size that fits.
+  EXPECT_EQ(datagram(b.address(), 1452).size(), 1452u);
+  static_cast<void>(datagram(IpAddress{to_b6}, 1400));
+  EXPECT_EQ(datagram(IpAddress{to_b6}, 1400).size(), 1400u);
+  transfer(a, b, b.address(), 100'000);
+}
+
+TEST_P(SimForward, WhatIsOfOneLinkStaysThere) {
+  struct Row {
+    const char *src, *dst;
+    Drop why;
+  };
+  for (const Row& row : std::initializer_list<Row>{{"169.254.1.1", "10.2.0.2", Drop::ip_bad_source},
+                                                   {"10.1.0.2", "169.254.1.1", Drop::ip_bad_destination},
+                                                   {"127.0.0.1", "10.2.0.2", Drop::ip_bad_source},
+                                                   {"10.1.0.2", "127.0.0.1", Drop::ip_bad_destination},
+                                                   {"10.1.0.2", "10.2.0.255", Drop::ip_bad_destination},
+                                                   {"10.1.0.2", "240.0.0.1", Drop::ip_bad_destination},
+                                                   {"10.1.0.255", "10.2.0.2", Drop::ip_bad_source},
+                                                   {"224.0.0.5", "10.2.0.2", Drop::ip_bad_source},
+                                                   {"10.1.0.2", "224.1.2.3", Drop::ip_not_for_us}}) {
+    SCOPED_TRACE(std::string{row.src} + " to " + row.dst);
+    const auto before = r.drops(row.why);
+    tell4({.ttl = 64, .src = ip(row.src).v4(), .dst = ip(row.dst).v4()});
+    EXPECT_EQ(r.drops(row.why), before + 1);
+    EXPECT_TRUE(from_router.empty());
+  }
+  nobody = true;
+  tell4({.ttl = 64, .src = {}, .dst = to_b4});
+  nobody = false;
+  EXPECT_TRUE(from_router.empty());
+  // In a frame to all.
+  const auto broadcasts = r.drops(Drop::ip_link_broadcast);
+  tell4({.ttl = 64, .dst = to_b4}, 8, wire::MacAddress::broadcast());
+  tell6({.hop_limit = 64, .dst = to_b6}, 8, wire::MacAddress{{0x33, 0x33, 0, 0, 0, 1}});
+  EXPECT_EQ(r.drops(Drop::ip_link_broadcast), broadcasts + 2);
+  // RFC 4007 section 9, RFC 4443 3.1: the sender of a link's address hears that it does not reach so far.
+  tell6({.hop_limit = 64, .src = ip("fe80::5").v6(), .dst = to_b6});
+  EXPECT_EQ(r.drops(Drop::ip_bad_source), 5u + 1u);
+  tell6({.hop_limit = 64, .dst = ip("fe80::5").v6()});
+  tell6({.hop_limit = 64, .dst = ip("::1").v6()});
+  tell6({.hop_limit = 64, .src = ip("::1").v6(), .dst = to_b6});
+  tell6({.hop_limit = 64, .dst = ip("ff05::5").v6()});
+  EXPECT_TRUE(errors6().empty());
+  EXPECT_EQ(new_drops(b), 0u) << "nothing of it came through";
+}
+
+TEST_P(SimForward, SourceRoutesAreRefused) {
+  wire::Ipv4Header h{.ttl = 64, .dst = to_b4};
+  const std::uint8_t lsrr[] = {131, 7, 4, 10, 2, 0, 2, 0};
+  std::copy_n(reinterpret_cast<const std::byte*>(lsrr), 8, h.options.bytes.begin());
+  h.options.len = 8;
+  tell4(h);
+  EXPECT_EQ(r.drops(Drop::ip_source_route), 1u);
+  EXPECT_TRUE(from_router.empty());
+}
+
+TEST_P(SimForward, RecordRouteIsFilledIn) {
+  static_cast<void>(datagram(b.address(), 4));
+  wire::Ipv4Header h{.ttl = 64, .dst = to_b4};
+  const std::uint8_t record[] = {7, 7, 4, 0, 0, 0, 0, 0};
+  std::copy_n(reinterpret_cast<const std::byte*>(record), 8, h.options.bytes.begin());
+  h.options.len = 8;
+  tell4(h);
+  ASSERT_EQ(from_router.size(), 1u);
+  const auto out = wire::Ipv4View::parse(Bytes{from_router[0]}.subspan(14));
+  EXPECT_TRUE(out->checksum_ok());
+  EXPECT_EQ(load_be32(out->options(), 3), (Ipv4Address{10, 2, 0, 1}).value);
+}
+
+TEST_P(SimForward, WhoeverCouldSendItThereHimselfIsTold) {
+  // b's network is also behind a third station on a's link.
+  route(r, "192.0.2.0/24", "10.1.0.9");
+  change(r, [&](stack::Network& n) {
+    EXPECT_EQ(control::add_route(n, {.prefix = wire::IpPrefix::of(ip("2001:db9::"), 32), .gateway = ip("fe80::9").with_zone(r.interface_index()),
+                                     .interface_index = r.interface_index()}), Errno::ok);
+  });
+  for (const char* who : {"10.1.0.9", "fe80::9"})
+    ASSERT_EQ(r.shard(0).set_neighbour({r.interface_index(), ip(who).with_zone(r.interface_index())}, kRouterMac, {}), Errno::ok);
+  net.run_for(1ms);
+  tell4({.ttl = 64, .dst = {192, 0, 2, 1}});
+  ASSERT_EQ(errors4().size(), 1u);
+  EXPECT_EQ(errors4()[0].icmp, wire::IcmpHeader::redirect(wire::IcmpRedirect::host, {10, 1, 0, 9}));
+  EXPECT_EQ(std::ranges::count_if(from_router, [](const Frame& f) {
+    const auto v = wire::Ipv4View::parse(Bytes{f}.subspan(14));
+    return v && v->protocol() == IpProtocol::udp && v->header().ttl == 63;
+  }), 1) << "and it goes on";
+  tell6({.hop_limit = 64, .dst = ip("2001:db9::1").v6()});
+  ASSERT_EQ(errors6().size(), 1u) << net.trace();
+  EXPECT_EQ(errors6()[0].first.hop_limit, 255);
+  EXPECT_TRUE(errors6()[0].first.src.is_link_local());
+  for (const Frame& f : from_router) {
+    const auto v = wire::Ipv6View::parse(Bytes{f}.subspan(14));
+    const auto m = v && v->next_header() == IpProtocol::icmpv6 ? wire::parse_nd(v->payload()) : unexpected(wire::ParseError::bad_type);
+    const auto* redirect = m ? std::get_if<wire::NdRedirect>(&m->body) : nullptr;
+    if (redirect == nullptr) continue;
+    EXPECT_EQ(redirect->target, ip("fe80::9").v6());
+    EXPECT_EQ(redirect->destination, ip("2001:db9::1").v6());
+    EXPECT_LE(40 + v->payload().size(), 1280u);
+  }
+  // From elsewhere, or switched off, nobody is told.
+  tell4({.ttl = 64, .src = {10, 2, 0, 2}, .dst = {192, 0, 2, 1}});
+  EXPECT_TRUE(errors4().empty());
+  change(r, [](stack::Network& n) { n.settings.ipv4.redirect = n.settings.ipv6.redirect = 0; });
+  tell4({.ttl = 64, .dst = {192, 0, 2, 1}});
+  tell6({.hop_limit = 64, .dst = ip("2001:db9::1").v6()}, 1400);
+  EXPECT_TRUE(errors4().empty() && errors6().empty());
+}
+
+TEST_P(SimForward, ARouterIsNoHost) {
+  std::vector<std::byte> m;
+  wire::append_neighbour_solicitation(m, {ip("2001:db8:1::1").v6()}, mac(a));
+  from_router.clear();
+  r.receive(packet6(mac(r), {.next_header = IpProtocol::icmpv6, .hop_limit = 255, .src = ip("2001:db8:1::2").v6(), .dst = ip("2001:db8:1::1").v6()}, m));
+  net.run_for(1ms);
+  ASSERT_EQ(from_router.size(), 1u);
+  const auto na = wire::parse_nd(wire::Ipv6View::parse(Bytes{from_router[0]}.subspan(14))->payload());
+  EXPECT_TRUE(std::get<wire::NeighbourAdvertisement>(na->body).router);
+  m.clear();
+  wire::append_router_advertisement(m, {.lifetime_s = 1800}, {});
+  r.receive(packet6({{0x33, 0x33, 0, 0, 0, 1}}, {.next_header = IpProtocol::icmpv6, .hop_limit = 255, .src = ip("fe80::77").v6(), .dst = Ipv6Address::all_nodes()}, m));
+  net.run_for(1ms);
+  EXPECT_EQ(r.drops(Drop::nd_ignored), 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, SimForward, ::testing::Values(1u, 2u));
+
+}  // namespace
+}  // namespace iopkt::sim
