@@ -46,7 +46,9 @@ Record describe_address(const Network& network, const iface::InterfaceAddress& a
   if (a.peer) out.address("peer", address_text(network, *a.peer));
   if (a.broadcast) out.address("broadcast", a.broadcast->to_string());
   if (a.address.is_v4()) return out;
-  if (a.flags != 0) out.text("flag_names", address_flag_names(a.flags));
+  // BSD calls those autoconf alone that a router's prefix made.
+  const std::uint32_t flags = a.address.is_link_local() ? a.flags & ~iface::address_flag::autoconf : a.flags;
+  if (flags != 0) out.text("flag_names", address_flag_names(flags));
   Instant preferred = a.preferred_until, valid = a.valid_until;
   for (const auto& life : discovery.lifetimes)
     if (life.address == a.address) preferred = life.preferred_until, valid = life.valid_until;

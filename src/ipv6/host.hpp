@@ -136,7 +136,7 @@ class Host final : public Discovery {
   bool take_router(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& m);
   void take_times(Link& link, const wire::RouterAdvertisement& m, Instant now);
   bool take_prefixes(Link& link, const wire::NdOptions& options, Instant now);
-  bool take_routes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options);
+  bool take_routes(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& head, const wire::NdOptions& options);
   void take_servers(Link& link, const wire::NdOptions& options, Instant now);
   static bool may_complain(Link& link, Instant now);
   void found_taken(Link& link, const wire::IpAddress& address, Instant now);

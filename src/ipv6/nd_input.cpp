@@ -130,7 +130,7 @@ Host::Answer Host::router_advertised(const DiscoveryContext& context, const wire
   if (options.mtu && *options.mtu >= wire::Ipv6View::kMinMtu && *options.mtu <= context.in.mtu) link.mtu = options.mtu;
   take_times(link, m, context.now);
   all = take_prefixes(link, options, context.now) && all;
-  all = take_routes(link, context, options) && all;
+  all = take_routes(link, context, m, options) && all;
   take_servers(link, options, context.now);
   wake(context.now);
   if (!all || options.left_out) return unexpected(Drop::nd_limit);
@@ -172,15 +172,16 @@ void Host::take_times(Link& link, const wire::RouterAdvertisement& m, Instant no
 }
 
 /// RFC 4191 section 3.1. False: there is no room for one.
-bool Host::take_routes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options) {
+bool Host::take_routes(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& head, const wire::NdOptions& options) {
   const Ipv6Address router = context.header.src.v6();
   bool all = true;
   for (const wire::NdRoute& said : options.routes) {
     if (said.prefix.is_link_local() || said.prefix.is_multicast()) continue;
     if (said.length == 0) {
       // It says more of the default route than the message's head does.
-      const wire::RouterAdvertisement m{.preference = said.preference,
-                                        .lifetime_s = static_cast<std::uint16_t>(std::min(said.lifetime_s, 0xffffu))};
+      wire::RouterAdvertisement m = head;
+      m.preference = said.preference;
+      m.lifetime_s = static_cast<std::uint16_t>(std::min(said.lifetime_s, 0xffffu));
       all = take_router(link, context, m) && all;
       continue;
     }

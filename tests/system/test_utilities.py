@@ -148,7 +148,7 @@ def test_variables(slirp):
 
 @pytest.mark.parametrize("words", [["arp"], ["if_up"], ["ifconfig"], ["iopkt"], ["iopkt", "ps"], ["iopkt", "run"], ["iopkt", "snapshot"],
                                    ["iopkt", "stop"], ["iopkt", "arp"], ["mount"], ["mount", "-T", "io-pkt"], ["netstat"], ["nicinfo"],
-                                   ["route"], ["sysctl"]], ids=" ".join)
+                                   ["ndp"], ["route"], ["rtsol"], ["sysctl"]], ids=" ".join)
 def test_help_is_an_answer_and_a_wrong_option_is_not(machine, words):
     assert machine.run(*words, "--help").startswith("usage: ")
     if words[0] != "iopkt" and words != ["mount"]:  # which leave the words behind to others

@@ -22,7 +22,7 @@ TEST(Ndp, WhatRoutersSaid) {
   const auto tree = from_json(run_words(ndp, "ndp", stack, {"-r"}, true).out);
   ASSERT_TRUE(tree);
   EXPECT_EQ(tree->list("routers").size(), 2u);
-  EXPECT_NE(run_words(ndp, "ndp", stack, {"-i", "en0", "-nud"}).err.find("sysctl"), std::string::npos);
+  EXPECT_NE(run_words(ndp, "ndp", stack, {"-i", "en0", "nud"}).err.find("sysctl"), std::string::npos);
 }
 
 TEST(Ndp, NoEntry) {

@@ -11,7 +11,7 @@ constexpr char kUsage[] =
     "usage: rtsol [-dD] [--json] interface ...\n"
     "       rtsol [-dD] [--json] -a\n";
 
-constexpr unsigned kPauseMs = 100;
+constexpr unsigned kPauseMs = 500;
 // RFC 4861 section 6.3.7: three solicitations 4 s apart, and MAX_RTR_SOLICITATION_DELAY for the last answer.
 constexpr unsigned kWaitMs = 3 * 4000 + 1000;
 
