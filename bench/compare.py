@@ -110,14 +110,13 @@ class Side:
             self.veth()
             driver = ["-d", "packet", "if=bn0"]
         else:
-            driver = ["-d", "tap", f"netns={self.peer},hostip={self.peer_ip}/24"]
+            driver = ["-d", "tap", f"netns={self.peer},ifname=bp0,hostip={self.peer_ip}/24"]
         self.env.update(SOCK=prefix, IOPKT_RUN_DIR=prefix + "/run", IOPKT_QUIET="1")
         daemon = ["ip", "netns", "exec", self.near, build + "/sbin/io-pkt-v4-hc", "--foreground", f"-t{shards}", *driver,
                   "-p", "tcpip", f"prefix={prefix}"]
         self.lab.spawn(daemon, env=self.env)
-        tool = build + "/lib/io-pkt/bin/"
         deadline = time.monotonic() + 30
-        while subprocess.run([tool + "ifconfig", "en0", self.near_ip + "/24"], env=self.env, stderr=subprocess.DEVNULL).returncode:
+        while subprocess.run([self.lab.tool("ifconfig"), "en0", self.near_ip + "/24"], env=self.env, stderr=subprocess.DEVNULL).returncode:
             if time.monotonic() > deadline:
                 sys.exit("compare.py: the stack did not start")
             time.sleep(0.05)
@@ -159,6 +158,9 @@ class Lab:
         self.net = found[0]
         self.tag = f"iob{os.getpid() % 1000}"
         self.undo, self.children, self.dirs = [], [], []
+
+    def tool(self, name):
+        return f"{self.build}/lib/io-pkt/bin/{name}"
 
     def spawn(self, words, env):
         child = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -204,4 +206,5 @@ def main():
         lab.close()
 
 
-main()
+if __name__ == "__main__":
+    main()
