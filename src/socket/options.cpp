@@ -355,4 +355,9 @@ bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destinat
   return discover == 2 || discover == 3 || (destination.is_v6() && options.dont_fragment6 != 0);
 }
 
+std::optional<bool> prefers_temporary(const SocketOptions& options) {
+  if ((options.address_preferences & (kPreferTemporary | kPreferPublic)) == 0) return std::nullopt;
+  return (options.address_preferences & kPreferTemporary) != 0;
+}
+
 }  // namespace iopkt::socket

@@ -77,6 +77,8 @@ std::uint8_t hops_of(const SocketOptions& options, const wire::IpAddress& destin
 std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddress& destination);
 /// A packet to `destination` must not be cut: IP_PMTUDISC_DO and _PROBE of its family, IPV6_DONTFRAG.
 bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination);
+/// IPV6_ADDR_PREFERENCES: temporary addresses before the others, or behind them; nullopt: as the stack likes.
+std::optional<bool> prefers_temporary(const SocketOptions& options);
 
 enum class SocketKind : std::uint8_t { tcp, udp, udplite, raw };
 /// A socket whose datagrams have ports.

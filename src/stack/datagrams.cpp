@@ -314,7 +314,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
     how.source = k.options.multicast_source;
   if (const Errno bad = check_source(s, k, request, how.source); bad != Errno::ok) return unexpected(bad);
   if (how.source.is_unspecified() || how.source.family() != how.destination.family()) {
-    const auto source = choose_source(s, how.destination, how.fib, how.interface_index);
+    const auto source = choose_source(s, how.destination, how.fib, how.interface_index, socket::prefers_temporary(k.options));
     if (!source) return unexpected(source.error());
     how.source = *source;
   }

@@ -38,11 +38,12 @@ void note_filter_change(ShardState& s, std::uint32_t interface_index) {
 
 void on_group_change(ShardState& s, const message::GroupChange& m) { change(s, m.key, listener_of(m.shard, m.id), m.filter); }
 
-void listen_for_solicitations(ShardState& s) {
+void listen_for_ourselves(ShardState& s) {
   if (s.inet6 == nullptr) return;
   std::vector<group::Key> wanted;
   for (const auto& one : s.network->interfaces.all()) {
     if (one->is_loopback()) continue;
+    if (s.settings.ipv6.forwarding != 0) wanted.push_back(group_key(one->index, wire::IpAddress{wire::Ipv6Address::all_routers()}));
     // Those of tentative addresses, too: this is how others are heard that have them (RFC 4862 section 5.4.2).
     for (const iface::InterfaceAddress& a : one->addresses)
       if (a.address.is_v6()) wanted.push_back(group_key(one->index, wire::IpAddress{a.address.v6().solicited_node()}));

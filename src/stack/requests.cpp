@@ -79,7 +79,7 @@ socket::Result<wire::IpAddress> source_for(const ShardState& s, const Socket& k,
   const auto path = find_path(s, to, k.fib, k.bound_interface, k.options.dont_route != 0);
   if (!path) return unexpected(path.error());
   if (is_anothers(s, k)) return unexpected(Errno::netunreach);
-  if (k.local.address.is_unspecified()) return choose_source(s, to, k.fib, k.bound_interface);
+  if (k.local.address.is_unspecified()) return choose_source(s, to, k.fib, k.bound_interface, socket::prefers_temporary(k.options));
   if (!may_leave(k.local.address, *path)) return unexpected(Errno::inval);
   return k.local.address;
 }

@@ -107,7 +107,7 @@ socket::Result<Path> find_path(const ShardState& s, const Outgoing& how) {
 }
 
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
-                                              std::uint32_t interface_index) {
+                                              std::uint32_t interface_index, std::optional<bool> prefer_temporary) {
   const wire::IpAddress zoned = destination.zone() == 0 ? destination.with_zone(interface_index) : destination;
   if (s.network->interfaces.find_local(zoned) != nullptr) return zoned;
   const auto path = find_path(s, destination, fib, interface_index, false);
@@ -121,7 +121,7 @@ socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::I
   const auto source = route::choose_source(s.network->interfaces,
                                            route != nullptr && route->interface_index == path->out->index ? *route : direct,
                                            destination, {.use_deprecated = s.settings.ipv6.use_deprecated != 0,
-                                                         .prefer_temporary = s.settings.ipv6.prefer_temporary != 0});
+                                                         .prefer_temporary = prefer_temporary.value_or(s.settings.ipv6.prefer_temporary != 0)});
   if (!source) return unexpected(Errno::addrnotavail);
   return *source;
 }

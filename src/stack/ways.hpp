@@ -119,8 +119,9 @@ void remove_raw(ShardState& s, std::uint32_t shard, SocketId id);
 group::Key group_key(std::uint32_t interface_index, const wire::IpAddress& group);
 void note_filter_change(ShardState& s, std::uint32_t interface_index);
 void on_group_change(ShardState& s, const message::GroupChange& change);
-/// Every shard, with a new Network: the solicited-node groups of our addresses (RFC 4291 section 2.7.1).
-void listen_for_solicitations(ShardState& s);
+/// Every shard, with a new Network: the solicited-node groups of our addresses, and all routers where we are one (RFC 4291
+/// sections 2.7.1 and 2.8).
+void listen_for_ourselves(ShardState& s);
 /// Whether anybody here listens to that source of the group on the interface.
 bool hears_group(const ShardState& s, std::uint32_t interface_index, const wire::IpAddress& group, const wire::IpAddress& source);
 /// The same for one socket; `any`: it takes what others have joined, too (IP_MULTICAST_ALL, IPV6_MULTICAST_ALL).
@@ -191,8 +192,9 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
                                std::uint32_t interface_index, bool dont_route);
 /// The same for a packet that goes out like that, with the MTU that counts for it.
 socket::Result<Path> find_path(const ShardState& s, const Outgoing& how);
+/// `prefer_temporary`: what the program wants of RFC 8981's addresses; nullopt: as net.inet6.ip6.prefer_tempaddr says.
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
-                                              std::uint32_t interface_index);
+                                              std::uint32_t interface_index, std::optional<bool> prefer_temporary = std::nullopt);
 /// RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3: what comes from a loopback address goes to no other host.
 bool may_leave(const wire::IpAddress& source, const Path& path);
 /// Puts the IP header in front of a transport's. Errors: ip_too_big, no_buffer.

@@ -288,6 +288,36 @@ TEST_P(SimMld, AGroupIsHeardByThoseWhoJoined) {
   EXPECT_EQ(sent.size(), before + 2);
 }
 
+/// RFC 5014: what the socket prefers goes before what the stack does; each stands behind the other in the order of addresses once.
+TEST_P(SimMld, TheSocketSaysWhetherTemporaryAddressesAreUsed) {
+  change(a, [&](stack::Network& next) {
+    iface::Interface changed = *next.interfaces.by_index(en0_index());
+    changed.addresses.push_back({.address = ip("2001:db8::7e"), .prefix_length = 64, .flags = iface::address_flag::temporary});
+    ASSERT_EQ(control::change_interface(next, changed), Errno::ok);
+  });
+  Host::UdpSocket& s = udp(5000);
+  const auto source = [&] {
+    sent.clear();
+    EXPECT_EQ(a.send(s, {ip("2001:db8::99"), Port{7}}, net.random_bytes(9)), Errno::ok);
+    net.run_for(1ms);
+    return sent.empty() ? Ipv6Address{} : sent[0].header.src;
+  };
+  EXPECT_EQ(source(), ip("2001:db8::1").v6());
+  ASSERT_EQ(set(s, num::ipv6_addr_preferences, socket::kPreferTemporary), Errno::ok);
+  EXPECT_EQ(source(), ip("2001:db8::7e").v6());
+  ASSERT_EQ(set(s, num::ipv6_addr_preferences, socket::kPreferPublic), Errno::ok);
+  EXPECT_EQ(source(), ip("2001:db8::1").v6());
+}
+
+/// RFC 4291 section 2.8: whoever forwards is among all routers of its links, and says so.
+TEST_P(SimMld, ARouterListensToItsGroup) {
+  change(a, [&](stack::Network& next) { next.settings.ipv6.forwarding = 1; });
+  net.run_for(5s);
+  EXPECT_EQ(std::ranges::count(said(reports), Said{GroupRecordType::to_exclude, Ipv6Address::all_routers(), {}}), 2);
+  const std::vector<wire::MacAddress> heard = a.shard(0).multicast_filter(en0_index());
+  EXPECT_EQ(std::ranges::count(heard, link::multicast_mac(IpAddress{Ipv6Address::all_routers()})), 1);
+}
+
 /// IPV6_AUTOFLOWLABEL, IPV6_MTU and IPV6_PKTINFO of the socket, on the wire.
 TEST_P(SimMld, OptionsOfTheSocketShapeItsPackets) {
   Host::UdpSocket& s = udp(5000);
