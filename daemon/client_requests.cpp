@@ -225,7 +225,7 @@ void ClientShard::request_get_option(Request& request, ClientSocket& socket) {
     const auto bytes = static_cast<std::int32_t>(ring_size(socket, option.name == num::so_sndbuf));
     return request.answer_blob(as_bytes(&bytes, std::min(room, sizeof bytes)));
   }
-  const auto value = stack().get_option(socket.id, option.level, option.name, room);
+  const auto value = stack().get_option(socket.id, option.level, option.name, room, request.blob);
   if (!value) return request.refuse(static_cast<int>(value.error()));
   request.answer_blob(bytes_of(*value));
 }

@@ -30,7 +30,7 @@ Entry datagram_at(const pollfd& p) {
 }
 
 bool asks_for_errors(const Socket& s) {
-  return (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & Hint::error_queue) != 0;
+  return (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & (Hint::error_queue | Hint::error_queue6)) != 0;
 }
 
 bool has_error(const Socket& s) {

@@ -254,11 +254,27 @@ int check_message(const msghdr* message) {
   return 0;
 }
 
-/// The control message of IP_RECVERR.
+/// The control message of IP_RECVERR and IPV6_RECVERR.
+template <class Sockaddr>
 struct ShownError {
-  sock_extended_err what;
-  sockaddr_in offender;
+  sock_extended_err what{};
+  Sockaddr offender{};
 };
+
+/// A socket of AF_INET6 has it of errors of both families in its own shape.
+void put_error(ControlWriter& control, int domain, const ipc::ErrorAnswer& e) {
+  const sock_extended_err what{.ee_errno = e.error, .ee_origin = e.origin, .ee_type = e.type, .ee_code = e.code, .ee_pad = 0,
+                               .ee_info = e.info, .ee_data = 0};
+  const bool local = e.origin == SO_EE_ORIGIN_LOCAL;
+  if (domain == AF_INET6) {
+    ShownError<sockaddr_in6> shown{.what = what};
+    if (!local) shown.offender = in6_of(e.offender), shown.offender.sin6_port = 0;
+    return control.put(IPPROTO_IPV6, IPV6_RECVERR, shown);
+  }
+  ShownError<sockaddr_in> shown{.what = what};
+  if (!local) shown.offender.sin_family = AF_INET, shown.offender.sin_addr = in_of(e.offender).sin_addr;
+  control.put(IPPROTO_IP, IP_RECVERR, shown);
+}
 
 }  // namespace
 
@@ -284,14 +300,7 @@ ssize_t receive_error(int fd, Entry entry, msghdr& message) {
   h.ttl = e.ttl, h.tos = e.tos;
   ControlWriter control(message);
   put_control(control, s, h);
-  ShownError shown{};
-  shown.what = {.ee_errno = e.error, .ee_origin = e.origin, .ee_type = e.type, .ee_code = e.code, .ee_pad = 0, .ee_info = e.info,
-                .ee_data = 0};
-  if (!local) {
-    shown.offender.sin_family = AF_INET;
-    shown.offender.sin_addr = in_of(e.offender).sin_addr;
-  }
-  control.put(IPPROTO_IP, IP_RECVERR, shown);
+  put_error(control, domain_of(s), e);
   return static_cast<ssize_t>(copied);
 }
 

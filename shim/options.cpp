@@ -105,7 +105,9 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
   } kOfIpv6[] = {{IPV6_RECVPKTINFO, Hint::want_pktinfo6},
                  {IPV6_RECVHOPLIMIT, Hint::want_hop_limit},
                  {IPV6_RECVTCLASS, Hint::want_class},
-                 {IPV6_RECVORIGDSTADDR, Hint::want_origdst6}};
+                 {IPV6_RECVORIGDSTADDR, Hint::want_origdst6},
+                 {IPV6_RECVERR, Hint::error_queue6},
+                 {IPV6_DONTFRAG, Hint::dont_cut6}};
   for (const auto& row : kOfIpv6)
     if (level == IPPROTO_IPV6 && name == row.name) remember(s, row.hint, number != 0);
   if (level == SOL_SOCKET && name == SO_TIMESTAMP) remember(s, Hint::timestamp, number != 0);
@@ -118,6 +120,8 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
   if (level == IPPROTO_IP && name == IP_RECVERR) remember(s, Hint::error_queue, number != 0);
   if (level == IPPROTO_IP && name == IP_MTU_DISCOVER)
     remember(s, Hint::dont_fragment, number == IP_PMTUDISC_DO || number == IP_PMTUDISC_PROBE);
+  if (level == IPPROTO_IPV6 && name == IPV6_MTU_DISCOVER)
+    remember(s, Hint::dont_fragment6, number == IPV6_PMTUDISC_DO || number == IPV6_PMTUDISC_PROBE);
   if (level == IPPROTO_IP && name == IP_HDRINCL) remember(s, Hint::header_included, number != 0);
   if (level == IPPROTO_UDP && name == UDP_CORK) remember(s, Hint::cork, number != 0);
   if (level == IPPROTO_UDP && name == UDP_SEGMENT) client_word(s, ClientWord::segment).store(static_cast<std::uint64_t>(number));

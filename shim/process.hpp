@@ -108,6 +108,9 @@ struct Hint {
   static constexpr std::uint64_t dont_fragment = 1 << 21;  ///< IP_MTU_DISCOVER: what is too long is refused
   static constexpr std::uint64_t header_included = 1 << 22;  ///< IP_HDRINCL: the same
   static constexpr std::uint64_t cork = 1 << 23;  ///< UDP_CORK
+  static constexpr std::uint64_t error_queue6 = 1 << 24;    ///< IPV6_RECVERR
+  static constexpr std::uint64_t dont_fragment6 = 1 << 25;  ///< IPV6_MTU_DISCOVER: as dont_fragment
+  static constexpr std::uint64_t dont_cut6 = 1 << 26;       ///< IPV6_DONTFRAG
 };
 inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) {
   return s.slot->reserved[which];

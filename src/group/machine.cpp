@@ -7,17 +7,42 @@ namespace iopkt::group {
 using wire::IpAddress;
 using wire::IpFamily;
 
-bool is_silent(const IpAddress& group) {
+bool is_all_hosts(const IpAddress& group) {
   if (group.is_v4()) return group.v4() == wire::Ipv4Address{224, 0, 0, 1};
   const auto& words = group.words();
-  const std::uint32_t scope = words[0] >> 16 & 15;
-  // ff02::1, and the scopes 0 (reserved) and 1 (the interface itself).
-  return scope < 2 || (scope == 2 && (words[1] | words[2]) == 0 && words[3] == 1);
+  return (words[0] == 0xff010000 || words[0] == 0xff020000) && (words[1] | words[2]) == 0 && words[3] == 1;
+}
+
+bool is_silent(const IpAddress& group) {
+  // The scopes 0 (reserved) and 1 (the interface itself) leave no host.
+  return is_all_hosts(group) || (group.is_v6() && (group.words()[0] >> 16 & 15) < 2);
 }
 
 bool is_source_specific(const IpAddress& group) {
   if (group.is_v4()) return group.v4().value >> 24 == 232;
   return group.words()[0] >> 20 == 0xff3 && (group.words()[0] & 0xffff) == 0;
+}
+
+std::vector<std::vector<Record>> split(const std::vector<Record>& records, std::size_t room, std::size_t head, std::size_t each) {
+  const std::size_t sources_max = (room - head) / each;
+  std::vector<std::vector<Record>> out;
+  std::size_t left = 0;
+  const auto put = [&](Record&& record) {
+    const std::size_t length = head + each * record.sources.size();
+    if (out.empty() || length > left) out.emplace_back(), left = room;
+    left -= length;
+    out.back().push_back(std::move(record));
+  };
+  for (const Record& record : records) {
+    auto from = record.sources.begin();
+    do {
+      const auto to = from + static_cast<std::ptrdiff_t>(std::min<std::size_t>(sources_max, static_cast<std::size_t>(record.sources.end() - from)));
+      put({record.type, record.group, {from, to}});
+      from = to;
+      if (record.type == RecordType::is_exclude || record.type == RecordType::to_exclude) break;
+    } while (from != record.sources.end());
+  }
+  return out;
 }
 
 namespace {
@@ -225,16 +250,20 @@ void Machine::report_heard(const Key& key, Instant now) {
 
 // ---- interfaces
 
-void Machine::link_up(std::uint32_t interface_index, Instant now, std::vector<Message>& out) {
-  for (auto& [at, link] : links_)
-    if (at.first == interface_index) link = Link{};
+void Machine::say_again(std::uint32_t interface_index, IpFamily family, Instant now, std::vector<Message>& out) {
   std::vector<std::pair<Key, Filter>> joined;
   for (auto& [key, g] : groups_)
-    if (key.interface_index == interface_index && g.filter.is_member()) joined.emplace_back(key, g.filter);
+    if (of_interface(key, interface_index, family) && g.filter.is_member()) joined.emplace_back(key, g.filter);
   for (const auto& [key, filter] : joined) {
     groups_.erase(key);
     changed(key, {}, filter, now, out);
   }
+}
+
+void Machine::link_up(std::uint32_t interface_index, Instant now, std::vector<Message>& out) {
+  for (auto& [at, link] : links_)
+    if (at.first == interface_index) link = Link{};
+  for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) say_again(interface_index, family, now, out);
 }
 
 void Machine::link_down(std::uint32_t interface_index) {

@@ -61,6 +61,8 @@ class Machine {
   void query_heard(std::uint32_t interface_index, const Query& query, Instant now);
   /// Another host reported the group, in an older version: where that is what the querier speaks, too, we need not.
   void report_heard(const Key& key, Instant now);
+  /// All that is listened to is said anew: who heard it before may not have believed it (RFC 3590: it came from no address yet).
+  void say_again(std::uint32_t interface_index, wire::IpFamily family, Instant now, std::vector<Message>& out);
   /// The interface has come up, on what may be another network: all is said anew.
   void link_up(std::uint32_t interface_index, Instant now, std::vector<Message>& out);
   /// It has gone: nothing is said there any more until link_up().
@@ -112,6 +114,13 @@ class Machine {
   Instant next_ = Instant::never();
 };
 
+/// What of `records` fits into one message each of `room` bytes, in order; a record takes `head` bytes and each of its sources
+/// `each`. Long lists are cut up; of an exclude list only the first part is told: the rest would be a change of its own. RFC 3376
+/// section 4.2.16, RFC 3810 section 5.2.15. `room` holds a record with one source.
+std::vector<std::vector<Record>> split(const std::vector<Record>& records, std::size_t room, std::size_t head, std::size_t each);
+
+/// 224.0.0.1, ff01::1 and ff02::1: every host is in them.
+bool is_all_hosts(const wire::IpAddress& group);
 /// Groups that are listened to without a word: all-systems, and what never leaves the host (RFC 3376 section 4, RFC 3810 section 6).
 bool is_silent(const wire::IpAddress& group);
 /// RFC 4607: 232/8, ff3x::/32.

@@ -68,7 +68,10 @@ const Filter* Table::of(const Key& key, Listener who) const {
 
 std::vector<Table::Row> Table::rows() const {
   std::vector<Row> out;
-  for (const auto& [key, entry] : entries_) out.push_back({key, entry.merged, entry.listeners.size()});
+  for (const auto& [key, entry] : entries_) {
+    const bool own = !entry.listeners.empty() && entry.listeners.back().first == kOwnListener;
+    out.push_back({key, entry.merged, entry.listeners.size() - (own ? 1 : 0)});
+  }
   return out;
 }
 

@@ -15,6 +15,8 @@ namespace iopkt::group {
 
 /// A socket: shard << 32 | id.
 using Listener = std::uint64_t;
+/// The stack itself: the groups in which its own addresses are asked for.
+inline constexpr Listener kOwnListener = UINT64_MAX;
 
 class Table {
  public:
@@ -30,7 +32,7 @@ class Table {
   const Filter* merged(const Key& key) const;
   /// A socket's own filter; nullptr: it has not joined.
   const Filter* of(const Key& key, Listener who) const;
-  /// In order: interface, group, what it listens to, and how many sockets.
+  /// In order: interface, group, what it listens to, and how many sockets do; 0: the stack itself alone.
   struct Row {
     Key key;
     Filter filter;

@@ -44,10 +44,7 @@ bool is_own_group(const InputContext& context, const Ipv6Address& group) {
     if (link_scope == Ipv6Address::all_nodes()) return true;
     if (link_scope == Ipv6Address::all_routers()) return context.tunables.forwarding != 0;
   }
-  // Tentative addresses too: this is how others are heard that have them.
-  return std::ranges::any_of(context.in.addresses, [&](const iface::InterfaceAddress& a) {
-    return a.address.is_v6() && a.address.v6().solicited_node() == group;
-  });
+  return false;
 }
 
 struct Destination {
@@ -60,7 +57,7 @@ Expected<Destination, Refused> destination_of(const InputContext& context, const
   if (dst.is_multicast()) {
     const Membership& groups = context.groups;
     if (packet.looped || is_own_group(context, dst) ||
-        (groups.joined != nullptr && groups.joined(groups.context, context.in.index, dst)))
+        (groups.joined != nullptr && groups.joined(groups.context, context.in.index, dst, ip.src())))
       return Destination{Way::deliver, Cast::multicast};
     return unexpected(refuse(Drop::ip_not_for_us));
   }

@@ -18,10 +18,10 @@ namespace iopkt::ipv6 {
 using iface::Cast;
 using packet::Drop;
 
-/// Which multicast groups an interface has joined. All nodes, all routers where we forward and the solicited-node groups of
-/// our addresses are not asked for.
+/// Which multicast groups an interface has joined, and from whom it hears them. All nodes, and all routers where we forward, are
+/// not asked for; the solicited-node groups of our addresses are.
 struct Membership {
-  bool (*joined)(const void* context, std::uint32_t interface_index, const wire::Ipv6Address& group) = nullptr;
+  bool (*joined)(const void* context, std::uint32_t interface_index, const wire::Ipv6Address& group, const wire::Ipv6Address& source) = nullptr;
   const void* context = nullptr;
 };
 

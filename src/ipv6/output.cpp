@@ -50,6 +50,23 @@ Expected<void, Drop> add_header(packet::Packet& packet, wire::Ipv6Header& header
   return {};
 }
 
+Expected<void, Drop> add_extensions(packet::Packet& packet, wire::IpProtocol protocol, const wire::Ipv6Extensions& extensions) {
+  const MutableBytes room = packet.prepend(static_cast<std::uint32_t>(extensions.bytes.size()));
+  if (room.empty()) return unexpected(Drop::no_buffer);
+  std::copy(extensions.bytes.begin(), extensions.bytes.end(), room.begin());
+  // The last one says what follows.
+  std::size_t at = 0;
+  for (auto kind = extensions.first;;) {
+    const auto len = wire::extension_len(kind, extensions.bytes.subspan(at));
+    IOPKT_ASSERT(len && "who made them knows what they are");
+    if (at + *len == extensions.bytes.size()) break;
+    kind = static_cast<wire::IpProtocol>(load_u8(extensions.bytes, at));
+    at += *len;
+  }
+  store_u8(room, at, static_cast<std::uint8_t>(protocol));
+  return {};
+}
+
 Expected<void, Drop> fragment(packet::PacketPtr& packet, std::uint32_t mtu, std::uint32_t id, packet::Burst& out,
                               Ipv6Counters<Counter>& counters) {
   if (mtu < Ipv6View::kMinMtu) return unexpected(Drop::ip_too_big);

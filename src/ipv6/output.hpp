@@ -17,6 +17,10 @@ using packet::Drop;
 /// csum_start and header_len still count from the packet's first byte. Errors: ip_too_big (above 65535 bytes), no_buffer.
 Expected<void, Drop> add_header(packet::Packet& packet, wire::Ipv6Header& header, Ipv6Counters<Counter>& counters);
 
+/// Puts extension headers in front of `packet`, a transport header of that `protocol` with its payload, before add_header() is called
+/// with what comes first now. Errors: no_buffer.
+Expected<void, Drop> add_extensions(packet::Packet& packet, wire::IpProtocol protocol, const wire::Ipv6Extensions& extensions);
+
 /// Appends to `out` the fragments of a packet of ours (copies; a checksum that was left to the device is completed first, a
 /// packet for segmentation offload is cut into its segments first, and those are fragmented where they must). The packet begins
 /// with its IPv6 header, without extension headers. `id`: unpredictable, not used before for these two hosts in a while.

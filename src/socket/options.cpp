@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <span>
 
 #include "socket/numbers.hpp"
 #include "tcp/congestion.hpp"
+#include "wire/ipv6.hpp"
 
 namespace iopkt::socket {
 namespace {
@@ -82,7 +84,10 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIpv6, ipv6_tclass, &S::tclass, -1, 255, plain, kAll},
     {kSolIpv6, ipv6_multicast_hops, &S::multicast_hops6, -1, 255, no_stream, kAll},
     {kSolIpv6, ipv6_multicast_loop, &S::multicast_loop6, 0, 1, plain, kAll},
+    {kSolIpv6, ipv6_multicast_all, &S::multicast_all6, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_multicast_if, &S::multicast_interface6, 0, kAny, no_stream, kAll},
+    {kSolIpv6, ipv6_autoflowlabel, &S::auto_flow_label, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIpv6, ipv6_addr_preferences, &S::address_preferences, INT32_MIN, kAny, plain, kAll},
     {kSolIpv6, ipv6_mtu_discover, &S::mtu_discover6, 0, 5, plain, kAll},
     {kSolIpv6, ipv6_dontfrag, &S::dont_fragment6, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIpv6, ipv6_recverr, &S::receive_error6, INT32_MIN, kAny, boolean, kAll},
@@ -138,6 +143,26 @@ Result<std::int32_t> ipv6_number(int name, std::int32_t number) {
   if (name == ipv6_checksum && number > 0 && number % 2 != 0) return unexpected(Errno::inval);
   if (name == ipv6_checksum && number < 0) return -1;
   return number;
+}
+
+/// RFC 5014 section 5: what is asked for, beside what is as it was. Errors: inval: of two that exclude each other both.
+Result<std::int32_t> preferences(std::int32_t before, std::int32_t asked) {
+  constexpr std::int32_t kCryptographic = 8, kNotCryptographic = 0x800;
+  for (const std::int32_t group : {kPreferTemporary | kPreferPublic | kPreferEither, kPreferCareOf | kPreferHome, kCryptographic | kNotCryptographic}) {
+    const std::int32_t wanted = asked & group;
+    if (std::popcount(static_cast<std::uint32_t>(wanted)) > 1) return unexpected(Errno::inval);
+    // No address here is cryptographically generated: there is nothing to prefer.
+    if (wanted != 0 && (group & kCryptographic) == 0) before = (before & ~group) | wanted;
+  }
+  return before;
+}
+
+/// IPV6_PKTINFO: struct in6_pktinfo, of which the host uses the interface alone.
+Errno set_packet_info(SocketOptions& options, Bytes value) {
+  constexpr std::size_t kLength = 20, kIndexAt = 16;
+  if (value.size() < kLength) return Errno::inval;
+  std::memcpy(&options.packet_interface6, value.data() + kIndexAt, sizeof options.packet_interface6);
+  return Errno::ok;
 }
 
 Result<std::int32_t> integer(Bytes value, bool byte_allowed_here) {
@@ -229,6 +254,14 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     std::memcpy(options.icmp6_filter.data(), value.data(), std::min(value.size(), sizeof options.icmp6_filter));
     return Errno::ok;
   }
+  if (level == kSolIpv6 && family == wire::IpFamily::v6 && name == ipv6_pktinfo) return set_packet_info(options, value);
+  if (level == kSolIpv6 && family == wire::IpFamily::v6 && name == ipv6_mtu) {
+    const auto number = integer(value, false);
+    if (!number) return number.error();
+    if (*number != 0 && *number < static_cast<std::int32_t>(wire::Ipv6View::kMinMtu)) return Errno::inval;
+    options.fragment_size6 = *number;
+    return Errno::ok;
+  }
   const Row* row = find(kind, family, level, name);
   if (row == nullptr || (row->rule & read_only) != 0) return Errno::noprotoopt;
   if (kind == SocketKind::tcp && (row->rule & no_stream) != 0) return Errno::noprotoopt;
@@ -244,7 +277,7 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   else if (level == kSolIp && name == ip_tos) *number &= 255;
   else if (*number < row->min || *number > row->max) return Errno::inval;
   if (row->level == kSolIpv6 || (row->level == kSolRaw && name == ipv6_checksum)) {
-    number = ipv6_number(name, *number);
+    number = name == ipv6_addr_preferences ? preferences(options.address_preferences, *number) : ipv6_number(name, *number);
     if (!number) return number.error();
   }
   // Linux: two minutes at most, and any negative one is "not at all".
@@ -290,6 +323,13 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
              (level == kSolIpv6 && name == ipv6_mtu && facts.family == wire::IpFamily::v6)) {
     if (facts.mtu == 0) return unexpected(Errno::notconn);
     one(facts.mtu);
+  } else if (level == kSolIpv6 && name == ipv6_pathmtu && facts.family == wire::IpFamily::v6) {
+    // struct ip6_mtuinfo; the host leaves the address of this one out.
+    constexpr std::size_t kLength = 32, kMtuAt = 28;
+    if (room < kLength) return unexpected(Errno::inval);
+    if (facts.mtu == 0) return unexpected(Errno::notconn);
+    answer.assign(kLength, '\0');
+    std::memcpy(answer.data() + kMtuAt, &facts.mtu, sizeof facts.mtu);
   } else if (const Row* row = find(facts.kind, facts.family, level, name)) {
     one(row->level == kSolUdpLite ? std::max(options.*row->field, 0) : options.*row->field);
     if ((row->rule & byte_allowed) != 0 && room == 1) answer.resize(1);
@@ -313,6 +353,11 @@ std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddres
 bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination) {
   const std::int32_t discover = destination.is_v4() ? options.mtu_discover : options.mtu_discover6;
   return discover == 2 || discover == 3 || (destination.is_v6() && options.dont_fragment6 != 0);
+}
+
+std::optional<bool> prefers_temporary(const SocketOptions& options) {
+  if ((options.address_preferences & (kPreferTemporary | kPreferPublic)) == 0) return std::nullopt;
+  return (options.address_preferences & kPreferTemporary) != 0;
 }
 
 }  // namespace iopkt::socket

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.hpp"
 #include "base/time.hpp"
@@ -17,6 +18,11 @@ namespace iopkt::socket {
 inline constexpr std::uint32_t kRingMin = 4096;           ///< one page: the least a ring can be
 inline constexpr std::uint32_t kRingMax = 16u << 20;      ///< SO_SNDBUF/SO_RCVBUF are clamped to it
 inline constexpr std::uint32_t kSomaxconn = 4096;         ///< SOMAXCONN of the host's <sys/socket.h>
+
+/// What IPV6_ADDR_PREFERENCES shows of a socket that did not set it: temporary addresses or public ones as the stack likes, and the
+/// home address (RFC 5014; linux/in6.h).
+inline constexpr std::int32_t kPreferTemporary = 1, kPreferPublic = 2, kPreferCareOf = 4, kPreferEither = 0x100, kPreferHome = 0x400;
+inline constexpr std::int32_t kPreferDefault = kPreferEither | kPreferHome;
 
 /// Plain values of one socket; the initial value here is the default that a program sees.
 struct SocketOptions {
@@ -35,10 +41,15 @@ struct SocketOptions {
   std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0;
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
   std::int32_t multicast_ttl = 1, multicast_loop = 1, multicast_all = 1;
+  std::vector<std::byte> ip_options;  ///< IP_OPTIONS: of every packet; whole words, at most 40 bytes
   std::uint32_t multicast_interface = 0;
   wire::IpAddress multicast_source;  ///< by which IP_MULTICAST_IF named the interface; unspecified: by its index
   // IPPROTO_IPV6: of sockets of AF_INET6, for packets of that family
   std::int32_t v6_only = 0, unicast_hops = -1 /* net.inet6.ip6.hlim */, tclass = 0, multicast_hops6 = 1, multicast_loop6 = 1;
+  std::int32_t multicast_all6 = 1, auto_flow_label = 1;
+  std::int32_t packet_interface6 = 0;                         ///< IPV6_PKTINFO: by which datagrams leave; 0: not said
+  std::int32_t fragment_size6 = 0;                            ///< IPV6_MTU: no larger packets than this; 0: as the path has it
+  std::int32_t address_preferences = kPreferDefault;          ///< RFC 5014
   std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, dont_fragment6 = 0, receive_error6 = 0, min_hop_count = 0;
   std::int32_t receive_packet_info6 = 0, receive_hop_limit = 0, receive_tclass = 0, receive_original_destination6 = 0;
   std::int32_t checksum_offset6 = -1;  ///< IPV6_CHECKSUM of raw sockets: where in the payload; -1: none
@@ -66,6 +77,8 @@ std::uint8_t hops_of(const SocketOptions& options, const wire::IpAddress& destin
 std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddress& destination);
 /// A packet to `destination` must not be cut: IP_PMTUDISC_DO and _PROBE of its family, IPV6_DONTFRAG.
 bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination);
+/// IPV6_ADDR_PREFERENCES: temporary addresses before the others, or behind them; nullopt: as the stack likes.
+std::optional<bool> prefers_temporary(const SocketOptions& options);
 
 enum class SocketKind : std::uint8_t { tcp, udp, udplite, raw };
 /// A socket whose datagrams have ports.

@@ -56,7 +56,14 @@ TEST(SocketOptions, OptionsOfIpv6AreForSocketsOfIpv6) {
       {"no checksum", v6, kRaw, kSolIpv6, ipv6_checksum, -7, Errno::ok, -1},
       {"a checksum is a raw socket's", v6, kUdp, kSolIpv6, ipv6_checksum, 6, Errno::noprotoopt, kNone},
       {"ICMP's filter is IPv4's", v6, kRaw, kSolRaw, icmp_filter, 1, Errno::noprotoopt, kNone},
-      {"flow labels of the stack's choosing are not built", v6, kTcp, kSolIpv6, 70, 1, Errno::noprotoopt, kNone},
+      {"flow labels of the stack's choosing", v6, kTcp, kSolIpv6, ipv6_autoflowlabel, 0, Errno::ok, 0},
+      {"flow labels that are leased are not built", v6, kUdp, kSolIpv6, 33, 1, Errno::noprotoopt, kNone},
+      {"groups of others", v6, kUdp, kSolIpv6, ipv6_multicast_all, 0, Errno::ok, 0},
+      {"public addresses", v6, kUdp, kSolIpv6, ipv6_addr_preferences, kPreferPublic, Errno::ok, kPreferPublic | kPreferHome},
+      {"the care-of address", v6, kUdp, kSolIpv6, ipv6_addr_preferences, kPreferCareOf, Errno::ok, kPreferEither | kPreferCareOf},
+      {"temporary and public", v6, kUdp, kSolIpv6, ipv6_addr_preferences, 3, Errno::inval, kPreferDefault},
+      {"an MTU below the least", v6, kUdp, kSolIpv6, ipv6_mtu, 1279, Errno::inval, kNone},
+      {"an interface is no number", v6, kUdp, kSolIpv6, ipv6_pktinfo, 1, Errno::inval, kNone},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.says);

@@ -139,8 +139,8 @@ void deliver_error(ShardState& s, Datagram&& report) {
   Socket* k = s.find(report.id);
   if (k == nullptr || k->client_gone) return s.drop(Drop::icmp_no_flow);
   const ErrorInfo e = *report.error;
-  // The queue of IPV6_RECVERR is not built: such a socket hears of errors as one without it.
-  if (k->options.receive_error == 0 || e.origin == ErrorInfo::kIcmp6) {
+  // Of an IPv4 packet IP_RECVERR says it, whichever family the socket is of.
+  if ((e.origin == ErrorInfo::kIcmp6 ? k->options.receive_error6 : k->options.receive_error) == 0) {
     const bool connected = k->remote.port.value != 0 || !k->remote.address.is_unspecified();
     if (connected && (e.hard || (e.too_big && discovers(*k, e)))) raise(s, *k, event::soft_error, e.error);
     return;
@@ -153,9 +153,10 @@ void deliver_error(ShardState& s, Datagram&& report) {
   s.datagrams.push_back(std::move(report));
 }
 
-Errno too_big_for(ShardState& s, const Socket& k, const wire::IpAddress& destination, std::uint32_t mtu) {
-  if (k.options.receive_error == 0 || !destination.is_v4()) return Errno::msgsize;
-  Datagram report{.id = k.id, .cookie = k.cookie, .source = {destination, k.remote.port},
+Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu) {
+  const bool v4 = destination.address.is_v4();
+  if ((v4 ? k.options.receive_error : k.options.receive_error6) == 0) return Errno::msgsize;
+  Datagram report{.id = k.id, .cookie = k.cookie, .source = {destination.address, v4 ? k.remote.port : destination.port},
                   .error = ErrorInfo{.error = Errno::msgsize, .info = mtu}};
   report.payload = packet::allocate_header(s.cache);
   if (report.payload) s.datagrams.push_back(std::move(report));

@@ -29,6 +29,7 @@ void register_port(ShardState& s, Socket& k) {
                           .reuse_port = k.options.reuse_port != 0,
                           .v6_only = k.options.v6_only != 0,
                           .multicast_all = k.options.multicast_all != 0,
+                          .multicast_all6 = k.options.multicast_all6 != 0,
                           .least_coverage = k.options.receive_coverage,
                           .order = ++s.bind_order};
   const std::uint32_t home = s.stack.shard_of_port(k.local.port);
@@ -61,7 +62,7 @@ void register_raw(ShardState& s, Socket& k) {
                          .family = k.family,
                          .checksum_offset = k.options.checksum_offset6,
                          .icmp_filter = k.options.icmp6_filter,
-                         .multicast_all = k.options.multicast_all != 0};
+                         .multicast_all = (k.family == wire::IpFamily::v4 ? k.options.multicast_all : k.options.multicast_all6) != 0};
   if (k.family == wire::IpFamily::v4) member.icmp_filter[0] = static_cast<std::uint32_t>(k.options.icmp_filter);
   add_raw(s, member);
   send_to_all_others(s, [&] { return message::RawAdd{member}; });
@@ -189,7 +190,8 @@ void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
     for (const PortMember& m : found->second) {
       const int points = score(m, in->src, in->dst.address, at.in->index);
       if (points < 0 || !covered_enough(m, *in)) continue;
-      if (at.multicast && !socket_hears_group(s, m.shard, m.id, m.multicast_all, at.in->index, in->dst.address, in->src.address)) continue;
+      const bool any = at.ip.dst.is_v4() ? m.multicast_all : m.multicast_all6;
+      if (at.multicast && !socket_hears_group(s, m.shard, m.id, any, at.in->index, in->dst.address, in->src.address)) continue;
       if (points > best_score && !to_many) best.clear();
       if (points >= best_score || to_many) best.push_back(&m);
       best_score = std::max(best_score, points);
@@ -275,16 +277,18 @@ Errno check_source(const ShardState& s, const Socket& k, const DatagramRequest& 
 }
 
 socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const DatagramRequest& request, wire::Endpoint to) {
-  if (request.interface_index > wire::IpAddress::kZoneMax) return unexpected(Errno::nodev);
-  // RFC 3542 section 6.1: the interface of IPV6_PKTINFO says which link is meant.
-  if (to.address.zone() == 0 && request.interface_index != 0) to.address = to.address.with_zone(request.interface_index);
+  // RFC 3542 section 6.1: the interface of IPV6_PKTINFO, of this datagram or of the socket, says which link is meant.
+  const auto usual = static_cast<std::uint32_t>(to.address.is_v6() && k.bound_interface == 0 ? k.options.packet_interface6 : 0);
+  const std::uint32_t by = request.interface_index != 0 ? request.interface_index : usual;
+  if (by > wire::IpAddress::kZoneMax) return unexpected(Errno::nodev);
+  if (to.address.zone() == 0 && by != 0) to.address = to.address.with_zone(by);
   const auto meant = destination_of(k, to);
   if (!meant) return unexpected(meant.error());
   to = *meant;
   Outgoing how;
   how.destination = to.address;
   how.fib = k.fib;
-  how.interface_index = request.interface_index != 0 ? request.interface_index : k.bound_interface;
+  how.interface_index = by != 0 ? by : k.bound_interface;
   if (how.interface_index == 0) how.interface_index = to.address.zone();
   if (to.address.is_multicast() && how.interface_index == 0)
     how.interface_index = to.address.is_v4() ? k.options.multicast_interface : static_cast<std::uint32_t>(k.options.multicast_interface6);
@@ -295,7 +299,10 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   how.stay_here = to.address.is_multicast() && how.ttl == 0;
   how.txq = static_cast<std::uint16_t>(k.options.txq_priority);
   how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(k.options, to.address));
-  if (to.address.is_v6()) how.flow_label = flow_hash(s.key(), k.local, to) & 0xfffff;
+  if (to.address.is_v6()) {
+    how.flow_label = k.options.auto_flow_label != 0 ? flow_hash(s.key(), k.local, to) & 0xfffff : 0;
+    how.largest = static_cast<std::uint32_t>(k.options.fragment_size6);
+  }
   how.own_path_mtu = (to.address.is_v4() ? k.options.mtu_discover : k.options.mtu_discover6) == 3;  // IP_PMTUDISC_PROBE
   how.source = request.source.value_or(k.local.address);
   if (how.source.zone() == 0) how.source = how.source.with_zone(to.address.zone() != 0 ? to.address.zone() : how.interface_index);
@@ -307,7 +314,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
     how.source = k.options.multicast_source;
   if (const Errno bad = check_source(s, k, request, how.source); bad != Errno::ok) return unexpected(bad);
   if (how.source.is_unspecified() || how.source.family() != how.destination.family()) {
-    const auto source = choose_source(s, how.destination, how.fib, how.interface_index);
+    const auto source = choose_source(s, how.destination, how.fib, how.interface_index, socket::prefers_temporary(k.options));
     if (!source) return unexpected(source.error());
     how.source = *source;
   }
@@ -358,14 +365,14 @@ Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destinati
   const DatagramRequest request{.destination = destination};
   const auto how = k.kind == socket::SocketKind::raw ? outgoing(s, k, request, destination) : outgoing_udp(s, k, request, destination, 0);
   if (!how) return how.error();
-  const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
+  const auto path = find_path(s, *how);
   if (!path) return path.error();
   if (!may_leave(how->source, *path)) return Errno::inval;
   const std::size_t network = how->destination.is_v4() ? 20 : 40;
   const std::size_t headers = (k.options.header_included != 0 ? 0 : network) + (k.kind == socket::SocketKind::raw ? 0 : wire::UdpView::kHeaderLen);
   if (segment != 0) return check_segments(k, segment, length, path->mtu, headers);
   if ((!how->dont_fragment && k.options.header_included == 0) || length + headers <= path->mtu) return Errno::ok;
-  return quiet ? Errno::msgsize : too_big_for(s, k, how->destination, path->mtu);
+  return quiet ? Errno::msgsize : too_big_for(s, k, {how->destination, k.kind == socket::SocketKind::raw ? wire::Port{} : destination.port}, path->mtu);
 }
 
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
@@ -375,12 +382,12 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   if (!how) return how.error();
   PacketPtr packet = copy_payload(s, first, second);
   if (!packet) return Errno::nobufs;
-  const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
+  const auto path = find_path(s, *how);
   if (!path) return path.error();
   const std::uint32_t headers = (how->destination.is_v4() ? 20 : 40) + wire::UdpView::kHeaderLen;
   const bool cut = request.segment_size != 0 && length > request.segment_size;
   if (const Errno refused_cut = check_segments(k, request.segment_size, length, path->mtu, headers); refused_cut != Errno::ok) return refused_cut;
-  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, how->destination, path->mtu);
+  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, {how->destination, to.port}, path->mtu);
   // What will be fragmented has its checksum done here: no device sees the datagram whole.
   const bool whole = length + headers <= path->mtu || cut;
   // Over IPv6 there always is one (RFC 8200 section 8.1).
@@ -447,12 +454,12 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   auto how = outgoing(s, k, request, to);
   if (!how) return how.error();
   how->protocol = static_cast<wire::IpProtocol>(k.protocol);
-  const auto path = find_path(s, how->destination, how->fib, how->interface_index, how->dont_route);
+  const auto path = find_path(s, *how);
   if (!path) return path.error();
   // The host does not cut up what came with its header.
   const std::size_t on_wire = first.size() + second.size() + (k.options.header_included != 0 ? 0 : how->destination.is_v4() ? 20 : 40);
   if ((how->dont_fragment || k.options.header_included != 0) && on_wire > path->mtu)
-    return too_big_for(s, k, how->destination, path->mtu);
+    return too_big_for(s, k, {how->destination, {}}, path->mtu);
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
   // Of ICMPv6 it is filled in with the header, whoever sends.

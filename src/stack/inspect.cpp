@@ -117,10 +117,38 @@ std::string bytes_of(const void* data, std::size_t size, std::size_t room) {
 
 }  // namespace
 
-socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, std::size_t room) const {
+wire::Endpoint Shard::local_endpoint(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? wire::Endpoint{} : k->local;
+}
+
+wire::Endpoint Shard::remote_endpoint(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? wire::Endpoint{} : k->remote;
+}
+
+std::uint64_t Shard::receive_tail(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? 0 : k->receive.tail;
+}
+
+std::uint32_t Shard::receive_beyond(SocketId id) const {
+  const Socket* k = state_->find(id);
+  std::uint32_t bytes = 0;
+  if (k != nullptr && k->tcp) k->tcp->for_each_beyond([&](std::uint64_t, std::uint32_t length) { bytes += length; });
+  return bytes;
+}
+
+std::uint64_t Shard::send_head(SocketId id) const {
+  const Socket* k = state_->find(id);
+  return k == nullptr ? 0 : k->send.head;
+}
+
+socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, std::size_t room, Bytes given) const {
   const ShardState& s = *state_;
   const Socket* k = s.find(id);
   if (k == nullptr) return unexpected(Errno::badf);
+  if (const auto filter = get_group_option(s, *k, level, name, room, given)) return *filter;
   if (k->kind == socket::SocketKind::tcp && level == num::kSolTcp) {
     if (name == num::tcp_info) {
       const TcpInfo info = tcp_info(s, *k);

@@ -65,7 +65,7 @@ struct PortMember {
   std::uint8_t fib = 0;
   bool reuse_port = false;
   bool v6_only = false;
-  bool multicast_all = true;  ///< IP_MULTICAST_ALL
+  bool multicast_all = true, multicast_all6 = true;  ///< IP_MULTICAST_ALL, IPV6_MULTICAST_ALL
   std::int32_t least_coverage = -1;  ///< UDP-Lite: SocketOptions::receive_coverage
   std::uint64_t order = 0;  ///< of binding: later ones win among equals, as on the host
 };
@@ -83,7 +83,7 @@ struct RawMember {
   wire::IpFamily family = wire::IpFamily::v4;
   std::int32_t checksum_offset = -1;  ///< IPV6_CHECKSUM: packets with a wrong one are none of this socket's; -1: not looked at
   std::array<std::uint32_t, 8> icmp_filter{};  ///< ICMP_FILTER, ICMP6_FILTER: bit t set: no messages of type t
-  bool multicast_all = true;                   ///< IP_MULTICAST_ALL
+  bool multicast_all = true;                   ///< IP_MULTICAST_ALL or IPV6_MULTICAST_ALL, by the family
 };
 
 namespace message {

@@ -1,6 +1,5 @@
 // What clients ask of sockets: the requests' way in. Every answer is an errno that the host's calls would give.
 #include <algorithm>
-#include <cstring>
 
 #include "socket/numbers.hpp"
 #include "stack/ways.hpp"
@@ -47,14 +46,6 @@ socket::Result<wire::Endpoint> in_zone(const Socket& k, wire::Endpoint endpoint)
   return endpoint;
 }
 
-socket::PortTable& ports_of(ShardState& s, const Socket& k) {
-  switch (k.kind) {
-    case SocketKind::tcp: return s.stack.tcp_ports();
-    case SocketKind::udplite: return s.stack.udplite_ports();
-    default: return s.stack.udp_ports();
-  }
-}
-
 /// Claims a port for a socket that has none. `suits` narrows the choice among ephemeral ports.
 Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const std::function<bool(wire::Port)>& suits) {
   const ipv4::Ipv4Tunables& ip = s.settings.ipv4;
@@ -88,7 +79,7 @@ socket::Result<wire::IpAddress> source_for(const ShardState& s, const Socket& k,
   const auto path = find_path(s, to, k.fib, k.bound_interface, k.options.dont_route != 0);
   if (!path) return unexpected(path.error());
   if (is_anothers(s, k)) return unexpected(Errno::netunreach);
-  if (k.local.address.is_unspecified()) return choose_source(s, to, k.fib, k.bound_interface);
+  if (k.local.address.is_unspecified()) return choose_source(s, to, k.fib, k.bound_interface, socket::prefers_temporary(k.options));
   if (!may_leave(k.local.address, *path)) return unexpected(Errno::inval);
   return k.local.address;
 }
@@ -497,85 +488,6 @@ Errno Shard::send(SocketId id, const DatagramRequest& request, Bytes first, Byte
     case SocketKind::tcp: break;
   }
   return Errno::opnotsupp;
-}
-
-namespace {
-/// What only the socket's state forbids of its options. Errors: inval, nodev.
-Errno refused_now(const ShardState& s, const Socket& k, int level, int name, Bytes value) {
-  if (level != num::kSolIpv6 || k.family != wire::IpFamily::v6) return Errno::ok;
-  if (name == num::ipv6_v6only && (k.binding || k.kind == SocketKind::raw)) return Errno::inval;
-  if (name == num::ipv6_checksum && k.protocol == static_cast<std::uint8_t>(wire::IpProtocol::icmpv6)) return Errno::inval;
-  std::uint32_t index = 0;
-  if (name != num::ipv6_multicast_if || k.kind == SocketKind::tcp || value.size() < sizeof index) return Errno::ok;
-  std::memcpy(&index, value.data(), sizeof index);
-  if (index == 0) return Errno::ok;
-  if (s.interface(index) == nullptr) return Errno::nodev;
-  return k.bound_interface != 0 && k.bound_interface != index ? Errno::inval : Errno::ok;
-}
-}  // namespace
-
-Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool privileged) {
-  ShardState& s = *state_;
-  Socket* k = s.find(id);
-  if (k == nullptr) return Errno::badf;
-  if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
-  if (const auto done = set_group_option(s, *k, level, name, value)) return *done;
-  const Errno result = socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
-  if (result != Errno::ok) return result;
-  k->fib = static_cast<std::uint8_t>(k->options.fib);
-  if (level == num::kSolSocket && name == num::so_bindtodevice) {
-    const iface::Interface* device = k->options.bind_device.empty() ? nullptr : s.network->interfaces.by_name(k->options.bind_device);
-    if (device == nullptr && !k->options.bind_device.empty()) {
-      k->options.bind_device.clear();
-      return Errno::nodev;
-    }
-    k->bound_interface = device == nullptr ? 0 : device->index;
-    if (k->kind == SocketKind::raw) register_raw(s, *k);
-  }
-  const bool group_rule = level == num::kSolIp && name == num::ip_multicast_all;
-  const bool filter_rule = (level == num::kSolRaw && name == num::icmp_filter) || k->family == wire::IpFamily::v6;
-  if (k->kind == SocketKind::raw && (group_rule || filter_rule)) register_raw(s, *k);
-  // What the directory of the port knows of a socket.
-  const bool listed = (level == num::kSolSocket && (name == num::so_bindtodevice || name == num::so_reuseport)) || group_rule ||
-                      (level == num::kSolUdpLite && name == num::udplite_recv_cscov);
-  if (listed && is_udp(k->kind) && k->binding) unregister_port(s, *k), register_port(s, *k);
-  if (level == num::kSolSocket && (name == num::so_reuseaddr || name == num::so_reuseport) && k->binding)
-    ports_of(s, *k).update(*k->binding, k->options.reuse_address != 0, k->options.reuse_port != 0);
-  if (k->listener && k->state == SocketState::listening) k->listener->set_options(k->options);
-  if (k->tcp) {
-    k->tcp->set_options(tcp_options(k->options), s.now);
-    if (level == num::kSolTcp && name == num::tcp_window_clamp)
-      k->tcp->set_receive_capacity(offered_capacity(k->options, k->receive.memory.size));
-    mark_dirty(s, *k);
-  }
-  return Errno::ok;
-}
-
-wire::Endpoint Shard::local_endpoint(SocketId id) const {
-  const Socket* k = state_->find(id);
-  return k == nullptr ? wire::Endpoint{} : k->local;
-}
-
-wire::Endpoint Shard::remote_endpoint(SocketId id) const {
-  const Socket* k = state_->find(id);
-  return k == nullptr ? wire::Endpoint{} : k->remote;
-}
-
-std::uint64_t Shard::receive_tail(SocketId id) const {
-  const Socket* k = state_->find(id);
-  return k == nullptr ? 0 : k->receive.tail;
-}
-
-std::uint32_t Shard::receive_beyond(SocketId id) const {
-  const Socket* k = state_->find(id);
-  std::uint32_t bytes = 0;
-  if (k != nullptr && k->tcp) k->tcp->for_each_beyond([&](std::uint64_t, std::uint32_t length) { bytes += length; });
-  return bytes;
-}
-
-std::uint64_t Shard::send_head(SocketId id) const {
-  const Socket* k = state_->find(id);
-  return k == nullptr ? 0 : k->send.head;
 }
 
 void Shard::mark_urgent(SocketId id, std::uint64_t position) {

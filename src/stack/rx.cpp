@@ -160,6 +160,7 @@ void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cas
     return on_icmp_error(s, *about, &at, std::move(packet));
   }
   if (std::holds_alternative<icmp::NeighbourDiscovery>(*in)) return rx_discovery(s, at, *packet);
+  if (std::holds_alternative<icmp::ListenerDiscovery>(*in)) return rx_mld(s, at, *packet);
 }
 
 /// Nobody takes the protocol: what its sender is told.
@@ -240,6 +241,9 @@ namespace {
 bool joined(const void* shard, std::uint32_t interface_index, wire::Ipv4Address group, wire::Ipv4Address source) {
   return hears_group(*static_cast<const ShardState*>(shard), interface_index, group, source);
 }
+bool joined6(const void* shard, std::uint32_t interface_index, const wire::Ipv6Address& group, const wire::Ipv6Address& source) {
+  return hears_group(*static_cast<const ShardState*>(shard), interface_index, wire::IpAddress{group}, {source, interface_index});
+}
 
 std::optional<Judged> judge_ipv4(ShardState& s, const iface::Interface& in, packet::Packet& packet) {
   const ipv4::InputContext context{in, s.network->interfaces, s.settings.ipv4, s.counters.ipv4, {&joined, &s}};
@@ -258,7 +262,7 @@ std::optional<Judged> judge_ipv4(ShardState& s, const iface::Interface& in, pack
 
 std::optional<Judged> judge_ipv6(ShardState& s, const iface::Interface& in, packet::Packet& packet) {
   if (s.inet6 == nullptr) return s.drop(Drop::link_unknown_type), std::nullopt;
-  auto ip = s.inet6->input({in, s.network->interfaces, s.settings.ipv6, s.counters.ipv6}, packet);
+  auto ip = s.inet6->input({in, s.network->interfaces, s.settings.ipv6, s.counters.ipv6, {&joined6, &s}}, packet);
   if (!ip) {
     refuse(s, in, packet, ip.error().why, ip.error().answer);
     return std::nullopt;

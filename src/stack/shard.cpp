@@ -102,6 +102,7 @@ void adopt_network(ShardState& s, NetworkPtr network) {
   if (s.neighbours && old) follow_interfaces(s, *old);
   if (s.discovery) s.discovery->tables_changed(s.now);
   if (s.memberships && old) update_memberships(s, *old);
+  listen_for_ourselves(s);
 }
 
 // ---- the turn

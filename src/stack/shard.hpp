@@ -119,8 +119,9 @@ class Shard {
                           std::uint32_t segment = 0);
 
   Errno set_option(SocketId id, int level, int name, Bytes value, bool privileged);
-  /// TCP_INFO and the like are answered here too. `room`: the caller's buffer, bytes.
-  socket::Result<std::string> get_option(SocketId id, int level, int name, std::size_t room) const;
+  /// TCP_INFO and the like are answered here too. `room`: the caller's buffer, bytes; `given`: what it holds, for the options that
+  /// read it first (IP_MSFILTER, MCAST_MSFILTER).
+  socket::Result<std::string> get_option(SocketId id, int level, int name, std::size_t room, Bytes given = {}) const;
   wire::Endpoint local_endpoint(SocketId id) const;
   wire::Endpoint remote_endpoint(SocketId id) const;  ///< unspecified port 0: not connected
   std::uint64_t receive_tail(SocketId id) const;      ///< how far the receive ring may be read

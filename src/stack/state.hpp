@@ -140,6 +140,8 @@ struct ShardState {
   // ---- groups
   group::Table groups;                             // of all shards' sockets, the same on each
   std::unique_ptr<group::Machine> memberships;     // shard 0 only
+  std::vector<group::Key> own_groups;              // sorted: of the table, what the stack listens to itself
+  std::unordered_map<std::uint32_t, std::uint32_t> memberships_held;  // by user: of this shard's sockets
   std::vector<std::uint32_t> filter_changes;       // shard 0: interfaces whose device is to hear other groups
 
   // ---- packets

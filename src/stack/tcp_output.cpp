@@ -91,7 +91,7 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
   how.fib = fib;
   how.interface_index = bound_interface;
   how.own_path_mtu = true;
-  if (flow.remote.address.is_v6()) how.flow_label = flow_hash(s.key(), flow.local, flow.remote) & 0xfffff;
+  if (flow.remote.address.is_v6() && (options == nullptr || options->auto_flow_label != 0)) how.flow_label = flow_hash(s.key(), flow.local, flow.remote) & 0xfffff;
   // Over IPv6 only the sender cuts: where our own link became narrower, that is better than silence.
   how.dont_fragment = flow.remote.address.is_v4() && s.settings.ipv4.mtu_discovery != 0 && (options == nullptr || options->mtu_discover != 0);
   if (options != nullptr) {

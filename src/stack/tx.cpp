@@ -98,8 +98,16 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
   return path;
 }
 
+socket::Result<Path> find_path(const ShardState& s, const Outgoing& how) {
+  auto path = find_path(s, how.destination, how.fib, how.interface_index, how.dont_route);
+  if (!path) return path;
+  if (how.own_path_mtu) path->mtu = path->link_mtu;
+  if (how.largest != 0) path->mtu = std::min(path->mtu, how.largest);
+  return path;
+}
+
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
-                                              std::uint32_t interface_index) {
+                                              std::uint32_t interface_index, std::optional<bool> prefer_temporary) {
   const wire::IpAddress zoned = destination.zone() == 0 ? destination.with_zone(interface_index) : destination;
   if (s.network->interfaces.find_local(zoned) != nullptr) return zoned;
   const auto path = find_path(s, destination, fib, interface_index, false);
@@ -113,7 +121,7 @@ socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::I
   const auto source = route::choose_source(s.network->interfaces,
                                            route != nullptr && route->interface_index == path->out->index ? *route : direct,
                                            destination, {.use_deprecated = s.settings.ipv6.use_deprecated != 0,
-                                                         .prefer_temporary = s.settings.ipv6.prefer_temporary != 0});
+                                                         .prefer_temporary = prefer_temporary.value_or(s.settings.ipv6.prefer_temporary != 0)});
   if (!source) return unexpected(Errno::addrnotavail);
   return *source;
 }
@@ -124,7 +132,8 @@ bool may_leave(const wire::IpAddress& source, const Path& path) {
 
 // ---- 2. the IP header, fragments
 
-Expected<void, Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wire::Ipv6Header header) {
+Expected<void, Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wire::Ipv6Header header,
+                                     const wire::Ipv6Extensions* extensions) {
   if (header.next_header == wire::IpProtocol::icmpv6 && payload.size() >= wire::Icmpv6View::kHeaderLen) {
     // RFC 4443 section 2.3: the source is part of the checksum, so it is only now that it can be computed.
     std::array<std::byte, 2> field{};
@@ -136,6 +145,9 @@ Expected<void, Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wir
     payload.copy_out(0, {&type, 1});
     count_sent(s.counters.icmp6, static_cast<wire::Icmpv6Type>(type));
   }
+  if (extensions != nullptr)
+    if (const auto added = s.inet6->add_extensions(payload, header.next_header, *extensions); !added) return added;
+  if (extensions != nullptr) header.next_header = extensions->first;
   return s.inet6->add_header(payload, header, s.counters.ipv6);
 }
 
@@ -161,7 +173,7 @@ Expected<void, Drop> put_ip_header(ShardState& s, packet::Packet& payload, const
 }
 
 Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
-  auto path = find_path(s, how.destination, how.fib, how.interface_index, how.dont_route);
+  const auto path = find_path(s, how);
   if (!path) {
     s.drop(Drop::ip_no_route);
     return path.error();
@@ -177,7 +189,6 @@ Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
   }
   if (!may_leave(source, *path)) return s.drop(Drop::ip_loopback_source), Errno::inval;
   payload->txq = how.txq;
-  if (how.own_path_mtu) path->mtu = path->link_mtu;
   if (const auto added = put_ip_header(s, *payload, how, source, *path); !added) {
     s.drop(added.error());
     return added.error() == Drop::ip_too_big ? Errno::msgsize : Errno::nobufs;
@@ -193,10 +204,10 @@ Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
 }
 
 void loop_if_many(ShardState& s, const packet::Packet& packet, const Outgoing& how, const Path& path) {
-  if (path.local || !how.destination.is_v4()) return;
+  if (path.local) return;
   const bool heard = how.destination.is_multicast()
                          ? how.multicast_loop && hears_group(s, path.out->index, how.destination, how.source)
-                         : path.out->is_broadcast_address(how.destination.v4());
+                         : how.destination.is_v4() && path.out->is_broadcast_address(how.destination.v4());
   if (heard) loop_back(s, *path.out, packet);
 }
 

@@ -115,25 +115,39 @@ void register_raw(ShardState& s, Socket& k);
 void add_raw(ShardState& s, const RawMember& member);
 void remove_raw(ShardState& s, std::uint32_t shard, SocketId id);
 
-// ---- groups.cpp: multicast
+// ---- groups.cpp: who listens to what
+group::Key group_key(std::uint32_t interface_index, const wire::IpAddress& group);
+void note_filter_change(ShardState& s, std::uint32_t interface_index);
 void on_group_change(ShardState& s, const message::GroupChange& change);
-void leave_all_groups(ShardState& s, Socket& k);
-/// nullopt: the option is no group's. Errors: ip(7).
-std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value);
+/// Every shard, with a new Network: the solicited-node groups of our addresses, and all routers where we are one (RFC 4291
+/// sections 2.7.1 and 2.8).
+void listen_for_ourselves(ShardState& s);
 /// Whether anybody here listens to that source of the group on the interface.
 bool hears_group(const ShardState& s, std::uint32_t interface_index, const wire::IpAddress& group, const wire::IpAddress& source);
-/// The same for one socket; `any`: it takes what others have joined, too (IP_MULTICAST_ALL).
+/// The same for one socket; `any`: it takes what others have joined, too (IP_MULTICAST_ALL, IPV6_MULTICAST_ALL).
 bool socket_hears_group(const ShardState& s, std::uint32_t shard, SocketId id, bool any, std::uint32_t interface_index,
                         const wire::IpAddress& group, const wire::IpAddress& source);
 /// What the interface's device has to let through, sorted.
 std::vector<wire::MacAddress> multicast_filter(const ShardState& s, std::uint32_t interface_index);
-void rx_igmp(ShardState& s, const Arrival& at, packet::PacketPtr packet);
-void send_reports(ShardState& s, const std::vector<group::Message>& messages);
-void run_memberships(ShardState& s);
-/// Shard 0, with a new Network: what has come up is told of its groups again.
-void update_memberships(ShardState& s, const Network& old);
 /// A copy of a packet (from its IP header on) for this stack itself, as if it had come by `out`.
 void loop_back(ShardState& s, const iface::Interface& out, const packet::Packet& packet);
+
+// ---- group_options.cpp: what programs ask for
+void leave_all_groups(ShardState& s, Socket& k);
+/// nullopt: the option is no group's. Errors: ip(7), ipv6(7).
+std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value);
+/// The same; `given`: what the caller's buffer held, which says the group that is asked for.
+std::optional<socket::Result<std::string>> get_group_option(const ShardState& s, const Socket& k, int level, int name, std::size_t room,
+                                                            Bytes given);
+
+// ---- group_reports.cpp: what is heard of queriers, and said to routers; shard 0
+void rx_igmp(ShardState& s, const Arrival& at, packet::PacketPtr packet);
+/// An ICMPv6 message of listener discovery, its checksum right.
+void rx_mld(ShardState& s, const Arrival& at, const packet::Packet& message);
+void send_reports(ShardState& s, const std::vector<group::Message>& messages);
+void run_memberships(ShardState& s);
+/// With a new Network: what has come up is told of its groups again.
+void update_memberships(ShardState& s, const Network& old);
 
 // ---- datagram_errors.cpp: ICMP errors for the sockets of datagrams.cpp, and errors of our own
 /// `quoted` as in on_icmp_error(); for UDP, UDP-Lite and every raw socket of that protocol.
@@ -142,7 +156,7 @@ void on_port_error(ShardState& s, message::PortError&& error);
 /// An entry of deliver() with `error`, on its socket's shard.
 void deliver_error(ShardState& s, Datagram&& report);
 /// A datagram that must not be cut is larger than `mtu`: says so to the error queue, if there is one. Answers msgsize.
-Errno too_big_for(ShardState& s, const Socket& k, const wire::IpAddress& destination, std::uint32_t mtu);
+Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu);
 /// The socket that hears of what happens to datagrams between these two; null: none.
 const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
                               std::uint32_t interface_index);
@@ -163,6 +177,7 @@ struct Outgoing {
   std::uint32_t interface_index = 0;  ///< 0: by route
   std::uint16_t txq = 0;
   std::uint32_t flow_label = 0;       ///< IPv6: 20 bits (RFC 6437)
+  std::uint32_t largest = 0;          ///< IPV6_MTU: larger packets are cut; 0: as the path has it
 };
 struct Path {
   const iface::Interface* out = nullptr;
@@ -175,8 +190,11 @@ struct Path {
 /// Where a packet to `destination` goes. Errors: netunreach, hostunreach, netdown.
 socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
                                std::uint32_t interface_index, bool dont_route);
+/// The same for a packet that goes out like that, with the MTU that counts for it.
+socket::Result<Path> find_path(const ShardState& s, const Outgoing& how);
+/// `prefer_temporary`: what the program wants of RFC 8981's addresses; nullopt: as net.inet6.ip6.prefer_tempaddr says.
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
-                                              std::uint32_t interface_index);
+                                              std::uint32_t interface_index, std::optional<bool> prefer_temporary = std::nullopt);
 /// RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3: what comes from a loopback address goes to no other host.
 bool may_leave(const wire::IpAddress& source, const Path& path);
 /// Puts the IP header in front of a transport's. Errors: ip_too_big, no_buffer.
@@ -205,8 +223,10 @@ void rx_discovery(ShardState& s, const Arrival& at, const packet::Packet& messag
 void run_discovery(ShardState& s);
 /// `to`: the MAC address to use; zero: the group's, or the neighbour's as the cache says.
 void send_discovery(ShardState& s, const ipv6::DiscoveryMessage& message, const wire::MacAddress& to = {});
-/// The IPv6 header of an ICMPv6 message or any other transport, its ICMPv6 checksum filled in. The error: as add_header()'s.
-Expected<void, packet::Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wire::Ipv6Header header);
+/// The IPv6 header of an ICMPv6 message or any other transport, its ICMPv6 checksum filled in; with the extension headers between
+/// them. The error: as add_header()'s.
+Expected<void, packet::Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wire::Ipv6Header header,
+                                             const wire::Ipv6Extensions* extensions = nullptr);
 
 // ---- inbox.cpp: other shards
 void send_to(ShardState& s, std::uint32_t shard, Message&& message);
@@ -219,6 +239,8 @@ bool poll_inbox(ShardState& s);
 /// that family), afnosupport (IPv6 from a socket bound to IPv4), inval (no interface, or another than the socket's).
 socket::Result<wire::Endpoint> destination_of(const Socket& k, wire::Endpoint to);
 void stop_listening(ShardState& s, Socket& k);
+/// The ports of the socket's protocol.
+socket::PortTable& ports_of(ShardState& s, const Socket& k);
 
 // ---- shard.cpp
 void adopt_network(ShardState& s, NetworkPtr network);

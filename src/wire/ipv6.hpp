@@ -109,6 +109,12 @@ inline constexpr std::size_t kIpv6WalkLen = Ipv6View::kHeaderLen + kExtensionByt
 /// One extension header at the front of `bytes`: its length in bytes, by its kind. Errors: truncated.
 Expected<std::size_t, ParseError> extension_len(IpProtocol kind, Bytes bytes);
 
+/// Extension headers to send: `bytes` begins with one of the kind `first`, each says what follows, but for the last one.
+struct Ipv6Extensions {
+  IpProtocol first{};
+  Bytes bytes;
+};
+
 /// Where the transport header of a packet is, without a judgement on what stands before.
 struct UpperLayer {
   IpProtocol protocol{};

@@ -285,6 +285,17 @@ static void options(void) {
       {"RECVTCLASS", IPPROTO_IPV6, IPV6_RECVTCLASS, {1, 0, 7, 0}},
       {"RECVERR", IPPROTO_IPV6, IPV6_RECVERR, {1, 0, 7, 0}},
       {"FREEBIND", IPPROTO_IPV6, IPV6_FREEBIND, {1, 0, 7, 0}},
+      {"MULTICAST_ALL", IPPROTO_IPV6, IPV6_MULTICAST_ALL, {0, 1, 0, 7}},
+      {"AUTOFLOWLABEL", IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, {0, 1, 0, 7}},
+      // Temporary, public; both; as the stack likes; the care-of address, the home's, and both; cryptographic or not.
+      {"ADDR_PREFERENCES", IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, {1, 2, 3, 0x100}},
+      {"ADDR_PREFERENCES", IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, {4, 0, 0x405, 0x402}},
+      {"ADDR_PREFERENCES", IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, {8, 0x808, 0x800, 0x1000}},
+      {"MTU", IPPROTO_IPV6, IPV6_MTU, {1280, 1279, 0, -1}},
+      {"PKTINFO", IPPROTO_IPV6, IPV6_PKTINFO, {1, 0, 0, 0}},
+      {"JOIN_GROUP", IPPROTO_IPV6, IPV6_JOIN_GROUP, {1, 0, 0, 0}},
+      {"MCAST_JOIN_GROUP", IPPROTO_IPV6, MCAST_JOIN_GROUP, {1, 0, 0, 0}},
+      {"MCAST_MSFILTER", IPPROTO_IPV6, MCAST_MSFILTER, {1, 0, 0, 0}},
       {"IP_TTL", IPPROTO_IP, IP_TTL, {9, 0, 256, -1}},
       {"IP_TOS", IPPROTO_IP, IP_TOS, {0x10, 0, 8, 4}},
       {"no such", IPPROTO_IPV6, 4711, {1, 0, 0, 0}},
@@ -306,6 +317,39 @@ static void options(void) {
   say("%d", get_int(four, IPPROTO_IPV6, IPV6_V6ONLY));
   int fd = made(SOCK_STREAM);
   say("MTU of nothing %d", get_int(fd, IPPROTO_IPV6, IPV6_MTU));
+}
+
+// What RFC 3542 has of paths and interfaces as options of the socket itself.
+static void path_options(void) {
+  int s = made(SOCK_DGRAM), c = made(SOCK_DGRAM);
+  show("bind", bind6(s, "::1", 0));
+  int port = port_of(s);
+  struct ip6_mtuinfo path;
+  socklen_t length = sizeof path;
+  show("no path", getsockopt(c, IPPROTO_IPV6, IPV6_PATHMTU, &path, &length));
+  show("connect", connect6(c, "::1", port));
+  length = sizeof path;
+  show("path", getsockopt(c, IPPROTO_IPV6, IPV6_PATHMTU, &path, &length));
+  say("length %d, the MTU that IPV6_MTU shows %d", (int)length, (int)path.ip6m_mtu == get_int(c, IPPROTO_IPV6, IPV6_MTU));
+  length = sizeof path - 1;
+  show("short", getsockopt(c, IPPROTO_IPV6, IPV6_PATHMTU, &path, &length));
+  must("mtu", set_int(c, IPPROTO_IPV6, IPV6_MTU, 1300));
+  say("%d", get_int(c, IPPROTO_IPV6, IPV6_MTU));
+  static char large[2000];
+  show("in pieces", send(c, large, sizeof large, 0));
+  char b[4000];
+  show("whole", recv(s, b, sizeof b, 0));
+  must("don't fragment", set_int(c, IPPROTO_IPV6, IPV6_DONTFRAG, 1));
+  show("too large", send(c, large, sizeof large, 0));
+  show("fits", send(c, large, 1300 - 48, 0));
+  show("does not", send(c, large, 1301 - 48, 0));
+  int other = made(SOCK_DGRAM);
+  struct in6_pktinfo info = {.ipi6_addr = IN6ADDR_LOOPBACK_INIT, .ipi6_ifindex = 1};
+  show("by lo", setsockopt(other, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info));
+  show("short", setsockopt(other, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info - 1));
+  show("to ::1", send6(other, "::1", port));
+  info.ipi6_ifindex = 4711;
+  show("by nothing", setsockopt(other, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info));
 }
 
 static void print_control(struct msghdr *m) {
@@ -425,6 +469,7 @@ static const struct test_case cases[] = {
     {"datagrams", datagrams},
     {"refused", refused},
     {"options", options},
+    {"path_options", path_options},
     {"control_data", control_data},
     {"large", large},
     {"failed_connect_again", failed_connect_again},

@@ -78,12 +78,15 @@ class SimIpv6Alone : public SimIpv6 {
   void SetUp() override {
     net.tap = [&](const Host&, Frame& frame) {
       const auto view = wire::Ipv6View::parse(Bytes{frame}.subspan(14));
-      if (view) sent.push_back({view->header(), {view->payload().begin(), view->payload().end()}});
+      if (!view) return true;
+      const Sent one{view->header(), {view->payload().begin(), view->payload().end()}};
+      (is_report(one) ? reports : sent).push_back(one);
       return true;
     };
     ASSERT_TRUE(wait_for_link_local({&a}));
     net.run_for(20s);  // routers were asked for
     sent.clear();
+    at_start = std::exchange(reports, {});
     // Whoever answers us finds us at once.
     for (const char* who : {"2001:db8::99", "fe80::99"})
       ASSERT_EQ(a.shard(0).set_neighbour({a.interface_index(), ip(who).with_zone(a.interface_index())}, kRouterMac, {}), Errno::ok);
@@ -105,8 +108,15 @@ class SimIpv6Alone : public SimIpv6 {
                                                                      static_cast<std::uint32_t>(payload.size())))) == 0;
     }
   };
+  /// What multicast routers are told: behind a hop-by-hop header of eight bytes.
+  static bool is_report(const Sent& one) {
+    if (one.header.next_header != wire::IpProtocol::hop_by_hop || one.payload.size() < 16 || load_u8(one.payload, 0) != 58) return false;
+    const auto type = static_cast<wire::Icmpv6Type>(load_u8(one.payload, 8));
+    return type == wire::Icmpv6Type::listener_report || type == wire::Icmpv6Type::listener_done || type == wire::Icmpv6Type::listener_report_v2;
+  }
   Host& a = net.host("10.0.0.1/24", options("2001:db8::1/64"));
   std::vector<Sent> sent;
+  std::vector<Sent> reports, at_start;  ///< of multicast listeners: since SetUp(), and before
   bool from_nobody = false;
 };
 

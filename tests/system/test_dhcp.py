@@ -14,7 +14,8 @@ def lab(request, own_lab):
     lab = own_lab(kind=request.param)
     lab.stack.utility("ifconfig", "en0", "delete")
     lab.server = lab.start_in_peer(
-        "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--log-dhcp", "--port=0",
+        "dnsmasq", "--no-daemon", "--no-ping",  # of an address before it is offered: 3 s
+        "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--log-dhcp", "--port=0",
         f"--interface={PEER_INTERFACE}", "--bind-dynamic", f"--dhcp-range=10.9.0.100,10.9.0.120,255.255.255.0,2m",
         f"--dhcp-option=option:dns-server,{PEER}", "--domain=lab.test", f"--dhcp-leasefile={lab.folder}/leases", "--user=root")
     wait_until(lambda: "DHCP, IP range" in lab.server.text(), lambda: lab.server.text())

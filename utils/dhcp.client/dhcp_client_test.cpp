@@ -131,6 +131,33 @@ TEST(DhcpMachine, ARefusalStartsAnew) {
   EXPECT_EQ(r.machine.state(), State::selecting) << "an offer that is not kept";
 }
 
+/// A server that offers and refuses, as fast as it can.
+TEST(DhcpMachine, RefusalsAreFollowedByLongerAndLongerPauses) {
+  Rig r;
+  r.note(r.machine.start(r.now));
+  const auto refuse = [&] {
+    r.hear(r.answer(DhcpType::offer));
+    r.hear(r.answer(DhcpType::nak));
+  };
+  refuse();
+  EXPECT_EQ(r.machine.state(), State::selecting) << "the first is no reason to wait";
+  for (const auto wanted : {4s, 8s, 16s, 32s, 64s, 64s}) {
+    refuse();
+    EXPECT_EQ(r.machine.state(), State::init);
+    EXPECT_TRUE(r.all.back().send.empty());
+    EXPECT_GE(r.machine.next_deadline() - r.now, wanted);
+    EXPECT_LE(r.machine.next_deadline() - r.now, wanted + 1s);
+    r.pass();
+    EXPECT_EQ(r.last().type(), DhcpType::discover);
+  }
+  r.hear(r.answer(DhcpType::offer));
+  r.hear(r.answer(DhcpType::ack));
+  r.pass();
+  r.hear(r.answer(DhcpType::nak));
+  EXPECT_FALSE(r.applied);
+  EXPECT_EQ(r.machine.state(), State::selecting) << "a lease ends the count";
+}
+
 TEST(DhcpMachine, GivesTheLeaseBack) {
   Rig r;
   r.get_lease();

@@ -132,6 +132,17 @@ void Machine::restart(Instant now, Result& out) {
   discover(now, out);
 }
 
+/// RFC 2131 section 3.1 (4): a refusal means to begin anew. The first does so at once, as whoever comes to another network wants it;
+/// a server that refuses what it offers must not drive us at the pace of its answers: each further one doubles the pause.
+void Machine::refused(Instant now, Result& out) {
+  if (refusals_++ == 0) return restart(now, out);
+  if (lease_) out.unconfigure = true;
+  lease_.reset();
+  state_ = State::init;
+  at_ = now + pause_ + Duration{static_cast<std::int64_t>(random_.below(1'000'000'000))};
+  pause_ = std::min(2 * pause_, kLongestWait);
+}
+
 void Machine::on_offer(const DhcpMessage& offer, Ipv4Address server, Instant now, Result& out) {
   if (settings_.only_server && server != *settings_.only_server) return;
   if (offer.yiaddr.is_unspecified()) return;
@@ -147,7 +158,8 @@ void Machine::bind(const DhcpMessage& ack, Instant now, Result& out) {
   auto lease = lease_of(ack, ack.address(DhcpOption::server).value_or(server_));
   if (!lease) return;
   state_ = State::bound;
-  rounds_ = 0;
+  rounds_ = refusals_ = 0;
+  pause_ = kFirstWait;
   const bool for_ever = lease->seconds == kForever;
   // From the moment of the request on (section 4.4.5).
   renew_at_ = for_ever ? Instant::never() : asked_ + seconds(lease->renew_s);
@@ -177,7 +189,7 @@ Machine::Result Machine::on_message(Bytes payload, Instant now) {
   if (settings_.only_server && server && *server != *settings_.only_server) return out;
   if (state_ == State::requesting && server != server_) return out;
   if (*type == DhcpType::ack) bind(*m, now, out);
-  else if (*type == DhcpType::nak) restart(now, out);
+  else if (*type == DhcpType::nak) refused(now, out);
   return out;
 }
 

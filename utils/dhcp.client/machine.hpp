@@ -72,6 +72,7 @@ class Machine {
   void request_offer(Instant now, Result& out);
   void request_renewal(Instant now, Result& out);
   void restart(Instant now, Result& out);
+  void refused(Instant now, Result& out);
   void bind(const wire::DhcpMessage& ack, Instant now, Result& out);
   void on_offer(const wire::DhcpMessage& offer, wire::Ipv4Address server, Instant now, Result& out);
   Instant retry_at(Instant now);
@@ -81,7 +82,8 @@ class Machine {
   State state_ = State::init;
   std::uint32_t xid_ = 0, rounds_ = 0;
   unsigned tries_ = 0;
-  Duration wait_ = kFirstWait;
+  unsigned refusals_ = 0;  // since the last lease
+  Duration wait_ = kFirstWait, pause_ = kFirstWait;
   Instant at_ = Instant::never(), began_{}, asked_{}, renew_at_{}, rebind_at_{}, end_at_{};
   wire::Ipv4Address offered_, server_;
   std::optional<Lease> lease_;

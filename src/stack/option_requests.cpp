@@ -1,0 +1,73 @@
+// setsockopt(2): what an option of a socket makes of the tables that know the socket, beside what src/socket keeps.
+#include <cstring>
+
+#include "socket/numbers.hpp"
+#include "stack/ways.hpp"
+
+namespace iopkt::stack {
+
+namespace num = socket::num;
+
+socket::PortTable& ports_of(ShardState& s, const Socket& k) {
+  switch (k.kind) {
+    case socket::SocketKind::tcp: return s.stack.tcp_ports();
+    case socket::SocketKind::udplite: return s.stack.udplite_ports();
+    default: return s.stack.udp_ports();
+  }
+}
+
+namespace {
+
+/// What only the socket's state forbids of its options. Errors: inval, nodev.
+Errno refused_now(const ShardState& s, const Socket& k, int level, int name, Bytes value) {
+  if (level != num::kSolIpv6 || k.family != wire::IpFamily::v6) return Errno::ok;
+  if (name == num::ipv6_v6only && (k.binding || k.kind == socket::SocketKind::raw)) return Errno::inval;
+  if (name == num::ipv6_checksum && k.protocol == static_cast<std::uint8_t>(wire::IpProtocol::icmpv6)) return Errno::inval;
+  std::uint32_t index = 0;
+  if (name != num::ipv6_multicast_if || k.kind == socket::SocketKind::tcp || value.size() < sizeof index) return Errno::ok;
+  std::memcpy(&index, value.data(), sizeof index);
+  if (index == 0) return Errno::ok;
+  if (s.interface(index) == nullptr) return Errno::nodev;
+  return k.bound_interface != 0 && k.bound_interface != index ? Errno::inval : Errno::ok;
+}
+
+}  // namespace
+
+Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool privileged) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
+  if (const auto done = set_group_option(s, *k, level, name, value)) return *done;
+  const Errno result = socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
+  if (result != Errno::ok) return result;
+  k->fib = static_cast<std::uint8_t>(k->options.fib);
+  if (level == num::kSolSocket && name == num::so_bindtodevice) {
+    const iface::Interface* device = k->options.bind_device.empty() ? nullptr : s.network->interfaces.by_name(k->options.bind_device);
+    if (device == nullptr && !k->options.bind_device.empty()) {
+      k->options.bind_device.clear();
+      return Errno::nodev;
+    }
+    k->bound_interface = device == nullptr ? 0 : device->index;
+    if (k->kind == socket::SocketKind::raw) register_raw(s, *k);
+  }
+  const bool group_rule = (level == num::kSolIp && name == num::ip_multicast_all) || (level == num::kSolIpv6 && name == num::ipv6_multicast_all);
+  const bool filter_rule = (level == num::kSolRaw && name == num::icmp_filter) || k->family == wire::IpFamily::v6;
+  if (k->kind == socket::SocketKind::raw && (group_rule || filter_rule)) register_raw(s, *k);
+  // What the directory of the port knows of a socket.
+  const bool listed = (level == num::kSolSocket && (name == num::so_bindtodevice || name == num::so_reuseport)) || group_rule ||
+                      (level == num::kSolUdpLite && name == num::udplite_recv_cscov);
+  if (listed && is_udp(k->kind) && k->binding) unregister_port(s, *k), register_port(s, *k);
+  if (level == num::kSolSocket && (name == num::so_reuseaddr || name == num::so_reuseport) && k->binding)
+    ports_of(s, *k).update(*k->binding, k->options.reuse_address != 0, k->options.reuse_port != 0);
+  if (k->listener && k->state == SocketState::listening) k->listener->set_options(k->options);
+  if (k->tcp) {
+    k->tcp->set_options(tcp_options(k->options), s.now);
+    if (level == num::kSolTcp && name == num::tcp_window_clamp)
+      k->tcp->set_receive_capacity(offered_capacity(k->options, k->receive.memory.size));
+    mark_dirty(s, *k);
+  }
+  return Errno::ok;
+}
+
+}  // namespace iopkt::stack
