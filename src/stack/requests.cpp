@@ -122,7 +122,7 @@ bool may_follow(const ShardState& s, TimeWaitTable::Place old) {
   return old == TimeWaitTable::kNone || tcp::may_reconnect(s.time_waits.wait(old, s.now), s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
 }
 
-Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
+Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool fast_open) {
   if (k.state == SocketState::listening) return Errno::isconn;
   if (k.state == SocketState::open) return k.tcp && k.tcp->state() == tcp::State::syn_sent ? Errno::already : Errno::isconn;
   if (k.state == SocketState::failed) return Errno::inval;
@@ -169,12 +169,14 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
     k.foreign_flow_shard = home;
     send_to(s, home, message::FlowAdd{flow, s.number});
   }
-  const tcp::OpenConfig config = open_config(s, flow, k.fib, k.options, k.receive.memory.size);
+  tcp::OpenConfig config = open_config(s, flow, k.fib, k.options, k.receive.memory.size);
+  // A signature leaves no room for a cookie.
+  if ((fast_open || k.options.fastopen_connect != 0) && !k.options.keys) prepare_fast_open(s, flow, config);
   k.tcp = std::make_unique<tcp::Connection>(tcp::Connection::open_active(s.tcp_context, config, iss, s.now));
   k.tcp->set_send_tail(k.send.tail);
   if (k.shut_write) k.tcp->shutdown_write();
   mark_dirty(s, k);
-  return Errno::inprogress;
+  return config.hold_syn ? Errno::ok : Errno::inprogress;
 }
 
 }  // namespace
@@ -328,11 +330,12 @@ Errno Shard::choose_port(SocketId id) {
   return k == nullptr ? Errno::badf : port_for_sending(*state_, *k);
 }
 
-Errno Shard::connect(SocketId id, const wire::Endpoint& remote) {
+Errno Shard::connect(SocketId id, const wire::Endpoint& remote, bool fast_open) {
   ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
-  return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote) : connect_datagram(s, *k, remote);
+  if (fast_open && s.settings.tcp.fastopen_client == 0) return Errno::opnotsupp;
+  return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote, fast_open) : connect_datagram(s, *k, remote);
 }
 
 Errno Shard::disconnect(SocketId id) {
@@ -500,8 +503,18 @@ Errno Shard::send(SocketId id, const DatagramRequest& request, Bytes first, Byte
 }
 
 namespace {
+/// Before a connection is, or while others are waited for.
+Errno fast_open_refused(const ShardState& s, const Socket& k, int name) {
+  const bool unconnected = k.state == SocketState::fresh || k.state == SocketState::bound;
+  if (name == num::tcp_fastopen) return unconnected || k.state == SocketState::listening ? Errno::ok : Errno::inval;
+  if (name != num::tcp_fastopen_connect) return Errno::ok;
+  if (s.settings.tcp.fastopen_client == 0) return Errno::opnotsupp;
+  return unconnected ? Errno::ok : Errno::inval;
+}
+
 /// What only the socket's state forbids of its options. Errors: inval, nodev.
 Errno refused_now(const ShardState& s, const Socket& k, int level, int name, Bytes value) {
+  if (level == num::kSolTcp && k.kind == SocketKind::tcp) return fast_open_refused(s, k, name);
   if (level != num::kSolIpv6 || k.family != wire::IpFamily::v6) return Errno::ok;
   if (name == num::ipv6_v6only && (k.binding || k.kind == SocketKind::raw)) return Errno::inval;
   if (name == num::ipv6_checksum && k.protocol == static_cast<std::uint8_t>(wire::IpProtocol::icmpv6)) return Errno::inval;
@@ -520,7 +533,8 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   if (k == nullptr) return Errno::badf;
   if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
   if (const auto done = set_group_option(s, *k, level, name, value)) return *done;
-  const Errno result = socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
+  const auto key_set = set_key_option(*k, level, name, value);
+  const Errno result = key_set ? *key_set : socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
   if (result != Errno::ok) return result;
   k->fib = static_cast<std::uint8_t>(k->options.fib);
   if (level == num::kSolSocket && name == num::so_bindtodevice) {
@@ -543,7 +557,9 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
     ports_of(s, *k).update(*k->binding, k->options.reuse_address != 0, k->options.reuse_port != 0);
   if (k->listener && k->state == SocketState::listening) k->listener->set_options(k->options);
   if (k->tcp) {
-    k->tcp->set_options(tcp_options(k->options), s.now);
+    tcp::Options wanted = tcp_options(k->options);
+    wanted.signature_len = signature_len(k->options, k->remote.address);
+    k->tcp->set_options(wanted, s.now);
     if (level == num::kSolTcp && name == num::tcp_window_clamp)
       k->tcp->set_receive_capacity(offered_capacity(k->options, k->receive.memory.size));
     mark_dirty(s, *k);
@@ -576,6 +592,13 @@ std::uint32_t Shard::receive_beyond(SocketId id) const {
 std::uint64_t Shard::send_head(SocketId id) const {
   const Socket* k = state_->find(id);
   return k == nullptr ? 0 : k->send.head;
+}
+
+Shard::SendLimit Shard::send_limit(SocketId id) const {
+  const Socket* k = state_->find(id);
+  if (k == nullptr || !k->tcp) return {};
+  const std::uint32_t low_water = notsent_low_water(*state_, *k);
+  return low_water == 0 ? SendLimit{} : SendLimit{.position = k->tcp->sent_position() + low_water, .low_water = low_water};
 }
 
 void Shard::mark_urgent(SocketId id, std::uint64_t position) {
