@@ -123,11 +123,17 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
       };
       stack().set_rings(socket.id, memory(socket.send_block), memory(socket.receive_block));
     }
-    error = static_cast<int>(stack().connect(socket.id, address->endpoint));
+    const bool fast_open = (request->fixed<ipc::AddressRequest>().flags & ipc::AddressRequest::fast_open) != 0;
+    error = static_cast<int>(stack().connect(socket.id, address->endpoint, fast_open));
     // In the words of the other family it is the family that is refused (IPV6_V6ONLY).
     if (error == ENETUNREACH && address->was_inet && is_v6_only(socket)) error = EAFNOSUPPORT;
     if (error == EINPROGRESS) socket.set_status(ipc::Status::connecting | ipc::Status::bound);
     if (error == 0) socket.set_status(ipc::Status::connected | ipc::Status::bound);
+    // The SYN waits for what is written first.
+    if (error == 0 && !socket.datagram) {
+      show_rings(socket);
+      if (socket.attached()) socket.send.release(socket.end);
+    }
   }
   if (error == 0 || error == EINPROGRESS) update_names(socket);
   answer_when_published(request, error);
@@ -212,6 +218,10 @@ void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
   if (error == EPERM && request.may(option.name == num::so_bindtodevice ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
   if (error == 0 && send_size) resize_send_ring(socket);
+  if (error == 0 && option.level == num::kSolTcp && option.name == num::tcp_notsent_lowat && socket.send.size() != 0 && !socket.stream) {
+    update_limit(socket);
+    if (socket.attached()) socket.send.look_again(socket.end);
+  }
   // What was held back goes when the cork is drawn; whatever comes of it is not this call's.
   if (error == 0 && option.level == num::kSolUdp && option.name == num::udp_cork && !request.blob.empty() && request.blob[0] == std::byte{0})
     send_parts(socket);

@@ -146,6 +146,7 @@ void ClientShard::service(ClientSocket& socket) {
   }
   if (socket.datagram) return static_cast<void>(send_datagrams(socket));
   if (socket.receive.size() == 0 || !tell_progress(socket)) return;
+  if (socket.send.limited()) socket.send.look_again(socket.end);
   // The client has read: ask again if the window is still small.
   on_readable(socket);
 }
@@ -191,6 +192,7 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
   }
   if ((event.what & stack::event::writable) != 0 && socket->send.size() != 0 && !socket->failed && !socket->close_called) {
     // The head lies before the tail that the stack was told, which was checked.
+    update_limit(*socket);
     if (socket->stream) pump(*socket);
     else socket->send.consume_to(stack().send_head(event.id) & ipc::kPositionMask, socket->end);
   }

@@ -100,6 +100,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::uint64_t next_number();
   ClientSocket* make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol);
   void show_rings(ClientSocket& socket);
+  /// TCP_NOTSENT_LOWAT: how far writers may fill the ring now.
+  void update_limit(ClientSocket& socket);
   void take_end(ClientSocket& socket, Fd fd);
   void watch_end(ClientSocket& socket, bool for_room);
   void show_state(ClientSocket& socket);

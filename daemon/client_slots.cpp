@@ -90,6 +90,13 @@ void ClientShard::show_rings(ClientSocket& socket) {
   };
   show(socket.receive, socket.receive_block);
   show(socket.send, socket.send_block);
+  update_limit(socket);
+}
+
+void ClientShard::update_limit(ClientSocket& socket) {
+  if (socket.datagram || socket.stream) return;
+  const stack::Shard::SendLimit limit = stack().send_limit(socket.id);
+  if (limit.low_water != 0 || socket.send.limited()) socket.send.limit_to(limit.position, limit.low_water);
 }
 
 void ClientShard::answer_slot(Request& request, const ClientSocket& socket) {

@@ -61,6 +61,11 @@ class Machine {
     if ((how & 2) != 0) options.window_scale = in_.u8();
     if ((how & 4) != 0) options.timestamps = {in_.u32(), 0};
     options.sack_permitted = (how & 8) != 0;
+    if ((how & 32) != 0) {
+      config_.fast_open = wire::FastOpenCookie{.size = static_cast<std::uint8_t>((how & 64) != 0 ? 8 : 0)};
+      config_.fast_open_mss = in_.u16();
+      config_.hold_syn = (how & 128) != 0;
+    }
     if ((how & 1) != 0) {
       connection_.emplace(Connection::open_active(context_, config_, iss_, now_));
       flush();
@@ -70,6 +75,7 @@ class Machine {
     const SegmentIn syn{.seq = peer_seq_, .flags = syn_flags, .window = in_.u16(), .options = options};
     auto heard = on_segment_in_listen(context_, config_, syn, iss_, now_);
     IOPKT_ASSERT(heard.kind == ListenOutcome::Kind::open_child);
+    if ((how & 32) != 0) return open_fast(heard.child);
     options.window_scale.reset();
     options.sack_permitted = false;
     const SegmentIn ack{.seq = peer_seq_ + 1, .ack = iss_ + 1, .flags = wire::ack, .window = in_.u16(), .options = options};
@@ -114,6 +120,16 @@ class Machine {
     return connection_->export_state().snd.seq_of(connection_->export_state().snd.una + in_.u8() % 4);
   }
 
+  bool open_fast(const HalfOpen& half) {
+    const std::uint32_t length = in_.u16();
+    Copies copies;
+    connection_.emplace(Connection::open_fast(context_, half, config_, length, now_, copies));
+    received_.resize(connection_->receive_tail(), true);
+    for (const Copy& c : copies) IOPKT_ASSERT(c.from + c.length <= length && c.to_position + c.length <= capacity_);
+    flush();
+    return true;
+  }
+
   void options() {
     Options o = connection_->options();
     const std::uint8_t bits = in_.u8();
@@ -123,6 +139,7 @@ class Machine {
     o.keepalive = (bits & 8) != 0;
     o.keep_idle_ms = in_.u16();
     o.user_timeout_ms = (bits & 16) != 0 ? in_.u16() : 0;
+    o.signature_len = (bits & 32) != 0 ? 20 : (bits & 64) != 0 ? 16 : 0;
     connection_->set_options(o, now_);
   }
 
@@ -237,10 +254,14 @@ class Machine {
   void check(const SegmentOut& out) {
     const ControlBlock& b = connection_->export_state();
     if (out.has(wire::rst) || out.has(wire::syn)) {
-      IOPKT_ASSERT(out.payload_len == 0);
+      // RFC 7413: the first SYN of a client with a cookie has data.
+      const bool fast = b.fast_open == FastOpen::sent && !out.has(wire::ack) && !out.retransmission;
+      IOPKT_ASSERT(out.payload_len == 0 || (fast && out.payload_position == 0 && out.payload_len <= std::min<std::uint64_t>(written_, b.snd.path_mss)));
       return;
     }
     const std::uint32_t sacks = out.options.sack_count, options = (out.options.timestamps ? 12 : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
+    IOPKT_ASSERT(options + b.options.signature_len <= 40u);
+    IOPKT_ASSERT(b.options.signature_len == 0 || out.gso_size == 0);
     IOPKT_ASSERT(kFixedHeaders + options + out.payload_len <= 65535u);
     IOPKT_ASSERT(out.gso_size == 0 || (out.gso_size < out.payload_len && out.gso_size <= b.snd.mss()));
     IOPKT_ASSERT(out.gso_size != 0 || out.payload_len <= b.snd.mss());

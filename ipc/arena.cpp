@@ -142,10 +142,10 @@ void reset_slot(Slot& slot, std::uint16_t domain, std::uint16_t type, std::uint3
                 std::uint32_t shard) {
   const std::uint32_t incarnation = slot.incarnation.load(std::memory_order_relaxed);
   for (auto* word : {&slot.rx_word, &slot.rx_ring, &slot.rx_bell, &slot.rx_head, &slot.tx_word, &slot.tx_ring,
-                     &slot.tx_tail, &slot.tx_lock, &slot.tx_urgent, &slot.tx_more, &slot.backlog}) {
+                     &slot.tx_tail, &slot.tx_lock, &slot.tx_urgent, &slot.tx_more, &slot.backlog, &slot.tx_limit}) {
     word->store(0, std::memory_order_relaxed);
   }
-  for (auto* word : {&slot.rx_lowat, &slot.rx_strays, &slot.tx_stalling, &slot.status, &slot.error, &slot.kicks,
+  for (auto* word : {&slot.rx_lowat, &slot.rx_strays, &slot.tx_stalling, &slot.tx_lowat, &slot.status, &slot.error, &slot.kicks,
                      &slot.mss, &slot.errors}) {
     word->store(0, std::memory_order_relaxed);
   }

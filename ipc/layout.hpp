@@ -27,7 +27,7 @@
 
 namespace iopkt::ipc {
 
-inline constexpr std::uint32_t kLayoutVersion = 1;
+inline constexpr std::uint32_t kLayoutVersion = 2;
 inline constexpr std::uint32_t kArenaMagic = 0x41706f69;    // "iopA"
 inline constexpr std::uint32_t kControlMagic = 0x43706f69;  // "iopC"
 inline constexpr std::size_t kCacheLine = 64;
@@ -212,6 +212,8 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint32_t> mss;        ///< TCP: current segment size for hints; stack
   std::atomic<std::uint64_t> nonce;      ///< what HELLO and ATTACH carry; stack
   std::atomic<std::uint64_t> backlog;    ///< listeners: connections waiting << 32 | limit; stack
+  std::atomic<std::uint64_t> tx_limit;   ///< TCP_NOTSENT_LOWAT: position << 16 | 1, how far the ring is to be filled; 0: no limit; stack
+  std::atomic<std::uint32_t> tx_lowat;   ///< ... and the option's bytes; stack
   // Names: a seqlock written by the stack; words 0..2 local, 3..5 peer.
   alignas(kCacheLine) std::atomic<std::uint32_t> names_sequence;
   std::atomic<std::uint32_t> errors;  ///< entries of the error queue (IP_RECVERR); stack
@@ -259,6 +261,13 @@ constexpr std::size_t unstall_room(bool datagram, std::size_t size) {
   if (!datagram) return size / 2;
   const std::size_t record = stall_room(true, size), third = size / 3;
   return record > third ? record : third;
+}
+
+/// TCP_NOTSENT_LOWAT as the kernel has it: not writable while the unsent bytes are half of it. `limit`: how far the ring may be filled, the
+/// end of what was sent and `low_water` bytes more.
+constexpr bool over_low_water(std::uint64_t tail, std::uint64_t limit, std::uint32_t low_water) {
+  const std::uint64_t ahead = distance(tail, limit);
+  return ahead > kPositionMask / 2 || 2 * (low_water - (ahead < low_water ? ahead : low_water)) >= low_water;
 }
 
 // ---------------------------------------------------------------------------------------------- the arena

@@ -80,6 +80,7 @@ struct CloseRequest {
 };
 struct AddressRequest {
   static constexpr std::uint32_t only_port = 1;  ///< bind: choose the port that a first datagram would choose; no blob is read
+  static constexpr std::uint32_t fast_open = 2;  ///< connect: MSG_FASTOPEN
   std::uint64_t slot;
   std::uint32_t flags;
   std::uint32_t reserved;
@@ -182,7 +183,7 @@ struct ModeRequest {
   X(24, take_error, SlotRequest, ErrorAnswer, none, bytes, 0, 0)
 // slot_open: a new socket; then connect() the AF_UNIX socket to the node and send HELLO.
 // arena: the memory file of an arena that this process does not have (forked child, accepted socket).
-// connect: 0 done, EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram
+// connect: 0 done (a stream: its SYN waits for the first bytes), EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram
 // association. close: the client knows of no descriptor any more. Believed where no end is left to show it;
 // otherwise answered when the stack
 //   has looked at the end, which others may hold (a child, a message on its way).

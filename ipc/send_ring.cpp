@@ -121,7 +121,7 @@ void SendRingConsumer::store_head(bool force_open, StackIo& io) {
   const auto next_of = [&](SendWord v) {
     // The tail is read after V: a writer that stalls later fails its CAS on the new head and looks at the room again.
     const std::size_t room = size_ - static_cast<std::size_t>(distance(head_, checked_tail()));
-    opened = v.stalled() && (force_open || room >= unstall_room(datagram_, size_));
+    opened = v.stalled() && (force_open || (room >= unstall_room(datagram_, size_) && !over_limit()));
     wake = v.waiters() && (opened || force_open);
     v = v.with_head(head_);
     if (opened) v = v.with(SendWord::kStalled, false);
@@ -142,6 +142,17 @@ void SendRingConsumer::store_head(bool force_open, StackIo& io) {
   ++counts_.lifted;
   if (balance(io) == 0) ++counts_.late_units;
 }
+
+bool SendRingConsumer::over_limit() { return low_water_ != 0 && over_low_water(checked_tail(), limit_, low_water_); }
+
+void SendRingConsumer::limit_to(std::uint64_t position, std::uint32_t low_water) {
+  limit_ = position & kPositionMask;
+  low_water_ = low_water;
+  slot_->tx_lowat.store(low_water, std::memory_order_relaxed);
+  slot_->tx_limit.store(low_water == 0 ? 0 : limit_ << kPositionShift | 1, std::memory_order_release);
+}
+
+void SendRingConsumer::look_again(StackIo& io) { store_head(false, io); }
 
 void SendRingConsumer::consume_to(std::uint64_t new_head, StackIo& io) {
   IOPKT_ASSERT(distance(head_, new_head) <= distance(head_, tail_));

@@ -3,6 +3,8 @@
 //
 //   V open    -> stalled  [writer, under the lock: room fell below stall_room(); the winner sends one STALL]
 //   V stalled -> open     [stack: consume_to() found unstall_room()]
+// A limit below the size (TCP_NOTSENT_LOWAT) lies in words of its own, which the CAS of V does not see change. So who stalls for it rings
+// afterwards, and the stack looks again then.
 // Units are balanced, not counted off: whenever a unit arrives or V opens, the stack looks at the units that are there and
 // *then* at V, and takes all but the ballast if V is open, all but the ballast and one if it is stalled. A unit that was seen
 // before V was seen open belongs to a stall that is over, so the next round's STALL is never taken; and a writer that died
@@ -70,6 +72,12 @@ class SendRingConsumer {
   void consume_to(std::uint64_t new_head, StackIo& io);
   /// Call on each EPOLLIN of the stack's end, after inspect(): takes the units that V no longer asks for.
   void on_units(StackIo& io);
+  /// TCP_NOTSENT_LOWAT: writers fill the ring up to `position`, and stall where half of the `low_water` bytes before it are there; 0: no
+  /// limit. Does not lift a stall: look_again() does.
+  void limit_to(std::uint64_t position, std::uint32_t low_water);
+  bool limited() const { return low_water_ != 0; }
+  /// Lifts a stall if there is room enough by now: after limit_to(), and whenever a writer has rung.
+  void look_again(StackIo& io);
   /// Lifts a stall whatever the room (connection established, refused, reset, closed), and wakes every blocked writer.
   void release(StackIo& io);
   /// A connect in progress starts stalled: the shim sends HELLO and one STALL; call before the slot is given out.
@@ -87,8 +95,11 @@ class SendRingConsumer {
   void store_head(bool force_open, StackIo& io);
   unsigned balance(StackIo& io);
   void leave_place();
+  bool over_limit();
 
   Slot* slot_ = nullptr;
+  std::uint64_t limit_ = 0;        ///< a position; only with low_water_
+  std::uint32_t low_water_ = 0;
   std::byte* base_ = nullptr;
   std::size_t size_ = 0;
   std::uint64_t head_ = 0, tail_ = 0;
@@ -173,6 +184,8 @@ class SendRingWriter {
   /// False: there is room, so V stays open.
   bool stall_if_full(std::uint64_t tail, std::size_t size, std::size_t least_room);
   void send_stall();
+  std::size_t below_limit(std::uint64_t tail) const;
+  bool over_limit(std::uint64_t tail) const;
   std::optional<WriteOutcome> try_write(std::span<const iovec> from, std::size_t want, bool urgent, bool more);
   struct View {
     PositionWord tail;
@@ -180,6 +193,7 @@ class SendRingWriter {
     std::byte* base{};
     std::size_t size{};
     std::size_t room{};
+    std::size_t allowed{};  ///< of the room: up to the limit
   };
   bool load(View& view) const;
 

@@ -28,6 +28,56 @@ TEST_F(RingTest, AWriteThatLeavesLessThanAThirdStallsAndHalfFreeLiftsIt) {
   EXPECT_EQ(stack.units, 0u);
 }
 
+TEST_F(RingTest, UnsentBytesAreBoundedAndStallAtHalfOfTheBound) {
+  rig.consumer.limit_to(1000, 1000);  // nothing was sent yet
+  EXPECT_EQ(write(499).bytes, 499u);
+  EXPECT_EQ(program.stalls, 0);
+  EXPECT_EQ(write(1).bytes, 1u);
+  EXPECT_EQ(program.stalls, 1) << "half of them";
+  EXPECT_EQ(program.rings, 2);
+  EXPECT_EQ(write(4000).bytes, 500u) << "up to the limit";
+  EXPECT_EQ(write(1).kind, WriteOutcome::Kind::full);
+  EXPECT_EQ(program.rings, 4) << "whoever stalls for it asks the stack to look again";
+  // The stack sends, which says nothing of the head.
+  rig.consumer.checked_tail();
+  rig.consumer.limit_to(1500, 1000);
+  rig.consumer.look_again(stack);
+  EXPECT_TRUE(rig.consumer.stalled()) << "500 are not sent, half of the bound";
+  rig.consumer.limit_to(1501, 1000);
+  rig.consumer.look_again(stack);
+  EXPECT_FALSE(rig.consumer.stalled());
+  EXPECT_EQ(stack.taken, 1);
+  EXPECT_EQ(write(4000).bytes, 501u);
+  rig.consumer.checked_tail();
+  rig.consumer.limit_to(0, 0);  // no limit any more
+  rig.consumer.look_again(stack);
+  EXPECT_FALSE(rig.consumer.stalled());
+  EXPECT_EQ(write(4000).bytes, 4096u - 1501u);
+}
+
+TEST_F(RingTest, ALimitThatMovesWhileAWriterStallsIsSeenWhenItRings) {
+  rig.consumer.limit_to(1000, 1000);
+  program.on_step = [&](Step s) {
+    if (s != Step::won_stall) return;
+    program.on_step = nullptr;
+    rig.consumer.checked_tail();
+    rig.consumer.limit_to(2000, 1000);  // between the writer's look at it and its STALL
+  };
+  const int rung = program.rings;
+  EXPECT_EQ(write(1000).bytes, 1000u);
+  EXPECT_TRUE(rig.consumer.stalled());
+  EXPECT_GT(program.rings, rung);
+  rig.consumer.look_again(stack);
+  EXPECT_FALSE(rig.consumer.stalled());
+}
+
+TEST_F(RingTest, ATailBehindTheLimitIsNoRoom) {
+  rig.consumer.limit_to(1000, 1000);
+  write(1000);
+  rig.consumer.limit_to(900, 900);  // a smaller bound than what is there
+  EXPECT_EQ(write(1).kind, WriteOutcome::Kind::full);
+}
+
 TEST_F(RingTest, UnitsAreBalancedWhateverTheirOrder) {
   write(4096);
   stack.units = 0;  // its unit has not arrived

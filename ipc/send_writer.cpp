@@ -152,10 +152,24 @@ bool SendRingWriter::load(View& view) const {
       io_->yield();
       continue;
     }
-    view = {tail, word, arena_ + ref.offset(), ref.size(), ref.size() - static_cast<std::size_t>(used)};
+    view = {tail, word, arena_ + ref.offset(), ref.size(), ref.size() - static_cast<std::size_t>(used), 0};
+    view.allowed = std::min(view.room, below_limit(tail.position()));
     return true;
   }
   return false;
+}
+
+/// Bytes until the limit; SIZE_MAX: there is none.
+std::size_t SendRingWriter::below_limit(std::uint64_t tail) const {
+  const std::uint64_t limit = slot_->tx_limit.load(std::memory_order_acquire);
+  if ((limit & 1) == 0) return SIZE_MAX;
+  const std::uint64_t ahead = distance(tail, position_of(limit));
+  return ahead > kPositionMask / 2 ? 0 : static_cast<std::size_t>(ahead);
+}
+
+bool SendRingWriter::over_limit(std::uint64_t tail) const {
+  const std::uint64_t limit = slot_->tx_limit.load(std::memory_order_acquire);
+  return (limit & 1) != 0 && over_low_water(tail, position_of(limit), slot_->tx_lowat.load(std::memory_order_relaxed));
 }
 
 /// Why nothing can be written, judged by the status; `full` if nothing speaks against it.
@@ -195,7 +209,7 @@ std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> fro
         const bool streaming = blocked().kind == WriteOutcome::Kind::stream;
         return WriteOutcome{streaming ? WriteOutcome::Kind::stream : WriteOutcome::Kind::no_ring};
       }
-      n = std::min(want, view.room);
+      n = std::min(want, view.allowed);
       std::size_t done = 0;
       for (const iovec& piece : from) {
         for (std::size_t at = 0; at < piece.iov_len && done < n && lock.still_mine();) {
@@ -226,6 +240,7 @@ std::optional<WriteOutcome> SendRingWriter::try_write(std::span<const iovec> fro
     // The writer that filled the ring may not have stalled it when the stack made room: `full` would announce an edge that
     // nobody owes.
     if (!stalled) return std::nullopt;
+    if (below_limit(view.tail.position()) != SIZE_MAX) io_->ring();
     return blocked();
   }
   if (n > 0) io_->ring();
@@ -239,7 +254,7 @@ bool SendRingWriter::stall_if_full(std::uint64_t tail, std::size_t size, std::si
     // Beyond the tail: the stack has consumed everything up to it and more.
     return used > size || size - used >= least_room;
   };
-  const auto open_and_full = [&](SendWord word) { return !word.stalled() && !room(word); };
+  const auto open_and_full = [&](SendWord word) { return !word.stalled() && (!room(word) || over_limit(tail)); };
   std::uint64_t seen = slot_->tx_word.load(std::memory_order_acquire);
   if (!open_and_full(SendWord{seen})) return SendWord{seen}.stalled();
   io_->step(Step::deciding_stall);
@@ -286,7 +301,7 @@ void SendRingWriter::size_changed() {
   View view;
   const WriterLock lock(*slot_, *io_);
   if (!io_->still_open() || !load(view)) return;
-  stall_if_full(view.tail.position(), view.size, stall_room(false, view.size));
+  if (stall_if_full(view.tail.position(), view.size, stall_room(false, view.size)) && view.allowed < view.room) io_->ring();
 }
 
 // ---------------------------------------------------------------------------------------------- sleeping

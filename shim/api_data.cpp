@@ -56,7 +56,7 @@ ssize_t receive(int fd, Entry entry, void* to, std::size_t size, int flags) {
 }
 
 ssize_t send_stream_or_datagram(int fd, Entry entry, const void* from, std::size_t size, int flags) {
-  if (entry.datagram() || (flags & (MSG_OOB | 0x20000000)) != 0)
+  if (entry.datagram() || (flags & (MSG_OOB | MSG_FASTOPEN)) != 0)
     return send_to(fd, entry, from, size, flags, nullptr, 0);
   const iovec piece{const_cast<void*>(from), std::min(size, kTransferMax)};
   return send_stream(fd, entry, &piece, 1, flags);

@@ -10,6 +10,7 @@
 #include "shim/destinations.hpp"
 #include "shim/epoll.hpp"
 #include "shim/native.hpp"
+#include "shim/options.hpp"
 #include "shim/sockets.hpp"
 
 namespace iopkt::shim {
@@ -23,13 +24,13 @@ int fail(int error) {
   return -1;
 }
 
-int ask_to_connect(const Socket& s, const sockaddr* address, socklen_t length) {
-  return request_about<ipc::MessageId::connect>(s, {.slot = s.name, .flags = 0, .reserved = 0},
+int ask_to_connect(const Socket& s, const sockaddr* address, socklen_t length, std::uint32_t flags = 0) {
+  return request_about<ipc::MessageId::connect>(s, {.slot = s.name, .flags = flags, .reserved = 0},
                                                 {reinterpret_cast<const std::byte*>(address), length});
 }
 
 /// The outcome of a connect that has started; blocks unless the descriptor does not. 0 or an errno.
-int outcome(int fd, Entry entry, const Socket& s) {
+int outcome(int fd, Entry entry, const Socket& s, bool dont_wait) {
   std::atomic<std::uint64_t>& hints = client_word(s, ClientWord::hints);
   for (;;) {
     const std::uint32_t status = s.status();
@@ -44,7 +45,7 @@ int outcome(int fd, Entry entry, const Socket& s) {
       return 0;
     }
     if (!s.alive()) return ENETDOWN;
-    if (is_nonblocking(fd, s, 0)) return EINPROGRESS;
+    if (dont_wait || is_nonblocking(fd, s, 0)) return EINPROGRESS;
     const int error = sleep_until_writable(fd, entry, s);
     if (error == EAGAIN) return EINPROGRESS;  // SO_SNDTIMEO is over
     if (error == EPIPE) return ENETDOWN;
@@ -53,15 +54,21 @@ int outcome(int fd, Entry entry, const Socket& s) {
   }
 }
 
-int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t length) {
+/// How a stream is to be connected.
+struct How {
+  std::uint32_t flags = 0;   ///< AddressRequest::fast_open
+  bool dont_wait = false;    ///< MSG_DONTWAIT
+};
+
+int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t length, const How& how) {
   Socket s = socket_of(entry);
   std::atomic<std::uint64_t>& hints = client_word(s, ClientWord::hints);
   const std::uint32_t status = s.status();
   const bool unconfirmed = (hints.load() & Hint::connect_unconfirmed) != 0;
   if ((status & Status::listening) != 0) return EISCONN;
   if (unconfirmed) {
-    const int result = outcome(fd, entry, s);
-    return result == EINPROGRESS && is_nonblocking(fd, s, 0) ? EALREADY : result;
+    const int result = outcome(fd, entry, s, how.dont_wait);
+    return result == EINPROGRESS && (how.dont_wait || is_nonblocking(fd, s, 0)) ? EALREADY : result;
   }
   if ((status & Status::reset) != 0) {
     if ((hints.load() & Hint::connect_refused) == 0) return EISCONN;  // it was connected, and has ended
@@ -72,14 +79,15 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   }
   if (const int error = attach(fd, s); error != 0) return error;
   client_word(s, ClientWord::hints).fetch_or(Hint::connect_unconfirmed);
-  const int error = ask_to_connect(s, address, length);
-  if (error != 0 && error != EINPROGRESS) {
+  const int error = ask_to_connect(s, address, length, how.flags);
+  // 0: a cookie is known, and the SYN waits for data to take along.
+  if (error != EINPROGRESS) {
     client_word(s, ClientWord::hints).fetch_and(~Hint::connect_unconfirmed);
     return error;
   }
   // Even if it is over by now (loopback): the kernel, too, tells a non-blocking caller later.
-  if (is_nonblocking(fd, s, 0)) return EINPROGRESS;
-  const int result = outcome(fd, entry, s);
+  if (how.dont_wait || is_nonblocking(fd, s, 0)) return EINPROGRESS;
+  const int result = outcome(fd, entry, s, false);
   // A blocking attempt that has failed leaves a socket as new, in the kernel, too.
   if ((client_word(s, ClientWord::hints).load() & Hint::connect_refused) != 0 && !is_nonblocking(fd, s, 0))
     revive(fd, entry);
@@ -102,7 +110,7 @@ struct OptionName {
 constexpr OptionName kCarried[] = {
     {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},
     {SOL_SOCKET, SO_OOBINLINE},   {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE},
-    {IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_IP, IP_TOS},
+    {IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT}, {IPPROTO_IP, IP_TOS},
     {IPPROTO_IP, IP_TTL},         {IPPROTO_IPV6, IPV6_V6ONLY}, {IPPROTO_IPV6, IPV6_TCLASS},
     {IPPROTO_IPV6, IPV6_UNICAST_HOPS},
 };
@@ -125,6 +133,8 @@ void carry_options(const Socket& from, const Socket& to) {
 
 int revive(int fd, Entry& entry) {
   const Socket old = socket_of(entry);
+  // Without its keys it would go on unsigned.
+  if ((client_word(old, ClientWord::hints).load() & kHasKeys) != 0) return EOPNOTSUPP;
   const int flags = native::fcntl(fd, F_GETFL);
   const int fd_flags = native::fcntl(fd, F_GETFD);
   const int fresh = open_socket(
@@ -178,9 +188,19 @@ int connect_socket(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   } else if (address->sa_family != domain_of(s)) {
     error = EAFNOSUPPORT;
   } else {
-    error = connect_stream(fd, entry, address, length);
+    error = connect_stream(fd, entry, address, length, {});
   }
   return error != 0 ? fail(error) : 0;
+}
+
+int connect_fast(int fd, Entry entry, const sockaddr* address, socklen_t length, bool dont_wait) {
+  const Socket s = socket_of(entry);
+  if (address != nullptr && length >= sizeof(sa_family_t) && address->sa_family == AF_UNSPEC) return EOPNOTSUPP;
+  if ((s.status() & Status::connected) != 0) return EISCONN;
+  if (address == nullptr || length > sizeof(sockaddr_storage) || length < (domain_of(s) == AF_INET6 ? kIn6Least : sizeof(sockaddr_in)))
+    return EINVAL;
+  if (address->sa_family != domain_of(s)) return EAFNOSUPPORT;
+  return connect_stream(fd, entry, address, length, {.flags = ipc::AddressRequest::fast_open, .dont_wait = dont_wait});
 }
 
 }  // namespace iopkt::shim

@@ -336,7 +336,11 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   if (const int error = check_message(message); error != 0) return fail(error);
   if ((flags & MSG_OOB) != 0 && entry.datagram()) return fail(EOPNOTSUPP);
   if (!entry.datagram()) {
-    if ((flags & 0x20000000) != 0) return fail(EOPNOTSUPP);  // MSG_FASTOPEN
+    if ((flags & MSG_FASTOPEN) != 0) {
+      const int error = connect_fast(fd, entry, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, (flags & MSG_DONTWAIT) != 0);
+      if (error != 0) return fail(error);
+      entry = entry_of(fd);
+    }
     return send_stream(fd, entry, message->msg_iov, message->msg_iovlen, flags);
   }
   const Socket s = socket_of(entry);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/time.h>
@@ -23,6 +24,8 @@
 namespace iopkt::shim {
 
 namespace {
+
+constexpr int kAddAoKey = 38, kGetAoKeys = 41;  // TCP_AO_ADD_KEY, TCP_AO_GET_KEYS, which older headers lack
 
 int fail(int error) {
   errno = error;
@@ -123,10 +126,12 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
   if (level == IPPROTO_IPV6 && name == IPV6_MTU_DISCOVER)
     remember(s, Hint::dont_fragment6, number == IPV6_PMTUDISC_DO || number == IPV6_PMTUDISC_PROBE);
   if (level == IPPROTO_IP && name == IP_HDRINCL) remember(s, Hint::header_included, number != 0);
+  if (level == IPPROTO_TCP && (name == TCP_MD5SIG || name == TCP_MD5SIG_EXT || name == kAddAoKey) && !s.datagram) remember(s, kHasKeys, true);
   if (level == IPPROTO_UDP && name == UDP_CORK) remember(s, Hint::cork, number != 0);
   if (level == IPPROTO_UDP && name == UDP_SEGMENT) client_word(s, ClientWord::segment).store(static_cast<std::uint64_t>(number));
   if (level == IPPROTO_UDP && name == UDP_GRO) remember(s, Hint::want_gro, number != 0);
-  if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE) && !s.datagram) {
+  const bool send_size = level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE);
+  if ((send_size || (level == IPPROTO_TCP && name == TCP_NOTSENT_LOWAT)) && !s.datagram) {
     // A smaller ring may be full with what it holds.
     ipc::ProgramEnd end = s.end(fd);
     end.open_while(g_table[fd], entry.bits);
@@ -143,6 +148,24 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
         after |= Hint::linger | static_cast<std::uint64_t>(static_cast<std::uint32_t>(l.l_linger)) << 32;
     } while (!hints.compare_exchange_weak(before, after));
   }
+}
+
+constexpr std::size_t kAoKeyLen = 304, kAoCountAt = 272;  // struct tcp_ao_getsockopt and its `nkeys`
+
+int get_ao_keys(const Socket& s, void* value, socklen_t* length) {
+  if (*length < kAoKeyLen) return fail(EINVAL);
+  std::byte room[8 * kAoKeyLen];
+  std::uint32_t asked = 0;
+  memcpy(&asked, static_cast<const std::byte*>(value) + kAoCountAt, sizeof asked);
+  const std::size_t most = std::clamp<std::size_t>(asked, 1, 8) * kAoKeyLen;
+  const ipc::OptionRequest request{
+      .slot = s.name, .level = IPPROTO_TCP, .name = kGetAoKeys, .capacity = static_cast<std::uint32_t>(most), .reserved = 0};
+  std::size_t got = 0;
+  const int error = request_about<ipc::MessageId::getsockopt>(s, request, {static_cast<const std::byte*>(value), kAoKeyLen}, room, &got);
+  if (error != 0) return fail(error);
+  memcpy(value, room, std::min(got, most));
+  *length = kAoKeyLen;
+  return 0;
 }
 
 int set_receive_lowat(int fd, const Socket& s, const void* value, socklen_t length) {
@@ -172,6 +195,8 @@ int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t*
 
   std::byte room[4096];
   std::size_t got = 0;
+  // An array of structures, of which *length is one.
+  if (level == IPPROTO_TCP && name == kGetAoKeys && !s.datagram) return get_ao_keys(s, value, length);
   // Some options read what they are given first (IP_MSFILTER, TCP_ZEROCOPY_RECEIVE).
   const std::size_t given = std::min<std::size_t>(*length, sizeof room);
   const ipc::OptionRequest request{.slot = s.name,

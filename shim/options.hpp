@@ -4,9 +4,14 @@
 
 #include <sys/socket.h>
 
+#include <cstdint>
+
 #include "shim/table.hpp"
 
 namespace iopkt::shim {
+
+/// A bit beside those of Hint: keys were set (TCP_MD5SIG, TCP_AO_ADD_KEY), which the library cannot carry to another socket.
+inline constexpr std::uint64_t kHasKeys = 1 << 24;
 
 int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t* length);
 int set_option(int fd, Entry entry, int level, int name, const void* value, socklen_t length);

@@ -50,6 +50,8 @@ enum class Errno : int {
   hostdown = EHOSTDOWN,
   nonet = ENONET,
   nxio = ENXIO,
+  keyrejected = EKEYREJECTED,
+  busy = EBUSY,
 };
 
 template <class T>

@@ -47,7 +47,8 @@ enum Raw : int { icmp_filter = 1, icmp6_filter = 1 };
 enum Tcp : int {
   tcp_nodelay = 1, tcp_maxseg = 2, tcp_cork = 3, tcp_keepidle = 4, tcp_keepintvl = 5, tcp_keepcnt = 6, tcp_syncnt = 7,
   tcp_linger2 = 8, tcp_defer_accept = 9, tcp_window_clamp = 10, tcp_info = 11, tcp_quickack = 12, tcp_congestion = 13,
-  tcp_user_timeout = 18, tcp_fastopen = 23, tcp_notsent_lowat = 25,
+  tcp_user_timeout = 18, tcp_fastopen = 23, tcp_notsent_lowat = 25, tcp_fastopen_connect = 30, tcp_fastopen_key = 33,
+  tcp_md5sig = 14, tcp_md5sig_ext = 32, tcp_ao_add_key = 38, tcp_ao_del_key = 39, tcp_ao_info = 40, tcp_ao_get_keys = 41,
 };
 
 enum Udp : int { udp_cork = 1, udp_segment = 103, udp_gro = 104 };

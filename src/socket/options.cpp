@@ -8,6 +8,7 @@
 
 #include "socket/numbers.hpp"
 #include "tcp/congestion.hpp"
+#include "tcp/fast_open.hpp"
 #include "wire/ipv6.hpp"
 
 namespace iopkt::socket {
@@ -43,7 +44,7 @@ constexpr std::int32_t kAny = INT32_MAX;
 
 using S = SocketOptions;
 using namespace num;
-/// A row here does what it says; what has no effect yet (SO_MARK, TCP_NOTSENT_LOWAT …) has none, so that a program
+/// A row here does what it says; what has no effect yet (SO_MARK …) has none, so that a program
 /// hears ENOPROTOOPT and takes its other way. Two are kept and shown: SO_PRIORITY (for a queueing discipline of the host)
 /// and SO_BUSY_POLL are hints that a stack of its own threads needs nothing from.
 constexpr auto kRows = std::to_array<Row>({
@@ -116,6 +117,8 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolTcp, tcp_user_timeout, &S::user_timeout_ms, 0, kAny, plain, kTcp},
     {kSolTcp, tcp_defer_accept, &S::defer_accept, INT32_MIN, kAny, plain, kTcp},
     {kSolTcp, tcp_window_clamp, &S::window_clamp, 0, kAny, plain, kTcp},
+    {kSolTcp, tcp_fastopen, &S::fastopen, 0, kAny, plain, kTcp},
+    {kSolTcp, tcp_fastopen_connect, &S::fastopen_connect, 0, 1, plain, kTcp},
     {kSolUdpLite, udplite_send_cscov, &S::send_coverage, INT32_MIN, kAny, plain, kUdpLite},
     {kSolUdpLite, udplite_recv_cscov, &S::receive_coverage, INT32_MIN, kAny, plain, kUdpLite},
 });
@@ -249,6 +252,17 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     options.congestion = found->name();
     return Errno::ok;
   }
+  if (kind == SocketKind::tcp && level == kSolTcp && name == tcp_notsent_lowat) {
+    const auto number = integer(value, false);
+    if (!number) return number.error();
+    options.notsent_low_water = static_cast<std::uint32_t>(*number);
+    return Errno::ok;
+  }
+  if (kind == SocketKind::tcp && level == kSolTcp && name == tcp_fastopen_key) {
+    if (value.size() != tcp::kFastOpenKeyLen && value.size() != 2 * tcp::kFastOpenKeyLen) return Errno::inval;
+    options.fastopen_key.assign(reinterpret_cast<const char*>(value.data()), value.size());
+    return Errno::ok;
+  }
   if (kind == SocketKind::raw && family == wire::IpFamily::v6 && level == kSolIcmpv6 && name == icmp6_filter) {
     // RFC 3542 section 3.2; the host keeps what it knew of the words that a shorter value leaves out.
     std::memcpy(options.icmp6_filter.data(), value.data(), std::min(value.size(), sizeof options.icmp6_filter));
@@ -281,6 +295,7 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     if (!number) return number.error();
   }
   // Linux: two minutes at most, and any negative one is "not at all".
+  if (level == kSolTcp && name == tcp_fastopen) *number = std::min(*number, static_cast<std::int32_t>(kSomaxconn));
   if (level == kSolTcp && name == tcp_linger2) number = std::clamp(*number, -1, 120);
   if (level == kSolTcp && name == tcp_defer_accept) *number = defer_time(*number);
   // Linux: half of the least receive buffer at least, and none before the connection is.
@@ -315,6 +330,8 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
     if (!answer.empty()) answer.push_back('\0');
   } else if (facts.kind == SocketKind::raw && facts.family == wire::IpFamily::v6 && level == kSolIcmpv6 && name == icmp6_filter) {
     answer.assign(reinterpret_cast<const char*>(options.icmp6_filter.data()), sizeof options.icmp6_filter);
+  } else if (facts.kind == SocketKind::tcp && level == kSolTcp && name == tcp_fastopen_key) {
+    answer = options.fastopen_key;
   } else if (level == kSolIp && name == ip_multicast_if && facts.kind != SocketKind::tcp) {
     answer.resize(4);
     if (options.multicast_source.is_v4())

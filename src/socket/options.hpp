@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,10 @@
 #include "base/time.hpp"
 #include "socket/errno.hpp"
 #include "wire/address.hpp"
+
+namespace iopkt::tcp {
+struct KeyChain;
+}
 
 namespace iopkt::socket {
 
@@ -59,9 +64,15 @@ struct SocketOptions {
   // IPPROTO_TCP
   std::int32_t no_delay = 0, cork = 0, quick_ack = 0, max_segment = 0;
   std::int32_t keep_idle = 0, keep_interval = 0, keep_count = 0, syn_count = 0, linger2 = 0;  // 0: as in net.inet.tcp
-  std::int32_t user_timeout_ms = 0, fastopen = 0;
+  std::int32_t user_timeout_ms = 0;
+  std::int32_t fastopen = 0 /* pending requests of a listener; 0: none */, fastopen_connect = 0;
+  std::string fastopen_key;  ///< one or two of 16 bytes, the newest first; empty: the stack's
   std::int32_t defer_accept = 0;  ///< s
   std::int32_t window_clamp = 0;  ///< bytes; 0: none
+  std::uint32_t notsent_low_water = 0;  ///< TCP_NOTSENT_LOWAT, bytes; 0: net.inet.tcp.notsent_lowat
+  std::shared_ptr<const tcp::KeyChain> keys;        ///< TCP_MD5SIG, TCP_AO_ADD_KEY; null: none
+  std::int16_t ao_current = -1, ao_next = -1;       ///< TCP-AO: SendID of the current key, RecvID of the one asked for; -1: the first
+  bool ao_required = false;                         ///< TCP_AO_INFO: peers without a key are refused
   std::string congestion;  ///< empty: as the route or net.inet.tcp.congctl.selected say
   // IPPROTO_UDP
   std::int32_t segment = 0;  ///< UDP_SEGMENT: bytes of each datagram that a call is cut into; 0: one

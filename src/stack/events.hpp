@@ -26,7 +26,7 @@ using Cookie = std::uint64_t;
 /// Bits of SocketEvent::what; several that happened since the last take_events() come as one event.
 namespace event {
 inline constexpr std::uint32_t readable = 1;        ///< receive_tail() moved
-inline constexpr std::uint32_t writable = 2;        ///< send_head() moved: the client may reuse that part of its ring
+inline constexpr std::uint32_t writable = 2;        ///< send_head() moved: the client may reuse that part of its ring; or send_limit()
 inline constexpr std::uint32_t connected = 4;       ///< connect() succeeded
 inline constexpr std::uint32_t peer_fin = 8;        ///< end of the stream at receive_tail()
 inline constexpr std::uint32_t failed = 16;         ///< `error` says why; nothing more will come or go

@@ -71,6 +71,7 @@ void handle(ShardState& s, Message& message) {
           [&](message::FlowRemove& m) { s.foreign_flows.erase(m.key); },
           [&](message::FlowError& m) { on_flow_error(s, m); },
           [&](message::PathMtu& m) { s.path_mtus.learn(m.destination, m.mtu, s.now); },
+          [&](message::FastOpenNews& m) { take_fast_open_news(s, m); },
           [&](message::GroupChange& m) { on_group_change(s, m); },
           [&](message::PortError& m) { on_port_error(s, std::move(m)); },
       },

@@ -65,7 +65,8 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   t.probes = i.keep_probes;
   t.backoff = i.backoff;
   t.options = static_cast<std::uint8_t>((i.timestamps ? 1 : 0) | (i.sack ? 2 : 0) | (i.window_scaling ? 4 : 0) | (i.ecn ? 8 : 0) |
-                                        (i.ecn_seen ? 16 : 0));
+                                        (i.ecn_seen ? 16 : 0) | (i.syn_data ? 32 : 0));
+  t.flags = static_cast<std::uint8_t>(i.fast_open_fail << 1);  // tcpi_fastopen_client_fail, above tcpi_delivery_rate_app_limited
   t.scales = static_cast<std::uint8_t>((i.snd_scale & 15) | (i.rcv_scale & 15) << 4);
   t.rto = microseconds(i.rto);
   t.ato = s.settings.tcp.delack_ms * 1000;
@@ -144,6 +145,13 @@ std::uint64_t Shard::send_head(SocketId id) const {
   return k == nullptr ? 0 : k->send.head;
 }
 
+Shard::SendLimit Shard::send_limit(SocketId id) const {
+  const Socket* k = state_->find(id);
+  if (k == nullptr || !k->tcp) return {};
+  const std::uint32_t low_water = notsent_low_water(*state_, *k);
+  return low_water == 0 ? SendLimit{} : SendLimit{.position = k->tcp->sent_position() + low_water, .low_water = low_water};
+}
+
 socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, std::size_t room, Bytes given) const {
   const ShardState& s = *state_;
   const Socket* k = s.find(id);
@@ -154,6 +162,8 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
       const TcpInfo info = tcp_info(s, *k);
       return bytes_of(&info, sizeof info, room);
     }
+    if (name == num::tcp_ao_info || name == num::tcp_ao_get_keys) return get_key_option(*k, name, given, room);
+    if (name == num::tcp_notsent_lowat) return bytes_of(&k->options.notsent_low_water, sizeof k->options.notsent_low_water, room);
     if (name == num::tcp_maxseg) {
       const std::int32_t mss = k->tcp ? static_cast<std::int32_t>(k->tcp->info().snd_mss)
                                       : k->options.max_segment != 0 ? k->options.max_segment : 536;

@@ -35,6 +35,7 @@ struct Listener {
   socket::BindingPtr binding;
   std::atomic<std::uint32_t> backlog{0};
   std::atomic<std::uint32_t> waiting{0};  ///< established, not accepted yet
+  std::atomic<std::uint32_t> fast_open_pending{0};  ///< opened by a SYN with a cookie, and not acknowledged yet (RFC 7413 section 5.1)
   std::atomic<bool> closed{false};
 
   /// What children inherit: as it is when their SYN comes.
@@ -155,6 +156,13 @@ struct PathMtu {
   wire::IpAddress destination;
   std::uint32_t mtu;
 };
+/// What a connection learned about Fast Open to a server.
+struct FastOpenNews {
+  wire::IpAddress local, server;
+  wire::FastOpenCookie cookie;
+  std::uint16_t mss;
+  bool lost;  ///< nothing but that SYNs with the option do not get through
+};
 /// The same about a datagram, for the shard of its local port.
 struct PortError {
   socket::SocketKind kind;
@@ -174,6 +182,6 @@ using Message = std::variant<std::monostate, message::Input, message::Arp, messa
                              message::ResolveNeighbour, message::NeighbourAction, message::ListenAdd,
                              message::ListenRemove, message::PortAdd, message::PortRemove, message::RawAdd,
                              message::RawRemove, message::FlowAdd, message::FlowRemove, message::FlowError,
-                             message::PathMtu, message::PortError, message::GroupChange>;
+                             message::PathMtu, message::FastOpenNews, message::PortError, message::GroupChange>;
 
 }  // namespace iopkt::stack

@@ -18,8 +18,18 @@ socket::PortTable& ports_of(ShardState& s, const Socket& k) {
 
 namespace {
 
+/// Before a connection is, or while others are waited for.
+Errno fast_open_refused(const ShardState& s, const Socket& k, int name) {
+  const bool unconnected = k.state == SocketState::fresh || k.state == SocketState::bound;
+  if (name == num::tcp_fastopen) return unconnected || k.state == SocketState::listening ? Errno::ok : Errno::inval;
+  if (name != num::tcp_fastopen_connect) return Errno::ok;
+  if (s.settings.tcp.fastopen_client == 0) return Errno::opnotsupp;
+  return unconnected ? Errno::ok : Errno::inval;
+}
+
 /// What only the socket's state forbids of its options. Errors: inval, nodev.
 Errno refused_now(const ShardState& s, const Socket& k, int level, int name, Bytes value) {
+  if (level == num::kSolTcp && k.kind == socket::SocketKind::tcp) return fast_open_refused(s, k, name);
   if (level != num::kSolIpv6 || k.family != wire::IpFamily::v6) return Errno::ok;
   if (name == num::ipv6_v6only && (k.binding || k.kind == socket::SocketKind::raw)) return Errno::inval;
   if (name == num::ipv6_checksum && k.protocol == static_cast<std::uint8_t>(wire::IpProtocol::icmpv6)) return Errno::inval;
@@ -39,7 +49,8 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   if (k == nullptr) return Errno::badf;
   if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
   if (const auto done = set_group_option(s, *k, level, name, value)) return *done;
-  const Errno result = socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
+  const auto key_set = set_key_option(*k, level, name, value);
+  const Errno result = key_set ? *key_set : socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
   if (result != Errno::ok) return result;
   k->fib = static_cast<std::uint8_t>(k->options.fib);
   if (level == num::kSolSocket && name == num::so_bindtodevice) {
@@ -62,7 +73,9 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
     ports_of(s, *k).update(*k->binding, k->options.reuse_address != 0, k->options.reuse_port != 0);
   if (k->listener && k->state == SocketState::listening) k->listener->set_options(k->options);
   if (k->tcp) {
-    k->tcp->set_options(tcp_options(k->options), s.now);
+    tcp::Options wanted = tcp_options(k->options);
+    wanted.signature_len = signature_len(k->options, k->remote.address);
+    k->tcp->set_options(wanted, s.now);
     if (level == num::kSolTcp && name == num::tcp_window_clamp)
       k->tcp->set_receive_capacity(offered_capacity(k->options, k->receive.memory.size));
     mark_dirty(s, *k);

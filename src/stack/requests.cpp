@@ -113,7 +113,7 @@ bool may_follow(const ShardState& s, TimeWaitTable::Place old) {
   return old == TimeWaitTable::kNone || tcp::may_reconnect(s.time_waits.wait(old, s.now), s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
 }
 
-Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
+Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool fast_open) {
   if (k.state == SocketState::listening) return Errno::isconn;
   if (k.state == SocketState::open) return k.tcp && k.tcp->state() == tcp::State::syn_sent ? Errno::already : Errno::isconn;
   if (k.state == SocketState::failed) return Errno::inval;
@@ -160,12 +160,14 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote) {
     k.foreign_flow_shard = home;
     send_to(s, home, message::FlowAdd{flow, s.number});
   }
-  const tcp::OpenConfig config = open_config(s, flow, k.fib, k.options, k.receive.memory.size);
+  tcp::OpenConfig config = open_config(s, flow, k.fib, k.options, k.receive.memory.size);
+  // A signature leaves no room for a cookie.
+  if ((fast_open || k.options.fastopen_connect != 0) && !k.options.keys) prepare_fast_open(s, flow, config);
   k.tcp = std::make_unique<tcp::Connection>(tcp::Connection::open_active(s.tcp_context, config, iss, s.now));
   k.tcp->set_send_tail(k.send.tail);
   if (k.shut_write) k.tcp->shutdown_write();
   mark_dirty(s, k);
-  return Errno::inprogress;
+  return config.hold_syn ? Errno::ok : Errno::inprogress;
 }
 
 }  // namespace
@@ -319,11 +321,12 @@ Errno Shard::choose_port(SocketId id) {
   return k == nullptr ? Errno::badf : port_for_sending(*state_, *k);
 }
 
-Errno Shard::connect(SocketId id, const wire::Endpoint& remote) {
+Errno Shard::connect(SocketId id, const wire::Endpoint& remote, bool fast_open) {
   ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
-  return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote) : connect_datagram(s, *k, remote);
+  if (fast_open && s.settings.tcp.fastopen_client == 0) return Errno::opnotsupp;
+  return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote, fast_open) : connect_datagram(s, *k, remote);
 }
 
 Errno Shard::disconnect(SocketId id) {

@@ -34,6 +34,7 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       identifiers(derived(owner.config().key, 2), owner.config().ipid_reserved, shard_number, owner.config().shards),
       inet6(owner.config().inet6),
       path_mtus(derived(owner.config().key, 4)),
+      fast_open(derived(owner.config().key, 5)),
       icmp_limit(settings.icmp) {
   if (number == 0 && inet6 != nullptr)
     discovery = inet6->make_discovery({settings.ipv6, counters.ipv6, owner.config().stable_secret, owner.config().seed ^ owner.config().key.k0});
@@ -79,6 +80,7 @@ void destroy_socket(ShardState& s, Socket& k) {
     send_to_all_others(s, [&] { return message::RawRemove{s.number, k.id}; });
   }
   leave_all_groups(s, k);
+  leave_fast_open_queue(k);
   s.wheel.cancel(k);
   remove_flow(s, k);
   s.events.push_back({k.id, k.cookie, event::released, Errno::ok});

@@ -94,9 +94,10 @@ class Shard {
   Errno bind(SocketId id, const wire::Endpoint& local, bool privileged = false);
   /// Gives a datagram socket without a port the one that its first datagram would take. Errors: badf, addrinuse (none is free).
   Errno choose_port(SocketId id);
-  /// TCP: Errno::inprogress, and later `connected` or `failed`. Datagrams: done at once. A remote address of family
+  /// TCP: Errno::inprogress, and later `connected` or `failed`; with `fast_open` (MSG_FASTOPEN, as TCP_FASTOPEN_CONNECT) and a known
+  /// cookie Errno::ok: the SYN waits for the first progress(), and what the ring has then goes with it. Datagrams: done at once. A remote address of family
   /// "unspecified" is disconnect().
-  Errno connect(SocketId id, const wire::Endpoint& remote);
+  Errno connect(SocketId id, const wire::Endpoint& remote, bool fast_open = false);
   Errno disconnect(SocketId id);
   Errno listen(SocketId id, std::uint32_t backlog);
   Errno shutdown(SocketId id, int how);
@@ -120,13 +121,19 @@ class Shard {
 
   Errno set_option(SocketId id, int level, int name, Bytes value, bool privileged);
   /// TCP_INFO and the like are answered here too. `room`: the caller's buffer, bytes; `given`: what it holds, for the options that
-  /// read it first (IP_MSFILTER, MCAST_MSFILTER).
+  /// read it first (IP_MSFILTER, MCAST_MSFILTER, TCP_AO_GET_KEYS).
   socket::Result<std::string> get_option(SocketId id, int level, int name, std::size_t room, Bytes given = {}) const;
   wire::Endpoint local_endpoint(SocketId id) const;
   wire::Endpoint remote_endpoint(SocketId id) const;  ///< unspecified port 0: not connected
   std::uint64_t receive_tail(SocketId id) const;      ///< how far the receive ring may be read
   std::uint32_t receive_beyond(SocketId id) const;    ///< bytes that lie in the ring behind it, out of order
   std::uint64_t send_head(SocketId id) const;         ///< how far the send ring may be reused
+  /// TCP_NOTSENT_LOWAT: how far the send ring should be filled, and the option's bytes. It moves with `writable` events.
+  struct SendLimit {
+    std::uint64_t position = 0;
+    std::uint32_t low_water = 0;  ///< 0: there is no limit
+  };
+  SendLimit send_limit(SocketId id) const;
   /// MSG_OOB: the byte before `position` is urgent; at most the send tail of the last progress(). To be called before the turn
   /// ends, so that none of the bytes is sent without it.
   void mark_urgent(SocketId id, std::uint64_t position);

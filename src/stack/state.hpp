@@ -30,6 +30,7 @@
 #include "stack/stack.hpp"
 #include "stack/time_wait_table.hpp"
 #include "tcp/connection.hpp"
+#include "tcp/fast_open.hpp"
 #include "tcp/listen.hpp"
 
 namespace iopkt::stack {
@@ -47,6 +48,11 @@ struct Membership {
   group::Key key;
   wire::IpAddress by_address;  ///< how the program named the interface; unspecified: by its index, or not
   group::Filter filter;
+};
+
+/// TCP_AO_INFO's counters.
+struct AuthCounts {
+  std::uint64_t good = 0, bad = 0, key_not_found = 0, required = 0;
 };
 
 /// A socket of any kind. Owned by the slab of its shard.
@@ -77,6 +83,7 @@ struct Socket : Timed {
   std::vector<Membership> memberships;
   socket::BindingPtr binding;
   ListenerPtr listener;              ///< its own when listening; its parent's while accept_waiting
+  ListenerPtr fast_open_parent;      ///< Fast Open: whose pending requests this one counts among
   socket::SendRing send;
   socket::ReceiveRing receive;
   std::unique_ptr<tcp::Connection> tcp;
@@ -85,6 +92,8 @@ struct Socket : Timed {
   std::uint32_t foreign_flow_shard = UINT32_MAX;  ///< where an exception for our flow was registered
   std::uint32_t mss_route_mtu = 0;
   RingSizes wanted;                  ///< of the rings, in bytes; 0: as they are
+  std::uint64_t sent_shown = 0;      ///< TCP_NOTSENT_LOWAT: the sent position that the last event told of
+  AuthCounts auth_counts;
   Instant space_asked{};             ///< when that was last announced
   Instant linger_until = Instant::never();
 };
@@ -94,6 +103,7 @@ struct HalfOpenEntry : Timed {
   FlowKey flow;
   std::uint32_t flow_hash = 0;
   std::uint32_t interface_index = 0;
+  std::int16_t ao_current = -1;  ///< TCP-AO: SendID of the key that the peer's SYN asked for
   tcp::HalfOpen half;
   ListenerPtr listener;
   std::shared_ptr<const socket::SocketOptions> options;  ///< the listener's when the SYN came
@@ -153,6 +163,7 @@ struct ShardState {
   const ipv6::Inet6* inet6;                        // null: IPv4 alone
   std::unique_ptr<ipv6::Discovery> discovery;      // shard 0 only, with inet6
   route::PathMtus path_mtus;
+  tcp::FastOpenCache fast_open;                    // the same on each shard
   std::uint64_t fragments_made = 0;                // of IPv6: what their identifications are hashed from
   icmp::RateLimit icmp_limit;
   std::deque<packet::PacketPtr> looped;            // to ourselves; each begins with its IP header

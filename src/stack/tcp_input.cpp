@@ -16,6 +16,7 @@ using packet::PacketPtr;
 
 namespace {
 
+static_assert(sizeof(HalfOpenEntry) <= 200, "what a SYN costs");
 constexpr Duration kCookieTime = std::chrono::seconds{128};  ///< how long one is good at most
 
 struct Segment {
@@ -33,18 +34,30 @@ bool checksum_ok(const Arrival& at, const packet::Packet& packet) {
   return wire::finish(pseudo + packet.sum(0, packet.size())) == 0;
 }
 
-void to_connection(ShardState& s, Socket& k, Segment& seg) {
-  // IP_MINTTL (RFC 5082): only from so near.
-  if (seg.at.ip.ttl < k.options.min_ttl) return s.drop(Drop::tcp_ttl_too_low);
-  tcp::Copies copies;
-  const tcp::SegmentResult result = k.tcp->on_segment(seg.in, s.now, copies);
+void keep_payload(Socket& k, const Segment& seg, const tcp::Copies& copies) {
   for (const tcp::Copy& copy : copies) {
     const auto to = k.receive.memory.at(copy.to_position, copy.length);
     const auto first = static_cast<std::uint32_t>(to.first.size());
     seg.packet->copy_out(seg.header_len + copy.from, to.first);
     if (!to.second.empty()) seg.packet->copy_out(seg.header_len + copy.from + first, to.second);
   }
+}
+
+void to_connection(ShardState& s, Socket& k, Segment& seg) {
+  // IP_MINTTL (RFC 5082): only from so near.
+  if (seg.at.ip.ttl < k.options.min_ttl) return s.drop(Drop::tcp_ttl_too_low);
+  const bool opening = k.tcp->state() == tcp::State::syn_sent;
+  const Signing signing{k.options, k.tcp->iss(), k.tcp->irs(), opening ? 0 : k.tcp->receive_extension(seg.in.seq)};
+  const auto wrong = check_signature(s, signing, seg.flow, seg.in, *seg.packet, seg.header_len);
+  count_signature(k, seg.in, wrong);
+  if (wrong) return s.drop(*wrong);
+  follow_key(k, seg.in);
+  tcp::Copies copies;
+  const tcp::SegmentResult result = k.tcp->on_segment(seg.in, s.now, copies);
+  keep_payload(k, seg, copies);
+  if (opening && tcp::is_synchronized(k.tcp->state())) learn_fast_open(s, k, seg.in);
   if (result.drop) s.drop(*result.drop);
+  else if (result.reopen) s.drop(Drop::tcp_time_wait);
   mark_dirty(s, k);
 }
 
@@ -89,11 +102,31 @@ void make_room_for_half_open(ShardState& s) {
   }
 }
 
+/// A SYN that opens a connection at once, and the cookie that its answer gives, if any.
+struct FastOpening {
+  const Segment& syn;
+  std::optional<wire::FastOpenCookie> give;
+};
+
 Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_ptr<const socket::SocketOptions>& options,
-                 const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half);
+                 const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half, const FastOpening* fast = nullptr);
+
+/// RFC 5925 section 6.2, of a segment near the beginning.
+std::uint32_t extension_of(wire::SeqNum isn, wire::SeqNum seq) { return seq.value < isn.value && seq - isn >= 0 ? 1 : 0; }
+
+void send_half_open(ShardState& s, const HalfOpenEntry& entry, tcp::SegmentOut answer) {
+  if (entry.half.fast_open && answer.has(wire::syn)) answer.options.fast_open = fast_open_cookie(s, *entry.options, entry.flow);
+  const Signing signing{*entry.options, entry.half.iss, entry.half.irs, extension_of(entry.half.iss, answer.seq), entry.ao_current};
+  send_segment(s, entry.flow, answer, nullptr, entry.options.get(), entry.listener->fib, 0, &signing);
+}
 
 /// A SYN that LISTEN answers with a child.
 bool is_opening(const tcp::SegmentIn& seg) { return seg.has(wire::syn) && !seg.has(wire::ack) && !seg.has(wire::rst); }
+
+/// TCP-AO: the key that a SYN asks to be answered with; -1: none.
+std::int16_t asked_key(const tcp::SegmentIn& syn) {
+  return syn.options.signature.kind == wire::TcpSignature::Kind::ao ? std::int16_t{syn.options.signature.next_key_id} : std::int16_t{-1};
+}
 
 /// The answer carries all that would have to be kept: nobody can fill a table with that.
 void answer_with_cookie(ShardState& s, const ListenerPtr& listener, const socket::SocketOptions& options,
@@ -102,7 +135,8 @@ void answer_with_cookie(ShardState& s, const ListenerPtr& listener, const socket
   child.iss = tcp::syn_cookie(s.key(), seg.flow.local, seg.flow.remote, seg.in.seq, child.peer_mss, s.now);
   s.cookies_until = s.now + kCookieTime;
   ++s.counters.tcp.cookies_sent;
-  send_segment(s, seg.flow, tcp::cookie_syn_ack(child, s.now), nullptr, &options, listener->fib);
+  const Signing signing{options, child.iss, child.irs, 0, asked_key(seg.in)};
+  send_segment(s, seg.flow, tcp::cookie_syn_ack(child, s.now), nullptr, &options, listener->fib, 0, &signing);
 }
 
 /// True: the ACK of a cookie, and a connection came of it.
@@ -121,6 +155,9 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
   // A listener that did not ask for a size: its children get rings of the default one, so that is what the SYN,ACK offers.
   const auto options = listener->options();
   if (seg.at.ip.ttl < options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
+  // Of a segment that is no SYN: as it would be if it answered a cookie.
+  const Signing signing{*options, seg.in.ack - 1, seg.in.seq - 1};
+  if (const auto wrong = check_signature(s, signing, seg.flow, seg.in, *seg.packet, seg.header_len)) return s.drop(*wrong);
   const std::uint32_t receive_space = options->receive_buffer > 0 ? static_cast<std::uint32_t>(options->receive_buffer)
                                                                   : s.settings.tcp.recvspace;
   const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, *options, receive_space);
@@ -135,28 +172,36 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
   const tcp::ListenOutcome outcome = tcp::on_segment_in_listen(s.tcp_context, config, seg.in, iss, s.now);
   using Kind = tcp::ListenOutcome::Kind;
   if (outcome.kind == Kind::ignore) return s.drop(outcome.drop);
-  if (outcome.kind == Kind::reset) return send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, listener->fib);
+  if (outcome.kind == Kind::reset) return send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, listener->fib, 0, &signing);
   // A full queue of established connections takes no new ones: the peer's SYN is sent again later.
   if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow);
+  const FastOpenWish wish = judge_fast_open(s, *listener, *options, seg.flow, seg.in);
+  if (wish.open) {
+    const FastOpening fast{seg, wish.give};
+    if (Socket* k = complete(s, listener, options, seg.flow, seg.hash, outcome.child, &fast)) mark_dirty(s, *k);
+    return;
+  }
   make_room_for_half_open(s);
   auto entry = std::make_unique<HalfOpenEntry>();
   entry->flow = seg.flow;
   entry->flow_hash = seg.hash;
   entry->interface_index = seg.at.in->index;
   entry->half = outcome.child;
+  entry->ao_current = asked_key(seg.in);
+  entry->half.fast_open = wish.give.has_value();
   entry->listener = listener;
   entry->options = options;
   const auto place = s.flows.try_emplace(seg.flow, static_cast<Timed*>(entry.get()));
   if (place.value == nullptr || !place.is_new) return s.drop(Drop::tcp_syn_overflow);
   entry->age = s.half_open_order.insert(s.half_open_order.end(), entry.get());
   s.wheel.schedule(*entry, entry->half.deadline);
-  send_segment(s, seg.flow, outcome.answer, nullptr, options.get(), listener->fib);
+  send_half_open(s, *entry, outcome.answer);
   static_cast<void>(entry.release());
 }
 
-/// The last ACK of the handshake came: a socket for the program that listens. Null: no room, the ACK is forgotten.
+/// The last ACK of the handshake came, or a SYN that needs none (`fast`): a socket for the program that listens. Null: no room, the ACK is forgotten.
 Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_ptr<const socket::SocketOptions>& options,
-                 const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half) {
+                 const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half, const FastOpening* fast) {
   if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow), nullptr;
   Rings rings;
   if (!s.ring_source.provide(listener->cookie, static_cast<std::uint32_t>(options->send_buffer),
@@ -191,8 +236,18 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_p
   k->flow_hash = flow_hash;
   k->send.memory = rings.send;
   k->receive.memory = rings.receive;
-  const tcp::OpenConfig config = open_config(s, flow, k->fib, k->options, rings.receive.size);
-  k->tcp = std::make_unique<tcp::Connection>(tcp::Connection::from_half_open(s.tcp_context, half, config, s.now));
+  tcp::OpenConfig config = open_config(s, flow, k->fib, k->options, rings.receive.size);
+  if (fast == nullptr) {
+    k->tcp = std::make_unique<tcp::Connection>(tcp::Connection::from_half_open(s.tcp_context, half, config, s.now));
+  } else {
+    config.fast_open = fast->give;
+    tcp::Copies copies;
+    k->tcp = std::make_unique<tcp::Connection>(
+        tcp::Connection::open_fast(s.tcp_context, half, config, fast->syn.in.payload_len, s.now, copies));
+    keep_payload(*k, fast->syn, copies);
+    k->fast_open_parent = listener;
+    ++listener->fast_open_pending;
+  }
   s.accepts.push_back({listener->cookie, k->id, k->cookie, k->local, k->remote});
   return k;
 }
@@ -212,13 +267,15 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
     forget_half_open(s, entry);
     return reset_unknown(s, seg);
   }
+  const Signing signing{*entry->options, entry->half.iss, entry->half.irs, extension_of(entry->half.irs, seg.in.seq)};
+  if (const auto wrong = check_signature(s, signing, seg.flow, seg.in, *seg.packet, seg.header_len)) return s.drop(*wrong);
   const tcp::HalfOpenOutcome outcome = tcp::on_segment(s.tcp_context, entry->half, seg.in, s.now);
   if (outcome.drop) s.drop(*outcome.drop);
   switch (outcome.kind) {
     case tcp::HalfOpenOutcome::Kind::ignore: s.wheel.schedule(*entry, entry->half.deadline); return;
     case tcp::HalfOpenOutcome::Kind::answer:
       s.wheel.schedule(*entry, entry->half.deadline);
-      return send_segment(s, entry->flow, outcome.answer, nullptr, entry->options.get(), entry->listener->fib);
+      return send_half_open(s, *entry, outcome.answer);
     case tcp::HalfOpenOutcome::Kind::give_up: return forget_half_open(s, entry);
     case tcp::HalfOpenOutcome::Kind::complete:
       if (defers(s, *entry, seg)) return s.wheel.schedule(*entry, entry->half.deadline);
@@ -331,8 +388,7 @@ void on_timer(ShardState& s, Timed& timed) {
       if (entry->listener->closed) return forget_half_open(s, entry);
       const tcp::HalfOpenOutcome outcome = tcp::on_timer(s.tcp_context, entry->half, s.now);
       if (outcome.kind == tcp::HalfOpenOutcome::Kind::give_up) return forget_half_open(s, entry);
-      if (outcome.kind == tcp::HalfOpenOutcome::Kind::answer)
-        send_segment(s, entry->flow, outcome.answer, nullptr, entry->options.get(), entry->listener->fib);
+      if (outcome.kind == tcp::HalfOpenOutcome::Kind::answer) send_half_open(s, *entry, outcome.answer);
       s.wheel.schedule(*entry, entry->half.deadline);
       return;
     }

@@ -52,29 +52,35 @@ tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib
   config.congestion = s.settings.congestion;
   if (path && path->route != nullptr && !path->route->congestion.empty()) config.congestion = tcp::find_congestion(path->route->congestion);
   config.options = tcp_options(options);
+  config.options.signature_len = signature_len(options, flow.remote.address);
+  // As the host: TCP-MD5 and timestamps together leave no room for SACK.
+  config.timestamps = !uses_md5(options, flow.remote.address);
   return config;
 }
 
 void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& segment, const socket::SendRing* ring,
-                  const socket::SocketOptions* options, std::uint8_t fib, std::uint32_t bound_interface) {
+                  const socket::SocketOptions* options, std::uint8_t fib, std::uint32_t bound_interface, const Signing* signing) {
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet) return s.drop(Drop::no_buffer);
   if (segment.payload_len != 0) {
     const auto spans = ring->memory.at(segment.payload_position, segment.payload_len);
     if (!packet->append_borrowed(spans.first) || !packet->append_borrowed(spans.second)) return s.drop(Drop::no_buffer);
   }
-  const wire::TcpHeader header{.src = flow.local.port,
-                               .dst = flow.remote.port,
-                               .seq = segment.seq,
-                               .ack = segment.ack,
-                               .flags = segment.flags,
-                               .window = segment.window,
-                               .urgent = segment.urgent,
-                               .options = segment.options};
+  wire::TcpHeader header{.src = flow.local.port,
+                         .dst = flow.remote.port,
+                         .seq = segment.seq,
+                         .ack = segment.ack,
+                         .flags = segment.flags,
+                         .window = segment.window,
+                         .urgent = segment.urgent,
+                         .options = segment.options};
+  if (signing != nullptr && signing->options.keys) header.options.signature = blank_signature(*signing, flow.remote.address);
   const auto header_len = static_cast<std::uint32_t>(wire::encoded_len(header));
   const MutableBytes room = packet->prepend(header_len);
   if (room.empty()) return s.drop(Drop::no_buffer);
   wire::encode(header, room);
+  if (const auto& signature = header.options.signature; signature.kind != wire::TcpSignature::Kind::none)
+    if (!sign(*signing, flow, signature, *packet, header_len)) return s.drop(Drop::no_buffer);
   // The pseudo-header's part is in the field; the rest is the device's, or done at the last moment.
   const std::uint32_t pseudo =
       wire::pseudo_header_sum(flow.local.address, flow.remote.address, wire::IpProtocol::tcp, packet->size());
@@ -112,9 +118,10 @@ void mark_dirty(ShardState& s, Socket& k) {
 }
 
 void send_queued(ShardState& s, Socket& k) {
-  while (const auto segment = k.tcp->poll_output(s.now))
-    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &k.options, k.fib,
-                 k.bound_interface);
+  while (const auto segment = k.tcp->poll_output(s.now)) {
+    const Signing signing{k.options, k.tcp->iss(), k.tcp->irs(), k.tcp->send_extension(segment->seq)};
+    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &k.options, k.fib, k.bound_interface, &signing);
+  }
 }
 
 void remove_flow(ShardState& s, Socket& k) {
@@ -186,6 +193,10 @@ void pump(ShardState& s, Socket& k) {
     k.send.head = std::min(k.tcp->send_acked(), k.send.tail);
     what |= event::writable;
   }
+  if (notsent_low_water(s, k) != 0 && k.sent_shown != k.tcp->sent_position()) {
+    k.sent_shown = k.tcp->sent_position();
+    what |= event::writable;
+  }
   if ((events & tcp::event_connected) != 0) what |= event::connected;
   if ((events & tcp::event_peer_fin) != 0) what |= event::peer_fin;
   if ((events & tcp::event_urgent) != 0) what |= event::urgent;
@@ -196,8 +207,10 @@ void pump(ShardState& s, Socket& k) {
     error = errno_of(k.tcp->failure());
   }
   ask_for_space(s, k, send_full);
+  if (k.fast_open_parent && k.tcp->state() != tcp::State::syn_received) leave_fast_open_queue(k);
   if (what != 0) raise(s, k, what, error);
-  if ((events & tcp::event_time_wait) != 0) {
+  // One that signs stays a connection in TIME-WAIT: it needs its keys.
+  if ((events & tcp::event_time_wait) != 0 && signature_len(k.options, k.remote.address) == 0) {
     if (k.flow) leave_time_wait(s, k);
     return end_connection(s, k);
   }

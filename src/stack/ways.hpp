@@ -76,9 +76,42 @@ void on_timer(ShardState& s, Timed& timed);
 /// The connection's table entry, RST to the peer and events, when a request ends it.
 void abort_tcp(ShardState& s, Socket& k, tcp::Failure why);
 void on_flow_error(ShardState& s, const message::FlowError& error);
-/// One segment without a connection (RST, SYN-ACK, TIME-WAIT's ACK).
+/// One segment of a connection, or without one (RST, SYN-ACK, TIME-WAIT's ACK). `signing`: with a signature, where `options` have a
+/// key for the peer.
+struct Signing;
 void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& segment, const socket::SendRing* ring,
-                  const socket::SocketOptions* options, std::uint8_t fib, std::uint32_t bound_interface = 0);
+                  const socket::SocketOptions* options, std::uint8_t fib, std::uint32_t bound_interface = 0,
+                  const Signing* signing = nullptr);
+
+// ---- signatures.cpp: TCP-MD5 and TCP-AO
+/// What a signature needs to know beside the segment and the keys.
+struct Signing {
+  const socket::SocketOptions& options;
+  wire::SeqNum iss, irs;         ///< what of these is not known yet is of no matter
+  std::uint32_t extension = 0;   ///< RFC 5925 section 6.2
+  int current = -1;              ///< TCP-AO: SendID of the key; -1: the options'
+};
+/// Bytes that a signature takes in each header to `remote`; 0: there is no key.
+std::uint8_t signature_len(const socket::SocketOptions& options, const wire::IpAddress& remote);
+/// Whether that signature is TCP-MD5, which leaves no room for timestamps and SACK.
+bool uses_md5(const socket::SocketOptions& options, const wire::IpAddress& remote);
+/// The option of a segment, the MAC still zero; kind none: there is no key.
+wire::TcpSignature blank_signature(const Signing& signing, const wire::IpAddress& remote);
+/// Puts the MAC into `packet`, which begins with the TCP header of `header_len` bytes that has that option. False: no memory.
+[[nodiscard]] bool sign(const Signing& signing, const FlowKey& flow, const wire::TcpSignature& option, packet::Packet& packet, std::uint32_t header_len);
+/// What is wrong with the signature of a segment, or with its having none. `packet` begins with the TCP header.
+std::optional<packet::Drop> check_signature(ShardState& s, const Signing& signing, const FlowKey& flow, const tcp::SegmentIn& seg,
+                                            const packet::Packet& packet, std::uint32_t header_len);
+/// A good segment of a connection asks for another key: RFC 5925 section 7.5.
+void follow_key(Socket& k, const tcp::SegmentIn& seg);
+/// TCP_AO_INFO's counters.
+void count_signature(Socket& k, const tcp::SegmentIn& seg, const std::optional<packet::Drop>& wrong);
+
+// ---- keys.cpp: the options that set them
+/// setsockopt() of the keys. nullopt: another option. Errors: inval, noent (no such key or algorithm), exist, busy (in use), nobufs (too
+/// many), keyrejected (the peer has one of the other kind).
+std::optional<Errno> set_key_option(Socket& k, int level, int name, Bytes value);
+socket::Result<std::string> get_key_option(const Socket& k, int name, Bytes given, std::size_t room);
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes);
 /// What TCP may offer of a ring of `size`: TCP_WINDOW_CLAMP.
@@ -86,8 +119,32 @@ inline std::uint32_t offered_capacity(const socket::SocketOptions& options, std:
   return options.window_clamp == 0 ? size : std::min(size, static_cast<std::uint32_t>(options.window_clamp));
 }
 tcp::Options tcp_options(const socket::SocketOptions& options);
+/// TCP_NOTSENT_LOWAT, or the variable, bytes; 0: more than any ring has.
+inline std::uint32_t notsent_low_water(const ShardState& s, const Socket& k) {
+  const std::uint32_t bytes = k.options.notsent_low_water != 0 ? k.options.notsent_low_water : s.settings.tcp.notsent_lowat;
+  return bytes >= (1u << 30) ? 0 : bytes;
+}
 /// Connections that nobody accepted die with their listener (RFC 9293 section 3.10.4 for LISTEN).
 void drop_waiting_children(ShardState& s, const ListenerPtr& listener);
+
+// ---- fast_open.cpp: RFC 7413
+/// What connect() makes of it: the cookie or the question for one, in `config`. `hold`: the SYN waits for data, if there is a cookie.
+void prepare_fast_open(const ShardState& s, const FlowKey& flow, tcp::OpenConfig& config);
+/// What a SYN with the option means to a listener.
+struct FastOpenWish {
+  bool open = false;                            ///< the cookie is good, and the queue has room: at once
+  std::optional<wire::FastOpenCookie> give;     ///< for the SYN,ACK
+};
+FastOpenWish judge_fast_open(ShardState& s, Listener& listener, const socket::SocketOptions& options, const FlowKey& flow,
+                             const tcp::SegmentIn& syn);
+/// The cookie for that client, with the listener's first key.
+wire::FastOpenCookie fast_open_cookie(const ShardState& s, const socket::SocketOptions& options, const FlowKey& flow);
+/// The connection has left SYN-RECEIVED: one pending request less.
+void leave_fast_open_queue(Socket& k);
+/// A SYN,ACK has come for a connection that was SYN-SENT: remembers what it says, on all shards.
+void learn_fast_open(ShardState& s, const Socket& k, const tcp::SegmentIn& syn_ack);
+void take_fast_open_news(ShardState& s, const message::FastOpenNews& news);
+
 /// Forgets the connection's place in the tables; a TIME-WAIT entry may take it.
 void remove_flow(ShardState& s, Socket& k);
 /// The exception of a flow whose TIME-WAIT is over, if another shard has one.

@@ -50,13 +50,19 @@ Connection Connection::open_active(const Context& context, const OpenConfig& con
   b.rcv.scale = b.window_scaling ? window_scale_for(config) : 0;
   b.snd.iss = iss;
   b.snd.cc.smss = b.snd.cc.cwnd = b.snd.mss();
+  if (config.fast_open) {
+    b.fast_open = config.fast_open->size == 0 ? FastOpen::asked : FastOpen::sent;
+    b.cookie = *config.fast_open;
+    b.syn_data_max = std::max<std::uint16_t>(config.fast_open_mss, kMinMss);
+    b.syn_held = config.hold_syn;
+  }
   b.rcv.nxt = b.rcv.adv = 1;  // the peer's SYN is not known yet; nothing else can come before it
   b.last_received = now;
   ++c.count().opens_active;
   return c;
 }
 
-Connection Connection::from_half_open(const Context& context, const HalfOpen& half, const OpenConfig& config, Instant now) {
+Connection Connection::child_of(const Context& context, const HalfOpen& half, const OpenConfig& config, Instant now) {
   Connection c(context);
   ControlBlock& b = c.b_;
   set_up(b, config);
@@ -88,9 +94,36 @@ Connection Connection::from_half_open(const Context& context, const HalfOpen& ha
   rcv.ts_recent = half.ts_recent;
   rcv.ts_recent_at = now;
   b.last_received = now;
+  ++c.count().opens_passive;
+  return c;
+}
+
+Connection Connection::from_half_open(const Context& context, const HalfOpen& half, const OpenConfig& config, Instant now) {
+  Connection c = child_of(context, half, config, now);
   c.arm_rexmt(now);
   ++c.count().half_open_completed;
-  ++c.count().opens_passive;
+  return c;
+}
+
+Connection Connection::open_fast(const Context& context, const HalfOpen& half, const OpenConfig& config, std::uint32_t payload_len,
+                                 Instant now, Copies& out) {
+  Connection c = child_of(context, half, config, now);
+  ControlBlock& b = c.b_;
+  b.fast_open = FastOpen::accepted;
+  b.cookie = config.fast_open.value_or(wire::FastOpenCookie{});
+  b.syn_due = true;
+  b.snd.nxt = b.snd.max = 0;
+  b.snd.timed_end = 0;
+  b.snd.on_established(context.tunables->init_win, c.loss_ways(), now);
+  out.clear();
+  if (payload_len > 0) {
+    const Receiver::Accepted got = b.rcv.accept(1, 1 + Offset{payload_len}, false, context.tunables->reass_ranges, out);
+    c.count().rx_bytes += got.bytes;
+    c.count().rx_after_window_bytes += got.beyond_edge;
+    b.syn_data_acked = got.bytes > 0;
+    b.events |= event_readable;
+  }
+  ++c.count().fast_open_passive;
   return c;
 }
 
@@ -100,11 +133,14 @@ Connection Connection::import_state(const Context& context, const ControlBlock& 
   return c;
 }
 
+LossWays Connection::loss_ways() const {
+  return {.rack = tun().rack != 0, .prr = tun().prr != 0, .frto = tun().frto != 0, .pacing = tun().pacing != 0};
+}
+
 /// Both SYNs are known; ours is acknowledged by the segment that is being processed.
 void Connection::establish(Instant now) {
   Sender& snd = b_.snd;
-  const LossWays ways{.rack = tun().rack != 0, .prr = tun().prr != 0, .frto = tun().frto != 0, .pacing = tun().pacing != 0};
-  snd.on_established(b_.syn_lost ? 1 : tun().init_win, ways, now);
+  snd.on_established(b_.syn_lost ? 1 : tun().init_win, loss_ways(), now);
   // RFC 6298 section 5.7: a SYN that was lost says that 1 s may be too short.
   if (b_.syn_lost && snd.rtt.rto.count() == 0) snd.rtt.rto = std::min<Duration>(3s, ms(tun().rto_max_ms));
   snd.backoff = 0;
@@ -390,6 +426,10 @@ ConnectionInfo Connection::info() const {
   i.pacing_rate = s.pacing_rate();
   i.ecn = b_.ecn;
   i.ecn_seen = r.ect_seen;
+  i.syn_data = b_.syn_data_acked;
+  if (fast_open_lost()) i.fast_open_fail = 3;
+  else if (b_.fast_open == FastOpen::asked) i.fast_open_fail = 1;
+  else if (b_.fast_open == FastOpen::sent && b_.syn_data > 0 && !b_.syn_data_acked && is_synchronized(b_.state)) i.fast_open_fail = 2;
   i.pipe = static_cast<std::uint32_t>(std::max<std::int64_t>(s.pipe(), 0));
   i.sent_unsent = static_cast<std::uint64_t>(std::max<Offset>(s.tail - s.nxt, 0));
   i.received_unread = static_cast<std::uint64_t>(std::max<Offset>(r.data_end() - r.read, 0));

@@ -14,12 +14,14 @@
 // closed --open_active--> syn_sent --SYN,ACK--> established            [input_syn_sent]
 //                         syn_sent --SYN--> syn_received               [input_syn_sent]   simultaneous open
 // half-open (listen.hpp) --ACK--> syn_received --ACK--> established    [input_ack]
+// SYN with a good cookie (open_fast) --> syn_received, which sends and receives data already    [RFC 7413]
 // established --close, shutdown--> fin_wait_1 --ACK--> fin_wait_2 --FIN--> time_wait   [input_ack, input_data]
 //                                  fin_wait_1 --FIN--> closing --ACK--> time_wait      simultaneous close
 // established --FIN--> close_wait --close--> last_ack --ACK--> closed
 // any --RST, abort, timeout--> closed
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -57,12 +59,18 @@ struct Options {
   std::uint8_t syn_retries{};         ///< TCP_SYNCNT
   std::uint32_t finwait2_ms{};        ///< TCP_LINGER2
   std::uint16_t maxseg{};             ///< TCP_MAXSEG: bound of both MSS values; 0: none.
+  std::uint8_t signature_len{};       ///< Bytes of each header that a signature takes, a multiple of 4; such segments are not for devices to cut.
   const CongestionControl* congestion{};  ///< TCP_CONGESTION; nullptr: as the connection was opened.
   friend bool operator==(const Options&, const Options&) = default;
 };
 
 /// What an opening needs to know about route, buffers and wishes.
 struct OpenConfig {
+  /// TCP Fast Open (RFC 7413). Active: our SYN asks for a cookie (an empty one), or has it and data. open_fast(): what the SYN,ACK
+  /// gives, if not empty.
+  std::optional<wire::FastOpenCookie> fast_open;
+  std::uint16_t fast_open_mss{536};  ///< Active: what the server named when it gave the cookie; bounds the data of the SYN.
+  bool hold_syn{};                   ///< Active: the SYN waits for the first data, or for the end of writing.
   std::uint16_t advertised_mss{536};    ///< MTU of the interface less IP and TCP header: goes into our MSS option.
   std::uint16_t path_mss{536};          ///< MTU of the path less IP and TCP header: bounds what we send.
   std::uint16_t default_peer_mss{536};  ///< When the peer names none: 536 (IPv4), 1220 (IPv6).
@@ -77,6 +85,14 @@ struct OpenConfig {
 /// RFC 7323 section 2.2: the least shift with which the largest buffer can be offered.
 std::uint8_t window_scale_for(const OpenConfig& config);
 
+/// What TCP Fast Open is to a connection.
+enum class FastOpen : std::uint8_t {
+  none,
+  asked,     ///< Our SYN asked for a cookie.
+  sent,      ///< Our SYN had one, and data if there was any.
+  accepted,  ///< The peer's SYN had a good one.
+};
+
 /// Everything a connection is: plain values, comparable, to be exported and imported (a successor process, tests).
 /// Instants are of the same monotonic clock on both sides.
 struct ControlBlock {
@@ -87,6 +103,12 @@ struct ControlBlock {
   bool ecn{};                     ///< RFC 3168: both sides speak it; until our SYN is answered: we offer it.
   bool window_scaling{};          ///< Likewise.
   bool offer_sack{};              ///< Our SYN carries SACK-permitted.
+  FastOpen fast_open{};
+  bool syn_held{};                ///< The SYN waits for data.
+  bool syn_data_acked{};          ///< Data of a SYN, ours or the peer's, was taken.
+  std::uint16_t syn_data_max{};   ///< Bound of the data in our SYN, before options.
+  std::uint16_t syn_data{};       ///< Bytes that our SYN had.
+  wire::FastOpenCookie cookie;    ///< Goes into our SYN or SYN,ACK; empty in a SYN: asks.
   bool syn_due{};                 ///< SYN or SYN,ACK goes out next.
   bool syn_lost{};                ///< It was sent more than once: initial window and RTO are careful.
   bool orphan{};                  ///< The user has closed: nobody reads or writes any more.
@@ -128,6 +150,8 @@ struct ConnectionInfo {
   std::uint64_t sent_unsent{}, received_unread{}, bytes_acked{}, bytes_received{}, resent_total{};
   std::uint64_t pacing_rate{};  ///< Bytes per second; 0: not paced.
   bool reordering{}, ecn{}, ecn_seen{};
+  bool syn_data{};              ///< The data of a SYN was taken.
+  std::uint8_t fast_open_fail{};  ///< Linux's enum tcp_fastopen_client_fail: 1 no cookie, 2 data not taken, 3 SYN sent again.
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};
   Instant last_sent{}, last_received{};
   std::string_view congestion;
@@ -139,6 +163,10 @@ class Connection {
   static Connection open_active(const Context& context, const OpenConfig& config, SeqNum iss, Instant now);
   /// A half-open connection whose ACK has come (listen.hpp): SYN-RECEIVED. Give it the very segment next.
   static Connection from_half_open(const Context& context, const HalfOpen& half, const OpenConfig& config, Instant now);
+  /// RFC 7413 section 4.2.2: a SYN with a good cookie opens at once. Sends the SYN,ACK and may send data behind it; takes the SYN's
+  /// payload, of which `out` says what goes where.
+  static Connection open_fast(const Context& context, const HalfOpen& half, const OpenConfig& config, std::uint32_t payload_len, Instant now,
+                              Copies& out);
   /// What export_state() answered, in this or an earlier process.
   static Connection import_state(const Context& context, const ControlBlock& block);
   const ControlBlock& export_state() const { return b_; }
@@ -207,6 +235,15 @@ class Connection {
   /// Our FIN and all before it is acknowledged.
   bool send_shut() const { return b_.snd.fin_acked(); }
   bool is_orphan() const { return b_.orphan; }
+  /// Our SYN asked for something that it did not get an answer with: it had a Fast Open option and was sent again without.
+  bool fast_open_lost() const { return b_.syn_lost && (b_.fast_open == FastOpen::asked || b_.fast_open == FastOpen::sent); }
+  SeqNum iss() const { return b_.snd.iss; }
+  SeqNum irs() const { return b_.rcv.irs; }
+  /// RFC 5925 section 6.2: the sequence number extension of a segment that we send, or that has come.
+  std::uint32_t send_extension(SeqNum seq) const { return extension(b_.snd.iss, b_.snd.offset_of(seq)); }
+  std::uint32_t receive_extension(SeqNum seq) const { return extension(b_.rcv.irs, b_.rcv.offset_of(seq)); }
+  /// End of what was sent at least once, as a stream position: TCP_NOTSENT_LOWAT counts from here.
+  std::uint64_t sent_position() const { return static_cast<std::uint64_t>(std::clamp<Offset>(b_.snd.nxt, 1, b_.snd.tail) - 1); }
   /// Milliseconds clock of TSval.
   std::uint32_t timestamp(Instant now) const;
   /// In TIME-WAIT: the compact form that may replace this connection.
@@ -215,6 +252,11 @@ class Connection {
 
  private:
   explicit Connection(const Context& context) : context_(&context) {}
+  static Connection child_of(const Context& context, const HalfOpen& half, const OpenConfig& config, Instant now);
+  LossWays loss_ways() const;
+  static std::uint32_t extension(SeqNum first, Offset at) {
+    return static_cast<std::uint32_t>(std::max<Offset>(Offset{first.value} + at, 0) >> 32);
+  }
   const Tunables& tun() const { return *context_->tunables; }
   Counters<Counter>& count() const { return *context_->counters; }
 
@@ -229,6 +271,7 @@ class Connection {
   std::optional<Drop> input_reset(Offset begin, Instant now);
   std::optional<Drop> check_ack(const SegmentIn& seg, Offset ack, Instant now);
   void input_ecn(const SegmentIn& seg);
+  void on_syn_data_answered(Instant now);
   void update_ts_recent(const SegmentIn& seg, Offset begin, Instant now);
   void challenge(Instant now);
 
@@ -245,6 +288,7 @@ class Connection {
   // output.cpp
   std::optional<SegmentOut> output_reset(Instant now);
   std::optional<SegmentOut> output_syn(Instant now);
+  std::uint16_t add_fast_open(SegmentOut& syn) const;
   std::optional<SegmentOut> output_retransmission(Instant now, bool speculative);
   std::optional<SegmentOut> output_new(Instant now);
   std::optional<SegmentOut> output_loss_probe(Instant now);
@@ -265,6 +309,8 @@ class Connection {
   SegmentOut data_segment(Range range, std::uint32_t mss, Instant now);
   SegmentOut header(SeqNum seq, std::uint8_t flags, Instant now);
   std::uint32_t payload_per_segment() const;
+  std::uint32_t fixed_options() const;
+  std::uint8_t most_sack_blocks() const;
   void on_ack_sent();
   void arm_persist(Instant now);
 

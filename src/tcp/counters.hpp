@@ -21,6 +21,9 @@ struct Counters {
   Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, recovery_undone{}, recovery_probes{}, recovery_probe_repaired{}, recovery_reordered{}, rtt_samples{},
       idle_restarts{}, mtu_reductions{}, mtu_black_holes{};
   Cell ecn_established{}, ecn_reductions{}, rx_ce{};
+  Cell fast_open_active{}, fast_open_active_fail{}, fast_open_paused{}, fast_open_passive{}, fast_open_bad{}, fast_open_cookies{},
+      fast_open_overflow{};
+  Cell signatures_good{};
   Cell cookies_sent{}, cookies_good{}, half_open_created{}, half_open_completed{}, half_open_timed_out{}, half_open_reset{}, half_open_rexmt{},
       time_wait_entered{}, time_wait_left_out{}, time_wait_reopened{}, closed_resets{};
   friend bool operator==(const Counters&, const Counters&) = default;
@@ -42,6 +45,13 @@ struct Counters {
         Row{"tcp.ecn.ce", "segments", "Received with a mark of congestion (RFC 3168).", &S::rx_ce},
         Row{"tcp.ecn.established", "connections", "Both ends speak ECN.", &S::ecn_established},
         Row{"tcp.ecn.reductions", "times", "Window reduced as the peer echoed a mark.", &S::ecn_reductions},
+        Row{"tcp.fastopen.active", "connections", "Data in our SYN was taken (RFC 7413).", &S::fast_open_active},
+        Row{"tcp.fastopen.active_fail", "connections", "Data in our SYN was not taken.", &S::fast_open_active_fail},
+        Row{"tcp.fastopen.bad_cookies", "segments", "SYNs with a cookie that is none of ours.", &S::fast_open_bad},
+        Row{"tcp.fastopen.cookies", "segments", "SYNs that got a cookie.", &S::fast_open_cookies},
+        Row{"tcp.fastopen.overflow", "segments", "SYNs with a good cookie, but the listener's queue was full.", &S::fast_open_overflow},
+        Row{"tcp.fastopen.passive", "connections", "Opened at once by a SYN with a good cookie.", &S::fast_open_passive},
+        Row{"tcp.fastopen.paused", "times", "SYNs with the option got lost: plain ones for some time.", &S::fast_open_paused},
         Row{"tcp.half_open.completed", "connections", "SYN,ACKs answered with a good ACK.", &S::half_open_completed},
         Row{"tcp.half_open.created", "connections", "SYNs taken by listeners.", &S::half_open_created},
         Row{"tcp.half_open.reset", "connections", "Ended by a RST.", &S::half_open_reset},
@@ -78,6 +88,7 @@ struct Counters {
         Row{"tcp.rx.segments", "segments", "Received, as given by GRO (counted by whoever receives them).", &S::rx_segments},
         Row{"tcp.rx.urgent", "segments", "That moved the urgent mark.", &S::rx_urgent},
         Row{"tcp.rx.window_probes", "segments", "Payload that met a closed window.", &S::rx_window_probes},
+        Row{"tcp.signatures.good", "segments", "Received with a good signature (RFC 2385, 5925).", &S::signatures_good},
         Row{"tcp.time_wait.entered", "connections", "Entered TIME-WAIT.", &S::time_wait_entered},
         Row{"tcp.time_wait.left_out", "connections", "Ended without TIME-WAIT, as too many were in it.",
             &S::time_wait_left_out},

@@ -79,11 +79,21 @@ SegmentResult Connection::input_syn_sent(const SegmentIn& seg, Instant now, Copi
   b_.rcv.ack_now = true;
   establish(now);
   input_ack(seg, 0, ack, now);
+  if (b_.syn_data > 0) on_syn_data_answered(now);
   if (seg.payload_len > 0 || seg.has(wire::fin)) {
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
     if (const auto drop = input_data(seg, 1, now, out)) return {.drop = drop};
   }
   return {};
+}
+
+/// RFC 7413 section 4.1.3.1: what the server did not take of the SYN's data goes again, as if it had never been sent.
+void Connection::on_syn_data_answered(Instant) {
+  b_.syn_data_acked = b_.snd.una > 1;
+  ++(b_.syn_data_acked ? count().fast_open_active : count().fast_open_active_fail);
+  if (!b_.snd.in_flight()) return;
+  b_.snd.take_back_unacked();
+  b_.rexmt_at = b_.snd.probe_at = Instant::never();
 }
 
 SegmentResult Connection::input_synchronized(const SegmentIn& segment, Instant now, Copies& out) {
@@ -210,7 +220,8 @@ std::optional<Drop> Connection::input_reset(Offset begin, Instant now) {
   ++count().rx_resets;
   switch (b_.state) {
     case State::syn_received:
-      fail(Failure::refused, now);
+      // A program has one that Fast Open opened already.
+      fail(b_.fast_open == FastOpen::accepted ? Failure::reset : Failure::refused, now);
       break;
     case State::closing:
     case State::last_ack:

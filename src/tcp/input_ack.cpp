@@ -23,7 +23,7 @@ void Connection::update_window(const SegmentIn& seg, Offset begin, Offset ack) {
   b_.persisting = b_.probe_due = false;
   b_.persist_shift = 0;
   b_.rexmt_at = Instant::never();
-  if (snd.flight() <= 1) snd.forget_probe_byte();
+  if (snd.flight() <= 1) snd.take_back_unacked();
   else snd.resend_all();
 }
 

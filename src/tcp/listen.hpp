@@ -27,6 +27,7 @@ struct HalfOpen {
   bool window_scaling{}, timestamps{}, sack{}, ecn{};
   /// The time since `started` is no round trip: made of a cookie (syn_cookie.hpp), or acknowledged before and not taken then.
   bool untimed{};
+  bool fast_open{};  ///< The SYN,ACK gives a Fast Open cookie: the caller knows which.
   friend bool operator==(const HalfOpen&, const HalfOpen&) = default;
 };
 static_assert(sizeof(HalfOpen) <= 64);

@@ -18,7 +18,9 @@ std::optional<SegmentOut> Connection::poll_output(Instant now) {
       return std::nullopt;
     case State::syn_sent:
     case State::syn_received:
+      if (b_.syn_held && b_.snd.tail <= 1 && !b_.snd.fin_queued) return std::nullopt;
       if (b_.syn_due) return output_syn(now);
+      if (b_.fast_open == FastOpen::accepted) break;
       b_.rcv.ack_now = b_.rcv.ack_now && b_.state == State::syn_received;
       return b_.rcv.ack_now ? output_ack(now) : std::nullopt;
     case State::time_wait:
@@ -42,13 +44,22 @@ std::optional<SegmentOut> Connection::poll_output(Instant now) {
 
 // ---- parts of a segment -----------------------------------------------------------------------------------------------
 
+/// Of every segment after the SYN.
+std::uint32_t Connection::fixed_options() const { return (b_.timestamps ? 12u : 0u) + b_.options.signature_len; }
+
+/// 3 beside timestamps, 4 without (RFC 2018 section 3); fewer beside a signature.
+std::uint8_t Connection::most_sack_blocks() const {
+  const std::uint32_t room = 40 - fixed_options();
+  return room < 12 ? 0 : static_cast<std::uint8_t>((room - 4) / 8);
+}
+
 /// Payload of one full segment: Eff.snd.MSS of RFC 9293 section 3.7.1, less the options that every data segment has now.
 std::uint32_t Connection::payload_per_segment() const {
-  std::uint32_t options = b_.timestamps ? 12 : 0;
+  std::uint32_t options = fixed_options();
   if (b_.snd.sack && b_.rcv.has_sacks()) {
     const bool duplicate = b_.rcv.duplicate.begin < b_.rcv.duplicate.end;
-    const std::size_t blocks = std::min<std::size_t>(b_.rcv.beyond.size() + (duplicate ? 1 : 0), b_.timestamps ? 3 : 4);
-    options += 4 + 8 * static_cast<std::uint32_t>(blocks);
+    const std::size_t blocks = std::min<std::size_t>(b_.rcv.beyond.size() + (duplicate ? 1 : 0), most_sack_blocks());
+    if (blocks > 0) options += 4 + 8 * static_cast<std::uint32_t>(blocks);
   }
   return b_.snd.mss() - options;
 }
@@ -61,8 +72,8 @@ SegmentOut Connection::header(SeqNum seq, std::uint8_t flags, Instant now) {
   out.ack = b_.rcv.seq_of(b_.rcv.nxt);
   out.window = b_.rcv.offer_window(b_.advertised_mss, false);
   if (b_.timestamps) out.options.timestamps = {timestamp(now), b_.rcv.ts_recent};
-  if (b_.snd.sack && b_.rcv.has_sacks()) {
-    out.options.sack_count = b_.rcv.sack_blocks(out.options.sack, b_.timestamps ? 3 : 4);
+  if (b_.snd.sack && b_.rcv.has_sacks() && most_sack_blocks() > 0) {
+    out.options.sack_count = b_.rcv.sack_blocks(out.options.sack, most_sack_blocks());
     b_.rcv.duplicate = {};
   }
   ++count().tx_segments;
@@ -131,13 +142,30 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
     out.ack = b_.rcv.seq_of(b_.rcv.nxt);
     on_ack_sent();
   }
-  b_.syn_due = false;
-  if (snd.nxt == 0) snd.on_sent_new({0, 1}, false, now);
+  const std::uint16_t data = add_fast_open(out);
+  const Offset end = 1 + Offset{data};
+  b_.syn_data = std::max(b_.syn_data, data);
+  count().tx_bytes += data;
+  b_.syn_due = b_.syn_held = false;
+  if (snd.nxt == 0) snd.on_sent_new({0, end}, false, now);
   else out.retransmission = true;
   if (b_.rexmt_at.is_never()) arm_rexmt(now);
   ++count().tx_segments;
   ++count().tx_syns;
   return out;
+}
+
+/// RFC 7413: the option, and what of the data goes with our first SYN: answers how much. A SYN that is sent again is a plain one, as
+/// the first may have been lost for what it had (section 4.1.3.1).
+std::uint16_t Connection::add_fast_open(SegmentOut& syn) const {
+  const bool answer = syn.has(wire::ack);
+  if (answer ? b_.fast_open != FastOpen::accepted || b_.cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
+  syn.options.fast_open = b_.cookie;
+  if (answer || b_.fast_open != FastOpen::sent) return 0;
+  const std::size_t options = wire::encoded_len(wire::TcpHeader{.options = syn.options}) - wire::TcpView::kMinHeaderLen;
+  const Offset room = std::min<Offset>(b_.syn_data_max, b_.snd.path_mss) - static_cast<Offset>(options);
+  syn.payload_len = static_cast<std::uint32_t>(std::clamp<Offset>(b_.snd.tail - 1, 0, std::max<Offset>(room, 0)));
+  return static_cast<std::uint16_t>(syn.payload_len);
 }
 
 std::optional<SegmentOut> Connection::output_keepalive(Instant now) {
@@ -176,7 +204,7 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
   // "It MUST NOT be beyond the window"; a closed one is left to the persist timer.
   Range r{hole->begin, std::min(hole->end, std::max(snd.window_edge(), hole->begin))};
   std::int64_t most = mss;
-  if (!snd.head_due && snd.up <= r.begin)
+  if (!snd.head_due && snd.up <= r.begin && b_.options.signature_len == 0)
     most = std::clamp<std::int64_t>(room, mss, std::max<std::int64_t>(largest_segment(), mss)) / mss * mss;
   r.end = std::min(r.end, r.begin + most);
   if (r.begin >= r.end) return std::nullopt;
@@ -214,7 +242,8 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
   Sender& snd = b_.snd;
   const Offset begin = snd.nxt;
   const Offset available = std::max<Offset>(snd.tail - begin, 0);
-  const bool fin = snd.fin_queued && begin <= snd.tail;
+  // RFC 9293 section 3.10.4: the FIN waits for ESTABLISHED.
+  const bool fin = snd.fin_queued && begin <= snd.tail && is_synchronized(b_.state);
   if (available == 0 && !fin) return {};
   const Offset window = std::max<Offset>(snd.window_edge() - begin, 0);
   Offset room = std::max<std::int64_t>(snd.room(), 0);
@@ -222,8 +251,8 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
   if (snd.phase != Phase::open && room < Offset{snd.mss()}) room = 0;
 
   Offset most = std::max(largest_segment() / mss * Offset{mss}, Offset{mss});
-  // Devices that cut do not know the urgent pointer, and some not CWR.
-  if (snd.up > begin || snd.cwr_due) most = mss;
+  // Devices that cut do not know the urgent pointer, and some not CWR; nor can they sign.
+  if (snd.up > begin || snd.cwr_due || b_.options.signature_len != 0) most = mss;
   Permit p;
   const Offset length = std::min({available, window, room, most});
   p.length = static_cast<std::uint32_t>(length);

@@ -389,7 +389,7 @@ void Sender::on_any_sent(Offset bytes, Instant now) {
   pace_at = std::max(pace_at, now - kSlack) + Duration(static_cast<std::int64_t>(static_cast<std::uint64_t>(bytes) * 1'000'000'000u / rate));
 }
 
-void Sender::forget_probe_byte() {
+void Sender::take_back_unacked() {
   nxt = una;
   small_end = std::min(small_end, una);
   log.truncate(una);

@@ -186,8 +186,8 @@ struct Sender {
   void on_retransmitted(Range r, Instant now);
   /// `small`: it ends in less than a full segment.
   void on_sent_new(Range r, bool small, Instant now);
-  /// A window probe's byte was not accepted: SND.NXT goes back to SND.UNA.
-  void forget_probe_byte();
+  /// What is in flight was not accepted (a window probe's byte, data of a SYN): SND.NXT goes back to SND.UNA.
+  void take_back_unacked();
   void on_mss_change();
   void on_established(std::uint32_t initial_segments, const LossWays& how, Instant now);
 

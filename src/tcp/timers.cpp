@@ -69,7 +69,8 @@ bool Connection::user_timeout_over(Instant now) const {
 /// connection when one of them is over.
 bool Connection::give_up(std::uint8_t tries, Instant now) {
   const bool opening = !is_synchronized(b_.state);
-  const std::uint32_t limit = opening ? kOr(b_.options.syn_retries, tun().syn_retries)
+  const std::uint32_t limit = b_.fast_open == FastOpen::accepted && opening ? tun().syn_ack_retries
+                              : opening ? kOr(b_.options.syn_retries, tun().syn_retries)
                               : b_.orphan ? std::min(tun().orphan_retries, tun().rexmt_r2)
                                           : tun().rexmt_r2;
   const bool user = user_timeout_over(now);

@@ -13,8 +13,8 @@ namespace iopkt::tcp {
 /// Values in the unit of their row. The initial values stand in kTunables alone: use default_tunables(). mssdflt, recvspace and
 /// sendspace with their maxima are for whoever makes an OpenConfig.
 struct Tunables {
-  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, ecn_enable, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
-      mssdflt, msl_ms, mtu_probing, nagle, orphan_retries, pacing, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
+  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, ecn_enable, fastopen_client, fastopen_pause_s, fastopen_server, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
+      mssdflt, msl_ms, mtu_probing, nagle, notsent_lowat, orphan_retries, pacing, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
       rexmt_r1, rexmt_r2, rfc1323, rto_initial_ms, rto_max_ms, rto_min_ms, sack_enable, sendspace, sendspace_max,
       slow_start_after_idle, syn_ack_retries, syn_retries, syncookies, timestamps, tso_bytes;
 };
@@ -38,6 +38,13 @@ inline constexpr std::array kTunables{
     TunableSpec{"net.inet.tcp.delack", "ms", "Longest delay of an acknowledgment.", &Tunables::delack_ms, 40, 0, 500},
     TunableSpec{"net.inet.tcp.ecn.enable", "choice", "ECN (RFC 3168): 0 never, 1 asked for and granted, 2 granted to peers that ask.",
                 &Tunables::ecn_enable, 2, 0, 2},
+    // As FreeBSD and the host have it: a client harms nobody, but a server hands out data that may come twice (RFC 7413 section 6.1).
+    TunableSpec{"net.inet.tcp.fastopen.client_enable", "bool", "Programs may send data with a SYN (RFC 7413).", &Tunables::fastopen_client, 1, 0,
+                1},
+    TunableSpec{"net.inet.tcp.fastopen.path_disable_time", "s", "Plain SYNs to a server after one with the option was lost; doubled each time.",
+                &Tunables::fastopen_pause_s, 900, 0, 86400},
+    TunableSpec{"net.inet.tcp.fastopen.server_enable", "bool", "Listeners with TCP_FASTOPEN take data with a SYN (RFC 7413).",
+                &Tunables::fastopen_server, 0, 0, 1},
     TunableSpec{"net.inet.tcp.finwait2_timeout", "ms", "How long a closed socket waits for the peer's FIN.",
                 &Tunables::finwait2_ms, 60000, 1000, 3600000},
     TunableSpec{"net.inet.tcp.frto", "bool", "After a timeout, new data shows whether it was spurious (RFC 5682).", &Tunables::frto, 1, 0, 1},
@@ -58,6 +65,8 @@ inline constexpr std::array kTunables{
                 &Tunables::mtu_probing, 1, 0, 1},
     TunableSpec{"net.inet.tcp.nagle", "bool", "Hold small segments while one is unacknowledged (RFC 9293 section 3.7.4).",
                 &Tunables::nagle, 1, 0, 1},
+    TunableSpec{"net.inet.tcp.notsent_lowat", "bytes", "What was written but not sent yet, at most, where TCP_NOTSENT_LOWAT does not say.",
+                &Tunables::notsent_lowat, UINT32_MAX, 1, UINT32_MAX},
     TunableSpec{"net.inet.tcp.orphan_retries", "retries", "Retransmissions or probes without progress after close().",
                 &Tunables::orphan_retries, 8, 1, 30},
     TunableSpec{"net.inet.tcp.pacing", "bool", "Segments are spread over the round trip (bbr always does).", &Tunables::pacing, 0, 0, 1},

@@ -12,8 +12,20 @@ enum Kind : std::uint8_t {
   window_scale = 3,
   sack_permitted = 4,
   sack = 5,
-  timestamps = 8
+  timestamps = 8,
+  md5 = 19,
+  ao = 29,
+  fast_open = 34
 };
+
+constexpr std::size_t kMaxOptionsLen = TcpView::kMaxHeaderLen - TcpView::kMinHeaderLen;
+
+/// A MAC of `from`, which may be longer than what is kept.
+void read_signature(TcpSignature::Kind kind, Bytes from, std::uint8_t key_id, std::uint8_t next_key_id, TcpOptions& out) {
+  const bool twice = out.signature.kind != TcpSignature::Kind::none;
+  out.signature = {.kind = kind, .key_id = key_id, .next_key_id = next_key_id, .length = static_cast<std::uint8_t>(from.size()), .twice = twice};
+  std::copy_n(from.begin(), std::min(from.size(), out.signature.mac.size()), out.signature.mac.begin());
+}
 
 /// One option by its kind; `bytes` is the whole option, 2 bytes or more. Another length than the kind's:
 /// skipped.
@@ -41,6 +53,19 @@ void read_option(Bytes bytes, TcpOptions& out) {
         out.sack[i] = {SeqNum{load_be32(bytes, 2 + 8 * i)}, SeqNum{load_be32(bytes, 6 + 8 * i)}};
       break;
     }
+    case Kind::fast_open: {
+      const std::size_t size = bytes.size() - 2;
+      if (size != 0 && (size < FastOpenCookie::kMin || size > FastOpenCookie::kMax || size % 2 != 0)) break;
+      out.fast_open = FastOpenCookie{.size = static_cast<std::uint8_t>(size)};
+      std::copy_n(bytes.begin() + 2, size, out.fast_open->bytes.begin());
+      break;
+    }
+    case Kind::md5:
+      if (bytes.size() == 18) read_signature(TcpSignature::Kind::md5, bytes.subspan(2), 0, 0, out);
+      break;
+    case Kind::ao:
+      if (bytes.size() >= 4) read_signature(TcpSignature::Kind::ao, bytes.subspan(4), load_u8(bytes, 2), load_u8(bytes, 3), out);
+      break;
     default:
       break;
   }
@@ -65,9 +90,12 @@ TcpOptions read_options(Bytes bytes) {
   return out;
 }
 
-/// Bytes of all options but SACK, a multiple of 4.
+/// Of a MAC that was longer only the beginning is known.
+std::size_t mac_len(const TcpSignature& s) { return std::min<std::size_t>(s.length, s.mac.size()); }
+
+/// Bytes of all options but SACK and the cookie, a multiple of 4.
 std::size_t fixed_options_len(const TcpOptions& o) {
-  std::size_t len = 0;
+  std::size_t len = encoded_len(o.signature);
   if (o.mss) len += 4;
   if (o.timestamps) len += 12;  // with two bytes before it: SACK-permitted, or NOP NOP
   if (o.sack_permitted && !o.timestamps) len += 4;
@@ -75,10 +103,16 @@ std::size_t fixed_options_len(const TcpOptions& o) {
   return len;
 }
 
+/// 0: there is none, or no room for it.
+std::size_t cookie_len(const TcpOptions& o) {
+  if (!o.fast_open) return 0;
+  const std::size_t len = (2 + std::size_t{o.fast_open->size} + 3) / 4 * 4;
+  return len <= kMaxOptionsLen - fixed_options_len(o) ? len : 0;
+}
+
 std::size_t sack_blocks_that_fit(const TcpOptions& o) {
-  constexpr std::size_t kMaxOptionsLen = TcpView::kMaxHeaderLen - TcpView::kMinHeaderLen;
   IOPKT_ASSERT(o.sack_count <= o.sack.size());
-  const std::size_t left = kMaxOptionsLen - fixed_options_len(o);
+  const std::size_t left = kMaxOptionsLen - fixed_options_len(o) - cookie_len(o);
   return left < 12 ? 0 : std::min<std::size_t>(o.sack_count, (left - 4) / 8);
 }
 
@@ -89,6 +123,10 @@ class Writer {
   void u8(std::uint8_t v) { store_u8(out_, at_, v), at_ += 1; }
   void u16(std::uint16_t v) { store_be16(out_, at_, v), at_ += 2; }
   void u32(std::uint32_t v) { store_be32(out_, at_, v), at_ += 4; }
+  void bytes(Bytes from) {
+    std::copy(from.begin(), from.end(), out_.begin() + static_cast<std::ptrdiff_t>(at_));
+    at_ += from.size();
+  }
   void nops(int n) {
     while (n-- > 0) u8(Kind::nop);
   }
@@ -99,7 +137,19 @@ class Writer {
   std::size_t at_;
 };
 
+void write_signature(const TcpSignature& s, Writer& out) {
+  if (s.kind == TcpSignature::Kind::none) return;
+  const std::size_t length = mac_len(s);
+  // In both cases the MAC begins at kSignatureOffset.
+  if (s.kind == TcpSignature::Kind::md5) out.nops(2);
+  out.u8(static_cast<std::uint8_t>(s.kind)), out.u8(static_cast<std::uint8_t>(length + (s.kind == TcpSignature::Kind::md5 ? 2 : 4)));
+  if (s.kind == TcpSignature::Kind::ao) out.u8(s.key_id), out.u8(s.next_key_id);
+  out.bytes(Bytes{s.mac}.first(length));
+  while (out.at() % 4 != 0) out.nops(1);
+}
+
 void write_options(const TcpOptions& o, std::size_t sack_blocks, Writer& out) {
+  write_signature(o.signature, out);
   if (o.mss) {
     out.u8(Kind::mss), out.u8(4);
     out.u16(*o.mss);
@@ -118,6 +168,11 @@ void write_options(const TcpOptions& o, std::size_t sack_blocks, Writer& out) {
     out.nops(1);
     out.u8(Kind::window_scale), out.u8(3);
     out.u8(*o.window_scale);
+  }
+  if (const std::size_t len = cookie_len(o); len > 0) {
+    out.u8(Kind::fast_open), out.u8(static_cast<std::uint8_t>(2 + o.fast_open->size));
+    out.bytes(Bytes{o.fast_open->bytes}.first(o.fast_open->size));
+    out.nops(static_cast<int>(len) - 2 - o.fast_open->size);
   }
   if (sack_blocks > 0) {
     out.nops(2);
@@ -144,9 +199,18 @@ TcpHeader TcpView::header() const {
   return h;
 }
 
+std::size_t encoded_len(const TcpSignature& s) {
+  switch (s.kind) {
+    case TcpSignature::Kind::none: return 0;
+    case TcpSignature::Kind::md5: return 20;
+    case TcpSignature::Kind::ao: return (4 + mac_len(s) + 3) / 4 * 4;
+  }
+  return 0;
+}
+
 std::size_t encoded_len(const TcpHeader& h) {
   const std::size_t sack_blocks = sack_blocks_that_fit(h.options);
-  return TcpView::kMinHeaderLen + fixed_options_len(h.options) + (sack_blocks > 0 ? 4 + 8 * sack_blocks : 0);
+  return TcpView::kMinHeaderLen + fixed_options_len(h.options) + cookie_len(h.options) + (sack_blocks > 0 ? 4 + 8 * sack_blocks : 0);
 }
 
 std::size_t encode(const TcpHeader& h, MutableBytes out) {

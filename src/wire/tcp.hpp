@@ -1,5 +1,5 @@
 // Transmission Control Protocol segments: RFC 9293 (header, options), RFC 7323 (window scale, timestamps),
-// RFC 2018 (SACK). No state, no I/O, no allocation.
+// RFC 2018 (SACK), RFC 7413 (Fast Open), RFC 2385 and 5925 (signatures). No state, no I/O, no allocation.
 #pragma once
 
 #include <array>
@@ -48,6 +48,24 @@ struct TcpTimestamps {
   friend constexpr bool operator==(const TcpTimestamps&, const TcpTimestamps&) = default;
 };
 
+/// RFC 7413 section 4.1.1. An empty one asks for a cookie.
+struct FastOpenCookie {
+  static constexpr std::size_t kMin = 4, kMax = 16;
+  std::array<std::byte, kMax> bytes{};
+  std::uint8_t size{};  ///< 0, or 4..16 and even
+  friend constexpr bool operator==(const FastOpenCookie&, const FastOpenCookie&) = default;
+};
+
+/// TCP-MD5 (RFC 2385) or TCP-AO (RFC 5925 section 2.2).
+struct TcpSignature {
+  enum class Kind : std::uint8_t { none = 0, md5 = 19, ao = 29 } kind{};
+  std::uint8_t key_id{}, next_key_id{};  ///< TCP-AO's KeyID and RNextKeyID
+  std::uint8_t length{};                 ///< Of the MAC; MD5: 16
+  std::array<std::byte, 16> mac{};       ///< Its beginning, if it is longer.
+  bool twice{};                          ///< Another one was there as well: RFC 5925 section 2.2 forbids it.
+  friend constexpr bool operator==(const TcpSignature&, const TcpSignature&) = default;
+};
+
 struct TcpOptions {
   std::optional<std::uint16_t> mss;
   std::optional<std::uint8_t> window_scale;  ///< As sent: RFC 7323 section 2.3 takes more than 14 as 14.
@@ -55,6 +73,8 @@ struct TcpOptions {
   std::optional<TcpTimestamps> timestamps;
   std::array<SackBlock, 4> sack{};  ///< The first sack_count count, the others are zero.
   std::uint8_t sack_count{};        ///< 0..4
+  std::optional<FastOpenCookie> fast_open;
+  TcpSignature signature;
   friend constexpr bool operator==(const TcpOptions&, const TcpOptions&) = default;
 };
 
@@ -118,13 +138,18 @@ class TcpView {
   std::size_t header_len_;
 };
 
-/// Length of the header that encode() writes: 20..60, a multiple of 4. SACK blocks that do not fit beside the
-/// other options (the fourth beside timestamps) are left out.
+/// Bytes that a signature takes in a header, a multiple of 4; 0: there is none.
+std::size_t encoded_len(const TcpSignature& s);
+/// Where its MAC lies in a header that encode() wrote.
+inline constexpr std::size_t kSignatureOffset = 24;
+
+/// Length of the header that encode() writes: 20..60, a multiple of 4. SACK blocks and the Fast Open cookie are left out
+/// where they do not fit beside the other options (the fourth block beside timestamps).
 std::size_t encoded_len(const TcpHeader& h);
 
 /// Writes `h` with a zero checksum to the front of `out`, which holds at least encoded_len(h) bytes; answers
-/// that length. Options come in the customary order with NOPs so that each lies aligned: MSS, SACK-permitted,
-/// timestamps, window scale, SACK.
+/// that length. Options come in the customary order with NOPs so that each lies aligned: signature, MSS, SACK-permitted,
+/// timestamps, window scale, Fast Open cookie, SACK.
 std::size_t encode(const TcpHeader& h, MutableBytes out);
 
 }  // namespace iopkt::wire

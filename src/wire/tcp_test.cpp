@@ -89,6 +89,12 @@ TcpOptions options_of(std::string_view hex) {
 
 TEST(TcpOptions, AreReadUntilTheyEndOrBreak) {
   const TcpOptions none{}, mss{.mss = 1460};
+  FastOpenCookie cookie{.size = 8};
+  for (std::size_t i = 0; i < 8; ++i) cookie.bytes[i] = static_cast<std::byte>(i + 1);
+  TcpSignature md5{.kind = TcpSignature::Kind::md5, .length = 16};
+  for (std::size_t i = 0; i < 16; ++i) md5.mac[i] = static_cast<std::byte>(i);
+  std::array<std::byte, 16> ao_mac = md5.mac;
+  std::fill(ao_mac.begin() + 12, ao_mac.end(), std::byte{0});
   const struct {
     const char* says;
     const char* hex;
@@ -117,6 +123,20 @@ TEST(TcpOptions, AreReadUntilTheyEndOrBreak) {
        "05 12 00000001 00000002 00000003 00000004 05 0a 00000005 00000006",
        {.sack = {SackBlock{{5}, {6}}}, .sack_count = 1}},
       {"the last MSS counts", "02 04 0200 02 04 05b4", mss},
+      {"an empty cookie asks for one", "22 02 01 01", {.fast_open = FastOpenCookie{}}},
+      {"a cookie of 8 bytes", "22 0a 0102030405060708 01 01", {.fast_open = cookie}},
+      {"a cookie of 3 bytes is none", "22 05 010203 01 01 01", none},
+      {"a cookie of odd length is none", "22 07 0102030405 01", none},
+      {"a cookie of 18 bytes is none", "22 14 000102030405060708090a0b0c0d0e0f1011", none},
+      {"an MD5 digest", "13 12 000102030405060708090a0b0c0d0e0f 01 01", {.signature = md5}},
+      {"an MD5 digest of another length is none", "13 11 000102030405060708090a0b0c0d0e 01 01 01", none},
+      {"an authentication option", "1d 10 05 06 000102030405060708090a0b",
+       {.signature = {.kind = TcpSignature::Kind::ao, .key_id = 5, .next_key_id = 6, .length = 12, .mac = ao_mac}}},
+      {"an authentication option without key identifiers is none", "1d 03 05 01", none},
+      {"of a MAC that is too long the length shows it", "1d 1a 05 06 000102030405060708090a0b0c0d0e0f101112131415 01 01",
+       {.signature = {.kind = TcpSignature::Kind::ao, .key_id = 5, .next_key_id = 6, .length = 22, .mac = md5.mac}}},
+      {"two signatures are seen to be two", "1d 04 05 06 13 12 000102030405060708090a0b0c0d0e0f 01 01",
+       {.signature = {.kind = TcpSignature::Kind::md5, .length = 16, .mac = md5.mac, .twice = true}}},
       {"four SACK blocks fill the header",
        "01 01 05 22 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008 01 01 01 01",
        {.sack = {SackBlock{{1}, {2}}, SackBlock{{3}, {4}}, SackBlock{{5}, {6}}, SackBlock{{7}, {8}}},
@@ -168,12 +188,28 @@ TcpHeader random_header(Random& random) {
   if (random.chance(0.5)) o.window_scale = test::random_u8(random);
   o.sack_permitted = random.chance(0.5);
   if (random.chance(0.5)) o.timestamps = TcpTimestamps{test::random_u32(random), test::random_u32(random)};
+  const auto fill = [&](std::span<std::byte> bytes) {
+    for (std::byte& b : bytes) b = std::byte{test::random_u8(random)};
+  };
+  std::size_t more = 0;
+  if (random.chance(0.2)) {
+    const bool md5 = random.chance(0.5);
+    o.signature.kind = md5 ? TcpSignature::Kind::md5 : TcpSignature::Kind::ao;
+    o.signature.length = md5 ? 16 : static_cast<std::uint8_t>(random.below(13));
+    if (!md5) o.signature.key_id = test::random_u8(random), o.signature.next_key_id = test::random_u8(random);
+    fill(std::span{o.signature.mac}.first(o.signature.length));
+    more = encoded_len(o.signature);
+  } else if (random.chance(0.3)) {
+    o.fast_open = FastOpenCookie{.size = static_cast<std::uint8_t>(random.chance(0.3) ? 0 : 4 + 2 * random.below(5))};
+    fill(std::span{o.fast_open->bytes}.first(o.fast_open->size));
+    more = (2u + o.fast_open->size + 3) / 4 * 4;
+  }
   // So many that they fit beside the others.
-  const std::size_t used = (o.mss ? 4 : 0) + (o.window_scale ? 4 : 0) +
+  const std::size_t used = more + (o.mss ? 4 : 0) + (o.window_scale ? 4 : 0) +
                            (o.timestamps       ? 12
                             : o.sack_permitted ? 4
                                                : 0);
-  o.sack_count = static_cast<std::uint8_t>(random.below(std::min<std::size_t>(4, (40 - used - 4) / 8) + 1));
+  o.sack_count = used > 28 ? 0 : static_cast<std::uint8_t>(random.below(std::min<std::size_t>(4, (40 - used - 4) / 8) + 1));
   for (std::size_t i = 0; i < o.sack_count; ++i)
     o.sack[i] = {SeqNum{test::random_u32(random)}, SeqNum{test::random_u32(random)}};
   return h;

@@ -421,6 +421,95 @@ static void epoll_edges(void) {
 }
 
 /* IP_BIND_ADDRESS_NO_PORT: connect() chooses the port. */
+static void unsent_bytes(void) {
+  int p[2], value = 77;
+  socklen_t n = sizeof value;
+  tcp_pair(p);
+  show("getsockopt", getsockopt(p[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, &n));
+  say("by default %d, length %d", value, (int)n);
+  show("set short", setsockopt(p[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, 2));
+  show("set", set_int(p[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT, 16384));
+  must("getsockopt", getsockopt(p[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, &n));
+  say("value %d", value);
+  show_mask("writable", p[0], POLLOUT);
+  long sent = 0, got = 0, n_more;
+  /* Until nothing more leaves: a stack that runs beside the program may only be about to send. */
+  do sent += n_more = fill_counting(p[0], sent);
+  while (n_more > 0 && poll(&(struct pollfd){.fd = p[0], .events = POLLOUT}, 1, 1000) == 1);
+  say("full: %d; mask%s", sent > 16384, mask_text(mask_now(p[0])));
+  static unsigned char block[65536];
+  ssize_t r;
+  while (got < sent && (r = recv(p[1], block, sizeof block, 0)) > 0) {
+    for (ssize_t i = 0; i < r; ++i)
+      if (block[i] != (got + i) % 251) {
+        say("wrong byte at %ld", got + i);
+        return;
+      }
+    got += r;
+  }
+  say("all came: %d", got == sent);
+  show_mask("writable again", p[0], POLLOUT);
+  show("any number", set_int(p[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT, -1));
+  must("getsockopt", getsockopt(p[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, &n));
+  say("value %d", value);
+  close(p[0]);
+  close(p[1]);
+}
+
+static void fast_open_options(void) {
+  int fd = must("socket", socket(AF_INET, SOCK_STREAM, 0)), value = 77;
+  socklen_t n = sizeof value;
+  must("getsockopt", getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &value, &n));
+  say("pending %d", value);
+  show("negative", set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, -1));
+  show("many", set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, 100000));
+  must("getsockopt", getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &value, &n));
+  say("pending %d", value);
+  show("connect 2", set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 2));
+  show("connect 1", set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
+  must("getsockopt", getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, &n));
+  say("connect %d", value);
+  char key[32];
+  memset(key, 7, sizeof key);
+  show("short key", setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, 15));
+  show("key", setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, 16));
+  show("two keys", setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, 32));
+  n = sizeof key;
+  show("getsockopt key", getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &n));
+  say("length %d", (int)n);
+  int p[2];
+  tcp_pair(p);
+  show("connected", set_int(p[0], IPPROTO_TCP, TCP_FASTOPEN, 1));
+  show("connected connect", set_int(p[0], IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
+  show("connected send", send(p[0], "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL));
+}
+
+/* Nobody has a cookie here, so that the first call asks for one and does what connect() does. */
+static void fast_open_calls(void) {
+  int l = listener(4);
+  struct sockaddr_in a = name_of(l), none = {.sin_family = AF_UNSPEC};
+  int c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  show("unspecified", sendto(c, "hello", 5, MSG_FASTOPEN, (struct sockaddr *)&none, sizeof none));
+  show("short", sendto(c, "hello", 5, MSG_FASTOPEN, (struct sockaddr *)&a, 8));
+  show("sendto", sendto(c, "hello", 5, MSG_FASTOPEN, (struct sockaddr *)&a, sizeof a));
+  int s = must("accept", accept(l, NULL, NULL));
+  char b[8] = "";
+  show("recv", recv(s, b, 5, MSG_WAITALL));
+  say("%.5s", b);
+  show("again", sendto(c, "hello", 5, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&a, sizeof a));
+  close(c), close(s);
+  c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  show("option", set_int(c, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
+  show("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  s = must("accept", accept(l, NULL, NULL));
+  show("send", send(c, "world", 5, 0));
+  show("recv", recv(s, b, 5, MSG_WAITALL));
+  say("%.5s", b);
+  close(c), close(s), close(l);
+  c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+  show("refused", sendto(c, "hello", 5, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&a, sizeof a));
+}
+
 static void address_without_port(void) {
   int l = listener(4), c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
   struct sockaddr_in a = name_of(l), only = a;
@@ -442,6 +531,7 @@ static const struct test_case cases[] = {
     {"epoll_edges", epoll_edges}, {"send_buffer_after_connect", send_buffer_after_connect},
     {"reset_after_fin", reset_after_fin}, {"disconnect_is_a_reset", disconnect_is_a_reset},
     {"accept_after_shutdown", accept_after_shutdown}, {"more_to_come", more_to_come}, {"congestion_by_name", congestion_by_name},
-    {"address_without_port", address_without_port},
+    {"address_without_port", address_without_port}, {"unsent_bytes", unsent_bytes}, {"fast_open_options", fast_open_options},
+    {"fast_open_calls", fast_open_calls},
 };
 MAIN(cases)

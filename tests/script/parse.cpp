@@ -300,6 +300,16 @@ class Parser {
     while (accept(","));
     expect(">");
   }
+  std::vector<std::uint8_t> hex_bytes() {
+    std::vector<std::uint8_t> out;
+    while (skip(), std::isxdigit(static_cast<unsigned char>(peek())) != 0) {
+      const std::string two{peek(), peek(1)};
+      if (std::isxdigit(static_cast<unsigned char>(two[1])) == 0) fail("expected two hexadecimal digits before " + here());
+      out.push_back(static_cast<std::uint8_t>(std::stoi(two, nullptr, 16)));
+      advance(2);
+    }
+    return out;
+  }
   TcpOption tcp_option() {
     using Kind = TcpOption::Kind;
     TcpOption out;
@@ -330,14 +340,16 @@ class Parser {
         out.blocks.emplace_back(left, number());
       }
       if (out.blocks.empty()) fail("a SACK option without blocks");
+    } else if (name == "FO") {
+      // FO alone asks for a cookie, FO 0123456789abcdef has one.
+      out.kind = Kind::raw;
+      const std::vector<std::uint8_t> cookie = hex_bytes();
+      if (cookie.size() > 38) fail("an option has 1 to 40 bytes");
+      out.raw = {34, static_cast<std::uint8_t>(2 + cookie.size())};
+      out.raw.insert(out.raw.end(), cookie.begin(), cookie.end());
     } else if (name == "hex") {
       out.kind = Kind::raw;
-      while (skip(), std::isxdigit(static_cast<unsigned char>(peek())) != 0) {
-        const std::string two{peek(), peek(1)};
-        if (std::isxdigit(static_cast<unsigned char>(two[1])) == 0) fail("expected two hexadecimal digits before " + here());
-        out.raw.push_back(static_cast<std::uint8_t>(std::stoi(two, nullptr, 16)));
-        advance(2);
-      }
+      out.raw = hex_bytes();
       if (out.raw.empty() || out.raw.size() > 40) fail("an option has 1 to 40 bytes");
     } else {
       fail("unknown TCP option: " + name);

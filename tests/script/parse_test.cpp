@@ -62,6 +62,8 @@ TEST(ScriptParse, Segments) {
   EXPECT_EQ(packet("< - 0:0(0)").flags, 0);
   EXPECT_TRUE(packet("> S. 0:0(0) ack 1 <...>").any_options);
   EXPECT_EQ(packet("> 8080>1001 . 1:1(0) ack 1").ports, (Ports{8080, 1001}));
+  EXPECT_EQ(packet("< S 0:0(0) win 9 <FO>").options.at(0).raw, (std::vector<std::uint8_t>{34, 2}));
+  EXPECT_EQ(to_string(packet("< S 0:0(0) win 9 <FO 01a2b3c4,nop>")), "S 0:0(0) win 9 <FO 01a2b3c4,nop>");
   EXPECT_EQ(packet("< . 1:1(0) ack 1 <hex fd 04 0a ff>").options.at(0).raw, (std::vector<std::uint8_t>{0xfd, 4, 10, 255}));
 }
 

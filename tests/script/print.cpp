@@ -27,6 +27,11 @@ std::string text(const TcpOption& o) {
     case Kind::raw: {
       std::string out = "hex";
       char two[4];
+      if (o.raw.size() >= 2 && o.raw[0] == 34 && o.raw[1] == o.raw.size()) {
+        out = o.raw.size() == 2 ? "FO" : "FO ";
+        for (std::size_t i = 2; i < o.raw.size(); ++i) std::snprintf(two, sizeof two, "%02x", o.raw[i]), out += two;
+        return out;
+      }
       for (const std::uint8_t byte : o.raw) std::snprintf(two, sizeof two, " %02x", byte), out += two;
       return out;
     }

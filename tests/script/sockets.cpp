@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstring>
 
+#include "ipc/layout.hpp"
 #include "socket/numbers.hpp"
 #include "socket/options.hpp"
 
@@ -192,7 +193,7 @@ Sockets::Result Sockets::listen(Socket& k, const Request& r) {
   return result_of(done);
 }
 
-Sockets::Result Sockets::connect(Socket& k, const Request& r) {
+Sockets::Result Sockets::connect(Socket& k, const Request& r, bool fast_open) {
   if (!k.is_stream()) {
     if (r.address.size() >= sizeof(sa_family_t) && load_be16(r.address, 0) == 0) return result_of(of(k).disconnect(k.id));
     const auto to = from_sockaddr(r.address);
@@ -215,7 +216,8 @@ Sockets::Result Sockets::connect(Socket& k, const Request& r) {
   };
   give_rings(k, asked(num::so_sndbuf), asked(num::so_rcvbuf));
   if (const Errno given = of(k).set_rings(k.id, k.send_ring(), k.receive_ring()); given != Errno::ok) return result_of(given);
-  const Errno begun = of(k).connect(k.id, *to);
+  const Errno begun = of(k).connect(k.id, *to, fast_open);
+  if (begun == Errno::ok) k.connected = k.announced = true;  // the SYN waits for data
   if (begun != Errno::inprogress) return result_of(begun);
   k.connecting = true;
   if (k.nonblocking) return -EINPROGRESS;
@@ -268,15 +270,30 @@ Sockets::Result Sockets::receive_bytes(Socket& k, Request& r) {
   return blocked(k, r.flags);
 }
 
+/// TCP_NOTSENT_LOWAT, as ipc/layout.hpp has it.
+std::size_t Sockets::allowed(const Socket& k) const {
+  const auto limit = const_cast<Sockets*>(this)->of(k).send_limit(k.id);
+  return limit.low_water == 0 ? k.room() : std::min<std::size_t>(k.room(), limit.position > k.send_tail ? limit.position - k.send_tail : 0);
+}
+
+bool Sockets::above_low_water(const Socket& k) const {
+  const auto limit = const_cast<Sockets*>(this)->of(k).send_limit(k.id);
+  return limit.low_water != 0 && ipc::over_low_water(k.send_tail, limit.position, limit.low_water);
+}
+
 Sockets::Result Sockets::send_bytes(Socket& k, Request& r) {
   const auto answer = [&](std::int64_t error) { return r.done > 0 ? static_cast<std::int64_t>(r.done) : error; };
+  if ((r.flags & MSG_FASTOPEN) != 0 && !k.announced) {
+    const Result opened = connect(k, r, true);
+    if (!opened || *opened < 0) return opened;
+  }
   if (k.failed && k.error != Errno::ok) return answer(result_of(std::exchange(k.error, Errno::ok)));
   if (k.shut_write || k.failed) return answer(-EPIPE);
   if (!k.connected) {
     if (!k.connecting) return -EPIPE;
     return blocked(k, r.flags);
   }
-  const std::size_t count = std::min(k.room(), r.data.size() - r.done);
+  const std::size_t count = std::min(allowed(k), r.data.size() - r.done);
   if (count > 0) {
     k.send_ring().write(k.send_tail, Bytes{r.data}.subspan(r.done, count));
     k.send_tail += count;
@@ -426,7 +443,7 @@ short Sockets::events_of(const Socket& k) const {
   if (k.listening) return k.queue.empty() ? 0 : POLLIN;
   const bool idle = !k.connected && !k.connecting && !k.failed;
   if (k.unread() > 0 || k.peer_fin || k.failed || k.shut_read) out |= POLLIN;
-  if ((k.connected && k.room() > 0) || k.failed || k.shut_write) out |= POLLOUT;
+  if ((k.connected && k.room() > 0 && !above_low_water(k)) || k.failed || k.shut_write) out |= POLLOUT;
   if (k.failed && k.error != Errno::ok) out |= POLLERR;
   if (k.peer_fin || k.failed || k.shut_read) out |= 0x2000;  // POLLRDHUP
   if (k.failed || idle || ((k.peer_fin || k.shut_read) && k.shut_write)) out |= POLLHUP;

@@ -61,7 +61,7 @@ class Sockets final : public System, private Machine {
 
   Result open(const Request& r);
   Result bind(Socket& k, const Request& r);
-  Result connect(Socket& k, const Request& r);
+  Result connect(Socket& k, const Request& r, bool fast_open = false);
   Result listen(Socket& k, const Request& r);
   Result accept(Socket& k, Request& r);
   Result receive_bytes(Socket& k, Request& r);
@@ -78,6 +78,8 @@ class Sockets final : public System, private Machine {
 
   Result blocked(const Socket& k, int flags) const;
   void progress(Socket& k);
+  std::size_t allowed(const Socket& k) const;
+  bool above_low_water(const Socket& k) const;
   short events_of(const Socket& k) const;
   void give_rings(Socket& k, std::uint32_t send, std::uint32_t receive);
   int lowest_free() const;

@@ -1,0 +1,207 @@
+#include "tcp/auth.hpp"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "base/assert.hpp"
+
+namespace iopkt::tcp {
+
+namespace {
+
+constexpr std::uint8_t kProtocolTcp = 6;
+constexpr std::uint8_t kEnd = 0, kNop = 1, kAo = 29;
+constexpr std::size_t kCmacKeyLen = 16;
+constexpr std::size_t kFixedHeader = wire::TcpView::kMinHeaderLen;
+
+const unsigned char* raw(Bytes bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); }
+
+struct FreeMac {
+  void operator()(EVP_MAC* mac) const { EVP_MAC_free(mac); }
+  void operator()(EVP_MAC_CTX* context) const { EVP_MAC_CTX_free(context); }
+};
+struct FreeDigest {
+  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+};
+
+/// HMAC-SHA1 or AES-128-CMAC.
+class Hasher {
+ public:
+  Hasher(MacAlgorithm algorithm, Bytes key) {
+    const bool sha1 = algorithm == MacAlgorithm::hmac_sha1;
+    const std::unique_ptr<EVP_MAC, FreeMac> mac(EVP_MAC_fetch(nullptr, sha1 ? "HMAC" : "CMAC", nullptr));
+    context_.reset(mac ? EVP_MAC_CTX_new(mac.get()) : nullptr);
+    char digest[] = "SHA1", cipher[] = "AES-128-CBC";
+    const OSSL_PARAM parameters[] = {
+        sha1 ? OSSL_PARAM_construct_utf8_string("digest", digest, 0) : OSSL_PARAM_construct_utf8_string("cipher", cipher, 0),
+        OSSL_PARAM_construct_end()};
+    good_ = context_ && EVP_MAC_init(context_.get(), raw(key), key.size(), parameters) == 1;
+  }
+  void add(Bytes bytes) { good_ = good_ && (bytes.empty() || EVP_MAC_update(context_.get(), raw(bytes), bytes.size()) == 1); }
+  /// nullopt: the library failed.
+  std::optional<TrafficKey> finish() {
+    TrafficKey out{};
+    std::size_t length = 0;
+    if (!good_ || EVP_MAC_final(context_.get(), reinterpret_cast<unsigned char*>(out.data()), &length, out.size()) != 1) return std::nullopt;
+    return out;
+  }
+
+ private:
+  std::unique_ptr<EVP_MAC_CTX, FreeMac> context_;
+  bool good_ = false;
+};
+
+/// An address as it stands in a pseudo-header, behind what is there.
+void put(std::vector<std::byte>& out, const wire::IpAddress& address) {
+  if (address.is_v4()) {
+    std::byte four[4];
+    store_be32(four, 0, address.v4().value);
+    out.insert(out.end(), std::begin(four), std::end(four));
+    return;
+  }
+  for (const std::uint8_t byte : address.v6().bytes) out.push_back(std::byte{byte});
+}
+void put16(std::vector<std::byte>& out, std::uint32_t value) {
+  out.push_back(static_cast<std::byte>(value >> 8)), out.push_back(static_cast<std::byte>(value));
+}
+void put32(std::vector<std::byte>& out, std::uint32_t value) { put16(out, value >> 16), put16(out, value & 0xffff); }
+
+/// RFC 9293 section 3.1: of IPv4; RFC 8200 section 8.1: of IPv6.
+void put_pseudo_header(std::vector<std::byte>& out, const SignedSegment& s) {
+  put(out, s.from), put(out, s.to);
+  const auto length = static_cast<std::uint32_t>(s.header.size() + s.payload.size());
+  if (s.from.is_v4()) put16(out, kProtocolTcp), put16(out, length);
+  else put32(out, length), put32(out, kProtocolTcp);
+}
+
+/// The fixed header with no checksum.
+void put_fixed_header(std::vector<std::byte>& out, Bytes header) {
+  const std::size_t at = out.size();
+  out.insert(out.end(), header.begin(), header.begin() + kFixedHeader);
+  out[at + wire::TcpView::kChecksumOffset] = out[at + wire::TcpView::kChecksumOffset + 1] = std::byte{0};
+}
+
+/// The TCP-AO option in the options; nullopt: there is none. The header was parsed before, but may say anything.
+std::optional<Bytes> find_ao(Bytes options) {
+  for (std::size_t at = 0; at < options.size();) {
+    const std::uint8_t kind = load_u8(options, at);
+    if (kind == kEnd) break;
+    if (kind == kNop) {
+      ++at;
+      continue;
+    }
+    if (at + 1 >= options.size()) break;
+    const std::size_t length = load_u8(options, at + 1);
+    if (length < 2 || length > options.size() - at) break;
+    if (kind == kAo && length >= 4) return options.subspan(at, length);
+    at += length;
+  }
+  return std::nullopt;
+}
+
+/// RFC 5926 section 3.1.1.2: a secret of another length than 128 bits is made one.
+std::optional<TrafficKey> cmac_key(Bytes secret) {
+  TrafficKey out{};
+  if (secret.size() == kCmacKeyLen) {
+    std::copy(secret.begin(), secret.end(), out.begin());
+    return out;
+  }
+  Hasher hasher(MacAlgorithm::aes128_cmac, Bytes{out}.first(kCmacKeyLen));
+  hasher.add(secret);
+  return hasher.finish();
+}
+
+}  // namespace
+
+bool Key::fits(const wire::IpAddress& remote) const {
+  if (peer.family() != remote.family()) return false;
+  if (peer.is_v4()) return prefix_len == 0 || ((peer.v4().value ^ remote.v4().value) >> (32 - std::min<unsigned>(prefix_len, 32))) == 0;
+  const auto mine = peer.v6().bytes, theirs = remote.v6().bytes;
+  const std::size_t bits = std::min<std::size_t>(prefix_len, 128), whole = bits / 8;
+  if (!std::equal(mine.begin(), mine.begin() + static_cast<std::ptrdiff_t>(whole), theirs.begin())) return false;
+  return bits % 8 == 0 || ((mine[whole] ^ theirs[whole]) >> (8 - bits % 8)) == 0;
+}
+
+const Key* KeyChain::md5_for(const wire::IpAddress& remote) const {
+  const Key* best = nullptr;
+  for (const Key& key : keys)
+    if (key.is_md5() && key.fits(remote) && (best == nullptr || key.prefix_len > best->prefix_len)) best = &key;
+  return best;
+}
+
+const Key* KeyChain::ao_to_send(const wire::IpAddress& remote, int send_id) const {
+  for (const Key& key : keys)
+    if (!key.is_md5() && (send_id < 0 || key.send_id == send_id) && key.fits(remote)) return &key;
+  return nullptr;
+}
+
+const Key* KeyChain::ao_received(const wire::IpAddress& remote, int receive_id) const {
+  for (const Key& key : keys)
+    if (!key.is_md5() && (receive_id < 0 || key.receive_id == receive_id) && key.fits(remote)) return &key;
+  return nullptr;
+}
+
+std::optional<Mac> md5_digest(const Key& key, const SignedSegment& segment) {
+  std::vector<std::byte> front;
+  put_pseudo_header(front, segment);
+  put_fixed_header(front, segment.header);
+  Mac out{};
+  const std::unique_ptr<EVP_MD_CTX, FreeDigest> context(EVP_MD_CTX_new());
+  const auto add = [&](Bytes bytes) { return bytes.empty() || EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1; };
+  const bool good = context && EVP_DigestInit_ex(context.get(), EVP_md5(), nullptr) == 1 && add(front) && add(segment.payload) &&
+                    add(key.secret) && EVP_DigestFinal_ex(context.get(), reinterpret_cast<unsigned char*>(out.data()), nullptr) == 1;
+  return good ? std::optional{out} : std::nullopt;
+}
+
+std::optional<TrafficKey> traffic_key(const Key& key, const TrafficKeyContext& c) {
+  const bool sha1 = key.algorithm == MacAlgorithm::hmac_sha1;
+  // RFC 5926 section 3.1.1: i || Label || Context || Output_Length
+  std::vector<std::byte> input{std::byte{1}};
+  for (const char letter : {'T', 'C', 'P', '-', 'A', 'O'}) input.push_back(static_cast<std::byte>(letter));
+  put(input, c.from), put(input, c.to);
+  put16(input, c.from_port.value), put16(input, c.to_port.value);
+  put32(input, c.from_isn.value), put32(input, c.to_isn.value);
+  put16(input, sha1 ? 160 : 128);
+  const auto cmac = sha1 ? TrafficKey{} : cmac_key(key.secret);
+  if (!cmac) return std::nullopt;
+  Hasher hasher(key.algorithm, sha1 ? Bytes{key.secret} : Bytes{*cmac}.first(kCmacKeyLen));
+  hasher.add(input);
+  return hasher.finish();
+}
+
+std::optional<Mac> ao_mac(const Key& key, const TrafficKey& with, std::uint32_t extension, const SignedSegment& segment) {
+  std::vector<std::byte> front;
+  put32(front, extension);
+  put_pseudo_header(front, segment);
+  const std::size_t header_at = front.size();
+  put_fixed_header(front, segment.header);
+  const Bytes options = segment.header.subspan(kFixedHeader);
+  if (const auto ao = find_ao(options)) {
+    if (key.without_options) {
+      front.insert(front.end(), ao->begin(), ao->end());
+      std::fill(front.end() - static_cast<std::ptrdiff_t>(ao->size() - 4), front.end(), std::byte{0});
+    } else {
+      front.insert(front.end(), options.begin(), options.end());
+      const std::size_t at = header_at + kFixedHeader + static_cast<std::size_t>(ao->data() - options.data());
+      std::fill_n(front.begin() + static_cast<std::ptrdiff_t>(at + 4), ao->size() - 4, std::byte{0});
+    }
+  }
+  const bool sha1 = key.algorithm == MacAlgorithm::hmac_sha1;
+  Hasher hasher(key.algorithm, Bytes{with}.first(sha1 ? with.size() : kCmacKeyLen));
+  hasher.add(front);
+  hasher.add(segment.payload);
+  const auto made = hasher.finish();
+  if (!made) return std::nullopt;
+  Mac out{};
+  std::copy_n(made->begin(), out.size(), out.begin());
+  return out;
+}
+
+bool same_mac(Bytes a, Bytes b) { return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0; }
+
+}  // namespace iopkt::tcp
