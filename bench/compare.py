@@ -204,4 +204,5 @@ def main():
         lab.close()
 
 
-main()
+if __name__ == "__main__":
+    main()
