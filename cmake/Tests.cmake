@@ -9,6 +9,7 @@
 #   tests/script/*.cpp       iopkt_script, the player of scripts; test_script plays every *.pkt below the folder
 #   tests/abi/<name>_test.c  a C program of its own; it passes when it exits with 0
 #   tests/programs/*.c,cpp   unprivileged little programs for system tests, linked with nothing of ours; static_*: statically
+#   tests/link/impair.cpp    the simulator's links between two TAPs, for system tests and bench/impairment.py: tests/programs/impair
 #   tests/drivers/*.c,cpp    devnp-<name>.so with faults, for tests of the plug-in boundary, in tests/drivers/
 #   tests/system/*.py        run by scripts/test with pytest, not by ctest
 #   fuzz/<name>_fuzz.cpp     fuzz_<name>; see below
@@ -100,7 +101,7 @@ function(iopkt_tests)
   endforeach()
 
   iopkt_folders(kinds tests)
-  list(REMOVE_ITEM kinds support script system layering programs drivers abi)
+  list(REMOVE_ITEM kinds support script system layering programs drivers abi link)
   foreach(kind IN LISTS kinds)
     # The simulator needs nothing of the shell around the stack.
     set(shell iopkt_daemon iopkt_client)
@@ -149,6 +150,11 @@ function(iopkt_tests)
     target_link_libraries(iopkt_header_check PRIVATE iopkt_public_headers)
     set_target_properties(iopkt_header_check PROPERTIES C_EXTENSIONS OFF)
   endif()
+
+  # The simulator's links between real interfaces.
+  add_executable(program_impair tests/link/impair.cpp)
+  set_target_properties(program_impair PROPERTIES OUTPUT_NAME impair RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/programs)
+  target_link_libraries(program_impair PRIVATE iopkt_test_support)
 
   iopkt_sources(sources tests/programs)
   # shim_*: once more with sockets of AF_INET6, unless they are about one family.

@@ -79,7 +79,7 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   t.total_retrans = i.snd_mss == 0 ? 0 : static_cast<std::uint32_t>((i.resent_total + i.snd_mss - 1) / i.snd_mss);
   t.last_data_sent = static_cast<std::uint32_t>((s.now - i.last_sent).count() / 1'000'000);
   t.last_data_recv = static_cast<std::uint32_t>((s.now - i.last_received).count() / 1'000'000);
-  t.pmtu = i.path_mss + 40;
+  t.pmtu = i.path_mss + (k.remote.address.is_v6() ? 60 : 40);
   t.rtt = microseconds(i.srtt);
   t.rttvar = microseconds(i.rttvar);
   // Linux shows one that was never set as TCP_INFINITE_SSTHRESH.

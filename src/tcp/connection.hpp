@@ -291,6 +291,7 @@ class Connection {
   std::uint16_t add_fast_open(SegmentOut& syn) const;
   std::optional<SegmentOut> output_retransmission(Instant now, bool speculative);
   std::optional<SegmentOut> output_new(Instant now);
+  void mark_new_data(SegmentOut& out);
   std::optional<SegmentOut> output_loss_probe(Instant now);
   std::optional<SegmentOut> output_probe(Instant now);
   std::optional<SegmentOut> output_keepalive(Instant now);

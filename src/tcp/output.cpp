@@ -307,12 +307,7 @@ std::optional<SegmentOut> Connection::output_new(Instant now) {
   SegmentOut out = data_segment(r, mss, now);
   count().tx_bytes += out.payload_len;
   if (p.fin) ++count().tx_fins;
-  if (b_.ecn && p.length > 0) {
-    // RFC 3168 section 6.1.5: only new data; section 6.1.2: the first of it after a reduction says so.
-    out.ect = true;
-    if (snd.cwr_due) out.flags |= wire::cwr;
-    snd.cwr_due = false;
-  }
+  mark_new_data(out);
   snd.on_sent_new(r, p.length % mss != 0, now);
   if (b_.cork_flush && r.end >= snd.tail) b_.cork_flush = false;
   if (snd.nxt >= snd.tail) b_.cork_at = Instant::never();
@@ -323,6 +318,14 @@ std::optional<SegmentOut> Connection::output_new(Instant now) {
   }
   arm_probe(now);
   return out;
+}
+
+/// RFC 3168 section 6.1.5: only new data may be marked; section 6.1.2: the first of it after a reduction says so.
+void Connection::mark_new_data(SegmentOut& out) {
+  if (!b_.ecn || out.payload_len == 0) return;
+  out.ect = true;
+  if (b_.snd.cwr_due) out.flags |= wire::cwr;
+  b_.snd.cwr_due = false;
 }
 
 /// RFC 8985 section 7.3: one new segment, whatever cwnd says, or else the last one again.
@@ -351,6 +354,7 @@ std::optional<SegmentOut> Connection::output_loss_probe(Instant now) {
     count().tx_retransmitted_bytes += out.payload_len;
   } else {
     count().tx_bytes += out.payload_len;
+    mark_new_data(out);
     snd.on_sent_new(r, fresh < mss, now);
   }
   snd.on_probe_sent(again);

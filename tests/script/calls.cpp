@@ -68,7 +68,8 @@ class Arguments {
   int line_;
 };
 
-/// {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("192.0.2.1")}, or ... for `otherwise`.
+/// {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("192.0.2.1")}, the same with AF_INET6, sin6_port and
+/// sin6_addr=inet_pton("fd00::1"), or ... for `otherwise`.
 PacketBytes address(const Arguments& a, std::size_t n, const wire::Endpoint& otherwise) {
   const Value& v = a.at(n);
   if (v.kind == Kind::any) return to_sockaddr(otherwise);
@@ -76,12 +77,14 @@ PacketBytes address(const Arguments& a, std::size_t n, const wire::Endpoint& oth
   if (v.kind != Kind::structure) a.fail(n, "an address is expected");
   const Value& family = a.field(v, "sa_family", n);
   if (family.kind == Kind::integer && family.integer == AF_UNSPEC) return PacketBytes(sizeof(sockaddr_in));
-  if (family.kind != Kind::integer || family.integer != AF_INET) a.fail(n, "only AF_INET is built");
-  const Value& host = a.field(v, "sin_addr", n);
+  const bool v6 = family.kind == Kind::integer && family.integer == AF_INET6;
+  if (!v6 && (family.kind != Kind::integer || family.integer != AF_INET)) a.fail(n, "only AF_INET and AF_INET6 are built");
+  const Value& host = a.field(v, v6 ? "sin6_addr" : "sin_addr", n);
   wire::Endpoint out;
-  out.port = wire::Port{static_cast<std::uint16_t>(a.field(v, "sin_port", n).integer)};
-  if (host.kind == Kind::integer) out.address = wire::Ipv4Address{static_cast<std::uint32_t>(host.integer)};
-  else if (const auto parsed = wire::Ipv4Address::parse_strict(host.text)) out.address = *parsed;
+  out.port = wire::Port{static_cast<std::uint16_t>(a.field(v, v6 ? "sin6_port" : "sin_port", n).integer)};
+  const auto parsed = wire::IpAddress::parse(host.text);
+  if (host.kind == Kind::integer && !v6) out.address = wire::Ipv4Address{static_cast<std::uint32_t>(host.integer)};
+  else if (parsed && parsed->is_v6() == v6) out.address = *parsed;
   else a.fail(n, "not an address: " + host.text);
   return to_sockaddr(out);
 }
@@ -156,8 +159,6 @@ void fill_message(const Arguments& a, Request& r, Streams::Position& position, S
   if (out) r.data = content({}, r.room, position, streams);
 }
 
-const wire::Endpoint kLocalDefault{Machine::kLocal, wire::Port{8080}}, kRemoteDefault{Machine::kRemote, wire::Port{8080}};
-
 std::string text(std::int64_t result) { return result < 0 ? "-1 " + errno_name(static_cast<int>(-result)) : std::to_string(result); }
 
 }  // namespace
@@ -169,10 +170,11 @@ Request to_request(const Event& event, Streams& streams) {
   if (call.arguments.size() != row->arguments && !(row->op == Op::fcntl && call.arguments.size() == 2))
     throw Fault(event.line, call.name + "() takes " + std::to_string(row->arguments) + " arguments");
   const Arguments a{call, event.line};
+  const wire::Endpoint local{Machine::local(streams.family), wire::Port{8080}}, remote{Machine::remote(streams.family), wire::Port{8080}};
   Request r;
   r.op = row->op;
   if (r.op == Op::socket) {
-    r.a = a.integer_or(0, AF_INET), r.b = a.integer(1), r.c = a.integer_or(2, 0);
+    r.a = a.integer_or(0, streams.family == wire::IpFamily::v6 ? AF_INET6 : AF_INET), r.b = a.integer(1), r.c = a.integer_or(2, 0);
     return r;
   }
   if (r.op == Op::poll) {
@@ -185,8 +187,8 @@ Request to_request(const Event& event, Streams& streams) {
   r.fd = static_cast<int>(a.integer(0));
   Streams::Position& position = streams.of[r.fd];
   switch (r.op) {
-    case Op::bind: r.address = address(a, 1, kLocalDefault); break;
-    case Op::connect: r.address = address(a, 1, kRemoteDefault); break;
+    case Op::bind: r.address = address(a, 1, local); break;
+    case Op::connect: r.address = address(a, 1, remote); break;
     case Op::listen: case Op::shutdown: r.a = a.integer(1); break;
     case Op::read: r.room = a.size(2); break;
     case Op::recv: r.room = a.size(2), r.flags = static_cast<int>(a.integer(3)); break;
@@ -198,7 +200,7 @@ Request to_request(const Event& event, Streams& streams) {
     case Op::sendto:
       r.data = content(a.at(1), a.size(2), position, streams);
       r.flags = static_cast<int>(a.integer(3));
-      r.address = address(a, 4, kRemoteDefault);
+      r.address = address(a, 4, remote);
       break;
     case Op::writev: r.pieces = pieces(a, a.at(1), 1), r.data = content({}, sum(r.pieces), position, streams); break;
     case Op::sendmsg: fill_message(a, r, position, streams, true); break;

@@ -17,6 +17,7 @@ struct Streams {
     bool datagrams = false;
   };
   std::map<int, Position> of;
+  wire::IpFamily family = wire::IpFamily::v4;  ///< of `...` where an address or a domain stands
   bool own_text = false;  ///< a script wrote a text of its own: payloads are not compared any more
 };
 

@@ -4,6 +4,7 @@
 
 #include "control/interfaces.hpp"
 #include "control/variables.hpp"
+#include "ipv6/inet6.hpp"
 #include "packet/segment.hpp"
 #include "stack/state.hpp"
 #include "wire/ethernet.hpp"
@@ -20,6 +21,14 @@ PacketBytes without_padding(const PacketBytes& frame) {
   const std::size_t length = v6 ? 40u + load_be16(frame, kEthernet + 4) : load_be16(frame, kEthernet + 2);
   const std::size_t end = std::min(frame.size(), kEthernet + length);
   return {frame.begin() + kEthernet, frame.begin() + static_cast<std::ptrdiff_t>(end)};
+}
+
+/// What keeps neighbours, routers and groups known is no part of a script.
+bool is_discovery(const PacketBytes& frame) {
+  if (load_be16(frame, 12) != 0x86dd) return false;
+  const std::uint8_t next = load_u8(frame, kEthernet + 6);
+  const std::uint8_t type = frame.size() > kEthernet + 40 ? load_u8(frame, kEthernet + 40) : std::uint8_t{0};
+  return next == 0 || (next == 58 && type >= 130);
 }
 
 }  // namespace
@@ -43,6 +52,7 @@ Machine::Machine(const MachineOptions& options) : options_(options) {
   config.shards = options.shards;
   config.key = {random.next(), random.next()};
   config.seed = random.next();
+  config.inet6 = &ipv6::inet6();
   std::vector<stack::RingSource*> rings;
   for (std::uint32_t n = 0; n < config.shards; ++n) {
     rings_.push_back(std::make_unique<Rings>(*this, n));
@@ -56,15 +66,21 @@ Machine::Machine(const MachineOptions& options) : options_(options) {
   en.mtu = options.mtu;
   en.mac = kOwnMac;
   en.flags = iface::flag::up | iface::flag::running | iface::flag::broadcast | iface::flag::simplex | iface::flag::multicast;
+  for (const char* off : {"net.inet6.ip6.auto_linklocal", "net.inet6.ip6.accept_rtadv", "net.inet6.ip6.dad_count"})
+    IOPKT_ASSERT(control::set_variable(network, off, "0").error == socket::Errno::ok);
   IOPKT_ASSERT(control::add_interface(network, en) == socket::Errno::ok);
   IOPKT_ASSERT(control::add_address(network, en.index, {.address = kLocal, .prefix_length = std::uint8_t{16}}) == socket::Errno::ok);
   IOPKT_ASSERT(control::add_route(network, {.prefix = {wire::Ipv4Address::any(), 0}, .gateway = kRouter}) == socket::Errno::ok);
+  IOPKT_ASSERT(control::add_address(network, en.index, {.address = kLocal6, .prefix_length = std::uint8_t{64},
+                                                        .flags = iface::address_flag::no_dad}) == socket::Errno::ok);
+  IOPKT_ASSERT(control::add_route(network, {.prefix = {wire::Ipv6Address::any(), 0}, .gateway = kRouter6}) == socket::Errno::ok);
   stack_->publish(std::move(network));
   for (std::uint32_t n = 0; n < config.shards; ++n) {
     shard(n).begin(now_);
     static_cast<void>(shard(n).poll_inbox());
   }
   IOPKT_ASSERT(shard(0).set_neighbour({interface_index_, kRouter}, kRouterMac, {}) == socket::Errno::ok);
+  IOPKT_ASSERT(shard(0).set_neighbour({interface_index_, kRouter6}, kRouterMac, {}) == socket::Errno::ok);
   for (std::uint32_t n = 0; n < config.shards; ++n) turn(n);
 }
 
@@ -150,7 +166,7 @@ void Machine::transmit(std::uint32_t n) {
         one->copy_out(0, frame);
         // Nobody answers ARP here, and the router is known without.
         const std::uint16_t type = load_be16(frame, 12);
-        if (type == 0x0800 || type == 0x86dd) sent_.push_back({now_, without_padding(frame)});
+        if (type == 0x0800 || (type == 0x86dd && !is_discovery(frame))) sent_.push_back({now_, without_padding(frame)});
       }
     }
   }

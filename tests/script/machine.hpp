@@ -25,12 +25,19 @@ struct MachineOptions {
   std::uint32_t shards = 1;
   std::uint32_t mtu = 1500;
   std::uint64_t seed = 1;
+  wire::IpFamily family = wire::IpFamily::v4;  ///< of sockets and packets, where the script leaves it open
 };
 
-/// Its address is 192.168.0.1/16; everybody else, 192.0.2.1 for one, is behind the router 192.168.0.2.
+/// Its address is 192.168.0.1/16; everybody else, 192.0.2.1 for one, is behind the router 192.168.0.2. Of IPv6 its address is
+/// fd3d:a0b:17d6::1/64, the peer fd3d:fa7b:d17d::1, and neighbours are known without discovery.
 class Machine : public LogSink {
  public:
   static constexpr wire::Ipv4Address kLocal{192, 168, 0, 1}, kRouter{192, 168, 0, 2}, kRemote{192, 0, 2, 1};
+  static constexpr wire::Ipv6Address kLocal6{{0xfd, 0x3d, 0x0a, 0x0b, 0x17, 0xd6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+      kRouter6{{0xfd, 0x3d, 0x0a, 0x0b, 0x17, 0xd6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}},
+      kRemote6{{0xfd, 0x3d, 0xfa, 0x7b, 0xd1, 0x7d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+  static wire::IpAddress local(wire::IpFamily family) { return family == wire::IpFamily::v4 ? wire::IpAddress{kLocal} : kLocal6; }
+  static wire::IpAddress remote(wire::IpFamily family) { return family == wire::IpFamily::v4 ? wire::IpAddress{kRemote} : kRemote6; }
 
   explicit Machine(const MachineOptions& options);
   ~Machine() override;
@@ -38,6 +45,7 @@ class Machine : public LogSink {
   Machine& operator=(const Machine&) = delete;
 
   Instant now() const { return now_; }
+  wire::IpFamily family() const { return options_.family; }
   /// A packet from the link, IP header first; handled at once.
   void receive(Bytes packet);
   /// The oldest packet that left and was not taken yet.

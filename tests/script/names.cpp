@@ -38,7 +38,9 @@ const std::vector<Name>& symbols() {
       IOPKT_NAME(IP_TOS), IOPKT_NAME(IP_TTL), IOPKT_NAME(IP_MTU_DISCOVER), IOPKT_NAME(IP_MTU), IOPKT_NAME(IP_RECVERR),
       IOPKT_NAME(IP_MINTTL), IOPKT_NAME(IP_RECVTTL), IOPKT_NAME(IP_RECVTOS), IOPKT_NAME(IP_PKTINFO), IOPKT_NAME(IP_FREEBIND),
       IOPKT_NAME(IP_PMTUDISC_DONT), IOPKT_NAME(IP_PMTUDISC_WANT), IOPKT_NAME(IP_PMTUDISC_DO), IOPKT_NAME(IP_PMTUDISC_PROBE),
-      IOPKT_NAME(IPV6_V6ONLY), IOPKT_NAME(IPV6_TCLASS), IOPKT_NAME(IPV6_UNICAST_HOPS), IOPKT_NAME(IPV6_RECVERR),
+      IOPKT_NAME(IPV6_V6ONLY), IOPKT_NAME(IPV6_TCLASS), IOPKT_NAME(IPV6_MTU_DISCOVER), IOPKT_NAME(IPV6_MTU), IOPKT_NAME(IPV6_DONTFRAG),
+      IOPKT_NAME(IPV6_RECVHOPLIMIT), IOPKT_NAME(IPV6_RECVTCLASS), Name{"IPV6_MINHOPCOUNT", 73}, Name{"IPPROTO_ICMPV6", 58},
+      IOPKT_NAME(IPV6_PMTUDISC_DONT), IOPKT_NAME(IPV6_PMTUDISC_WANT), IOPKT_NAME(IPV6_PMTUDISC_DO), IOPKT_NAME(IPV6_PMTUDISC_PROBE), IOPKT_NAME(IPV6_UNICAST_HOPS), IOPKT_NAME(IPV6_RECVERR),
       IOPKT_NAME(TCP_NODELAY), IOPKT_NAME(TCP_MAXSEG), IOPKT_NAME(TCP_CORK), IOPKT_NAME(TCP_KEEPIDLE), IOPKT_NAME(TCP_KEEPINTVL),
       IOPKT_NAME(TCP_KEEPCNT), IOPKT_NAME(TCP_SYNCNT), IOPKT_NAME(TCP_LINGER2), IOPKT_NAME(TCP_DEFER_ACCEPT),
       IOPKT_NAME(TCP_WINDOW_CLAMP), IOPKT_NAME(TCP_INFO), IOPKT_NAME(TCP_QUICKACK), IOPKT_NAME(TCP_CONGESTION),
@@ -104,6 +106,14 @@ const std::vector<IcmpName>& icmp_names() {
       {"time_exceeded", "reassembly", 11, 1}, {"parameter_problem", "", 12, 0},
       {"echo_request", "", 8, 0},         {"echo_reply", "", 0, 0},             {"timestamp", "", 13, 0},
       {"timestamp_reply", "", 14, 0},
+      {"unreachable", "no_route", 1, 0, true}, {"unreachable", "admin_prohibited", 1, 1, true},
+      {"unreachable", "beyond_scope", 1, 2, true}, {"unreachable", "address", 1, 3, true}, {"unreachable", "port", 1, 4, true},
+      {"unreachable", "failed_policy", 1, 5, true}, {"unreachable", "reject_route", 1, 6, true},
+      {"packet_too_big", "", 2, 0, true},
+      {"time_exceeded", "hop_limit", 3, 0, true}, {"time_exceeded", "reassembly", 3, 1, true},
+      {"parameter_problem", "field", 4, 0, true}, {"parameter_problem", "next_header", 4, 1, true},
+      {"parameter_problem", "option", 4, 2, true},
+      {"echo_request", "", 128, 0, true}, {"echo_reply", "", 129, 0, true},
   };
   return names;
 }

@@ -4,7 +4,9 @@
 
 #include "wire/checksum.hpp"
 #include "wire/icmp.hpp"
+#include "wire/icmpv6.hpp"
 #include "wire/ipv4.hpp"
+#include "wire/ipv6.hpp"
 #include "wire/tcp.hpp"
 #include "wire/udp.hpp"
 
@@ -43,22 +45,33 @@ PacketBytes option_bytes(const Packet& p, const Flow& flow) {
   return out;
 }
 
-PacketBytes ip_around(const Packet& p, IpProtocol protocol, const PacketBytes& payload, bool from_us = false) {
-  Ipv4Header ip{.id = 1, .ttl = p.ttl.value_or(64), .protocol = protocol, .src = Machine::kRemote, .dst = Machine::kLocal,
-                .payload_len = static_cast<std::uint16_t>(payload.size())};
-  ip.tos = static_cast<std::uint8_t>((p.tos.value_or(0) & ~3) | p.ecn.value_or(p.tos.value_or(0) & 3));
-  ip.df = p.dont_fragment.value_or(false);
-  if (from_us) std::swap(ip.src, ip.dst);
-  PacketBytes out(wire::encoded_len(ip));
-  wire::encode(ip, out);
+PacketBytes ip_around(const Packet& p, IpProtocol protocol, const PacketBytes& payload, wire::IpFamily family, bool from_us = false) {
+  const std::uint8_t tos = static_cast<std::uint8_t>((p.tos.value_or(0) & ~3) | p.ecn.value_or(p.tos.value_or(0) & 3));
+  const std::uint8_t ttl = p.ttl.value_or(64);
+  PacketBytes out(wire::Ipv6View::kHeaderLen);
+  if (family == wire::IpFamily::v6) {
+    wire::Ipv6Header ip{.tos = tos, .payload_len = static_cast<std::uint16_t>(payload.size()), .next_header = protocol, .hop_limit = ttl,
+                        .src = Machine::kRemote6, .dst = Machine::kLocal6};
+    if (from_us) std::swap(ip.src, ip.dst);
+    wire::encode(ip, out);
+  } else {
+    Ipv4Header ip{.tos = tos, .id = 1, .ttl = ttl, .protocol = protocol, .src = Machine::kRemote, .dst = Machine::kLocal,
+                  .payload_len = static_cast<std::uint16_t>(payload.size())};
+    ip.df = p.dont_fragment.value_or(false);
+    if (from_us) std::swap(ip.src, ip.dst);
+    out.resize(wire::encoded_len(ip));
+    wire::encode(ip, out);
+  }
   append(out, payload);
   return out;
 }
 
-void store_checksum(PacketBytes& transport, IpProtocol protocol, std::size_t at, bool bad) {
-  const std::uint32_t pseudo = wire::pseudo_header_sum(wire::IpAddress{Machine::kRemote}, wire::IpAddress{Machine::kLocal}, protocol,
-                                                       static_cast<std::uint32_t>(transport.size()));
-  std::uint16_t sum = wire::finish(wire::sum(transport, pseudo));
+std::uint32_t pseudo_sum(IpProtocol protocol, std::size_t size, wire::IpFamily family) {
+  return wire::pseudo_header_sum(Machine::remote(family), Machine::local(family), protocol, static_cast<std::uint32_t>(size));
+}
+
+void store_checksum(PacketBytes& transport, IpProtocol protocol, std::size_t at, bool bad, wire::IpFamily family) {
+  std::uint16_t sum = wire::finish(wire::sum(transport, pseudo_sum(protocol, transport.size(), family)));
   if (protocol != IpProtocol::tcp) sum = wire::udp_checksum_field(sum);
   store_be16(transport, at, static_cast<std::uint16_t>(bad ? sum ^ 0x1111 : sum));
 }
@@ -86,43 +99,48 @@ PacketBytes encode_tcp(const Packet& p, Flow& flow) {
     flow.peer_syn = flow.script_irs = p.seq.begin;
   }
   append(out, pattern(p.seq.begin - flow.script_irs - ((p.flags & wire::syn) != 0 ? 0 : 1), p.seq.length));
-  store_checksum(out, IpProtocol::tcp, wire::TcpView::kChecksumOffset, p.bad_checksum);
-  return ip_around(p, IpProtocol::tcp, out);
+  store_checksum(out, IpProtocol::tcp, wire::TcpView::kChecksumOffset, p.bad_checksum, flow.family);
+  return ip_around(p, IpProtocol::tcp, out, flow.family);
 }
 
 PacketBytes encode_udp(const Packet& p, const Flow& flow) {
   PacketBytes out;
   put16(out, flow.remote), put16(out, flow.local), put16(out, 8 + p.length), put16(out, 0);
   append(out, pattern(0, p.length));
-  store_checksum(out, IpProtocol::udp, wire::UdpView::kChecksumOffset, p.bad_checksum);
-  return ip_around(p, IpProtocol::udp, out);
+  store_checksum(out, IpProtocol::udp, wire::UdpView::kChecksumOffset, p.bad_checksum, flow.family);
+  return ip_around(p, IpProtocol::udp, out, flow.family);
 }
 
-PacketBytes encode_icmp(const Packet& p, const Flow& flow) {
-  std::uint32_t rest = p.mtu.value_or(0);
-  if (p.icmp_type == 8 || p.icmp_type == 13) rest = 0x1234'0001;
-  PacketBytes out(8);
-  wire::encode(wire::IcmpHeader{.type = static_cast<wire::IcmpType>(p.icmp_type), .code = p.icmp_code, .rest = rest}, out);
+/// The beginning of a packet of ours that an error answers: all headers, and 8 bytes (RFC 792) or the whole (RFC 4443).
+PacketBytes quoted(const Packet& p, const Flow& flow) {
+  PacketBytes transport, out;
   if (p.quoted_tcp) {
     Packet inner;
     inner.flags = wire::ack;
     inner.seq = *p.quoted_tcp;
-    PacketBytes transport = tcp_header(inner, flow, true);
+    transport = tcp_header(inner, flow, true);
     append(transport, pattern(0, p.quoted_tcp->length));
-    append(out, ip_around({}, IpProtocol::tcp, transport, true));
-    out.resize(std::min<std::size_t>(out.size(), 8 + 28));  // RFC 792: the header and 8 bytes more
-  } else if (p.quoted_udp) {
-    PacketBytes transport;
+    out = ip_around({}, IpProtocol::tcp, transport, flow.family, true);
+  } else {
     put16(transport, flow.local), put16(transport, flow.remote), put16(transport, 8 + *p.quoted_udp), put16(transport, 0);
     append(transport, pattern(0, *p.quoted_udp));
-    append(out, ip_around({}, IpProtocol::udp, transport, true));
-    out.resize(std::min<std::size_t>(out.size(), 8 + 28));
-  } else {
-    append(out, pattern(0, p.length));
+    out = ip_around({}, IpProtocol::udp, transport, flow.family, true);
   }
-  wire::store_icmp_checksum(out);
+  out.resize(std::min<std::size_t>(out.size(), flow.family == wire::IpFamily::v4 ? 28 : 1232));
+  return out;
+}
+
+PacketBytes encode_icmp(const Packet& p, const Flow& flow) {
+  const bool v6 = flow.family == wire::IpFamily::v6;
+  std::uint32_t rest = p.mtu.value_or(0);
+  if (p.icmp_type == (v6 ? 128 : 8) || (!v6 && p.icmp_type == 13)) rest = 0x1234'0001;
+  PacketBytes out(8);
+  wire::encode(wire::IcmpHeader{.type = static_cast<wire::IcmpType>(p.icmp_type), .code = p.icmp_code, .rest = rest}, out);
+  append(out, p.quoted_tcp || p.quoted_udp ? quoted(p, flow) : pattern(0, p.length));
+  if (v6) wire::store_icmpv6_checksum(out, Machine::kRemote6, Machine::kLocal6);
+  else wire::store_icmp_checksum(out);
   if (p.bad_checksum) out[2] ^= std::byte{0x11};
-  return ip_around(p, IpProtocol::icmp, out);
+  return ip_around(p, v6 ? IpProtocol::icmpv6 : IpProtocol::icmp, out, flow.family);
 }
 
 // ---- what left
@@ -192,14 +210,13 @@ void learn(const wire::TcpView& view, const Packet& said, Flow& flow) {
   }
 }
 
-void decode_tcp(Bytes transport, const Ipv4Header& ip, const Packet& said, Flow& flow, bool check_payload, Decoded& out) {
+void decode_tcp(Bytes transport, const Packet& said, Flow& flow, bool check_payload, Decoded& out) {
   const auto view = wire::TcpView::parse(transport);
   if (!view) {
     out.broken = "the TCP header is cut off";
     return;
   }
-  const std::uint32_t pseudo =
-      wire::pseudo_header_sum(wire::IpAddress{ip.src}, wire::IpAddress{ip.dst}, IpProtocol::tcp, static_cast<std::uint32_t>(transport.size()));
+  const std::uint32_t pseudo = pseudo_sum(IpProtocol::tcp, transport.size(), flow.family);
   if (wire::finish(wire::sum(transport, pseudo)) != 0) out.broken = "the TCP checksum is wrong";
   learn(*view, said, flow);
   Packet& p = out.packet;
@@ -221,15 +238,15 @@ void decode_tcp(Bytes transport, const Ipv4Header& ip, const Packet& said, Flow&
     out.broken = "the payload is not what was written at this place of the stream";
 }
 
-void decode_udp(Bytes transport, const Ipv4Header& ip, const Packet& said, Flow& flow, bool check_payload, Decoded& out) {
+void decode_udp(Bytes transport, const Packet& said, Flow& flow, bool check_payload, Decoded& out) {
   const auto view = wire::UdpView::parse(transport);
   if (!view || view->datagram().size() != transport.size()) {
     out.broken = "the UDP header is cut off, or says another length";
     return;
   }
-  const std::uint32_t pseudo =
-      wire::pseudo_header_sum(wire::IpAddress{ip.src}, wire::IpAddress{ip.dst}, IpProtocol::udp, static_cast<std::uint32_t>(transport.size()));
-  if (view->checksum() != 0 && wire::finish(wire::sum(transport, pseudo)) != 0) out.broken = "the UDP checksum is wrong";
+  const std::uint32_t pseudo = pseudo_sum(IpProtocol::udp, transport.size(), flow.family);
+  if (view->checksum() == 0 && flow.family == wire::IpFamily::v6) out.broken = "UDP over IPv6 without a checksum";
+  else if (view->checksum() != 0 && wire::finish(wire::sum(transport, pseudo)) != 0) out.broken = "the UDP checksum is wrong";
   if (!flow.local_known || !said.ports) flow.local = view->src().value, flow.remote = view->dst().value, flow.local_known = true;
   if (said.ports) out.packet.ports = Ports{view->src().value, view->dst().value};
   out.packet.length = static_cast<std::uint32_t>(view->payload().size());
@@ -258,6 +275,62 @@ void decode_icmp(Bytes message, const Packet& said, Bytes last_injected, Decoded
   }
 }
 
+void decode_icmpv6(Bytes message, const Packet& said, Bytes last_injected, Decoded& out) {
+  const auto view = wire::IcmpView::parse(message);
+  if (!view || wire::finish(wire::sum(message, pseudo_sum(IpProtocol::icmpv6, message.size(), wire::IpFamily::v6))) != 0) {
+    out.broken = "the ICMPv6 message is cut off, or its checksum is wrong";
+    return;
+  }
+  out.packet.icmpv6 = true;
+  out.packet.icmp_type = static_cast<std::uint8_t>(view->type());
+  out.packet.icmp_code = view->code();
+  if (said.mtu) out.packet.mtu = view->rest();
+  const Bytes rest = view->payload();
+  if (out.packet.icmp_type < 128) {
+    // As much of what it answers as fits into the least MTU (RFC 4443 section 2.4).
+    if (!std::ranges::equal(rest, last_injected.first(std::min<std::size_t>(last_injected.size(), 1232))))
+      out.broken = "the ICMPv6 error does not quote the packet that arrived last";
+  } else {
+    out.packet.length = static_cast<std::uint32_t>(rest.size());
+    if (out.packet.icmp_type == 129 && !std::ranges::equal(rest, pattern(0, rest.size()))) out.broken = "the echo has other data than was asked";
+  }
+}
+
+/// What is said of the IP header, and what of it is wrong. nullopt: it is none.
+struct Around {
+  IpProtocol protocol{};
+  Bytes payload;
+  bool fragment = false;
+};
+std::optional<Around> decode_ip(Bytes bytes, const Packet& said, wire::IpFamily family, Decoded& out) {
+  Packet& p = out.packet;
+  std::uint8_t ttl, tos;
+  Around around;
+  wire::IpAddress src, dst;
+  if (family == wire::IpFamily::v4) {
+    const auto view = wire::Ipv4View::parse(bytes);
+    if (!view || view->total_len() != bytes.size()) return std::nullopt;
+    const Ipv4Header ip = view->header();
+    if (!view->checksum_ok()) out.broken = "the IP header's checksum is wrong";
+    src = ip.src, dst = ip.dst, ttl = ip.ttl, tos = ip.tos;
+    around = {ip.protocol, view->payload(), ip.is_fragment()};
+    if (said.dont_fragment) p.dont_fragment = ip.df;
+  } else {
+    const auto view = wire::Ipv6View::parse(bytes);
+    if (!view || view->packet().size() != bytes.size()) return std::nullopt;
+    src = view->src(), dst = view->dst(), ttl = view->hop_limit(), tos = view->tos();
+    around = {view->next_header(), view->payload(), static_cast<int>(view->next_header()) == 44};
+  }
+  if (!out.broken.empty()) return around;
+  if (src != Machine::local(family) || dst != Machine::remote(family))
+    out.broken = "the packet goes from " + src.to_string() + " to " + dst.to_string();
+  else if (!said.ttl && ttl != 64) out.broken = "the TTL is " + std::to_string(ttl);
+  if (said.ttl) p.ttl = ttl;
+  if (said.tos) p.tos = tos;
+  if (said.ecn) p.ecn = tos & 3;
+  return around;
+}
+
 }  // namespace
 
 PacketBytes pattern(std::uint64_t offset, std::size_t count) {
@@ -278,28 +351,20 @@ PacketBytes encode(const Packet& p, Flow& flow) {
 
 Decoded decode(Bytes bytes, const Packet& said, Flow& flow, Bytes last_injected, bool check_payload) {
   Decoded out;
-  const auto view = wire::Ipv4View::parse(bytes);
-  if (!view || view->total_len() != bytes.size()) return {.packet = {}, .broken = "the IP header is broken, or says another length"};
-  const Ipv4Header ip = view->header();
-  if (!view->checksum_ok()) out.broken = "the IP header's checksum is wrong";
-  else if (ip.src != Machine::kLocal || ip.dst != Machine::kRemote)
-    out.broken = "the packet goes from " + ip.src.to_string() + " to " + ip.dst.to_string();
-  else if (!said.ttl && ip.ttl != 64) out.broken = "the TTL is " + std::to_string(ip.ttl);
+  const auto ip = decode_ip(bytes, said, flow.family, out);
+  if (!ip) return {.packet = {}, .broken = "the IP header is broken, of another family, or says another length"};
+  if (ip->fragment) {
+    out.broken = "a fragment of an IP packet";
+    return out;
+  }
   Packet& p = out.packet;
-  if (said.ttl) p.ttl = ip.ttl;
-  if (said.tos) p.tos = ip.tos;
-  if (said.ecn) p.ecn = ip.ecn();
-  if (said.dont_fragment) p.dont_fragment = ip.df;
-  const auto parts = [&] {
-    switch (ip.protocol) {
-      case IpProtocol::tcp: p.kind = Packet::Kind::tcp; return decode_tcp(view->payload(), ip, said, flow, check_payload, out);
-      case IpProtocol::udp: p.kind = Packet::Kind::udp; return decode_udp(view->payload(), ip, said, flow, check_payload, out);
-      case IpProtocol::icmp: p.kind = Packet::Kind::icmp; return decode_icmp(view->payload(), said, last_injected, out);
-      default: out.broken = "a packet of protocol " + std::to_string(static_cast<unsigned>(ip.protocol));
-    }
-  };
-  if (ip.is_fragment()) out.broken = "a fragment of an IP packet";
-  else parts();
+  switch (ip->protocol) {
+    case IpProtocol::tcp: p.kind = Packet::Kind::tcp, decode_tcp(ip->payload, said, flow, check_payload, out); break;
+    case IpProtocol::udp: p.kind = Packet::Kind::udp, decode_udp(ip->payload, said, flow, check_payload, out); break;
+    case IpProtocol::icmp: p.kind = Packet::Kind::icmp, decode_icmp(ip->payload, said, last_injected, out); break;
+    case IpProtocol::icmpv6: p.kind = Packet::Kind::icmp, decode_icmpv6(ip->payload, said, last_injected, out); break;
+    default: out.broken = "a packet of protocol " + std::to_string(static_cast<unsigned>(ip->protocol));
+  }
   return out;
 }
 
@@ -308,7 +373,7 @@ bool matches(const Packet& said, const Packet& seen, std::uint32_t tick) {
       said.dont_fragment != seen.dont_fragment)
     return false;
   if (said.kind == Packet::Kind::icmp)
-    return said.icmp_type == seen.icmp_type && said.icmp_code == seen.icmp_code && said.mtu == seen.mtu && said.length == seen.length;
+    return said.icmpv6 == seen.icmpv6 && said.icmp_type == seen.icmp_type && said.icmp_code == seen.icmp_code && said.mtu == seen.mtu && said.length == seen.length;
   if (said.kind == Packet::Kind::udp) return said.length == seen.length;
   if (said.flags != seen.flags || said.seq != seen.seq || said.ack != seen.ack || said.urgent != seen.urgent) return false;
   if (said.window && said.window != seen.window) return false;

@@ -15,6 +15,7 @@ PacketBytes pattern(std::uint64_t offset, std::size_t count);
 
 /// One pair of ports. What is the script's own number, and what the stack's, differ by these offsets.
 struct Flow {
+  wire::IpFamily family = wire::IpFamily::v4;
   std::uint16_t local = 8080, remote = 40001;
   bool local_known = false;               ///< the ports were seen, or said
   std::optional<std::uint32_t> iss;       ///< the stack's number less the script's; none: no SYN of it was seen

@@ -207,7 +207,7 @@ class Parser {
       expect("(");
       out.length = number(65507);
       expect(")");
-    } else if (accept_word("icmp")) {
+    } else if (accept_word("icmp") || (out.icmpv6 = accept_word("icmpv6"))) {
       out.kind = Packet::Kind::icmp;
       icmp(out);
     } else {
@@ -364,16 +364,16 @@ class Parser {
       if (!accept_word("code")) fail("expected \"code\" before " + here());
       out.icmp_code = static_cast<std::uint8_t>(number(255));
     } else {
-      const auto of_type = [&](const IcmpName& row) { return row.type == type; };
+      const auto of_type = [&](const IcmpName& row) { return row.v6 == out.icmpv6 && row.type == type; };
       if (std::ranges::none_of(icmp_names(), of_type)) fail("unknown ICMP message: " + type);
       const auto row = std::ranges::find_if(icmp_names(), [&](const IcmpName& one) {
-        return one.type == type && (one.code.empty() || accept_word(one.code));
+        return of_type(one) && (one.code.empty() || accept_word(one.code));
       });
       if (row == icmp_names().end()) fail("unknown code of " + type + " before " + here());
       out.icmp_type = row->type_number;
       out.icmp_code = row->code_number;
     }
-    if (accept_word("mtu")) out.mtu = number(65535);
+    if (accept_word("mtu") || accept_word("pointer")) out.mtu = number(65535);
     if (accept("(")) {
       out.length = number(65507);
       expect(")");
@@ -470,8 +470,9 @@ class Parser {
       return out;
     }
     const std::string name = word();
-    if (name == "htons" || name == "htonl" || name == "inet_addr") {
+    if (name == "htons" || name == "htonl" || name == "inet_addr" || name == "inet_pton") {
       expect("(");
+      if (name == "inet_pton" && accept_word("AF_INET6")) expect(",");
       out = value(depth + 1);
       expect(")");
       return out;

@@ -72,11 +72,12 @@ std::string tcp(const Packet& p) {
 }
 
 std::string icmp(const Packet& p) {
-  std::string out = "icmp type " + std::to_string(p.icmp_type) + " code " + std::to_string(p.icmp_code);
+  const std::string kind = p.icmpv6 ? "icmpv6 " : "icmp ";
+  std::string out = kind + "type " + std::to_string(p.icmp_type) + " code " + std::to_string(p.icmp_code);
   for (const IcmpName& row : icmp_names())
-    if (row.type_number == p.icmp_type && row.code_number == p.icmp_code)
-      out = "icmp " + std::string(row.type) + (row.code.empty() ? "" : " ") + std::string(row.code);
-  if (p.mtu) out += " mtu " + std::to_string(*p.mtu);
+    if (row.v6 == p.icmpv6 && row.type_number == p.icmp_type && row.code_number == p.icmp_code)
+      out = kind + std::string(row.type) + (row.code.empty() ? "" : " ") + std::string(row.code);
+  if (p.mtu) out += (p.icmpv6 && p.icmp_type == 4 ? " pointer " : " mtu ") + std::to_string(*p.mtu);
   if (p.length != 0) out += " (" + std::to_string(p.length) + ")";
   return out;
 }

@@ -23,6 +23,7 @@ class Player {
   Player(const Script& script, System& system) : script_(script), system_(system), start_(system.now()) {
     tolerance_ = kTolerance;
     flow_.irs = kPeerBase;
+    flow_.family = streams_.family = system.family();
     for (const auto& [name, value] : script.options) option(name, value);
   }
 
@@ -47,7 +48,7 @@ class Player {
 
   void option(const std::string& name, const std::string& value) {
     if (name == "--tolerance_usecs") tolerance_ = std::chrono::microseconds(std::strtol(value.c_str(), nullptr, 10));
-    else if (name == "--ip_version" && value == "ipv4") return;
+    else if (name == "--ip_version" && (value == "ipv4" || value == "ipv6")) return;  // families_of()
     else if (name == "--mtu") return;  // machine_options()
     else throw Fault(1, "not built: the option " + name + (value.empty() ? "" : "=" + value));
   }
@@ -92,11 +93,14 @@ class Player {
     if (flow_.local_known && key == std::pair{flow_.local, flow_.remote}) return flow_;
     Flow& flow = flows_[key];
     flow.irs = kPeerBase;
+    flow.family = flow_.family;
     flow.local = key.first, flow.remote = key.second, flow.local_known = true;
     return flow;
   }
 
   Duration play(const Event& event, Duration at, const PacketEvent& what) {
+    if (what.packet.kind == Packet::Kind::icmp && what.packet.icmpv6 != (flow_.family == wire::IpFamily::v6))
+      throw Fault(event.line, "a message of the other family's ICMP: say --ip_version=ipv4 or ipv6");
     if (what.inbound) {
       advance(at);
       quiet_until(event.line, at);
@@ -251,10 +255,17 @@ std::optional<Setting> setting_of(const CommandEvent& command) {
   return out;
 }
 
-MachineOptions machine_options(const Script& script, std::uint32_t shards) {
-  MachineOptions out{.shards = shards};
+std::vector<wire::IpFamily> families_of(const Script& script) {
+  const auto said = script.options.find("--ip_version");
+  if (said == script.options.end()) return {wire::IpFamily::v4, wire::IpFamily::v6};
+  return {said->second == "ipv6" ? wire::IpFamily::v6 : wire::IpFamily::v4};
+}
+
+MachineOptions machine_options(const Script& script, std::uint32_t shards, wire::IpFamily family) {
+  MachineOptions out{.shards = shards, .family = family};
   if (const auto mtu = script.options.find("--mtu"); mtu != script.options.end())
     out.mtu = static_cast<std::uint32_t>(std::strtoul(mtu->second.c_str(), nullptr, 10));
+  if (family == wire::IpFamily::v6) out.mtu += 20;
   return out;
 }
 

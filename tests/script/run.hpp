@@ -8,8 +8,10 @@
 
 namespace iopkt::script {
 
-/// What `options` say about the stack under test.
-MachineOptions machine_options(const Script& script, std::uint32_t shards);
+/// What `options` say about the stack under test. The MTU is larger by 20 over IPv6, as its header is: segments are as long.
+MachineOptions machine_options(const Script& script, std::uint32_t shards, wire::IpFamily family = wire::IpFamily::v4);
+/// --ip_version=ipv4 or ipv6; neither: both.
+std::vector<wire::IpFamily> families_of(const Script& script);
 
 /// `sysctl NAME=VALUE`; with -i a variable that the stack does not have is left out. nullopt: another command.
 struct Setting {

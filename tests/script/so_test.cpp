@@ -35,6 +35,8 @@ Prepared prepare(const std::string& text) {
   Prepared out;
   const Script script = parse(text);
   out.flags = "shards=2";
+  // The table's own addresses are IPv4's.
+  out.possible = families_of(script).front() == wire::IpFamily::v4;
   if (const auto mtu = script.options.find("--mtu"); mtu != script.options.end()) out.flags += ",mtu=" + mtu->second;
   bool begun = false;
   for (const Event& event : script.events) {

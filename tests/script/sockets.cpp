@@ -35,6 +35,15 @@ PacketBytes bytes_of(std::int32_t number) {
 }  // namespace
 
 PacketBytes to_sockaddr(const wire::Endpoint& endpoint) {
+  if (endpoint.address.is_v6()) {
+    sockaddr_in6 in6{};
+    in6.sin6_family = AF_INET6;
+    in6.sin6_port = htons(endpoint.port.value);
+    const wire::Ipv6Address address = endpoint.address.v6();
+    std::memcpy(&in6.sin6_addr, address.bytes.data(), 16);
+    const Bytes b = as_bytes(&in6, sizeof in6);
+    return {b.begin(), b.end()};
+  }
   sockaddr_in in{};
   in.sin_family = AF_INET;
   in.sin_port = htons(endpoint.port.value);
@@ -47,8 +56,13 @@ std::optional<wire::Endpoint> from_sockaddr(Bytes address) {
   sockaddr_in in;
   if (address.size() < sizeof in) return std::nullopt;
   std::memcpy(&in, address.data(), sizeof in);
-  if (in.sin_family != AF_INET) return std::nullopt;
-  return wire::Endpoint{wire::Ipv4Address{ntohl(in.sin_addr.s_addr)}, wire::Port{ntohs(in.sin_port)}};
+  if (in.sin_family == AF_INET) return wire::Endpoint{wire::Ipv4Address{ntohl(in.sin_addr.s_addr)}, wire::Port{ntohs(in.sin_port)}};
+  sockaddr_in6 in6;
+  if (in.sin_family != AF_INET6 || address.size() < sizeof in6) return std::nullopt;
+  std::memcpy(&in6, address.data(), sizeof in6);
+  wire::Ipv6Address host;
+  std::memcpy(host.bytes.data(), &in6.sin6_addr, 16);
+  return wire::Endpoint{host, wire::Port{ntohs(in6.sin6_port)}};
 }
 
 Sockets::~Sockets() = default;
@@ -164,14 +178,15 @@ int Sockets::lowest_free() const {
 }
 
 Sockets::Result Sockets::open(const Request& r) {
-  if (r.a != AF_INET) return -EAFNOSUPPORT;
+  if (r.a != AF_INET && r.a != AF_INET6) return -EAFNOSUPPORT;
   auto made = std::make_unique<Socket>();
   made->type = static_cast<int>(r.b) & 15;
   made->protocol = static_cast<int>(r.c);
+  made->family = r.a == AF_INET6 ? wire::IpFamily::v6 : wire::IpFamily::v4;
   made->nonblocking = (r.b & SOCK_NONBLOCK) != 0;
   made->cookie = next_cookie_++;
   made->shard = next_shard_++ % shards();
-  const auto id = of(*made).open({.type = made->type, .protocol = made->protocol, .privileged = true, .cookie = made->cookie});
+  const auto id = of(*made).open({.family = made->family, .type = made->type, .protocol = made->protocol, .privileged = true, .cookie = made->cookie});
   if (!id) return result_of(id.error());
   made->id = *id;
   const int fd = lowest_free();
@@ -361,7 +376,7 @@ Sockets::Result Sockets::receive_datagram(Socket& k, Request& r) {
   const std::size_t size = first.payload->size();
   r.data.resize(std::min(size, r.room));
   first.payload->copy_out(0, r.data);
-  if (first.source.address.is_v4()) r.address = to_sockaddr(first.source);
+  r.address = to_sockaddr(first.source);
   const bool whole = (r.flags & MSG_TRUNC) != 0;
   const bool keep = (r.flags & MSG_PEEK) != 0;
   r.flags = size > r.room ? MSG_TRUNC : 0;

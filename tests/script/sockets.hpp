@@ -17,6 +17,7 @@ class Sockets final : public System, private Machine {
   ~Sockets() override;
 
   Instant now() const override { return Machine::now(); }
+  wire::IpFamily family() const override { return Machine::family(); }
   std::optional<std::int64_t> attempt(Request& request) override;
   void inject(Bytes packet) override { receive(packet); }
   std::optional<Captured> take() override { return Machine::take(); }
@@ -29,6 +30,7 @@ class Sockets final : public System, private Machine {
  private:
   struct Socket {
     int type = 0, protocol = 0;
+    wire::IpFamily family = wire::IpFamily::v4;
     std::uint32_t shard = 0;
     stack::SocketId id;
     stack::Cookie cookie = 0;
@@ -94,7 +96,7 @@ class Sockets final : public System, private Machine {
   std::uint32_t next_shard_ = 0;
 };
 
-/// A sockaddr_in of `endpoint`, and back; nullopt: too short, or another family.
+/// A sockaddr_in or sockaddr_in6 of `endpoint`, and back; nullopt: too short, or another family.
 PacketBytes to_sockaddr(const wire::Endpoint& endpoint);
 std::optional<wire::Endpoint> from_sockaddr(Bytes address);
 

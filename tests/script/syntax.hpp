@@ -78,6 +78,7 @@ struct Packet {
   std::vector<TcpOption> options;
   // UDP, ICMP
   std::uint32_t length = 0;
+  bool icmpv6 = false;               ///< said as such: the numbers are ICMPv6's
   std::uint8_t icmp_type = 0, icmp_code = 0;
   std::optional<std::uint32_t> mtu;
   std::optional<Range> quoted_tcp;           ///< [1:1001(1000)] before an ICMP error
@@ -135,6 +136,7 @@ std::string errno_name(int number);
 struct IcmpName {
   std::string_view type, code;
   std::uint8_t type_number, code_number;
+  bool v6 = false;
 };
 const std::vector<IcmpName>& icmp_names();
 

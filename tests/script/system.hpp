@@ -32,6 +32,8 @@ class System {
  public:
   virtual ~System() = default;
   virtual Instant now() const = 0;
+  /// Of what a script leaves open: sockets, addresses, packets.
+  virtual wire::IpFamily family() const { return wire::IpFamily::v4; }
   /// The call's result, or a negative errno; nullopt: it blocks, and is to be asked again after a step() with the same request.
   virtual std::optional<std::int64_t> attempt(Request& request) = 0;
   /// A packet to the stack, from its IP header on.

@@ -56,6 +56,19 @@ TEST(Link, DelayIsExactAndOrderIsKept) {
   }
 }
 
+TEST(Link, MarksWhatMayBeMarked) {
+  Link link{{.mark = 1}, 1};
+  for (std::uint32_t i = 0; i < 4; ++i) link.put({}, numbered(i, 1000, static_cast<std::uint8_t>(i)));
+  std::vector<std::uint8_t> ecn;
+  while (const auto frame = link.take(Instant{} + 1s)) {
+    const auto view = wire::Ipv4View::parse(Bytes{*frame}.subspan(14));
+    ASSERT_TRUE(view && view->checksum_ok());
+    ecn.push_back(view->header().ecn());
+  }
+  EXPECT_EQ(ecn, (std::vector<std::uint8_t>{0, 3, 3, 3}));
+  EXPECT_EQ(link.counts().marked, 3u);
+}
+
 TEST(Link, RateParesFramesAndTheQueueIsBounded) {
   // 1000 bytes at 1 Mbit/s take 8 ms.
   Link link{{.delay = 0ms, .rate_bps = 1'000'000, .queue = 10}, 1};

@@ -71,7 +71,7 @@ std::optional<Frame> Link::dequeue(Instant now) {
     if (!ok_to_drop) dropping_ = false;
     while (frame && dropping_ && now >= drop_next_) {
       ++count_;
-      if (mark(*frame)) {
+      if (config_.codel->ecn && mark_congestion(*frame)) {
         drop_next_ = control_law(drop_next_);
         return frame;
       }
@@ -81,7 +81,7 @@ std::optional<Frame> Link::dequeue(Instant now) {
       else drop_next_ = control_law(drop_next_);
     }
   } else if (frame && ok_to_drop) {
-    if (!mark(*frame)) {
+    if (!config_.codel->ecn || !mark_congestion(*frame)) {
       ++counts_.codel_dropped;
       frame = pop(now, ok_to_drop);
     }
@@ -95,9 +95,9 @@ std::optional<Frame> Link::dequeue(Instant now) {
   return frame;
 }
 
-/// ECT becomes CE (RFC 3168 section 5). False: the frame's sender knows no ECN, or marking is off.
-bool Link::mark(Frame& frame) {
-  if (!config_.codel->ecn || !is_ip(frame)) return false;
+/// ECT becomes CE (RFC 3168 section 5). False: the frame's sender knows no ECN.
+bool Link::mark_congestion(Frame& frame) {
+  if (!is_ip(frame)) return false;
   const std::size_t at = kEthernet + 1;
   const bool v4 = ether_type(frame) == 0x0800;
   const unsigned shift = v4 ? 0 : 4;
@@ -128,6 +128,8 @@ void Link::fly(Instant at, Frame frame) {
     ++counts_.too_long;
     return;
   }
+  // Without the wish no number is drawn: seeds mean what they meant.
+  if (config_.mark > 0 && random_.chance(config_.mark)) mark_congestion(frame);
   Instant arrives = at + config_.delay;
   if (random_.chance(config_.reorder)) {
     ++counts_.reordered;

@@ -31,6 +31,7 @@ struct Codel {
 struct LinkConfig {
   Duration delay = 1ms;
   double loss = 0, duplicate = 0, reorder = 0, corrupt = 0;
+  double mark = 0;                     ///< congestion experienced, of frames whose sender knows ECN
   std::uint64_t rate_bps = 0;          ///< 0: no limit, and then no queue
   std::size_t queue = 1000;            ///< frames that wait for the rate; the rest is lost (drop-tail)
   std::size_t queue_bytes = SIZE_MAX;  ///< the same in bytes
@@ -71,7 +72,7 @@ class Link {
   void transmit_until(Instant now);
   std::optional<Frame> dequeue(Instant now);
   std::optional<Frame> pop(Instant now, bool& ok_to_drop);
-  bool mark(Frame& frame);
+  bool mark_congestion(Frame& frame);
   void fly(Instant at, Frame frame);
   bool lose();
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from namespaces import LIMIT, Namespace, command_output, wait_until
-from stack import PROGRAM, PROGRAM6, Stack
+from stack import BUILD, PROGRAM, PROGRAM6, Stack
 
 PEER = "10.9.0.1"
 OURS = "10.9.0.2"
@@ -69,11 +69,47 @@ class Running:
             self.process.wait()
 
 
+class Path:
+    """The project's impairment between two TAPs, one in each namespace: what is set holds from then on. Direction "ab." is from the
+    first to the second."""
+
+    def __init__(self, a, b, *words):
+        self.process = subprocess.Popen([BUILD / "tests" / "programs" / "impair", a, b, *words], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def _ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def set(self, *words):
+        """E.g. set("loss=0.1", "ab.delay=10"); see tests/link/impair.cpp."""
+        assert (answer := self._ask(" ".join(words))) == "ok", answer
+
+    def counts(self):
+        """What became of frames: {"ab": {"in": 5, ...}, "ba": ...}."""
+        out = {}
+        for word in self._ask("counts").split():
+            name, _, value = word.partition("=")
+            if not value:
+                one = out[name] = {}
+            else:
+                one[name] = int(value)
+        return out
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(LIMIT)
+
+
 class Lab:
-    """`family` "inet6": the v6 variant, with addresses of both families at both ends; programs are given those of IPv6."""
+    """`family` "inet6": the v6 variant, with addresses of both families at both ends; programs are given those of IPv6.
+    `kind`: tap, veth, or path: AF_PACKET on one end of `path`, a Path whose other end ("ba.": from us to it) is the peer's."""
 
     def __init__(self, kind="tap", shards=1, family="inet", options=()):
         self.kind, self.shards, self.family, self.options = kind, shards, family, list(options)
+        self.path = None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="iop"))  # short: socket addresses hold 107 bytes
         self.folder.chmod(0o755)
         self.namespaces, self.programs, self._count = [], [], 0
@@ -86,9 +122,11 @@ class Lab:
             self.home = self.namespace("st")
             self.peer = self.namespace("pe")
             self.peer.run(["ip", "link", "set", "lo", "up"])
-            self.wire = self.namespace("wi") if self.kind == "veth" else None
-            if self.wire is not None:
+            self.wire = self.namespace("wi") if self.kind != "tap" else None
+            if self.kind == "veth":
                 self._make_veth()
+            elif self.kind == "path":
+                self._make_path()
             self.start_stack()
         except BaseException:
             self.close()
@@ -107,6 +145,12 @@ class Lab:
         self.peer.run(["ip", "link", "add", PEER_INTERFACE, "type", "veth", "peer", "name", "wire0", "netns", self.wire.name])
         self.peer.run(["ip", "address", "add", f"{PEER}/24", "dev", PEER_INTERFACE])
         self.peer.run(["ip", "link", "set", PEER_INTERFACE, "up"])
+
+    def _make_path(self):
+        self.path = Path(f"{self.peer.name},{PEER_INTERFACE}", f"{self.wire.name},wire0")
+        for namespace, interface in ((self.peer, PEER_INTERFACE), (self.wire, "wire0")):
+            namespace.run(["ip", "link", "set", interface, "txqueuelen", "10000", "up"])
+        self.peer.run(["ip", "address", "add", f"{PEER}/24", "dev", PEER_INTERFACE])
 
     def driver(self):
         """The words that start the driver whose wire ends at the peer."""
@@ -154,6 +198,8 @@ class Lab:
         finally:
             if self.stack is not None:
                 self.stack.kill()
+            if self.path is not None:
+                self.path.close()
             for namespace in self.namespaces:
                 namespace.delete()
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -192,8 +238,11 @@ class Lab:
         environment = self.stack.environment(preload=False, **(env or {}))
         return self._start(self.stack.command_on(words), words, {"env": environment, **more})
 
-    def start_in_peer(self, *words, env=None, **more):
-        return self._start(self.peer.command(words), words, {"env": dict(os.environ, **(env or {})), **more})
+    def start_in(self, namespace, *words, env=None, **more):
+        return self._start(namespace.command(words), words, {"env": dict(os.environ, **(env or {})), **more})
+
+    def start_in_peer(self, *words, **more):
+        return self.start_in(self.peer, *words, **more)
 
     def start(self, on_stack, *words, **more):
         return (self.start_on_stack if on_stack else self.start_in_peer)(*words, **more)
