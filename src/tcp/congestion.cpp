@@ -5,7 +5,7 @@
 
 namespace iopkt::tcp {
 
-void CongestionControl::on_established(CongestionState& s, std::uint32_t segments, Instant) const {
+void CongestionControl::on_established(CongestionState& s, std::uint32_t segments, Duration, Instant) const {
   s.cwnd = initial_window(s.smss, segments);
   s.ssthresh = UINT32_MAX;
   s.bytes_acked = 0;
@@ -37,7 +37,7 @@ void CongestionControl::on_smss_change(CongestionState& s, std::uint32_t smss) c
   s.cwnd = std::max(s.cwnd, smss);
 }
 
-void CongestionControl::on_adopted(CongestionState& s, Instant) const {
+void CongestionControl::on_adopted(CongestionState& s, Duration, Instant) const {
   s.own = {};
   s.pacing_rate = 0;
   s.undo_cwnd = 0;
@@ -52,12 +52,12 @@ void CongestionControl::remember(CongestionState& s) {
 
 const CongestionControl* find_congestion(std::string_view name) {
   if (name == "newreno") return &newreno();
-  for (const CongestionControl* one : {&cubic(), &newreno()})
+  for (const CongestionControl* one : {&cubic(), &newreno(), &bbr()})
     if (one->name() == name) return one;
   return nullptr;
 }
 
-std::string_view congestion_names() { return "cubic reno"; }
+std::string_view congestion_names() { return "cubic reno bbr"; }
 
 std::uint32_t initial_window(std::uint32_t smss, std::uint32_t segments) {
   // RFC 6928: min(10*MSS, max(2*MSS, 14600)); 14600 is ten segments of 1460.

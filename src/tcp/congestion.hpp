@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "base/time.hpp"
+#include "tcp/delivery_rate.hpp"
 
 namespace iopkt::tcp {
 
@@ -20,7 +21,7 @@ struct CongestionState {
   std::uint64_t pacing_rate{};             ///< Bytes per second; 0: the algorithm has no opinion.
   std::uint32_t undo_cwnd{};               ///< cwnd before the reductions that may still turn out to be spurious; 0: none.
   std::uint32_t undo_ssthresh{};
-  std::array<std::uint64_t, 18> own{};     ///< The algorithm's own; see load() and store().
+  std::array<std::uint64_t, 27> own{};     ///< The algorithm's own; see load() and store().
 
   bool in_slow_start() const { return cwnd < ssthresh; }
   friend bool operator==(const CongestionState&, const CongestionState&) = default;
@@ -58,8 +59,8 @@ class CongestionControl {
   virtual ~CongestionControl() = default;
   /// As TCP_CONGESTION and sysctl spell it; at most 15 characters.
   virtual std::string_view name() const = 0;
-  /// RFC 5681 section 3.1: the initial window of `segments` segments (RFC 6928), fewer after a lost SYN.
-  virtual void on_established(CongestionState& s, std::uint32_t segments, Instant now) const;
+  /// RFC 5681 section 3.1: the initial window of `segments` segments (RFC 6928), fewer after a lost SYN. `srtt` 0: not measured.
+  virtual void on_established(CongestionState& s, std::uint32_t segments, Duration srtt, Instant now) const;
   virtual void on_ack(CongestionState& s, const AckSample& ack) const = 0;
   /// Loss seen through duplicate ACKs or SACK, or a mark of the network (RFC 3168): sets ssthresh (RFC 5681 equation 4) and
   /// cwnd = ssthresh. The first reduction since undo_cwnd was cleared is remembered for on_undo().
@@ -72,12 +73,24 @@ class CongestionControl {
   virtual void on_undo(CongestionState& s, Instant now) const;
   /// RFC 5681 section 4.1: nothing sent for longer than one RTO; restart window min(IW, cwnd).
   virtual void on_idle_restart(CongestionState& s, std::uint32_t segments, Instant now) const;
-  /// Data goes out while nothing is in flight: the time since the last acknowledgment was the application's.
-  virtual void on_transmit_start(CongestionState&, Instant) const {}
+  /// Data goes out while nothing is in flight: the time since the last acknowledgment was the application's. `app_limited`: it had
+  /// nothing to send for a while (draft-ietf-ccwg-bbr section 4.1.2.4).
+  virtual void on_transmit_start(CongestionState&, bool /*app_limited*/, Instant) const {}
   /// The segment size changed (path MTU).
   virtual void on_smss_change(CongestionState& s, std::uint32_t smss) const;
   /// The program chose this algorithm for a connection that has another: cwnd and ssthresh stay.
-  virtual void on_adopted(CongestionState& s, Instant now) const;
+  virtual void on_adopted(CongestionState& s, Duration srtt, Instant now) const;
+
+  // ---- algorithms that model the path
+  /// cwnd and pacing_rate come from a model of the path, at each acknowledgment and in a recovery too: neither RFC 9937 nor ssthresh
+  /// has a say. on_exit_recovery() is then called after a timeout's recovery also.
+  virtual bool models_path() const { return false; }
+  /// At the end of each acknowledgment. True: what is in flight counts as limited by the application.
+  virtual bool on_sample(CongestionState&, const RateSample&) const { return false; }
+  /// One transmission is taken for lost; before a recovery that begins for it.
+  virtual void on_lost(CongestionState&, const LostPacket&) const {}
+  /// A congestion without a recovery: a mark (RFC 3168), or a loss that a probe has repaired.
+  virtual void on_congestion(CongestionState& s, std::uint32_t flight, Instant now) const { on_enter_recovery(s, flight, now); }
 
  protected:
   static void remember(CongestionState& s);
@@ -87,6 +100,8 @@ class CongestionControl {
 const CongestionControl& newreno();
 /// RFC 9438 with HyStart++ (RFC 9406): the default.
 const CongestionControl& cubic();
+/// BBR version 3 (draft-ietf-ccwg-bbr).
+const CongestionControl& bbr();
 /// By name; nullptr: no such algorithm. "newreno" (BSD) is "reno" (Linux).
 const CongestionControl* find_congestion(std::string_view name);
 /// Separated by blanks, the default first.

@@ -212,6 +212,7 @@ void Connection::set_send_tail(std::uint64_t position) {
   const Offset tail = static_cast<Offset>(position) + 1;
   if (b_.state == State::closed || b_.snd.fin_queued || b_.orphan) return;
   IOPKT_ASSERT(tail >= b_.snd.tail);
+  b_.snd.check_app_limited();
   b_.snd.tail = tail;
 }
 
@@ -266,7 +267,7 @@ void Connection::set_options(const Options& options, Instant now) {
   b_.options = options;
   if (options.congestion != nullptr && options.congestion != b_.snd.congestion) {
     b_.snd.congestion = options.congestion;
-    b_.snd.congestion->on_adopted(b_.snd.cc, now);
+    b_.snd.congestion->on_adopted(b_.snd.cc, b_.snd.rtt.srtt, now);
   }
   if (keepalive_changed && is_synchronized(b_.state)) arm_keepalive(now);
   if (options.user_timeout_ms != 0 && b_.snd.in_flight() && !b_.rexmt_at.is_never())

@@ -118,7 +118,7 @@ class Cubic final : public CongestionControl {
   }
 
   /// Section 4.2: t has no time in which cwnd had no reason to grow.
-  void on_transmit_start(CongestionState& s, Instant now) const override {
+  void on_transmit_start(CongestionState& s, bool, Instant now) const override {
     Own own = s.load<Own>();
     own.curve.epoch += now.ns - own.last_ack;
     own.last_ack = now.ns;

@@ -29,7 +29,7 @@ struct Flow {
   }
   /// Congestion avoidance with this window after a loss of it.
   void lose_at(std::uint32_t cwnd) {
-    cubic().on_established(s, 10, now);
+    cubic().on_established(s, 10, {}, now);
     s.cwnd = cwnd;
     cubic().on_enter_recovery(s, cwnd, now);
   }
@@ -146,7 +146,7 @@ TEST(TcpCubic, TimeOfTheApplicationDoesNotCountBySection4_2) {
     cubic().on_ack(f.s, {.acked = 1000, .abc_limit = 1024, .cwnd_limited = false, .srtt = f.rtt, .now = f.now});
   }
   f.now += std::chrono::minutes(10);
-  cubic().on_transmit_start(f.s, f.now);
+  cubic().on_transmit_start(f.s, false, f.now);
   EXPECT_EQ(f.s.cwnd, before);
   f.window(1000);
   EXPECT_LT(f.s.cwnd, before + 60'000) << "the curve goes on where it was";

@@ -44,6 +44,8 @@ void Sender::note_delivered(const Sent& s, News& news) {
   news.delivered += s.length();
   news.fack = std::max(news.fack, s.end);
   const Duration took = news.now - s.at;
+  const bool earlier_copy = s.again && ((news.echo_ms && *news.echo_ms < s.at.milliseconds()) || took < rtt.minimum);
+  news.sampler.on_delivered(rate, s, !earlier_copy, news.now);
   if (!s.again) {
     news.original = news.original || s.end <= recovery_point;
     news.reordered = news.reordered || s.end < rk.fack;
@@ -51,8 +53,8 @@ void Sender::note_delivered(const Sent& s, News& news) {
       news.newest = s.at;
       news.rtt = took;
     }
-  } else if ((news.echo_ms && *news.echo_ms < s.at.milliseconds()) || took < rtt.minimum) {
-    return;  // it was an earlier copy that arrived
+  } else if (earlier_copy) {
+    return;
   }
   // RACK_sent_after(): what was sent as one segment is in the order of its sequence.
   if (s.order > rk.xmit_order || (s.order == rk.xmit_order && s.end > rk.end)) {
@@ -64,7 +66,7 @@ void Sender::note_delivered(const Sent& s, News& news) {
 
 /// RFC 6675 section 4 IsLost(): DupThresh ranges above, or more than (DupThresh - 1) * SMSS bytes above. What lies lower has at least
 /// as much above it, so one edge says it all.
-void Sender::lose_by_rfc6675() {
+void Sender::lose_by_rfc6675(Instant now) {
   Offset bytes = 0;
   std::size_t count = 0, i = log.size();
   while (i > 0) {
@@ -77,7 +79,7 @@ void Sender::lose_by_rfc6675() {
   }
   if (count < kDupThresh && bytes <= Offset{kDupThresh - 1} * mss()) return;
   while (i-- > 0)
-    if (!log[i].again) log.mark_lost(i);
+    if (!log[i].again) lose(i, now);
 }
 
 /// Section 6.2 step 4: RACK_update_reo_wnd().
@@ -116,7 +118,7 @@ bool Sender::lose_by_rack(Instant now) {
     }
     lost = true;
     lost_again = lost_again || (s.again && s.at >= reduced_at && phase == Phase::fast_recovery);
-    log.mark_lost(i);
+    lose(i, now);
   }
   return lost;
 }
@@ -125,7 +127,7 @@ bool Sender::lose_by_rack(Instant now) {
 void Sender::lose_by_timer(Instant now) {
   const Duration patience = rk.rtt + reorder_window();
   for (std::size_t i = 0; i < log.size(); ++i)
-    if (i == 0 || log[i].again || log[i].at + patience <= now) log.mark_lost(i);
+    if (i == 0 || log[i].again || log[i].at + patience <= now) lose(i, now);
 }
 
 bool Sender::on_reorder_timer(Instant now) {

@@ -203,7 +203,7 @@ TEST(TcpRecovery, ALostRetransmissionIsFoundByTheTimer) {
 TEST(TcpNewReno, GrowsByRfc5681AndRfc3465) {
   const auto& cc = newreno();
   CongestionState s{.smss = 1000};
-  cc.on_established(s, 10, {});
+  cc.on_established(s, 10, {}, {});
   EXPECT_EQ(s.cwnd, 10000u);
   const auto ack = [&](std::uint32_t bytes, bool limited = true) {
     cc.on_ack(s, {.acked = bytes, .abc_limit = 2, .cwnd_limited = limited});

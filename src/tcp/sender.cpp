@@ -56,7 +56,8 @@ bool Sender::sample_rtt(const Ack& a, Offset prior_una, const News& news) {
 Sender::AckOutcome Sender::on_ack(const Ack& a) {
   IOPKT_ASSERT(a.ack >= una && a.ack <= max);
   AckOutcome out;
-  News news{.now = a.now, .echo_ms = a.echo_ms};
+  check_app_limited();
+  News news{.now = a.now, .echo_ms = a.echo_ms, .lost_before = rate.lost};
   const Offset prior_una = una;
   const std::uint32_t prior_flight = flight();
   const Offset outstanding = prior_flight - log.sacked();
@@ -85,7 +86,8 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
     out.probe_repaired = end_probe(a, news, acked == 0 && out.sacks_used + out.dsacks == 0);
     if (out.probe_repaired && phase == Phase::open) {
       // RFC 8985 section 7.4.2: a loss, though nothing is left to repair.
-      reduce_window(a.now);
+      congestion->on_congestion(cc, std::min(flight(), cc.cwnd), a.now);
+      reduced_at = a.now;
       cc.undo_cwnd = 0;
     }
   }
@@ -96,14 +98,58 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
   const bool lost = find_losses(a, out);
   if (phase == Phase::fast_recovery) in_fast_recovery(a, news, lost, out);
   else in_open(a, news, lost, prior_una, prior_flight, outstanding, out);
+  if (congestion->models_path()) model_path(news, prior_una < limited_end);
   return out;
+}
+
+void Sender::model_path(const News& news, bool cwnd_limited) {
+  RateSample rs = news.sampler.finish(rate, rtt.minimum);
+  rs.cwnd_limited = cwnd_limited;
+  rs.fast_recovery = phase == Phase::fast_recovery;
+  rs.has_selective_acks = sack;
+  rs.newly_lost = static_cast<std::uint32_t>(rate.lost - news.lost_before);
+  rs.rtt = news.rtt;
+  rs.srtt = rtt.srtt;
+  rs.inflight = static_cast<std::uint32_t>(pipe());
+  rs.now = news.now;
+  if (congestion->on_sample(cc, rs)) rate.mark_app_limited(rs.inflight);
+}
+
+void Sender::check_app_limited() {
+  // What is less than a segment may be held back by Nagle: it is no reason to be called limited by the network.
+  if (tail - nxt < Offset{mss()} && pipe() < std::int64_t{cc.cwnd} && log.lost() == 0)
+    rate.mark_app_limited(static_cast<std::uint64_t>(pipe()));
+}
+
+/// What a transmission of [begin, ...) that the log knows already will say when it is delivered.
+void Sender::remember_sent(Offset begin, bool idle, Instant now) {
+  log.remember(begin, rate.on_sent(idle, now), static_cast<std::uint32_t>(pipe()), rate.app_limited != 0);
+}
+
+void Sender::lose(std::size_t i, Instant now) {
+  if (log[i].state != Sent::State::flying) return;
+  log.mark_lost(i);
+  tell_lost(log[i], now);
+}
+
+void Sender::tell_lost(const Sent& s, Instant now) {
+  rate.lost += static_cast<std::uint64_t>(s.length());
+  if (!congestion->models_path()) return;
+  congestion->on_lost(cc, {.begin = s.begin,
+                           .end = s.end,
+                           .tx_in_flight = s.tx_in_flight,
+                           .is_app_limited = s.app_limited,
+                           .has_selective_acks = sack,
+                           .lost = static_cast<std::uint32_t>(static_cast<std::uint32_t>(rate.lost) - s.sent.lost),
+                           .total_delivered = rate.delivered,
+                           .now = now});
 }
 
 /// Marks what is lost by now. True: something is, that was not before.
 bool Sender::find_losses(const Ack& a, const AckOutcome& out) {
   const Offset before = log.lost();
   if (uses_rack()) return lose_by_rack(a.now);
-  if (sack && out.sacks_used > 0) lose_by_rfc6675();
+  if (sack && out.sacks_used > 0) lose_by_rfc6675(a.now);
   return log.lost() > before;
 }
 
@@ -154,7 +200,7 @@ void Sender::in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutc
     if (out.acked > 0 && !log.empty() && log[0].again) head_mark = nxt;
     const bool head_again = !uses_rack() && out.acked == 0 && head_lost_again();
     if (head_again) head_due = true;
-    if (head_again || lost_again) {
+    if ((head_again || lost_again) && !congestion->models_path()) {
       // RFC 5681 section 4.3: the loss of a retransmission is another congestion, and a sure one.
       cc.cwnd = std::max(cc.cwnd, cc.ssthresh);
       reduce_window(a.now);
@@ -183,7 +229,7 @@ void Sender::in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutc
 
 /// RFC 9937 section 6.2.
 void Sender::reduce_proportionally(Offset delivered, bool safe) {
-  if (!sack || !ways.prr || phase != Phase::fast_recovery) return;
+  if (!sack || !ways.prr || phase != Phase::fast_recovery || congestion->models_path()) return;
   prr_delivered += delivered;
   const std::int64_t inflight = pipe(), ssthresh = cc.ssthresh, smss = mss();
   std::int64_t count = 0;
@@ -220,6 +266,12 @@ void Sender::enter_recovery(Instant now, Offset outstanding_before) {
   lost_again = false;
   probe_at = Instant::never();
   head_due = !uses_rack() || (!log.empty() && log[0].state == Sent::State::lost);
+  // Without SACK the scoreboard does not know of it, and a model must.
+  if (!sack && !log.empty()) {
+    Sent head = log[0];
+    head.end = std::min(head.end, head.begin + Offset{mss()});
+    tell_lost(head, now);
+  }
   reduce_window(now);
   recover_fs = static_cast<std::uint32_t>(std::clamp<Offset>(outstanding_before, 1, 1 << 30));
   prr_delivered = prr_out = 0;
@@ -228,7 +280,9 @@ void Sender::enter_recovery(Instant now, Offset outstanding_before) {
 }
 
 void Sender::exit_recovery(Instant now) {
-  if (phase == Phase::fast_recovery) {
+  if (congestion->models_path()) {
+    congestion->on_exit_recovery(cc, flight(), now);
+  } else if (phase == Phase::fast_recovery) {
     if (sack && ways.prr) cc.cwnd = cc.ssthresh;
     else congestion->on_exit_recovery(cc, flight(), now);
   }
@@ -256,8 +310,13 @@ bool Sender::on_timeout(Instant now) {
   if (retries < 255) ++retries;
   if (backoff < 32) ++backoff;
   enter_loss();
-  if (uses_rack()) lose_by_timer(now);
-  else log.lose_all();
+  if (uses_rack()) {
+    lose_by_timer(now);
+  } else {
+    for (std::size_t i = 0; i < log.size(); ++i) lose(i, now);
+  }
+  // draft-ietf-ccwg-bbr section 5.6.4.4: one segment beside what may still arrive.
+  if (congestion->models_path()) cc.cwnd = static_cast<std::uint32_t>(std::min<std::int64_t>(cc.cwnd + pipe(), 1 << 30));
   frto = first_look ? 2 : 0;
   return reneged;
 }
@@ -308,7 +367,8 @@ bool Sender::on_congestion_echo(Instant now) {
   cwr_due = true;
   // A loss of the same window has reduced it already.
   if (phase != Phase::open) return false;
-  reduce_window(now);
+  congestion->on_congestion(cc, std::min(flight(), cc.cwnd), now);
+  reduced_at = now;
   cc.undo_cwnd = 0;
   return true;
 }
@@ -348,7 +408,9 @@ std::optional<Range> Sender::rescue_range(std::uint32_t size) const {
 void Sender::on_retransmitted(Range r, Instant now) {
   head_due = false;
   if (r.begin == una) head_mark = nxt;
+  const bool idle = pipe() == 0;
   log.resent(r, now);
+  remember_sent(r.begin, idle, now);
   if (timed_end > r.begin) timed_end = 0;  // Karn
   if (undo_from >= 0) {
     if (resent_ms < 0) {
@@ -365,12 +427,14 @@ void Sender::on_sent_new(Range r, bool small, Instant now) {
   IOPKT_ASSERT(r.begin == nxt);
   if (!in_flight()) {
     progress_at = now;
-    congestion->on_transmit_start(cc, now);
+    congestion->on_transmit_start(cc, rate.app_limited != 0, now);
   }
+  const bool idle = pipe() == 0;
   if (small) small_end = r.end;
   nxt = r.end;
   const bool again = r.begin < max;
   log.append(r, again, now);
+  remember_sent(log.back().begin, idle, now);
   max = std::max(max, nxt);
   if (timed_end == 0 && !again && phase != Phase::loss) {
     timed_end = r.end;
@@ -382,11 +446,11 @@ void Sender::on_sent_new(Range r, bool small, Instant now) {
 void Sender::on_any_sent(Offset bytes, Instant now) {
   prr_out += bytes;
   last_sent = now;
-  const std::uint64_t rate = pacing_rate();
-  if (rate == 0) return;
+  const std::uint64_t per_second = pacing_rate();
+  if (per_second == 0) return;
   // A timer that comes late by a turn of the shard does not cost rate; an idle time does not make a burst.
   constexpr Duration kSlack = 2ms;
-  pace_at = std::max(pace_at, now - kSlack) + Duration(static_cast<std::int64_t>(static_cast<std::uint64_t>(bytes) * 1'000'000'000u / rate));
+  pace_at = std::max(pace_at, now - kSlack) + Duration(static_cast<std::int64_t>(static_cast<std::uint64_t>(bytes) * 1'000'000'000u / per_second));
 }
 
 void Sender::take_back_unacked() {
@@ -404,7 +468,7 @@ void Sender::on_mss_change() { congestion->on_smss_change(cc, mss()); }
 void Sender::on_established(std::uint32_t initial_segments, const LossWays& how, Instant now) {
   ways = how;
   cc.smss = mss();
-  congestion->on_established(cc, initial_segments, now);
+  congestion->on_established(cc, initial_segments, rtt.srtt, now);
   recovery_point = 0;  // RFC 6582 section 3.2: recover starts as ISS
   limited_end = 0;
   last_sent = now;

@@ -86,6 +86,7 @@ struct Sender {
   Instant reduced_at{};        ///< Of the last reduction: the loss of what was sent again since then is another one.
   std::uint32_t recover_fs{};  ///< RFC 9937 RecoverFS
   std::int64_t prr_delivered{}, prr_out{};
+  DeliveryRate rate;           ///< draft-ietf-ccwg-bbr section 4.1
   Instant pace_at{};           ///< Paced: nothing goes out before.
   bool pace_blocked{};         ///< Something waits for that.
   Offset cwr_point{};          ///< RFC 3168: SND.NXT at the last reduction that a mark asked for.
@@ -158,6 +159,9 @@ struct Sender {
   /// RFC 3168 section 6.1.2: ECE. Answers true when the window was reduced for it, once for each window of data.
   bool on_congestion_echo(Instant now);
 
+  /// draft-ietf-ccwg-bbr section 4.1.2.4 CheckIfApplicationLimited(): before the user's data grows, an acknowledgment or a timer is
+  /// looked at.
+  void check_app_limited();
   /// Bytes per second; 0: not paced.
   std::uint64_t pacing_rate() const;
   /// Most bytes that go out at once: what a millisecond has room for, two segments at least.
@@ -205,6 +209,8 @@ struct Sender {
     Duration rtt{};                ///< Of that one; 0: none.
     bool original{};               ///< Something of before the recovery point was delivered and never sent again.
     bool reordered{}, dsack{}, dsack_of_probe{};
+    std::uint64_t lost_before{};   ///< rate.lost before it
+    RateSampler sampler;
   };
   // sender.cpp
   void advance_una(Offset to, News& news);
@@ -219,10 +225,14 @@ struct Sender {
   void in_open(const Ack& a, const News& news, bool lost, Offset prior_una, std::uint32_t prior_flight, Offset outstanding, AckOutcome& out);
   void in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutcome& out);
   void reduce_proportionally(Offset delivered, bool safe);
+  void model_path(const News& news, bool cwnd_limited);
+  void remember_sent(Offset begin, bool idle, Instant now);
+  void lose(std::size_t i, Instant now);
+  void tell_lost(const Sent& s, Instant now);
   // rack.cpp
   void take_sacks(const Ack& a, News& news, AckOutcome& out);
   void note_delivered(const Sent& s, News& news);
-  void lose_by_rfc6675();
+  void lose_by_rfc6675(Instant now);
   bool lose_by_rack(Instant now);
   void lose_by_timer(Instant now);
   Duration reorder_window() const;

@@ -97,6 +97,14 @@ void SentLog::append(Range r, bool again, Instant when) {
   count(log_.back(), 1);
 }
 
+void SentLog::remember(Offset where, const TransmitState& sent, std::uint32_t tx_in_flight, bool app_limited) {
+  const std::size_t i = first_above(where);
+  if (i == size()) return;
+  at(i).sent = sent;
+  at(i).tx_in_flight = tx_in_flight;
+  at(i).app_limited = app_limited;
+}
+
 void SentLog::give_back() {
   if (!empty()) return;
   head_ = 0;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/time.hpp"
+#include "tcp/delivery_rate.hpp"
 #include "tcp/ranges.hpp"
 
 namespace iopkt::tcp {
@@ -22,6 +23,9 @@ struct Sent {
   std::uint64_t order{};   ///< Of its last transmission among all: those of one turn have the same time.
   State state{};
   bool again{};            ///< It was sent more than once.
+  bool app_limited{};      ///< P.is_app_limited and
+  std::uint32_t tx_in_flight{};  ///< P.tx_in_flight of draft-ietf-ccwg-bbr.
+  TransmitState sent{};
 
   Offset length() const { return end - begin; }
   friend bool operator==(const Sent&, const Sent&) = default;
@@ -55,6 +59,8 @@ class SentLog {
 
   /// [r.begin, r.end) went out; r.begin is the end of the last record. `again`: a zero-window probe had part of it before.
   void append(Range r, bool again, Instant at);
+  /// What the transmission that append() or resent() told of last remembers.
+  void remember(Offset at, const TransmitState& sent, std::uint32_t tx_in_flight, bool app_limited);
   /// Everything below `una` is acknowledged: `delivered(const Sent&)` for each piece that was not SACKed before.
   template <class Delivered>
   void remove_below(Offset una, Delivered&& delivered);

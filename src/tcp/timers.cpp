@@ -25,6 +25,7 @@ void Connection::on_timer(Instant now) {
     // The 2 MSL of TIME-WAIT, or a FIN that never came for a socket that nobody has.
     return finish();
   }
+  b_.snd.check_app_limited();
   if (b_.rcv.delack_at <= now) {
     b_.rcv.delack_at = Instant::never();
     b_.rcv.ack_now = true;
