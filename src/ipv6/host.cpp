@@ -56,7 +56,6 @@ bool Host::run(Instant now, const Tables& tables, DiscoveryOutcome& out) {
   // A copy: each change of an interface makes another table.
   const std::vector<iface::InterfaceTable::Pointer> all(tables.interfaces.all().begin(), tables.interfaces.all().end());
   for (const auto& one : all) {
-    if (one->is_loopback()) continue;
     iface::Interface interface = *one;
     Link& link = links_[interface.index];
     if (run_link(link, interface, now, out)) {
@@ -74,7 +73,8 @@ bool Host::run(Instant now, const Tables& tables, DiscoveryOutcome& out) {
 }
 
 bool Host::run_link(Link& link, iface::Interface& interface, Instant now, DiscoveryOutcome& out) {
-  const bool up = interface.is_up() && interface.link_up && interface.mtu >= wire::Ipv6View::kMinMtu;
+  // Of a loopback interface nothing but the ends of its addresses is to be seen to.
+  const bool up = !interface.is_loopback() && interface.is_up() && interface.link_up && interface.mtu >= wire::Ipv6View::kMinMtu;
   bool changed = false;
   if (up && !link.up) changed = came_up(link, interface, now);
   if (!up && link.up) link = Link{.conflicts = link.conflicts, .lifetimes = std::move(link.lifetimes)};

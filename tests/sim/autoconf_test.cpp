@@ -96,6 +96,17 @@ TEST_P(SimAutoconf, AnOperatorsLifetimesEnd) {
   EXPECT_EQ(route_to("2001:db8:8::9"), nullptr);
 }
 
+TEST_P(SimAutoconf, LifetimesEndOnLoopbackToo) {
+  change(a, [&](stack::Network& n) {
+    EXPECT_EQ(control::add_address(n, 1, {.address = ip("2001:db8:7::1"), .prefix_length = 128, .alias = true, .valid_until = net.now() + 5s}), Errno::ok);
+  });
+  const auto here = [&] { return a.stack().network()->interfaces.find_local(ip("2001:db8:7::1")) != nullptr; };
+  EXPECT_TRUE(here());
+  net.run_for(6s);
+  EXPECT_FALSE(here());
+  EXPECT_NE(a.stack().network()->interfaces.find_local(ip("::1")), nullptr);
+}
+
 TEST_P(SimAutoconf, TemporaryAddressesComeBesideTheOthers) {
   advertise({.lifetime_s = 9000}, {.source_link = kRouterMac, .prefixes = {prefix("2001:db8:1::", 604800, 604800)}});
   net.run_for(3s);
