@@ -140,6 +140,7 @@ LossWays Connection::loss_ways() const {
 /// Both SYNs are known; ours is acknowledged by the segment that is being processed.
 void Connection::establish(Instant now) {
   Sender& snd = b_.snd;
+  if (tun().mtu_probing == 2 && snd.sack) begin_mtu_search(snd.path_mss, now);
   snd.on_established(b_.syn_lost ? 1 : tun().init_win, loss_ways(), now);
   // RFC 6298 section 5.7: a SYN that was lost says that 1 s may be too short.
   if (b_.syn_lost && snd.rtt.rto.count() == 0) snd.rtt.rto = std::min<Duration>(3s, ms(tun().rto_max_ms));
@@ -359,6 +360,7 @@ void Connection::on_mtu_change(std::uint16_t path_mss, std::optional<SeqNum> seq
   }
   const std::uint32_t before = b_.snd.mss();
   b_.hole_mss = 0;  // now it is known
+  b_.snd.mtu_probe = {};
   set_path_mss(path_mss);
   if (b_.snd.mss() >= before) return;
   ++count().mtu_reductions;

@@ -121,8 +121,11 @@ struct ControlBlock {
   std::uint8_t persist_probes{};  ///< Zero-window probes without any answer.
   std::uint8_t keep_probes{};     ///< Keepalive probes without an answer.
   std::uint16_t advertised_mss{536};
-  std::uint16_t hole_mss{};            ///< path_mss before an ICMP black hole was suspected; 0: none is.
-  Instant hole_until{};
+  std::uint16_t hole_mss{};            ///< path_mss as route and ICMP say, while less is known to get through; 0: not so.
+  std::uint16_t search_high{};         ///< RFC 4821 section 7.1: larger ones do not get through, as far as is known.
+  std::uint8_t search_losses{};        ///< Probes of the same size that were lost, one after the other.
+  Instant search_at{};                 ///< When the next probe may go out.
+  Instant hole_until{};                ///< When the search begins anew.
   std::uint16_t challenge_count{};     ///< In the 5 s from challenge_from.
   Events events{};
   SeqNum reset_seq{}, reset_ack{};
@@ -290,9 +293,11 @@ class Connection {
   std::optional<SegmentOut> output_syn(Instant now);
   std::uint16_t add_fast_open(SegmentOut& syn) const;
   std::optional<SegmentOut> output_retransmission(Instant now, bool speculative);
+  std::optional<SegmentOut> output_next(Instant now);
   std::optional<SegmentOut> output_new(Instant now);
   void mark_new_data(SegmentOut& out);
   std::optional<SegmentOut> output_loss_probe(Instant now);
+  SegmentOut output_mtu_probe(std::uint32_t payload, Instant now);
   std::optional<SegmentOut> output_probe(Instant now);
   std::optional<SegmentOut> output_keepalive(Instant now);
   std::optional<SegmentOut> output_ack(Instant now);
@@ -325,8 +330,14 @@ class Connection {
   void reset_peer();
   void arm_rexmt(Instant now);
   void arm_probe(Instant now);
+  // mtu_probe.cpp
   void doubt_path_mtu(Instant now);
   void forget_black_hole(Instant now);
+  void begin_mtu_search(std::uint16_t from, Instant now);
+  void take_mtu_verdict(Instant now);
+  bool searches_mtu() const;
+  std::uint32_t mtu_probe_due(Instant now) const;
+  std::uint16_t next_probe_mss() const;
   void arm_keepalive(Instant now);
   void on_rexmt_timer(Instant now);
   void on_persist_timer(Instant now);

@@ -19,7 +19,7 @@ struct Counters {
       tx_window_updates{}, tx_delayed_acks{}, tx_challenge_acks{}, tx_challenge_limited{}, tx_resets{}, tx_probes{},
       tx_keepalives{}, tx_syns{}, tx_fins{};
   Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, recovery_undone{}, recovery_probes{}, recovery_probe_repaired{}, recovery_reordered{}, rtt_samples{},
-      idle_restarts{}, mtu_reductions{}, mtu_black_holes{};
+      idle_restarts{}, mtu_reductions{}, mtu_black_holes{}, mtu_probes{}, mtu_probes_good{}, mtu_probes_lost{};
   Cell ecn_established{}, ecn_reductions{}, rx_ce{};
   Cell fast_open_active{}, fast_open_active_fail{}, fast_open_paused{}, fast_open_passive{}, fast_open_bad{}, fast_open_cookies{},
       fast_open_overflow{};
@@ -61,6 +61,9 @@ struct Counters {
         Row{"tcp.recovery.idle_restarts", "times", "Window reduced after idling (RFC 5681 4.1).", &S::idle_restarts},
         Row{"tcp.recovery.lost_again", "times", "Retransmissions that were seen to be lost too.", &S::recovery_lost_again},
         Row{"tcp.recovery.mtu_black_holes", "times", "Segment size reduced as full segments vanished.", &S::mtu_black_holes},
+        Row{"tcp.recovery.mtu_probes", "segments", "Larger than known to get through (RFC 4821 7).", &S::mtu_probes},
+        Row{"tcp.recovery.mtu_probes_good", "segments", "Of these, those that did.", &S::mtu_probes_good},
+        Row{"tcp.recovery.mtu_probes_lost", "segments", "Of these, those that did not.", &S::mtu_probes_lost},
         Row{"tcp.recovery.mtu_reductions", "times", "Segment size reduced for the path.", &S::mtu_reductions},
         Row{"tcp.recovery.probe_repaired", "times", "Losses that a tail loss probe repaired.", &S::recovery_probe_repaired},
         Row{"tcp.recovery.probes", "segments", "Tail loss probes (RFC 8985 7).", &S::recovery_probes},

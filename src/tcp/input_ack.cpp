@@ -59,6 +59,7 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
   if (got.undone) ++count().recovery_undone;
   if (got.probe_repaired) ++count().recovery_probe_repaired;
   if (got.reordered) ++count().recovery_reordered;
+  take_mtu_verdict(now);
   count().rx_sack_blocks += got.sacks_used;
   count().rx_bad_sack_blocks += got.sacks_bad;
   count().rx_dsack_blocks += got.dsacks;

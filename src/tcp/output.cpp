@@ -34,7 +34,7 @@ std::optional<SegmentOut> Connection::poll_output(Instant now) {
     if (auto s = output_loss_probe(now)) return s;
   // RFC 6675 NextSeg(): what is lost, then new data, then what may be lost, then a rescue.
   if (auto s = output_retransmission(now, false)) return s;
-  if (auto s = output_new(now)) return s;
+  if (auto s = output_next(now)) return s;
   if (auto s = output_retransmission(now, true)) return s;
   b_.probe_due = false;
   if (b_.keepalive_due) return output_keepalive(now);
@@ -280,10 +280,21 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
   return p;
 }
 
+/// New data; a probe of the path MTU goes first, and for its room the rest waits an acknowledgment or two.
+std::optional<SegmentOut> Connection::output_next(Instant now) {
+  const Sender& snd = b_.snd;
+  if (snd.phase == Phase::open) forget_black_hole(now);
+  if (const std::uint32_t payload = mtu_probe_due(now); payload != 0) {
+    if (b_.snd.paced(now)) return std::nullopt;
+    if (std::min<Offset>(snd.room(), snd.window_edge() - snd.nxt) >= payload) return output_mtu_probe(payload, now);
+    if (snd.flight() > payload) return std::nullopt;
+  }
+  return output_new(now);
+}
+
 std::optional<SegmentOut> Connection::output_new(Instant now) {
   Sender& snd = b_.snd;
   if (snd.nxt >= snd.end()) return std::nullopt;
-  if (snd.phase == Phase::open) forget_black_hole(now);
   const std::uint32_t mss = payload_per_segment();
   // RFC 5681 section 4.1: after an idle time, the ACK clock has stopped.
   if (!snd.in_flight() && snd.phase == Phase::open && tun().slow_start_after_idle != 0 && !b_.persisting &&

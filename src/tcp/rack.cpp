@@ -130,18 +130,25 @@ void Sender::lose_by_timer(Instant now) {
     if (i == 0 || log[i].again || log[i].at + patience <= now) lose(i, now);
 }
 
-bool Sender::on_reorder_timer(Instant now) {
+Sender::AckOutcome Sender::on_reorder_timer(Instant now) {
+  AckOutcome out;
   reorder_at = Instant::never();
-  if (!uses_rack()) return false;
+  if (!uses_rack()) return out;
   const Offset outstanding = flight() - log.sacked();
-  if (!lose_by_rack(now)) return false;
+  if (!lose_by_rack(now)) return out;
+  judge_mtu_probe();
   if (phase == Phase::open) {
     enter_recovery(now, outstanding);
-    reduce_proportionally(0, false);
-    return true;
+    out.entered_recovery = true;
+  } else if (phase == Phase::fast_recovery) {
+    end_sparing(now);
+    out.lost_again = lost_again && !congestion->models_path();
+    if (out.lost_again) reduce_again(now);
+    lost_again = false;
   }
-  if (phase == Phase::fast_recovery && prr_out == 0) reduce_proportionally(0, false);
-  return false;
+  // What is lost has left the network at once: RFC 9937 says how much of it goes out again before the next acknowledgment.
+  reduce_proportionally(0, false);
+  return out;
 }
 
 // ---- section 7: tail loss probes --------------------------------------------------------------------------------------

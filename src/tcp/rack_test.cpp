@@ -338,5 +338,32 @@ TEST(TcpRack, HostileSacksHaveABound) {
   EXPECT_EQ(s.c->info().sacked, 0u);
 }
 
+/// The timer calls lost what was sent in a recovery: it does not go out again at once, but as acknowledgments come.
+TEST(TcpRack, WhatTheReorderingTimerLosesIsGovernedByPrr) {
+  Rack_ s;
+  s.open();
+  s.edit([](ControlBlock& b) { b.snd.cc.cwnd = 40'000, b.snd.rk.reordering_seen = true; });
+  s.write(1'000'000);
+  s.now += 20ms;
+  s.give({.sack = {{39001, 40001}}});
+  EXPECT_THAT(s.texts(s.wait(5ms)), ElementsAre(". 1 ack 1 len 1000")) << "all but the last is lost, and one goes out";
+  ASSERT_EQ(s.c->info().phase, Phase::fast_recovery);
+  std::uint32_t una = 1, sent = 1000;
+  for (int round = 0; round < 8 && sent != 5000; ++round) {
+    s.now += 20ms;
+    una += sent;
+    sent = 0;
+    for (const auto& out : s.give({.ack = una, .sack = {{39001, 40001}}})) sent += out.payload_len;
+  }
+  ASSERT_EQ(sent, 5000u);
+  // The last of these five arrives, the four before it do not.
+  s.now += 20ms;
+  EXPECT_THAT(s.give({.ack = una, .sack = {{39001, 40001}, {una + 4000, una + 5000}}}).size(), 1u);
+  const auto burst = s.wait(5ms);
+  ASSERT_EQ(burst.size(), 1u) << "a congestion of its own: one goes out, as at the beginning of a recovery";
+  EXPECT_EQ(burst[0].payload_len, 1000u);
+  EXPECT_EQ(s.count(&Counters<Counter>::recovery_lost_again), 1u);
+}
+
 }  // namespace
 }  // namespace iopkt::tcp

@@ -96,10 +96,39 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
     out.undone = true;
   }
   const bool lost = find_losses(a, out);
+  judge_mtu_probe();
   if (phase == Phase::fast_recovery) in_fast_recovery(a, news, lost, out);
   else in_open(a, news, lost, prior_una, prior_flight, outstanding, out);
   if (congestion->models_path()) model_path(news, prior_una < limited_end);
   return out;
+}
+
+/// RFC 4821 section 7.6: acknowledged, it went through. Its loss alone is no sign of congestion.
+void Sender::judge_mtu_probe() {
+  if (mtu_probe.end == 0) return;
+  if (una >= mtu_probe.end) {
+    mtu_verdict = Verdict::passes;
+    mtu_probe = {};
+    return;
+  }
+  const std::size_t i = log.first_above(mtu_probe.begin);
+  if (i >= log.size() || log[i].state != Sent::State::lost) return;
+  spared = phase == Phase::open && only_probe_lost();
+  mtu_verdict = Verdict::lost;
+  mtu_probe = {};
+}
+
+/// More than a probe is lost: a congestion, after all.
+void Sender::end_sparing(Instant now) {
+  if (!spared) return;
+  spared = false;
+  reduce_window(now);
+}
+
+bool Sender::only_probe_lost() const {
+  if (log.lost() != mtu_probe.end - mtu_probe.begin) return false;
+  const auto lost = log.first_lost();
+  return lost && lost->begin == mtu_probe.begin && lost->end == mtu_probe.end;
 }
 
 void Sender::model_path(const News& news, bool cwnd_limited) {
@@ -129,7 +158,7 @@ void Sender::remember_sent(Offset begin, bool idle, Instant now) {
 void Sender::lose(std::size_t i, Instant now) {
   if (log[i].state != Sent::State::flying) return;
   log.mark_lost(i);
-  tell_lost(log[i], now);
+  if (mtu_probe.end == 0 || log[i].begin < mtu_probe.begin || log[i].end > mtu_probe.end) tell_lost(log[i], now);
 }
 
 void Sender::tell_lost(const Sent& s, Instant now) {
@@ -200,14 +229,9 @@ void Sender::in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutc
     if (out.acked > 0 && !log.empty() && log[0].again) head_mark = nxt;
     const bool head_again = !uses_rack() && out.acked == 0 && head_lost_again();
     if (head_again) head_due = true;
+    if (lost) end_sparing(a.now);
     if ((head_again || lost_again) && !congestion->models_path()) {
-      // RFC 5681 section 4.3: the loss of a retransmission is another congestion, and a sure one.
-      cc.cwnd = std::max(cc.cwnd, cc.ssthresh);
-      reduce_window(a.now);
-      cc.undo_cwnd = 0;
-      recovery_point = nxt;
-      recover_fs = static_cast<std::uint32_t>(std::max<Offset>(nxt - una - log.sacked(), 1));
-      prr_delivered = prr_out = 0;
+      reduce_again(a.now);
       out.lost_again = true;
     }
     lost_again = false;
@@ -227,11 +251,21 @@ void Sender::in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutc
   if (partial_acks < 255) ++partial_acks;
 }
 
+/// RFC 5681 section 4.3: the loss of a retransmission is another congestion, and a sure one.
+void Sender::reduce_again(Instant now) {
+  cc.cwnd = std::max(cc.cwnd, prr_target);
+  reduce_window(now);
+  cc.undo_cwnd = 0;
+  recovery_point = nxt;
+  recover_fs = static_cast<std::uint32_t>(std::max<Offset>(nxt - una - log.sacked(), 1));
+  prr_delivered = prr_out = 0;
+}
+
 /// RFC 9937 section 6.2.
 void Sender::reduce_proportionally(Offset delivered, bool safe) {
   if (!sack || !ways.prr || phase != Phase::fast_recovery || congestion->models_path()) return;
   prr_delivered += delivered;
-  const std::int64_t inflight = pipe(), ssthresh = cc.ssthresh, smss = mss();
+  const std::int64_t inflight = pipe(), ssthresh = prr_target, smss = mss();
   std::int64_t count = 0;
   if (inflight > ssthresh) {
     count = (prr_delivered * ssthresh + recover_fs - 1) / recover_fs - prr_out;
@@ -254,6 +288,7 @@ bool Sender::head_lost_again() const {
 /// RFC 5681 section 3.2 step 2: without what limited transmit has sent beyond cwnd.
 void Sender::reduce_window(Instant now) {
   congestion->on_enter_recovery(cc, std::min(flight(), cc.cwnd), now);
+  prr_target = cc.ssthresh;
   reduced_at = now;
 }
 
@@ -272,7 +307,8 @@ void Sender::enter_recovery(Instant now, Offset outstanding_before) {
     head.end = std::min(head.end, head.begin + Offset{mss()});
     tell_lost(head, now);
   }
-  reduce_window(now);
+  if (spared) prr_target = cc.cwnd;
+  else reduce_window(now);
   recover_fs = static_cast<std::uint32_t>(std::clamp<Offset>(outstanding_before, 1, 1 << 30));
   prr_delivered = prr_out = 0;
   // RFC 5681 section 3.2 step 3: the three segments that made the duplicates have left.
@@ -281,9 +317,9 @@ void Sender::enter_recovery(Instant now, Offset outstanding_before) {
 
 void Sender::exit_recovery(Instant now) {
   if (congestion->models_path()) {
-    congestion->on_exit_recovery(cc, flight(), now);
+    if (!spared) congestion->on_exit_recovery(cc, flight(), now);
   } else if (phase == Phase::fast_recovery) {
-    if (sack && ways.prr) cc.cwnd = cc.ssthresh;
+    if (sack && ways.prr) cc.cwnd = prr_target;
     else congestion->on_exit_recovery(cc, flight(), now);
   }
   phase = Phase::open;
@@ -291,6 +327,7 @@ void Sender::exit_recovery(Instant now) {
   dup_acks = 0;
   frto = 0;
   head_due = false;
+  spared = false;
   undo_until = nxt;
   adapt_reorder_window({}, true);
 }
@@ -307,6 +344,7 @@ bool Sender::on_timeout(Instant now) {
   congestion->on_timeout(cc, std::min(flight(), cc.cwnd), !timeout_once, now);
   reduced_at = now;
   timeout_once = true;
+  if (mtu_probe.end != 0) mtu_verdict = Verdict::lost;
   if (retries < 255) ++retries;
   if (backoff < 32) ++backoff;
   enter_loss();
@@ -328,6 +366,8 @@ void Sender::enter_loss() {
   inflation = 0;
   dup_acks = 0;
   frto = 0;
+  spared = false;
+  mtu_probe = {};
   head_due = in_flight();
   timed_end = 0;
   probe_high = 0;
@@ -451,6 +491,11 @@ void Sender::on_any_sent(Offset bytes, Instant now) {
   // A timer that comes late by a turn of the shard does not cost rate; an idle time does not make a burst.
   constexpr Duration kSlack = 2ms;
   pace_at = std::max(pace_at, now - kSlack) + Duration(static_cast<std::int64_t>(static_cast<std::uint64_t>(bytes) * 1'000'000'000u / per_second));
+}
+
+void Sender::on_mtu_probe_sent(Range r, std::uint16_t probe_mss) {
+  mtu_probe = r;
+  mtu_probe_mss = probe_mss;
 }
 
 void Sender::take_back_unacked() {

@@ -86,6 +86,11 @@ struct Sender {
   Instant reduced_at{};        ///< Of the last reduction: the loss of what was sent again since then is another one.
   std::uint32_t recover_fs{};  ///< RFC 9937 RecoverFS
   std::int64_t prr_delivered{}, prr_out{};
+  std::uint32_t prr_target{};  ///< What the window of this recovery comes down to: ssthresh; the whole of it when only a probe was lost.
+  Range mtu_probe{};           ///< What a segment larger than mss() has: RFC 4821 section 7. Empty: none is out.
+  std::uint16_t mtu_probe_mss{};  ///< The MSS that it would show.
+  enum class Verdict : std::uint8_t { none, passes, lost } mtu_verdict{};  ///< Of the last probe, until somebody has taken it.
+  bool spared{};               ///< The recovery repairs such a probe alone: no sign of congestion.
   DeliveryRate rate;           ///< draft-ietf-ccwg-bbr section 4.1
   Instant pace_at{};           ///< Paced: nothing goes out before.
   bool pace_blocked{};         ///< Something waits for that.
@@ -171,8 +176,8 @@ struct Sender {
 
   /// RFC 6298 section 5.4 to 5.6, RFC 5681 section 3.1. Answers true when the peer had reneged (RFC 2018 section 8).
   bool on_timeout(Instant now);
-  /// reorder_at has come. Answers true when a recovery begins.
-  bool on_reorder_timer(Instant now);
+  /// reorder_at has come. Answers entered_recovery or lost_again.
+  AckOutcome on_reorder_timer(Instant now);
   /// All in flight goes out again in new segments, the window unchanged (RFC 1191 section 6.5: not a sign of congestion).
   void resend_all();
 
@@ -190,6 +195,8 @@ struct Sender {
   void on_retransmitted(Range r, Instant now);
   /// `small`: it ends in less than a full segment.
   void on_sent_new(Range r, bool small, Instant now);
+  /// What on_sent_new() told of last was a segment that shows whether the path takes `probe_mss`.
+  void on_mtu_probe_sent(Range r, std::uint16_t probe_mss);
   /// What is in flight was not accepted (a window probe's byte, data of a SYN): SND.NXT goes back to SND.UNA.
   void take_back_unacked();
   void on_mss_change();
@@ -220,6 +227,7 @@ struct Sender {
   void exit_recovery(Instant now);
   void on_any_sent(Offset bytes, Instant now);
   void reduce_window(Instant now);
+  void reduce_again(Instant now);
   void enter_loss();
   bool head_lost_again() const;
   void in_open(const Ack& a, const News& news, bool lost, Offset prior_una, std::uint32_t prior_flight, Offset outstanding, AckOutcome& out);
@@ -228,6 +236,9 @@ struct Sender {
   void model_path(const News& news, bool cwnd_limited);
   void remember_sent(Offset begin, bool idle, Instant now);
   void lose(std::size_t i, Instant now);
+  void judge_mtu_probe();
+  void end_sparing(Instant now);
+  bool only_probe_lost() const;
   void tell_lost(const Sent& s, Instant now);
   // rack.cpp
   void take_sacks(const Ack& a, News& news, AckOutcome& out);

@@ -146,9 +146,25 @@ std::optional<Range> SentLog::first_lost() const {
   return std::nullopt;
 }
 
+/// At the bound: the beginning of record i that went out again becomes part of the record on its left that did so just before. For
+/// that one it is later than it was: only more patience.
+bool SentLog::share_with_left(std::size_t i, Range r, Instant when) {
+  if (size() < 2 * kMost || i == 0 || at(i).begin != r.begin || at(i).end <= r.end) return false;
+  Sent& left = at(i - 1);
+  if (left.state != Sent::State::flying || !left.again || left.length() >= kLargest) return false;
+  Sent& rest = at(i);
+  count(left, -1), count(rest, -1);
+  left.end = rest.begin = r.end;
+  left.at = when;
+  left.order = ++order_;
+  count(left, 1), count(rest, 1);
+  if (lost_from_ >= r.begin && lost_from_ < r.end) lost_from_ = r.end;
+  return true;
+}
+
 void SentLog::resent(Range r, Instant when) {
   std::size_t i = first_above(r.begin);
-  if (i == size()) return;
+  if (i == size() || share_with_left(i, r, when)) return;
   if (at(i).begin < r.begin) split(i++, r.begin);
   std::size_t last = i;
   while (last < size() && at(last).end < r.end) ++last;

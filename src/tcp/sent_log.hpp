@@ -32,11 +32,12 @@ struct Sent {
 };
 
 /// Sorted by sequence, without gaps from SND.UNA to SND.NXT (the SYN of a passive open is not in it). Memory is taken as it grows and
-/// mostly given back when it is empty. Work and memory have a bound: beyond kMost records what is sent shares the last one, and SACK
-/// blocks that would divide records are not known.
+/// mostly given back when it is empty. Work and memory have a bound, about 3 * kMost records: beyond kMost what is sent shares the last
+/// one; beyond 2 * kMost SACK blocks that would divide records are not known, and what is sent again shares the record before it.
 class SentLog {
  public:
   static constexpr std::size_t kMost = 2048;
+  static constexpr Offset kLargest = 65536;  ///< of records that share: what one transmission may have at most
 
   bool empty() const { return head_ == log_.size(); }
   std::size_t size() const { return log_.size() - head_; }
@@ -92,6 +93,7 @@ class SentLog {
   void set_state(Sent& s, Sent::State state, bool again);
   void count(const Sent& s, int sign);
   void split(std::size_t i, Offset where);
+  bool share_with_left(std::size_t i, Range r, Instant when);
   void erase(std::size_t from, std::size_t to);
   void merge_sacked(std::size_t from, std::size_t to);
   void give_back();

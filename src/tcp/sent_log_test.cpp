@@ -130,5 +130,32 @@ TEST(TcpSentLog, ManySmallTransmissionsShareTheLastRecord) {
   EXPECT_EQ(log.flying(), 49);
 }
 
+/// A receiver that makes as many holes as it can, and what is lost goes out again in tiny segments: the work has a bound all the same.
+TEST(TcpSentLog, TinyRetransmissionsHaveABound) {
+  SentLog log;
+  constexpr Offset kRecord = 65'000, kRecords = 64, kEnd = kRecord * kRecords;
+  for (Offset i = 0; i < kRecords; ++i) log.append({i * kRecord, (i + 1) * kRecord}, false, Instant{i});
+  for (Offset at = 100; at < kEnd; at += 200) log.sack(at, at + 1, [](const Sent&) {});
+  ASSERT_LE(log.size(), 2 * SentLog::kMost);
+  const Offset sacked = log.sacked();
+  log.lose_all();
+  std::int64_t now = 1000;
+  Offset again = 0;
+  while (const auto lost = log.first_lost()) {
+    const Range r{lost->begin, std::min(lost->begin + 7, lost->end)};
+    log.resent(r, Instant{++now});
+    again += r.end - r.begin;
+    ASSERT_EQ(log.again(), again);
+    ASSERT_EQ(log.lost() + log.flying() + log.sacked(), kEnd);
+    ASSERT_LE(log.size(), 3 * SentLog::kMost + 4 * kRecords) << "without a bound: one for each seven bytes";
+  }
+  EXPECT_EQ(log.sacked(), sacked);
+  // What shares a record is as young as the youngest of it, and the order of the records' last transmissions stays that of their times.
+  for (std::size_t i = 0; i < log.size(); ++i) {
+    if (log[i].state != Sent::State::flying) continue;
+    ASSERT_EQ(log[i].at, Instant{1000 + static_cast<std::int64_t>(log[i].order) - kRecords});
+  }
+}
+
 }  // namespace
 }  // namespace iopkt::tcp

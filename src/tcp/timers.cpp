@@ -7,8 +7,6 @@
 namespace iopkt::tcp {
 
 namespace {
-constexpr Duration kHoleTime = std::chrono::minutes(10);  // RFC 1191 section 6.3
-
 constexpr std::uint32_t kOr(std::uint32_t own, std::uint32_t common) { return own != 0 ? own : common; }
 }  // namespace
 
@@ -35,7 +33,12 @@ void Connection::on_timer(Instant now) {
     b_.cork_at = Instant::never();
     b_.cork_flush = true;
   }
-  if (b_.snd.reorder_at <= now && b_.snd.on_reorder_timer(now)) ++count().recovery_sack;
+  if (b_.snd.reorder_at <= now) {
+    const Sender::AckOutcome got = b_.snd.on_reorder_timer(now);
+    if (got.entered_recovery) ++count().recovery_sack;
+    if (got.lost_again) ++count().recovery_lost_again;
+  }
+  take_mtu_verdict(now);
   if (b_.snd.probe_at <= now) {
     // RFC 8985 section 7.3: in place of the retransmission timer, which then begins anew.
     b_.snd.probe_at = Instant::never();
@@ -106,31 +109,10 @@ void Connection::on_rexmt_timer(Instant now) {
   }
   ++count().recovery_rto;
   if (snd.on_timeout(now)) ++count().recovery_reneged;
+  take_mtu_verdict(now);
   if (snd.retries == tun().rexmt_r1) b_.events |= event_dubious;
   doubt_path_mtu(now);
   arm_rexmt(now);
-}
-
-/// RFC 2923 section 2.1, RFC 4821 section 7.7: full segments vanish again and again, and no ICMP message says why. Smaller ones may get
-/// through.
-void Connection::doubt_path_mtu(Instant now) {
-  constexpr std::uint8_t kTimeouts = 2;
-  constexpr std::uint16_t kBaseMss = 1024 - 40;  // RFC 4821 section 7.2
-  constexpr std::uint16_t kCommon = 1280 - 60;   // what every path takes today
-  const Sender& snd = b_.snd;
-  if (tun().mtu_probing == 0 || snd.retries < kTimeouts || snd.flight() < snd.mss() || snd.mss() <= kCommon) return;
-  if (b_.hole_mss == 0) b_.hole_mss = snd.path_mss;
-  b_.hole_until = now + kHoleTime;
-  set_path_mss(kBaseMss);
-  b_.snd.cc.cwnd = std::min(b_.snd.cc.cwnd, b_.snd.mss());
-  ++count().mtu_black_holes;
-}
-
-/// RFC 1191 section 6.3: what was learnt about a path is doubted after ten minutes.
-void Connection::forget_black_hole(Instant now) {
-  if (b_.hole_mss == 0 || now < b_.hole_until) return;
-  set_path_mss(std::max(b_.hole_mss, b_.snd.path_mss));
-  b_.hole_mss = 0;
 }
 
 void Connection::arm_persist(Instant now) {

@@ -14,7 +14,7 @@ namespace iopkt::tcp {
 /// sendspace with their maxima are for whoever makes an OpenConfig.
 struct Tunables {
   std::uint32_t abc_limit, challenge_ack_limit, delack_ms, ecn_enable, fastopen_client, fastopen_pause_s, fastopen_server, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
-      mssdflt, msl_ms, mtu_probing, nagle, notsent_lowat, orphan_retries, pacing, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
+      mssdflt, msl_ms, mtu_probe_interval_s, mtu_probing, nagle, notsent_lowat, orphan_retries, pacing, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
       rexmt_r1, rexmt_r2, rfc1323, rto_initial_ms, rto_max_ms, rto_min_ms, sack_enable, sendspace, sendspace_max,
       slow_start_after_idle, syn_ack_retries, syn_retries, syncookies, timestamps, tso_bytes;
 };
@@ -61,8 +61,11 @@ inline constexpr std::array kTunables{
                 30000, 10, 255000},
     TunableSpec{"net.inet.tcp.mssdflt", "bytes", "Segment size when an IPv4 peer names none (RFC 9293 section 3.7.1).",
                 &Tunables::mssdflt, 536, 64, 65495},
-    TunableSpec{"net.inet.tcp.mtu_probing", "bool", "Smaller segments where full ones vanish without a word (RFC 4821 7.7).",
-                &Tunables::mtu_probing, 1, 0, 1},
+    TunableSpec{"net.inet.tcp.mtu_probe_interval", "s", "When a segment size that did not get through is tried again (RFC 4821 7.5).",
+                &Tunables::mtu_probe_interval_s, 600, 1, 86400},
+    TunableSpec{"net.inet.tcp.mtu_probing", "choice",
+                "Path MTU by probes (RFC 4821): 0 never, 1 where full segments vanish without a word, 2 always.",
+                &Tunables::mtu_probing, 1, 0, 2},
     TunableSpec{"net.inet.tcp.nagle", "bool", "Hold small segments while one is unacknowledged (RFC 9293 section 3.7.4).",
                 &Tunables::nagle, 1, 0, 1},
     TunableSpec{"net.inet.tcp.notsent_lowat", "bytes", "What was written but not sent yet, at most, where TCP_NOTSENT_LOWAT does not say.",

@@ -58,6 +58,7 @@ void Sender::undo(Instant now) {
   dup_acks = 0;
   frto = 0;
   head_due = false;
+  spared = false;
   undo_from = -1;
   resent_ms = -1;
 }
