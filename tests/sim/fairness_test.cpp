@@ -1,37 +1,53 @@
-// Flows that share a bottleneck: what each gets of it.
+// Flows that share a bottleneck: what each gets of it, kept as a snapshot (scripts/goodput), with bounds where a standard has an opinion.
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
+
 #include "tests/support/sim_net.hpp"
+#include "tests/support/snapshot.hpp"
 
 namespace iopkt::sim {
 namespace {
 
-/// Jain's index of two shares: 1 is equal, 0.5 is all for one.
-double fairness(double a, double b) { return (a + b) * (a + b) / (2 * (a * a + b * b)); }
+struct Pair {
+  const char* first;
+  const char* second;
+  Duration first_round_trip = 40ms, second_round_trip = 40ms;
+  double queue = 1;     ///< bandwidth-delay products of 40 ms
+  double least = 0;     ///< of Jain's index
+  const char* why = "";
+  bool in_ctest = true;  ///< false: scripts/goodput grid alone
+};
 
 struct Shares {
   double first = 0, second = 0;  ///< bytes in the time that counts
   double used = 0;               ///< of the rate, payload alone
+  /// Jain's index of two shares: 1 is equal, 0.5 is all for one.
+  double jain() const { return (first + second) * (first + second) / (2 * (first * first + second * second)); }
 };
 
-/// Two hosts send to a third through one link of 20 Mbit/s and 20 ms, with a queue of one bandwidth-delay product; the second begins
-/// three seconds after the first, and what counts is the time from 12 s to 40 s.
-Shares compete(const tcp::CongestionControl& first, const tcp::CongestionControl& second) {
+/// Two hosts send to a third through one link of 20 Mbit/s; the second begins three seconds after the first, and what counts is the
+/// time from 12 s to 32 s.
+Shares compete(const Pair& pair) {
   constexpr std::uint64_t kRate = 20'000'000;
+  constexpr double kProduct = kRate / 8 * 0.04 / 1514;
   SimNet net{1};
   net.tracing = false;
   Host& a = net.host("10.0.0.1/24", {.ring = 1u << 20});
   Host& b = net.host("10.0.0.2/24", {.ring = 1u << 20});
   Host& c = net.host("10.0.0.3/24", {.ring = 1u << 20});
-  const auto use = [&](Host& host, const tcp::CongestionControl& control) {
+  const auto use = [&](Host& host, const char* control) {
     stack::Network next = *host.stack().network();
-    next.settings.congestion = &control;
+    next.settings.congestion = tcp::find_congestion(control);
     host.stack().publish(std::move(next));
   };
-  use(a, first), use(b, second);
+  use(a, pair.first), use(b, pair.second);
   net.run_for(1ms);
-  net.link({&a, &b}, {&c}, {.delay = 10ms, .rate_bps = kRate, .queue = 40});
-  net.link({&c}, {&a, &b}, {.delay = 10ms});
+  net.link({&a, &b}, {&c}, {.delay = 1ms, .rate_bps = kRate, .queue = static_cast<std::size_t>(kProduct * pair.queue)});
+  // The way back tells them apart: both hear each frame, and each takes what is addressed to it.
+  net.link({&c}, {&a}, {.delay = pair.first_round_trip - 1ms});
+  net.link({&c}, {&b}, {.delay = pair.second_round_trip - 1ms});
   std::map<wire::IpAddress, Host::Stream*> taken;
   c.listen(wire::Port{7}, [&](Host::Stream& s) { taken[c.shard(s.shard).remote_endpoint(s.id).address] = &s; });
   const auto begin = [&](Host& host) { host.connect({c.address(), wire::Port{7}}).to_send.resize(kRate / 8 * 30); };
@@ -40,31 +56,52 @@ Shares compete(const tcp::CongestionControl& first, const tcp::CongestionControl
   begin(b);
   net.run_for(9s);
   const std::size_t a_before = taken.at(a.address())->received.size(), b_before = taken.at(b.address())->received.size();
-  net.run_for(28s);
+  net.run_for(20s);
   Shares out;
   out.first = static_cast<double>(taken.at(a.address())->received.size() - a_before);
   out.second = static_cast<double>(taken.at(b.address())->received.size() - b_before);
-  out.used = (out.first + out.second) / (kRate / 8 * 28.0);
+  out.used = (out.first + out.second) / (kRate / 8 * 20.0);
   return out;
 }
 
-TEST(Fairness, TwoCubicFlowsShareEqually) {
-  const Shares s = compete(*tcp::find_congestion("cubic"), *tcp::find_congestion("cubic"));
-  EXPECT_GT(fairness(s.first, s.second), 0.95) << s.first << " and " << s.second;
-  EXPECT_GT(s.used, 0.9);
+constexpr Pair kPairs[] = {
+    {.first = "cubic", .second = "cubic", .least = 0.95, .why = "RFC 9438 section 3.3: equal flows share equally"},
+    {.first = "reno", .second = "reno", .least = 0.95, .why = "RFC 5681"},
+    {.first = "cubic", .second = "reno", .least = 0.8, .why = "RFC 9438 section 5.1: Reno-friendly where the product is small"},
+    {.first = "bbr", .second = "bbr", .least = 0.9, .why = "draft-ietf-ccwg-bbr section 3.2: about equal shares"},
+    {.first = "cubic", .second = "bbr"},
+    {.first = "cubic", .second = "bbr", .queue = 4, .in_ctest = false},
+    {.first = "bbr", .second = "cubic"},
+    {.first = "reno", .second = "bbr", .in_ctest = false},
+    {.first = "cubic", .second = "cubic", .second_round_trip = 120ms, .least = 0.6, .why = "RFC 9438 section 3.3: RTT-fairness, linear at worst"},
+    {.first = "reno", .second = "reno", .second_round_trip = 120ms, .in_ctest = false},
+    {.first = "bbr", .second = "bbr", .second_round_trip = 120ms, .in_ctest = false},
+};
+
+std::string table(bool all) {
+  std::string out =
+      "# Two flows through 20 Mbit/s: Mbit/s of each from 12 s to 32 s, Jain's index, what both use of the rate. The queue is in\n"
+      "# bandwidth-delay products of 40 ms. fairness_test.cpp; written by scripts/goodput.\n"
+      "# first          second        queue    first   second    Jain     used\n";
+  for (const Pair& pair : kPairs) {
+    if (!all && !pair.in_ctest) continue;
+    const Shares s = compete(pair);
+    char line[160];
+    std::snprintf(line, sizeof line, "%-6s %4lld ms  %-6s %4lld ms %6.0f %8.2f %8.2f %7.3f %7.1f %%\n", pair.first,
+                  static_cast<long long>(pair.first_round_trip / 1ms), pair.second, static_cast<long long>(pair.second_round_trip / 1ms),
+                  pair.queue, s.first * 8 / 20e6, s.second * 8 / 20e6, s.jain(), s.used * 100);
+    out += line;
+    EXPECT_GT(s.jain(), pair.least) << line << pair.why;
+    EXPECT_GT(s.used, 0.9) << line;
+  }
+  return out;
 }
 
-TEST(Fairness, TwoNewRenoFlowsShareEqually) {
-  const Shares s = compete(*tcp::find_congestion("newreno"), *tcp::find_congestion("newreno"));
-  EXPECT_GT(fairness(s.first, s.second), 0.95) << s.first << " and " << s.second;
-  EXPECT_GT(s.used, 0.9);
-}
+TEST(Fairness, IsThatOfTheSnapshot) { testing::expect_snapshot("fairness.txt", table(false)); }
 
-/// RFC 9438 section 5: where RTT and rate are small CUBIC takes no more than a Reno flow would (it stays in its Reno-friendly region).
-TEST(Fairness, CubicLeavesNewRenoItsShare) {
-  const Shares s = compete(*tcp::find_congestion("cubic"), *tcp::find_congestion("newreno"));
-  EXPECT_GT(fairness(s.first, s.second), 0.8) << s.first << " and " << s.second;
-  EXPECT_GT(s.used, 0.9);
+TEST(Fairness, OfAllPairs) {
+  if (std::getenv("IOPKT_GOODPUT_GRID") == nullptr) GTEST_SKIP() << "scripts/goodput grid";
+  testing::expect_snapshot("fairness_grid.txt", table(true));
 }
 
 }  // namespace
