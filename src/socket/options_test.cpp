@@ -163,7 +163,6 @@ TEST(SocketOptions, WhatHasNoEffectYetIsNotTaken) {
     SocketKind kind;
     int level, name;
   } rows[] = {
-      {kTcp, kSolTcp, tcp_notsent_lowat},
       {kUdp, kSolSocket, so_mark},       {kUdp, kSolSocket, so_vlanprio},   {kUdp, kSolIp, ip_recvopts},
   };
   for (const auto& row : rows) {
