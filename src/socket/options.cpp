@@ -156,6 +156,8 @@ Result<std::int32_t> preferences(std::int32_t before, std::int32_t asked) {
     if (std::popcount(static_cast<std::uint32_t>(wanted)) > 1) return unexpected(Errno::inval);
     // No address here is cryptographically generated: there is nothing to prefer.
     if (wanted != 0 && (group & kCryptographic) == 0) before = (before & ~group) | wanted;
+    // As on the host: without a word about it the home address.
+    if (wanted == 0 && (group & kPreferHome) != 0) before = (before & ~group) | kPreferHome;
   }
   return before;
 }

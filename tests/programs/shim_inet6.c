@@ -334,7 +334,7 @@ static void path_options(void) {
   length = sizeof path - 1;
   show("short", getsockopt(c, IPPROTO_IPV6, IPV6_PATHMTU, &path, &length));
   must("mtu", set_int(c, IPPROTO_IPV6, IPV6_MTU, 1300));
-  say("%d", get_int(c, IPPROTO_IPV6, IPV6_MTU));
+  say("the path's is shown still %d", (int)path.ip6m_mtu == get_int(c, IPPROTO_IPV6, IPV6_MTU));
   static char large[2000];
   show("in pieces", send(c, large, sizeof large, 0));
   char b[4000];
