@@ -300,7 +300,8 @@ void leave_all_groups(ShardState& s, Socket& k) {
 std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value) {
   const bool stream = k.kind == socket::SocketKind::tcp;
   if (level == num::kSolIpv6 && k.family == wire::IpFamily::v6) {
-    if (is_protocol_independent(name)) return stream ? Errno::proto : set_protocol_independent(s, k, level, name, value);
+    // The host lets a stream do so by these names, and not by the older ones.
+    if (is_protocol_independent(name)) return set_protocol_independent(s, k, level, name, value);
     if (name != num::ipv6_add_membership && name != num::ipv6_drop_membership) return std::nullopt;
     const auto wish = read_mreq6(value);
     if (!wish) return Errno::inval;
