@@ -58,6 +58,7 @@ void leave_fast_open_queue(Socket& k) {
 }
 
 void learn_fast_open(ShardState& s, const Socket& k, const tcp::SegmentIn& syn_ack) {
+  if (!k.tcp->fast_open_offered()) return;
   const bool lost = k.tcp->fast_open_lost();
   const auto& given = syn_ack.options.fast_open;
   if (!lost && (!given || given->size == 0)) return;

@@ -200,10 +200,13 @@ Errno add_ao(Socket& k, Bytes value) {
   return adopt(k, std::move(chain)), Errno::ok;
 }
 
-bool has_send_id(const KeyChain& chain, std::uint8_t id) {
+/// Whether `k` could use a key with that SendID or RecvID: a connection those of its peer alone.
+bool has_send_id(const Socket& k, const KeyChain& chain, std::uint8_t id) {
+  if (k.state == SocketState::open) return chain.ao_to_send(k.remote.address, id) != nullptr;
   return std::ranges::any_of(chain.keys, [&](const Key& key) { return !key.is_md5() && key.send_id == id; });
 }
-bool has_receive_id(const KeyChain& chain, std::uint8_t id) {
+bool has_receive_id(const Socket& k, const KeyChain& chain, std::uint8_t id) {
+  if (k.state == SocketState::open) return chain.ao_received(k.remote.address, id) != nullptr;
   return std::ranges::any_of(chain.keys, [&](const Key& key) { return !key.is_md5() && key.receive_id == id; });
 }
 
@@ -222,10 +225,11 @@ Errno delete_ao(Socket& k, Bytes value) {
   if (gone == chain.keys.end()) return Errno::noent;
   chain.keys.erase(gone);
   const bool current = (wanted->flags & kSetCurrent) != 0, next = (wanted->flags & kSetNext) != 0;
-  if ((current && !has_send_id(chain, wanted->current)) || (next && !has_receive_id(chain, wanted->next))) return Errno::noent;
+  if ((current && !has_send_id(k, chain, wanted->current)) || (next && !has_receive_id(k, chain, wanted->next))) return Errno::noent;
   // What the connection uses can only go when another takes its place.
-  if (k.state == SocketState::open && ((!current && !has_send_id(chain, blank_signature({k.options, {}, {}}, k.remote.address).key_id)) ||
-                                       (!next && k.options.ao_next >= 0 && !has_receive_id(chain, static_cast<std::uint8_t>(k.options.ao_next)))))
+  const bool in_use = k.state == SocketState::open && k.options.keys->ao_to_send(k.remote.address, -1) != nullptr;
+  if (in_use && ((!current && !has_send_id(k, chain, blank_signature({k.options, {}, {}}, k.remote.address).key_id)) ||
+                 (!next && k.options.ao_next >= 0 && !has_receive_id(k, chain, static_cast<std::uint8_t>(k.options.ao_next)))))
     return Errno::busy;
   if (current) k.options.ao_current = wanted->current;
   if (next) k.options.ao_next = wanted->next;
@@ -238,7 +242,7 @@ Errno set_ao_info(Socket& k, Bytes value) {
   const bool current = (wanted->flags & kSetCurrent) != 0, next = (wanted->flags & kSetNext) != 0;
   if ((current || next) && !may_change_ids(k)) return Errno::inval;
   const KeyChain chain = copy_of(k);
-  if ((current && !has_send_id(chain, wanted->current)) || (next && !has_receive_id(chain, wanted->next))) return Errno::noent;
+  if ((current && !has_send_id(k, chain, wanted->current)) || (next && !has_receive_id(k, chain, wanted->next))) return Errno::noent;
   if (current) k.options.ao_current = wanted->current;
   if (next) k.options.ao_next = wanted->next;
   k.options.ao_required = (wanted->flags & kRequired) != 0;

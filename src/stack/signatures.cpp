@@ -88,7 +88,7 @@ std::optional<Drop> check_signature(ShardState& s, const Signing& signing, const
                                     const packet::Packet& packet, std::uint32_t header_len) {
   const wire::TcpSignature& shown = seg.options.signature;
   const socket::SocketOptions& options = signing.options;
-  if (!options.keys && shown.kind == Kind::none) return std::nullopt;
+  if (!options.keys && !options.ao_required && shown.kind == Kind::none) return std::nullopt;
   if (shown.twice) return Drop::tcp_signature_unexpected;
   const wire::IpAddress& remote = flow.remote.address;
   static const tcp::KeyChain kNone;
@@ -126,7 +126,7 @@ void follow_key(Socket& k, const tcp::SegmentIn& seg) {
 }
 
 void count_signature(Socket& k, const tcp::SegmentIn& seg, const std::optional<Drop>& wrong) {
-  if (!k.options.keys) return;
+  if (!k.options.keys && !k.options.ao_required) return;
   if (!wrong && seg.options.signature.kind == Kind::ao) ++k.auth_counts.good;
   else if (wrong == Drop::tcp_signature_mismatch) ++k.auth_counts.bad;
   else if (wrong == Drop::tcp_key_unknown) ++k.auth_counts.key_not_found;

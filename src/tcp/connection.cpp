@@ -300,7 +300,8 @@ void Connection::close(Instant now) {
   if (b_.orphan) return;
   b_.orphan = true;
   if (b_.state == State::closed) return;
-  if (b_.state == State::syn_sent) return finish();
+  // What was written already follows the SYN: with Fast Open, connect() was done before there was an answer.
+  if (b_.state == State::syn_sent && b_.snd.tail <= 1) return finish();
   if (b_.rcv.data_end() > b_.rcv.read && b_.state != State::time_wait) {
     // RFC 2525 section 2.17: unread data is lost, and the peer should know.
     reset_peer();
@@ -339,7 +340,8 @@ void Connection::on_icmp_error(Failure what, SeqNum seq, Instant now) {
     return;
   }
   ++count().rx_icmp_errors;
-  if (is_synchronized(b_.state)) b_.soft_error = what;
+  // A connection that Fast Open accepted is one for its program already.
+  if (is_synchronized(b_.state) || b_.fast_open == FastOpen::accepted) b_.soft_error = what;
   else fail(what, now);
 }
 

@@ -239,7 +239,9 @@ class Connection {
   bool send_shut() const { return b_.snd.fin_acked(); }
   bool is_orphan() const { return b_.orphan; }
   /// Our SYN asked for something that it did not get an answer with: it had a Fast Open option and was sent again without.
-  bool fast_open_lost() const { return b_.syn_lost && (b_.fast_open == FastOpen::asked || b_.fast_open == FastOpen::sent); }
+  /// Our SYN has, or had, a Fast Open option.
+  bool fast_open_offered() const { return b_.fast_open == FastOpen::asked || b_.fast_open == FastOpen::sent; }
+  bool fast_open_lost() const { return b_.syn_lost && fast_open_offered(); }
   SeqNum iss() const { return b_.snd.iss; }
   SeqNum irs() const { return b_.rcv.irs; }
   /// RFC 5925 section 6.2: the sequence number extension of a segment that we send, or that has come.

@@ -158,6 +158,7 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
 /// RFC 7413: the option, and what of the data goes with our first SYN: answers how much. A SYN that is sent again is a plain one, as
 /// the first may have been lost for what it had (section 4.1.3.1).
 std::uint16_t Connection::add_fast_open(SegmentOut& syn) const {
+  if (b_.options.signature_len != 0) return 0;  // there is no room for both
   const bool answer = syn.has(wire::ack);
   if (answer ? b_.fast_open != FastOpen::accepted || b_.cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
   syn.options.fast_open = b_.cookie;

@@ -247,6 +247,24 @@ TEST_P(SimSignatures, APeerWithoutAKeyIsRefusedWhereOneIsRequired) {
   EXPECT_GE(b.drops(Drop::tcp_signature_missing), 2u);
 }
 
+TEST_P(SimSignatures, KeysCanBeRequiredBeforeThereAreAny) {
+  Host::Stream& s = a.stream();
+  ASSERT_EQ(set_listener(num::tcp_ao_info, ao_info(kRequired)), Errno::ok);
+  EXPECT_FALSE(opens(s));
+  EXPECT_GE(b.drops(Drop::tcp_signature_missing), 2u);
+}
+
+TEST_P(SimSignatures, TheOnlyKeyOfAConnectionStaysWhateverOthersThereAre) {
+  Host::Stream& s = a.stream();
+  const wire::IpAddress other{Ipv4Address{10, 0, 0, 77}};
+  ASSERT_EQ(set(s, num::tcp_ao_add_key, ao(kB, {.secret = "one", .send_id = 1, .receive_id = 1})), Errno::ok);
+  ASSERT_EQ(set_listener(num::tcp_ao_add_key, ao(kA, {.secret = "one", .send_id = 1, .receive_id = 1})), Errno::ok);
+  ASSERT_EQ(set_listener(num::tcp_ao_add_key, ao(other, {.secret = "two", .send_id = 1, .receive_id = 1})), Errno::ok);
+  ASSERT_TRUE(opens(s));
+  EXPECT_EQ(set(*taken, num::tcp_ao_del_key, ao_delete(kA, 1, 1)), Errno::busy);
+  EXPECT_EQ(set(*taken, num::tcp_ao_del_key, ao_delete(other, 1, 1)), Errno::ok);
+}
+
 TEST_P(SimSignatures, KeysRollOverWhenTheOtherSideAsks) {
   // RFC 5925 section 3.1: whoever wants another key says so in RNextKeyID, and the peer moves.
   Host::Stream& s = a.stream();
