@@ -38,8 +38,9 @@ bool Host::detect(Link& link, iface::Interface& interface, Instant now, Discover
   for (const InterfaceAddress& a : interface.addresses) {
     if (!is_in_detection(a)) continue;
     if (std::ranges::any_of(link.detections, [&](const Detection& d) { return d.address == a.address; })) continue;
-    // The first message of an interface, and what an advertisement makes many hosts do at once, comes after a random delay.
-    const bool delayed = a.is(aflag::autoconf);
+    // The first message of an interface, and what an advertisement makes many hosts do at once, comes after a random delay;
+    // not for an optimistic address, which is in use all the while.
+    const bool delayed = a.is(aflag::autoconf) && !a.is(aflag::optimistic);
     const Duration delay{delayed ? static_cast<std::int64_t>(random_.below(kDelayNs)) : 0};
     link.detections.push_back({.address = a.address, .left = config_.tunables.dad_count, .next = now + delay, .nonces = {}});
     ++config_.counters.dad_started;

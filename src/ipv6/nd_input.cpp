@@ -52,12 +52,13 @@ Host::Answer Host::solicited(const DiscoveryContext& context, const wire::Neighb
   if (own != nullptr && probes && is_in_detection(*own) && options.nonce &&
       found_looped(links_[context.in.index], target, *options.nonce))
     return unexpected(Drop::nd_looped);
-  if (own != nullptr && !own->is_usable()) {
-    // RFC 4862 section 5.4.3: whoever probes wants the same address; who asks for it will find nobody.
-    if (!probes || !own->is(aflag::tentative)) return unexpected(Drop::nd_not_for_us);
+  if (own != nullptr && probes && is_in_detection(*own)) {
+    // RFC 4862 section 5.4.3: whoever probes wants the same address. RFC 4429 section 3.3: one in use already is no exception.
     found_taken(links_[context.in.index], target, context.now);
     return DiscoveryOutcome{};
   }
+  // Who asks for one that is not ours yet will find nobody.
+  if (own != nullptr && !own->is_usable()) return unexpected(Drop::nd_not_for_us);
   DiscoveryOutcome out;
   if (options.source_link && !probes)
     out.heard.push_back({{context.in.index, src}, options.source_link, neigh::Heard::request});

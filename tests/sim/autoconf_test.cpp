@@ -208,6 +208,24 @@ TEST_P(SimAutoconf, AnOptimisticAddressIsUsedAtOnce) {
   EXPECT_TRUE(std::ranges::none_of(formed("2001:db8:2::"), [&](const auto& one) { return one.address.v6() == other; }));
 }
 
+TEST_P(SimAutoconf, AnOptimisticAddressGivesWayToWhoeverProbesForIt) {
+  set(&ipv6::Ipv6Tunables::optimistic_dad, 1);
+  sent.clear();
+  advertise({.lifetime_s = 9000}, {.source_link = kRouterMac, .prefixes = {prefix("2001:db8:1::")}});
+  ASSERT_EQ(formed("2001:db8:1::").size(), 1u);
+  const Ipv6Address own = formed("2001:db8:1::")[0].address.v6();
+  ASSERT_TRUE(formed("2001:db8:1::")[0].is(aflag::optimistic));
+  EXPECT_EQ(std::ranges::count(solicited(), own), 1) << "at once: it is in use already";
+  sent.clear();
+  solicit("::", own, own.solicited_node(), std::nullopt);
+  EXPECT_TRUE(std::ranges::none_of(sent, [](const Sent& one) {
+    const auto m = one.header.next_header == IpProtocol::icmpv6 ? wire::parse_nd(one.payload) : unexpected(wire::ParseError::bad_type);
+    return m && std::holds_alternative<wire::NeighbourAdvertisement>(m->body);
+  })) << "it is not defended";
+  EXPECT_TRUE(std::ranges::none_of(formed("2001:db8:1::"), [&](const auto& one) { return one.address.v6() == own; }));
+  EXPECT_EQ(a.shard(0).counters().ipv6.dad_duplicates.value(), 1u);
+}
+
 TEST_P(SimAutoconf, ALoopedLinkTakesNoAddressAway) {
   std::vector<Sent> looped;
   const auto echo_back = [&] {
