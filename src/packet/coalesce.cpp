@@ -32,7 +32,7 @@ struct Flow {
   Segment head;
   std::uint32_t next_seq, total_len;
   std::uint32_t timestamp, echo;  // of the last segment taken
-  std::uint16_t window;
+  std::uint16_t window, count;
   std::uint8_t flags;
   bool open, merged;
 };
@@ -116,7 +116,22 @@ bool same_network(const Segment& x, const Segment& y) {
   return load_u8(a, 1) == load_u8(b, 1) && load_be16(a, 6) == load_be16(b, 6) && load_u8(a, 8) == load_u8(b, 8);
 }
 
-bool continues(const Flow& flow, const Segment& s, std::uint32_t offset) {
+/// Whether segment() would make this very packet of what is not compared otherwise; see write_network() there.
+bool is_cut_again(const Flow& flow, const Segment& s) {
+  const Bytes a = flow.head.ip, b = s.ip;
+  const std::size_t tcp = s.ip_len;
+  if (is_v4(s)) {
+    const std::uint16_t first = load_be16(a, wire::Ipv4View::At::id);
+    const bool counts = first != 0 || (load_be16(a, wire::Ipv4View::At::fragment) & 0x4000) == 0;
+    if (load_be16(b, wire::Ipv4View::At::id) != static_cast<std::uint16_t>(first + (counts ? flow.count : 0))) return false;
+  }
+  // Reserved bits; window; urgent pointer; options.
+  return load_u8(a, tcp + 12) == load_u8(b, tcp + 12) && load_be16(a, tcp + 14) == load_be16(b, tcp + 14) &&
+         load_be16(a, tcp + 18) == load_be16(b, tcp + 18) &&
+         std::memcmp(a.data() + tcp + 20, b.data() + tcp + 20, s.header_len - tcp - 20) == 0;
+}
+
+bool continues(const Flow& flow, const Segment& s, std::uint32_t offset, bool exact) {
   const Segment& head = flow.head;
   if (s.seq != flow.next_seq || s.header_len != head.header_len || s.payload > head.payload) return false;
   if (flow.total_len + s.payload > wire::Ipv4View::kMaxPacketLen) return false;
@@ -125,6 +140,7 @@ bool continues(const Flow& flow, const Segment& s, std::uint32_t offset) {
   if (!same_network(head, s) || load_be32(a, tcp + 8) != load_be32(b, tcp + 8)) return false;  // acknowledgment
   if (std::memcmp(head.packet->head().data(), s.packet->head().data(), std::min(offset, 14u)) != 0)
     return false;
+  if (exact) return is_cut_again(flow, s);
   if (has_only_timestamps(head) && has_only_timestamps(s)) {
     const auto later = [&](std::size_t at, std::uint32_t than) {
       return static_cast<std::int32_t>(load_be32(b, tcp + at) - than) >= 0;
@@ -137,6 +153,7 @@ bool continues(const Flow& flow, const Segment& s, std::uint32_t offset) {
 void remember(Flow& flow, const Segment& s) {
   flow.next_seq = s.seq + s.payload;
   flow.window = load_be16(s.ip, s.ip_len + 14);
+  ++flow.count;
   flow.flags |= s.flags;
   if (has_only_timestamps(s))
     flow.timestamp = load_be32(s.ip, s.ip_len + 24), flow.echo = load_be32(s.ip, s.ip_len + 28);
@@ -150,6 +167,7 @@ Flow open_flow(std::size_t index, const Segment& s) {
             .timestamp = 0,
             .echo = 0,
             .window = 0,
+            .count = 0,
             .flags = 0,
             .open = true,
             .merged = false};
@@ -202,7 +220,7 @@ bool take(Flow& flow, const Segment& s, PacketPtr packet, std::uint32_t offset) 
 
 }  // namespace
 
-Coalesced coalesce(Burst& burst, std::uint32_t network_offset) {
+Coalesced coalesce(Burst& burst, std::uint32_t network_offset, bool exact) {
   Coalesced result{};
   if (burst.size() < 2) return result;
   std::array<Flow, kFlows> flows{};
@@ -214,7 +232,7 @@ Coalesced coalesce(Burst& burst, std::uint32_t network_offset) {
                               [&](const Flow& f) { return f.open && same_flow(f.head, s); });
     const bool known = flow != flows.begin() + used;
     const bool plain = s.payload > 0 && (s.flags & ~wire::psh) == wire::ack;
-    if (known && plain && continues(*flow, s, network_offset) && is_intact(s, network_offset) &&
+    if (known && plain && continues(*flow, s, network_offset, exact) && is_intact(s, network_offset) &&
         (flow->merged || is_intact(flow->head, network_offset))) {
       ++(take(*flow, s, std::move(burst[i]), network_offset) ? result.taken : result.lost);
       continue;

@@ -41,6 +41,8 @@ struct Coalesced {
 /// that it may be delivered, forwarded or cut again. The order of all others, and within each flow, stays.
 /// @param network_offset  As above, for all packets of the burst. Packets that already have GSO metadata are
 /// left alone.
-Coalesced coalesce(Burst& burst, std::uint32_t network_offset);
+/// @param exact  Only what segment() cuts again into the packets that came, as a router has to: also equal windows, timestamps and
+/// reserved bits, and identifications that count on (with DF: or all 0).
+Coalesced coalesce(Burst& burst, std::uint32_t network_offset, bool exact = false);
 
 }  // namespace iopkt::packet

@@ -271,6 +271,47 @@ TEST_F(SegmentTest, CoalescesOnlyWhatSimplyContinues) {
   }
 }
 
+TEST_F(SegmentTest, WhatIsPutTogetherExactlyIsCutIntoWhatItWas) {
+  const struct {
+    const char* says;
+    bool df;
+    std::uint16_t id[2];
+    std::function<void(Recipe&)> change;  // to the second of two
+    std::size_t left;
+  } rows[] = {
+      {"counts on", false, {0xffff, 0}, [](Recipe&) {}, 1},
+      {"counts on with DF", true, {7, 8}, [](Recipe& r) { r.payload = 10; }, 1},
+      {"all 0", true, {0, 0}, [](Recipe& r) { r.tcp.flags |= wire::psh; }, 1},
+      {"0 without DF", false, {0, 0}, [](Recipe&) {}, 2},
+      {"0, but counts", true, {0, 1}, [](Recipe&) {}, 2},
+      {"another identification", false, {7, 9}, [](Recipe&) {}, 2},
+      {"another window", false, {7, 8}, [](Recipe& r) { r.tcp.window += 1; }, 2},
+      {"a later timestamp", false, {7, 8}, [](Recipe& r) { r.tcp.options.timestamps->value += 1; }, 2},
+      {"a later echo", false, {7, 8}, [](Recipe& r) { r.tcp.options.timestamps->echo += 1; }, 2},
+      {"an urgent pointer without the bit", false, {7, 8}, [](Recipe& r) { r.tcp.urgent = 3; }, 2},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.says);
+    Recipe first, second;
+    second.first = 1000;
+    second.tcp.seq += 1000;
+    first.ip.df = second.ip.df = row.df;
+    first.ip.id = row.id[0], second.ip.id = row.id[1];
+    row.change(second);
+    Burst burst;
+    burst.push_back(make(first));
+    burst.push_back(make(second));
+    const Data before[] = {data_of(*burst[0]), data_of(*burst[1])};
+    coalesce(burst, 14, true);
+    ASSERT_EQ(burst.size(), row.left);
+    if (row.left != 1) continue;
+    Burst again;
+    ASSERT_TRUE(segment(*burst[0], 14, again));
+    ASSERT_EQ(again.size(), 2u);
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(data_of(*again[i]), before[i]);
+  }
+}
+
 TEST_F(SegmentTest, Ipv6IsPutTogetherAndCutInTheSameWay) {
   const auto src = *wire::Ipv6Address::parse("2001:db8::1"), dst = *wire::Ipv6Address::parse("2001:db8::2");
   const auto make6 = [&](std::uint32_t number, std::size_t payload, std::uint32_t label = 5, std::uint8_t hops = 64) {

@@ -26,7 +26,9 @@ void Shard::receive(std::uint32_t interface_index, packet::Burst&& burst) {
   for (const PacketPtr& frame : burst) counters.rx_bytes += frame->size();
   counters.rx_packets += burst.size();
   if (burst.size() > 1) {
-    const packet::Coalesced merged = packet::coalesce(burst, in->link_header_len());
+    // What goes on to somebody else leaves as it came: whose it is turns out only later.
+    const bool forwards = s.settings.ipv4.forwarding != 0 || s.settings.ipv6.forwarding != 0;
+    const packet::Coalesced merged = packet::coalesce(burst, in->link_header_len(), forwards);
     for (std::size_t i = 0; i < merged.lost; ++i) s.drop(Drop::no_buffer);
   }
   for (PacketPtr& frame : burst) rx_frame(s, *in, std::move(frame));

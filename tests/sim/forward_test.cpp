@@ -4,6 +4,7 @@
 #include "tests/sim/ipv6_fixture.hpp"
 #include "wire/icmp.hpp"
 #include "wire/ipv4.hpp"
+#include "wire/tcp.hpp"
 
 namespace iopkt::sim {
 namespace {
@@ -142,6 +143,43 @@ TEST_P(SimForward, CarriesStreamsAndDatagramsOfBothFamilies) {
   EXPECT_EQ(datagram(IpAddress{to_b6}, 5000).size(), 5000u);
   EXPECT_EQ(new_drops(r), 0u) << net.trace();
   EXPECT_EQ(r.packets_held(), 0u);
+}
+
+/// What a receiver would put together is not the router's to change.
+TEST_P(SimForward, SegmentsPassAsTheyAre) {
+  static_cast<void>(datagram(b.address(), 4));  // the neighbour is known
+  const std::uint16_t ids[] = {0x7a11, 0x0003, 0xc0de, 0xc0df};
+  std::vector<std::vector<std::byte>> segments;
+  from_router.clear();
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    const wire::TcpHeader tcp{.src = {1000}, .dst = {80}, .seq = {i * 1000}, .ack = {5}, .flags = wire::ack,
+                              .window = static_cast<std::uint16_t>(100 + i), .options = {.timestamps = wire::TcpTimestamps{50 + i, 40}}};
+    std::vector<std::byte> segment(wire::encoded_len(tcp));
+    wire::encode(tcp, segment);
+    segment.resize(segment.size() + 1000, static_cast<std::byte>(i));
+    const wire::Ipv4Header h{.id = ids[i], .ttl = 64, .protocol = IpProtocol::tcp, .src = a.address(), .dst = to_b4,
+                             .payload_len = static_cast<std::uint16_t>(segment.size())};
+    store_be16(segment, 16, wire::finish(wire::sum(segment, wire::pseudo_header_sum(h.src, h.dst, h.protocol, h.payload_len))));
+    Frame frame(14 + 20);
+    wire::store_mac(frame, 0, mac(r));
+    wire::store_mac(frame, 6, mac(a));
+    store_be16(frame, 12, 0x0800);
+    wire::encode(h, MutableBytes{frame}.subspan(14));
+    frame.insert(frame.end(), segment.begin(), segment.end());
+    segments.push_back(std::move(segment));
+    r.receive(frame);
+  }
+  net.run_for(10ms);
+  std::size_t passed = 0;
+  for (const Frame& f : from_router) {
+    const auto v = wire::Ipv4View::parse(Bytes{f}.subspan(14));
+    if (!v || v->protocol() != IpProtocol::tcp || v->dst() != to_b4) continue;
+    const std::size_t i = std::ranges::find(ids, v->id()) - std::begin(ids);
+    ASSERT_LT(i, segments.size()) << v->id();
+    EXPECT_TRUE(std::ranges::equal(v->payload(), segments[i])) << i;
+    ++passed;
+  }
+  EXPECT_EQ(passed, segments.size());
 }
 
 TEST_P(SimForward, Ipv6StreamsToo) {
