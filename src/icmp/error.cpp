@@ -81,11 +81,11 @@ packet::PacketPtr build_error(packet::Cache& cache, const Message& message, cons
   return packet;
 }
 
-bool RateLimit::allow(Instant now) {
+bool TokenBucket::allow(Instant now, std::uint32_t rate, std::uint32_t burst) {
   constexpr std::uint64_t kToken =
       1'000'000'000;  // what one token costs; `rate` of these come in a nanosecond
-  const std::uint64_t full = std::uint64_t{tunables_.error_burst} * kToken;
-  if (tunables_.error_rate == 0) return false;
+  const std::uint64_t full = std::uint64_t{burst} * kToken;
+  if (rate == 0) return false;
   if (!started_) {
     started_ = true;
     tokens_ = full;
@@ -94,11 +94,19 @@ bool RateLimit::allow(Instant now) {
         1'000'000'000'000;  // 1000 s fills any bucket, and the product stays in range
     const auto passed =
         static_cast<std::uint64_t>(std::clamp<std::int64_t>((now - last_).count(), 0, kLongest));
-    tokens_ = std::min(full, tokens_ + passed * tunables_.error_rate);
+    tokens_ = std::min(full, tokens_ + passed * rate);
   }
   last_ = now;
   if (tokens_ < kToken) return false;
   tokens_ -= kToken;
+  return true;
+}
+
+bool RedirectLimit::allow(const wire::IpAddress& source, const wire::IpAddress& destination, Instant now) {
+  Recent& recent = recent_[(hash_(source) + 3 * hash_(destination)) % kRecent];
+  if (recent.source == source && recent.destination == destination && now < recent.until) return false;
+  if (!bucket_.allow(now, kRate, kBurst)) return false;
+  recent = {source, destination, now + kQuiet};
   return true;
 }
 

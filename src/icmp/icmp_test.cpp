@@ -276,6 +276,26 @@ TEST_F(IcmpTest, AnErrorQuotesAsMuchAsFits) {
   }
 }
 
+TEST_F(IcmpTest, RedirectsAreFewAndNotRepeated) {
+  RedirectLimit limit{HashKey{1, 2}};
+  Instant now{77};
+  const wire::IpAddress source{wire::Ipv4Address{10, 0, 0, 1}}, destination{wire::Ipv4Address{192, 0, 2, 1}};
+  EXPECT_TRUE(limit.allow(source, destination, now));
+  for (int i = 0; i < 49; ++i) {
+    now += 100ms;
+    EXPECT_FALSE(limit.allow(source, destination, now));
+  }
+  now += 100ms;
+  EXPECT_TRUE(limit.allow(source, destination, now)) << "it may have been lost";
+  now += 5s;
+  std::uint32_t allowed = 0;
+  for (std::uint32_t i = 0; i < 1000; ++i) allowed += limit.allow(source, wire::Ipv4Address{0x0b000000 + i}, now) ? 1 : 0;
+  EXPECT_EQ(allowed, RedirectLimit::kBurst);
+  now += 1s;
+  for (std::uint32_t i = 0; i < 1000; ++i) allowed += limit.allow(source, wire::Ipv4Address{0x0c000000 + i}, now) ? 1 : 0;
+  EXPECT_EQ(allowed, RedirectLimit::kBurst + RedirectLimit::kRate);
+}
+
 TEST_F(IcmpTest, ErrorsHaveARate) {
   tunables_.error_rate = 10;
   tunables_.error_burst = 3;

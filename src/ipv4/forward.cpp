@@ -13,18 +13,21 @@ Expected<void, Refused> forward(packet::Packet& packet, wire::Ipv4Header& header
     return unexpected(
         Refused{Drop::ip_ttl_exceeded, wire::IcmpHeader::time_exceeded(wire::IcmpTimeExceeded::in_transit)});
   const std::size_t header_len = wire::encoded_len(header);
+  // A packet that is refused is quoted as it came.
+  wire::Ipv4OptionBytes options = header.options;
+  if (!options.empty()) {
+    if (const auto done = stamp_options(MutableBytes{options.bytes}.first(options.len), outgoing, ms_of_day); !done)
+      return unexpected(Refused{
+          Drop::ip_bad_option,
+          wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, done.error().pointer)});
+  }
   const MutableBytes bytes = packet.mutable_head().first(header_len);
   wire::decrement_ttl(bytes);
   --header.ttl;
-  if (header.options.empty()) return {};
-
-  const MutableBytes options = bytes.subspan(wire::Ipv4View::kMinHeaderLen);
-  if (const auto done = stamp_options(options, outgoing, ms_of_day); !done)
-    return unexpected(Refused{
-        Drop::ip_bad_option,
-        wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, done.error().pointer)});
+  if (options.empty()) return {};
+  header.options = options;
+  std::copy_n(options.bytes.begin(), options.len, bytes.begin() + wire::Ipv4View::kMinHeaderLen);
   wire::store_ipv4_checksum(bytes);
-  std::copy(options.begin(), options.end(), header.options.bytes.begin());
   return {};
 }
 

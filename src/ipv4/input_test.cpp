@@ -314,9 +314,13 @@ TEST_F(Ipv4InputTest, ForwardingCountsDownAndStampsOptions) {
   ASSERT_TRUE(forward(*packet, in->header, kOther, 5));
   EXPECT_EQ(in->header.options.bytes[14], std::byte{0x11});
   for (int i = 0; i < 14; ++i) ASSERT_TRUE(forward(*packet, in->header, kOther, 5));
+  const Data last = test::data_of(*packet);
+  const std::uint8_t ttl = in->header.ttl;
   const auto full = forward(*packet, in->header, kOther, 5);
   ASSERT_FALSE(full);
   EXPECT_EQ(full.error().why, Drop::ip_bad_option);
+  EXPECT_EQ(test::data_of(*packet), last) << "as it came: it is quoted";
+  EXPECT_EQ(in->header.ttl, ttl);
 }
 
 TEST_F(Ipv4InputTest, TimeToLiveEndsAtOne) {

@@ -2,6 +2,7 @@
 // where a packet is judged (ipv4/input, ipv6/input).
 #include <algorithm>
 
+#include "icmp/error.hpp"
 #include "ipv4/forward.hpp"
 #include "packet/segment.hpp"
 #include "stack/ways.hpp"
@@ -16,6 +17,7 @@ using wire::IcmpHeader;
 namespace {
 
 constexpr std::uint64_t kMsOfDay = 86'400'000;
+constexpr std::uint32_t kQuoteMost = 576;          // of a packet that a redirect is about: an ICMP error is no longer
 constexpr std::uint32_t kOtherClock = 0x8000'0000;  // RFC 791 section 3.1: milliseconds, but not of the universal time
 
 /// What the sender hears of find_path()'s error. nullopt: nothing, of a route that swallows.
@@ -55,30 +57,35 @@ Expected<void, ipv4::Refused> take_hop(ShardState& s, packet::Packet& packet, co
 }
 
 /// RFC 4861 section 8.2: by a message of neighbour discovery, from our address on that link.
-void redirect6(ShardState& s, const iface::Interface& out, const packet::Packet& packet, const wire::IpAddress& next_hop) {
-  const auto ip = wire::Ipv6View::parse_header(packet.head());
+void redirect6(ShardState& s, const Arrival& at, const iface::Interface& out, const packet::Packet& packet, const wire::IpAddress& next_hop) {
+  const wire::Ipv6Address destination = at.ip.dst.v6();
   const auto own = std::ranges::find_if(out.addresses, [](const iface::InterfaceAddress& a) {
     return a.address.is_v6() && a.address.is_link_local() && a.is_usable();
   });
-  const bool to_router = next_hop.v6() != ip->dst();
-  if (own == out.addresses.end() || (to_router && !next_hop.is_link_local()) || !s.icmp_limit.allow(s.now)) return;
-  // As much of the packet as keeps the message below the least MTU.
+  const bool to_router = next_hop.v6() != destination;
+  if (own == out.addresses.end() || (to_router && !next_hop.is_link_local())) return;
+  if (!s.redirect_limit.allow(at.ip.src, at.ip.dst, s.now)) return;
+  // As much of the packet as keeps the message below the least MTU, with the hop limit that it came with.
   std::vector<std::byte> quote(std::min<std::uint32_t>(packet.size(), wire::kRedirectedMost));
   packet.copy_out(0, quote);
+  store_u8(quote, wire::Ipv6View::At::hop_limit, at.ip.ttl);
   std::optional<wire::MacAddress> mac;
   if (const neigh::Entry* known = s.neighbours ? s.neighbours->find({out.index, next_hop}) : nullptr; known != nullptr && !known->mac.is_zero())
     mac = known->mac;
-  ipv6::DiscoveryMessage message{.interface_index = out.index, .src = own->address, .dst = out.here(ip->src()), .bytes = {}};
-  wire::append_redirect(message.bytes, {.target = next_hop.v6(), .destination = ip->dst()}, mac, quote);
+  ipv6::DiscoveryMessage message{.interface_index = out.index, .src = own->address, .dst = out.here(at.ip.src.v6()), .bytes = {}};
+  wire::append_redirect(message.bytes, {.target = next_hop.v6(), .destination = destination}, mac, quote);
   ++s.counters.ipv6.redirects_sent;
   send_discovery(s, message);
 }
 
 void redirect4(ShardState& s, const Arrival& at, const packet::Packet& packet, const wire::IpAddress& next_hop) {
-  PacketPtr copy = packet.clone(s.cache);
-  if (!copy) return s.drop(Drop::no_buffer);
-  ++s.counters.ipv4.redirects_sent;
-  tell_sender(s, *at.in, *copy, IcmpHeader::redirect(wire::IcmpRedirect::host, next_hop.v4()));
+  if (!s.redirect_limit.allow(at.ip.src, at.ip.dst, s.now)) return;
+  const auto header_len = static_cast<std::uint32_t>(at.ip.bytes.size());
+  const PacketPtr payload = packet.copy_range(s.cache, header_len, std::min(packet.size() - header_len, kQuoteMost));
+  if (!payload) return s.drop(Drop::no_buffer);
+  const icmp::Message message = IcmpHeader::redirect(wire::IcmpRedirect::host, next_hop.v4());
+  if (!icmp::may_send_error(at.ip, *payload, iface::Cast::unicast, message)) return;
+  if (send_error(s, message, at.ip, *payload, at.fib()) == Errno::ok) ++s.counters.ipv4.redirects_sent;
 }
 
 /// The sender is on the link that its packet leaves by: he could have sent it there himself.
@@ -88,7 +95,7 @@ void redirect(ShardState& s, const Arrival& at, const packet::Packet& packet, co
   // RFC 1812 section 5.2.7.2: of one network; RFC 4861 section 8.2: a neighbour of ours.
   const iface::InterfaceAddress *theirs = at.in->connected(at.ip.src), *next = at.in->connected(path.next_hop);
   if (theirs == nullptr || next == nullptr || (is_v4 && theirs != next)) return;
-  return is_v4 ? redirect4(s, at, packet, path.next_hop) : redirect6(s, *path.out, packet, path.next_hop);
+  return is_v4 ? redirect4(s, at, packet, path.next_hop) : redirect6(s, at, *path.out, packet, path.next_hop);
 }
 
 }  // namespace
@@ -108,9 +115,10 @@ void forward(ShardState& s, const Arrival& at, PacketPtr packet) {
   path->mtu = path->link_mtu;
   if (!packet::fits_mtu(*packet, path->mtu) && !may_fragment(packet->head())) return end(Drop::ip_too_big, too_big(family, path->mtu));
   if (const auto pass = s.filters.run(filter::Hook::forward, *path->out, *packet); !pass) return s.drop(pass.error());
-  redirect(s, at, *packet, *path);
+  // First what may still end it.
   if (const auto done = take_hop(s, *packet, *path->out); !done)
     return end(done.error().why, done.error().answer ? std::optional<icmp::Message>{*done.error().answer} : std::nullopt);
+  redirect(s, at, *packet, *path);
   packet->flags &= ~std::uint32_t{IOPKT_CSUM_VALID | IOPKT_HASH_VALID | IOPKT_VLAN_VALID | IOPKT_TIME_VALID};
   packet->txq = 0;
   static_cast<void>(tx_packet(s, std::move(packet), *path));

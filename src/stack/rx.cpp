@@ -136,13 +136,17 @@ void answer_error(ShardState& s, const icmp::Message& message, const wire::IpHea
                   const packet::Packet& payload, iface::Cast cast, std::uint8_t fib) {
   if (!icmp::may_send_error(header, payload, cast, message)) return;
   if (!s.icmp_limit.allow(s.now)) return s.drop(Drop::icmp_rate_limited);
+  static_cast<void>(send_error(s, message, header, payload, fib));
+}
+
+Errno send_error(ShardState& s, const icmp::Message& message, const wire::IpHeader& header, const packet::Packet& payload, std::uint8_t fib) {
   PacketPtr error = icmp::build_error(s.cache, message, header, payload, s.counters.icmp);
-  if (!error) return s.drop(Drop::no_buffer);
+  if (!error) return s.drop(Drop::no_buffer), Errno::nobufs;
   Outgoing how{.destination = header.src, .protocol = wire::IpProtocol::icmp, .tos = icmp::kErrorTos, .fib = fib};
   if (header.dst.is_v6()) how.protocol = wire::IpProtocol::icmpv6, how.tos = 0;
   // RFC 1812 4.3.2.4, RFC 4443 2.2 (a): from the address that was spoken to, if it is ours.
   if (s.network->interfaces.find_local(header.dst) != nullptr) how.source = header.dst;
-  static_cast<void>(tx_ip(s, std::move(error), how));
+  return tx_ip(s, std::move(error), how);
 }
 
 namespace {

@@ -35,7 +35,8 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       inet6(owner.config().inet6),
       path_mtus(derived(owner.config().key, 4)),
       fast_open(derived(owner.config().key, 5)),
-      icmp_limit(settings.icmp) {
+      icmp_limit(settings.icmp),
+      redirect_limit(derived(owner.config().key, 6)) {
   if (number == 0 && inet6 != nullptr)
     discovery = inet6->make_discovery({settings.ipv6, counters.ipv6, owner.config().stable_secret, owner.config().seed ^ owner.config().key.k0});
   if (number == 0) memberships = std::make_unique<group::Machine>(owner.config().seed ^ derived(owner.config().key, 4).k0);

@@ -166,6 +166,7 @@ struct ShardState {
   tcp::FastOpenCache fast_open;                    // the same on each shard
   std::uint64_t fragments_made = 0;                // of IPv6: what their identifications are hashed from
   icmp::RateLimit icmp_limit;
+  icmp::RedirectLimit redirect_limit;
   std::deque<packet::PacketPtr> looped;            // to ourselves; each begins with its IP header
   struct TransmitQueue {
     packet::Burst burst;

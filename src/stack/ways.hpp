@@ -53,6 +53,8 @@ struct Arrival {
 /// An ICMP error to the sender of a packet, if one may be sent; `payload` is what stood behind `header`.
 void answer_error(ShardState& s, const icmp::Message& message, const wire::IpHeader& header, const packet::Packet& payload,
                   iface::Cast cast, std::uint8_t fib);
+/// The same one that may be sent and is within its limit.
+Errno send_error(ShardState& s, const icmp::Message& message, const wire::IpHeader& header, const packet::Packet& payload, std::uint8_t fib);
 /// Drops a packet that begins with its IP header; its sender may be told, quoting as much of the headers as can be read.
 void refuse(ShardState& s, const iface::Interface& in, packet::Packet& packet, packet::Drop why, const std::optional<icmp::Message>& answer);
 /// The same of one that goes on in another copy; this one loses its header.

@@ -368,6 +368,39 @@ TEST_P(SimForward, WhoeverCouldSendItThereHimselfIsTold) {
   EXPECT_TRUE(errors4().empty() && errors6().empty());
 }
 
+/// A host that takes no redirects silences nothing else.
+TEST_P(SimForward, RedirectsLeaveRoomForErrors) {
+  route(r, "192.0.2.0/24", "10.1.0.9");
+  change(r, [&](stack::Network& n) {
+    EXPECT_EQ(control::add_route(n, {.prefix = wire::IpPrefix::of(ip("2001:db9::"), 32), .gateway = ip("fe80::9").with_zone(r.interface_index()),
+                                     .interface_index = r.interface_index()}), Errno::ok);
+  });
+  for (const char* who : {"10.1.0.9", "fe80::9"})
+    ASSERT_EQ(r.shard(0).set_neighbour({r.interface_index(), ip(who).with_zone(r.interface_index())}, kRouterMac, {}), Errno::ok);
+  net.run_for(1ms);
+  const auto limited = r.drops(Drop::icmp_rate_limited);
+  const auto redirects = [&] {
+    std::uint64_t count = 0;
+    for (std::uint32_t n = 0; n < GetParam(); ++n)
+      count += r.shard(n).counters().ipv4.redirects_sent.value() + r.shard(n).counters().ipv6.redirects_sent.value();
+    return count;
+  };
+  for (int i = 0; i < 60; ++i) tell4({.ttl = 64, .dst = {192, 0, 2, 1}}), tell6({.hop_limit = 64, .dst = ip("2001:db9::1").v6()});
+  EXPECT_EQ(redirects(), 2u) << "one each; it was said";
+  // To many destinations, too.
+  for (std::uint8_t i = 2; i < 120; ++i) tell4({.ttl = 64, .dst = {192, 0, 2, i}});
+  EXPECT_LE(redirects(), 40u);
+  for (int i = 0; i < 20; ++i) {
+    tell4({.ttl = 1, .dst = to_b4});
+    EXPECT_EQ(errors4().size(), 1u);
+  }
+  EXPECT_EQ(r.drops(Drop::icmp_rate_limited), limited);
+  // Counted when they are sent.
+  const auto before = redirects();
+  tell4({.ttl = 64, .protocol = IpProtocol::icmp, .dst = {192, 0, 2, 250}});
+  EXPECT_EQ(redirects(), before) << "never about what may be an error";
+}
+
 TEST_P(SimForward, ARouterIsNoHost) {
   std::vector<std::byte> m;
   wire::append_neighbour_solicitation(m, {ip("2001:db8:1::1").v6()}, mac(a));
