@@ -19,7 +19,7 @@ bool names_one_host(const wire::IpAddress& address, bool looped) {
 }
 
 bool is_later_fragment(const wire::IpHeader& header) {
-  // IPv6's are refused before anybody wants to answer them.
+  // RFC 4443 knows no such rule: whoever answers a piece of an IPv6 packet sees to it that it is none of ICMPv6.
   return header.dst.is_v4() && (load_be16(header.bytes.span(), wire::Ipv4View::At::fragment) & 0x1fff) != 0;
 }
 

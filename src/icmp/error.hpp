@@ -18,7 +18,7 @@ namespace iopkt::icmp {
 
 /// Whether an error about this packet may be sent to its source. Never about: an ICMP error (or an ICMP
 /// message too short to tell), a packet to a broadcast or multicast address, one that came as a link
-/// broadcast or multicast, a fragment other than the first, a source that is no single host (zero, loopback
+/// broadcast or multicast, a fragment of IPv4 other than the first, a source that is no single host (zero, loopback
 /// unless looped, broadcast, multicast, reserved). The exceptions of RFC 4443 2.4 (e.3): a packet too big and an unknown
 /// option are told to the sender of a multicast as well.
 /// @param payload  The packet, beginning behind its IP header.

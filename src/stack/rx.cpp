@@ -229,8 +229,12 @@ void tell_sender(ShardState& s, const iface::Interface& in, packet::Packet& pack
   if (const auto v4 = wire::Ipv4View::parse_header(head)) {
     header = {v4->header(), v4->header_bytes()};
   } else if (const auto v6 = wire::Ipv6View::parse_header(head)) {
-    // A fragment other than the first is never answered about: what is in it cannot be seen (RFC 4443 2.4 (e)).
     const auto upper = wire::find_upper_layer(head);
+    // RFC 4443 section 2.4 (e): never about what may be an error message. Of a later piece of ICMPv6 its type is not there, of a chain
+    // that cannot be read not even the protocol; only what is wrong with the chain itself is said. Other later pieces are answered as
+    // any packet: one may be too big.
+    if (upper && upper->fragment && upper->fragment->offset != 0 && upper->protocol == wire::IpProtocol::icmpv6) return;
+    if (!upper && answer.v6().type != wire::Icmpv6Type::parameter_problem) return;
     const std::size_t length = upper ? upper->offset : wire::Ipv6View::kHeaderLen;
     header = {v6->header(), upper ? upper->protocol : v6->next_header(), head.first(length), in.index};
   } else {

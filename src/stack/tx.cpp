@@ -244,7 +244,11 @@ Errno tx_to(ShardState& s, const Path& path, PacketPtr packet) {
       if (!s.neighbours) send_to(s, 0, message::ResolveNeighbour{s.number, key, false});
       return Errno::ok;
     }
-    case neigh::Lookup::Kind::unreachable: s.drop(Drop::arp_unresolved); return Errno::hostunreach;
+    case neigh::Lookup::Kind::unreachable:
+      s.drop(Drop::arp_unresolved);
+      // A program of ours has it from the answer.
+      if (packet->rx_interface != 0) on_unresolved(s, *packet, out.index);
+      return Errno::hostunreach;
     case neigh::Lookup::Kind::full: s.drop(Drop::arp_table_full); return Errno::nobufs;
   }
   return Errno::ok;
@@ -306,7 +310,36 @@ void solicit(ShardState& s, const neigh::Action& action) {
 
 }  // namespace
 
+namespace {
+
+/// What died because its next hop does not answer, and the interface by which it was to leave.
+using Unresolved = std::vector<std::pair<PacketPtr, std::uint32_t>>;
+
+void apply(ShardState& s, const neigh::Action& action, Unresolved& dead) {
+  if (!s.neighbours) s.replica.apply(action);
+  if (action.kind == neigh::Action::Kind::stale) return;
+  packet::Burst waiting = s.pending.take(action.key);
+  const iface::Interface* out = s.interface(action.key.interface_index);
+  for (PacketPtr& packet : waiting) {
+    if (action.kind == neigh::Action::Kind::resolved && out != nullptr) {
+      tx_link(s, *out, std::move(packet), action.mac, action.key.address.is_v4() ? wire::EtherType::ipv4 : wire::EtherType::ipv6);
+      continue;
+    }
+    s.drop(Drop::arp_unresolved);
+    // Of an entry that had to make room nobody knows whether it would have answered.
+    if (action.kind == neigh::Action::Kind::failed) dead.emplace_back(std::move(packet), action.key.interface_index);
+  }
+}
+
+/// What is said about them is sent itself, and may ask for other neighbours.
+void tell(ShardState& s, Unresolved&& dead) {
+  for (const auto& [packet, interface_index] : dead) on_unresolved(s, *packet, interface_index);
+}
+
+}  // namespace
+
 void apply_neighbour_actions(ShardState& s, const neigh::Actions& actions) {
+  Unresolved dead;
   for (const neigh::Action& action : actions) {
     if (action.kind == neigh::Action::Kind::solicit) {
       solicit(s, action);
@@ -317,42 +350,32 @@ void apply_neighbour_actions(ShardState& s, const neigh::Actions& actions) {
     if (s.discovery && action.key.address.is_v6() && (resolved || action.kind == neigh::Action::Kind::failed))
       s.discovery->neighbour_changed(action.key, resolved);
     send_to_all_others(s, [&] { return message::NeighbourAction{action}; });
-    apply_neighbour_action(s, action);
+    apply(s, action, dead);
   }
+  tell(s, std::move(dead));
 }
 
 void apply_neighbour_action(ShardState& s, const neigh::Action& action) {
-  if (!s.neighbours) s.replica.apply(action);
-  if (action.kind == neigh::Action::Kind::stale) return;
-  packet::Burst waiting = s.pending.take(action.key);
-  const iface::Interface* out = s.interface(action.key.interface_index);
-  for (PacketPtr& packet : waiting) {
-    if (action.kind == neigh::Action::Kind::resolved && out != nullptr)
-      tx_link(s, *out, std::move(packet), action.mac, action.key.address.is_v4() ? wire::EtherType::ipv4 : wire::EtherType::ipv6);
-    else
-      s.drop(Drop::arp_unresolved), on_unresolved(s, *packet, action.key.interface_index);
-  }
+  Unresolved dead;
+  apply(s, action, dead);
+  tell(s, std::move(dead));
 }
 
 namespace {
 
-/// Whether the packet was on its way through.
-bool is_passing(const ShardState& s, const Transport& ip) {
-  const bool forwards = (ip.src.is_v4() ? s.settings.ipv4.forwarding : s.settings.ipv6.forwarding) != 0;
-  return forwards && s.network->interfaces.find_local(ip.src) == nullptr;
+/// RFC 1812 section 5.2.7.1, RFC 4443 section 3.1: a router tells the sender, the way that the packet came. The packet loses its header.
+void tell_passing(ShardState& s, packet::Packet& packet) {
+  if (const iface::Interface* in = s.interface(packet.rx_interface))
+    tell_sender(s, *in, packet, icmp::host_unreachable(wire::Ipv4View::parse_header(packet.head()) ? wire::IpFamily::v4 : wire::IpFamily::v6));
 }
 
 }  // namespace
 
 /// The host tells a local program that its next hop is silent.
-void on_unresolved(ShardState& s, const packet::Packet& packet, std::uint32_t interface_index) {
+void on_unresolved(ShardState& s, packet::Packet& packet, std::uint32_t interface_index) {
+  if (packet.rx_interface != 0) return tell_passing(s, packet);
   const auto ip = find_transport(packet.head(), interface_index);
   if (!ip) return;
-  if (const iface::Interface* out = s.interface(interface_index); out != nullptr && is_passing(s, *ip)) {
-    // RFC 1812 section 5.2.7.1, RFC 4443 section 3.1: a router tells the sender.
-    if (PacketPtr copy = packet.clone(s.cache)) tell_sender(s, *out, *copy, icmp::host_unreachable(ip->dst.family()));
-    return;
-  }
   if (ip->is_fragment) return;
   icmp::ErrorAbout about{.message = icmp::host_unreachable(ip->dst.family()), .protocol = ip->protocol};
   about.local.address = about.reporter = ip->src;

@@ -275,7 +275,9 @@ void apply_neighbour_action(ShardState& s, const neigh::Action& action);
 /// Shard 0, with a new Network: the times of neighbours are the interfaces'; nobody is behind one that is gone; one that went down has
 /// to be asked anew.
 void follow_interfaces(ShardState& s, const Network& old);
-void on_unresolved(ShardState& s, const packet::Packet& packet, std::uint32_t interface_index);
+/// The next hop of a packet that is dropped does not answer: tells its sender, a program of ours or (of one that came in and was to go
+/// on) a station. It begins with its IP header, and may lose it.
+void on_unresolved(ShardState& s, packet::Packet& packet, std::uint32_t interface_index);
 
 // ---- discovery.cpp: IPv6 neighbour discovery, on shard 0
 void rx_discovery(ShardState& s, const Arrival& at, const packet::Packet& message);

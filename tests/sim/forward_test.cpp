@@ -89,15 +89,19 @@ class SimForward : public SimIpv6 {
     r.receive(frame);
     net.run_for(10ms);
   }
-  void tell6(wire::Ipv6Header h, std::size_t payload = 8, std::optional<wire::MacAddress> to = {}) {
+  void tell6(const wire::Ipv6Header& h, std::size_t payload = 8, std::optional<wire::MacAddress> to = {}) {
+    tell6(h, std::vector<std::byte>(payload, std::byte{1}), to);
+  }
+  void tell6(wire::Ipv6Header h, const std::vector<std::byte>& payload, std::optional<wire::MacAddress> to = {}) {
     if (h.src.is_unspecified()) h.src = ip("2001:db8:1::2").v6();
     if (h.next_header == IpProtocol{}) h.next_header = IpProtocol::udp;
-    h.payload_len = static_cast<std::uint16_t>(payload);
-    Frame frame(14 + 40 + payload, std::byte{1});
+    h.payload_len = static_cast<std::uint16_t>(payload.size());
+    Frame frame(14 + 40);
     wire::store_mac(frame, 0, to.value_or(mac(r)));
     wire::store_mac(frame, 6, mac(a));
     store_be16(frame, 12, 0x86dd);
     wire::encode(h, MutableBytes{frame}.subspan(14));
+    frame.insert(frame.end(), payload.begin(), payload.end());
     from_router.clear();
     r.receive(frame);
     net.run_for(10ms);
@@ -246,6 +250,74 @@ TEST_P(SimForward, NoWayOn) {
   EXPECT_EQ(errors4()[0].icmp, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::host));
 }
 
+TEST_P(SimForward, WhoeverSendsToASilentHopIsToldEachTime) {
+  tell4({.ttl = 64, .dst = {10, 2, 0, 99}});
+  tell6({.hop_limit = 64, .dst = ip("2001:db8:2::99").v6()});
+  net.run_for(3500ms);
+  // It counts as down now.
+  tell4({.ttl = 64, .dst = {10, 2, 0, 99}});
+  ASSERT_EQ(errors4().size(), 1u);
+  EXPECT_EQ(errors4()[0].icmp, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::host));
+  tell6({.hop_limit = 64, .dst = ip("2001:db8:2::99").v6()});
+  ASSERT_EQ(errors6().size(), 1u);
+  EXPECT_EQ(errors6()[0].second, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::address));
+}
+
+TEST_P(SimForward, ErrorsGoBackByTheFibOfTheWayIn) {
+  change(r, [&](stack::Network& n) {
+    iface::Interface en = *n.interfaces.by_index(r.interface_index());
+    en.fib = 1;
+    EXPECT_EQ(control::change_interface(n, en), Errno::ok);
+    EXPECT_EQ(control::add_route(n, {.prefix = wire::IpPrefix::of(ip("172.16.0.0"), 16), .gateway = ip("10.1.0.2"), .fib = 1}), Errno::ok);
+  });
+  tell4({.ttl = 64, .src = {172, 16, 0, 5}, .dst = {10, 2, 0, 99}});
+  net.run_for(5s);
+  ASSERT_EQ(errors4().size(), 1u);
+  EXPECT_EQ(errors4()[0].icmp, wire::IcmpHeader::unreachable(wire::IcmpUnreachable::host));
+  EXPECT_EQ(errors4()[0].ip.dst, (Ipv4Address{172, 16, 0, 5}));
+}
+
+/// Of a neighbour whose entry had to make room nobody knows anything.
+TEST_P(SimForward, NobodyIsUnreachableForWantOfRoom) {
+  change(r, [&](stack::Network& n) { n.settings.neigh.max_entries = 16; });
+  for (std::uint8_t i = 100; i < 140; ++i) {
+    tell4({.ttl = 64, .dst = {10, 2, 0, i}});
+    EXPECT_TRUE(errors4().empty()) << unsigned{i};
+  }
+  EXPECT_GE(r.drops(Drop::arp_unresolved), 20u);
+  // Those that are asked for and stay silent still are.
+  from_router.clear();
+  net.run_for(5s);
+  EXPECT_GE(errors4().size(), 8u);
+  EXPECT_LE(errors4().size(), 16u);
+  EXPECT_EQ(r.packets_held(), 0u);
+}
+
+/// RFC 4443 section 2.4 (e).
+TEST_P(SimForward, WhatMayBeAnErrorIsNotAnswered) {
+  const Ipv6Address nowhere = ip("2001:db9::1").v6();
+  const auto piece = [](IpProtocol protocol, std::uint16_t offset) {
+    std::vector<std::byte> out(8 + 16, std::byte{0x80});  // as an echo request begins
+    store_u8(out, 0, static_cast<std::uint8_t>(protocol));
+    store_u8(out, 1, 0);
+    store_be16(out, 2, offset);
+    return out;
+  };
+  tell6({.next_header = IpProtocol::fragment, .hop_limit = 64, .dst = nowhere}, piece(IpProtocol::udp, 64));
+  EXPECT_EQ(errors6().size(), 1u) << "a piece of a datagram is answered as any packet";
+  tell6({.next_header = IpProtocol::fragment, .hop_limit = 64, .dst = nowhere}, piece(IpProtocol::icmpv6, 1));
+  EXPECT_EQ(errors6().size(), 1u) << "the first of a question, too";
+  tell6({.next_header = IpProtocol::fragment, .hop_limit = 64, .dst = nowhere}, piece(IpProtocol::icmpv6, 64));
+  EXPECT_TRUE(errors6().empty()) << "a later one has no type";
+  // Destination options that are longer than the packet.
+  std::vector<std::byte> chain(16, std::byte{0x80});
+  store_u8(chain, 0, static_cast<std::uint8_t>(IpProtocol::icmpv6));
+  store_u8(chain, 1, 20);
+  tell6({.next_header = IpProtocol::destination_options, .hop_limit = 64, .dst = nowhere}, chain);
+  EXPECT_TRUE(errors6().empty()) << "nobody knows what is in it";
+  EXPECT_EQ(r.drops(Drop::ip_no_route), 4u);
+}
+
 TEST_P(SimForward, ANarrowerLink) {
   change(r, [&](stack::Network& n) {
     iface::Interface en = *n.interfaces.by_index(second);
@@ -296,13 +368,25 @@ TEST_P(SimForward, WhatIsOfOneLinkStaysThere) {
   tell6({.hop_limit = 64, .dst = to_b6}, 8, wire::MacAddress{{0x33, 0x33, 0, 0, 0, 1}});
   EXPECT_EQ(r.drops(Drop::ip_link_broadcast), broadcasts + 2);
   // RFC 4007 section 9, RFC 4443 3.1: the sender of a link's address hears that it does not reach so far.
-  tell6({.hop_limit = 64, .src = ip("fe80::5").v6(), .dst = to_b6});
-  EXPECT_EQ(r.drops(Drop::ip_bad_source), 5u + 1u);
-  tell6({.hop_limit = 64, .dst = ip("fe80::5").v6()});
-  tell6({.hop_limit = 64, .dst = ip("::1").v6()});
-  tell6({.hop_limit = 64, .src = ip("::1").v6(), .dst = to_b6});
-  tell6({.hop_limit = 64, .dst = ip("ff05::5").v6()});
-  EXPECT_TRUE(errors6().empty());
+  ASSERT_EQ(r.shard(0).set_neighbour({r.interface_index(), ip("fe80::5").with_zone(r.interface_index())}, kRouterMac, {}), Errno::ok);
+  net.run_for(1ms);
+  for (const Row& row : std::initializer_list<Row>{{"fe80::5", "2001:db8:2::2", Drop::ip_bad_source},
+                                                   {"2001:db8:1::2", "fe80::5", Drop::ip_bad_destination},
+                                                   {"2001:db8:1::2", "::1", Drop::ip_bad_destination},
+                                                   {"::1", "2001:db8:2::2", Drop::ip_bad_source},
+                                                   {"2001:db8:1::2", "ff05::5", Drop::ip_not_for_us}}) {
+    SCOPED_TRACE(std::string{row.src} + " to " + row.dst);
+    const auto before = r.drops(row.why);
+    tell6({.hop_limit = 64, .src = ip(row.src).v6(), .dst = ip(row.dst).v6()});
+    EXPECT_EQ(r.drops(row.why), before + 1);
+    if (row.src != std::string{"fe80::5"}) {
+      EXPECT_TRUE(from_router.empty());
+      continue;
+    }
+    ASSERT_EQ(errors6().size(), 1u);
+    EXPECT_EQ(errors6()[0].second, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::beyond_scope));
+    EXPECT_EQ(errors6()[0].first.dst, ip("fe80::5").v6());
+  }
   EXPECT_EQ(new_drops(b), 0u) << "nothing of it came through";
 }
 
