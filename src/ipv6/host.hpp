@@ -133,10 +133,10 @@ class Host final : public Discovery {
   Answer advertised(const DiscoveryContext& context, const wire::NeighbourAdvertisement& m, const wire::NdOptions& options);
   Answer router_advertised(const DiscoveryContext& context, const wire::RouterAdvertisement& m, const wire::NdOptions& options);
   Answer redirected(const DiscoveryContext& context, const wire::NdRedirect& m, const wire::NdOptions& options);
-  bool take_router(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& m);
+  bool take_router(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& m, const wire::NdRoute& way);
   void take_times(Link& link, const wire::RouterAdvertisement& m, Instant now);
   bool take_prefixes(Link& link, const wire::NdOptions& options, Instant now);
-  bool take_routes(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& head, const wire::NdOptions& options);
+  bool take_routes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options);
   void take_servers(Link& link, const wire::NdOptions& options, Instant now);
   static bool may_complain(Link& link, Instant now);
   void found_taken(Link& link, const wire::IpAddress& address, Instant now);

@@ -123,7 +123,11 @@ Host::Answer Host::router_advertised(const DiscoveryContext& context, const wire
     return unexpected(Drop::nd_ignored);
   Link& link = found->second;
   ++link.advertisements;
-  bool all = take_router(link, context, m);
+  // RFC 4191 section 3.1: a route option for ::/0 says more of the default route than the message's head does.
+  wire::NdRoute head{.prefix = {}, .length = 0, .preference = m.preference, .lifetime_s = m.lifetime_s};
+  for (const wire::NdRoute& said : options.routes)
+    if (said.length == 0) head = said;
+  bool all = take_router(link, context, m, head);
   link.solicits_left = 0;
   link.next_solicit = Instant::never();
   // RFC 4861 section 6.2.1 trusts routers; a forged 1 would cut the interface off from all that is not on the link.
@@ -131,7 +135,7 @@ Host::Answer Host::router_advertised(const DiscoveryContext& context, const wire
   if (options.mtu && *options.mtu >= wire::Ipv6View::kMinMtu && *options.mtu <= context.in.mtu) link.mtu = options.mtu;
   take_times(link, m, context.now);
   all = take_prefixes(link, options, context.now) && all;
-  all = take_routes(link, context, m, options) && all;
+  all = take_routes(link, context, options) && all;
   take_servers(link, options, context.now);
   wake(context.now);
   if (!all || options.left_out) return unexpected(Drop::nd_limit);
@@ -141,21 +145,21 @@ Host::Answer Host::router_advertised(const DiscoveryContext& context, const wire
   return out;
 }
 
-/// False: there is no room for it.
-bool Host::take_router(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& m) {
+/// `way`: the default route's preference and lifetime. False: there is no room for it.
+bool Host::take_router(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& m, const wire::NdRoute& way) {
   const Ipv6Address address = context.header.src.v6();
   const auto known = std::ranges::find(link.routers, address, &Router::address);
   if (known != link.routers.end()) {
-    if (m.lifetime_s == 0) return link.routers.erase(known), true;
-    known->preference = m.preference;
+    if (way.lifetime_s == 0) return link.routers.erase(known), true;
+    known->preference = way.preference;
     known->managed = m.managed;
     known->other = m.other;
-    known->until = after(context.now, m.lifetime_s);
+    known->until = after(context.now, way.lifetime_s);
     return true;
   }
-  if (m.lifetime_s == 0) return true;
+  if (way.lifetime_s == 0) return true;
   if (link.routers.size() >= config_.tunables.max_routers) return false;
-  link.routers.push_back({.address = address, .preference = m.preference, .until = after(context.now, m.lifetime_s),
+  link.routers.push_back({.address = address, .preference = way.preference, .until = after(context.now, way.lifetime_s),
                           .managed = m.managed, .other = m.other});
   ++config_.counters.routers_learned;
   return true;
@@ -173,19 +177,12 @@ void Host::take_times(Link& link, const wire::RouterAdvertisement& m, Instant no
 }
 
 /// RFC 4191 section 3.1. False: there is no room for one.
-bool Host::take_routes(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& head, const wire::NdOptions& options) {
+bool Host::take_routes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options) {
   const Ipv6Address router = context.header.src.v6();
   bool all = true;
   for (const wire::NdRoute& said : options.routes) {
     if (said.prefix.is_link_local() || said.prefix.is_multicast()) continue;
-    if (said.length == 0) {
-      // It says more of the default route than the message's head does.
-      wire::RouterAdvertisement m = head;
-      m.preference = said.preference;
-      m.lifetime_s = static_cast<std::uint16_t>(std::min(said.lifetime_s, 0xffffu));
-      all = take_router(link, context, m) && all;
-      continue;
-    }
+    if (said.length == 0) continue;  // take_router()'s
     const auto prefix = wire::IpPrefix::of(said.prefix, said.length);
     const Instant until = after(context.now, said.lifetime_s);
     const auto known = std::ranges::find_if(link.routes, [&](const MoreSpecific& r) { return r.router == router && r.prefix == prefix; });

@@ -292,6 +292,31 @@ TEST_P(SimAutoconf, MoreSpecificRoutesOfRouters) {
   EXPECT_EQ(a.drops(Drop::nd_limit), 6u);
 }
 
+/// RFC 4191 section 3.1: what the option says is the router's lifetime; the head's does not come in between.
+TEST_P(SimAutoconf, ADefaultRouteInAnOptionStaysWhatItIs) {
+  using enum wire::RouterPreference;
+  const auto gateway = [&] { return route_to("2001:db9::1")->gateway->with_zone(0); };
+  const auto say = [&](const char* who, std::uint32_t lifetime) {
+    advertise({}, {.routes = {{.prefix = {}, .length = 0, .preference = medium, .lifetime_s = lifetime}}}, who);
+  };
+  say("fe80::71", 900);
+  say("fe80::72", 900);
+  EXPECT_EQ(gateway(), ip("fe80::71"));
+  const std::uint64_t version = a.stack().network()->version;
+  for (int i = 0; i < 5; ++i) say("fe80::71", 900);
+  EXPECT_EQ(gateway(), ip("fe80::71")) << "the first of equals stays the first";
+  EXPECT_EQ(a.stack().network()->version, version);
+  say("fe80::71", 70'000);
+  say("fe80::72", wire::kLifetimeForever);
+  auto routers = a.shard(0).discovery_state().routers;
+  ASSERT_EQ(routers.size(), 2u);
+  EXPECT_GT(routers[0].until, net.now() + 69'000s);
+  EXPECT_TRUE(routers[1].until.is_never());
+  // A router whose head says so, and the option does not, is none.
+  advertise({.lifetime_s = 1800}, {.routes = {{.prefix = {}, .length = 0, .preference = high, .lifetime_s = 0}}}, "fe80::71");
+  EXPECT_EQ(a.shard(0).discovery_state().routers.size(), 1u);
+}
+
 TEST_P(SimAutoconf, NameServersAndDomainsHaveLifetimesOfTheirOwn) {
   advertise({.lifetime_s = 1800}, {.dns_servers = {{ip("2001:db8::35").v6(), 60}, {ip("fe80::35").v6(), 120}},
                                    .dns_domains = {{"example.org", 60}, {"lan", 120}}});
