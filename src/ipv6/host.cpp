@@ -13,6 +13,7 @@ using wire::Ipv6Address;
 constexpr Duration kSolicitInterval = 4s;    // RTR_SOLICITATION_INTERVAL
 constexpr std::uint32_t kSolicits = 3;       // MAX_RTR_SOLICITATIONS
 constexpr std::uint64_t kDelayNs = 1'000'000'000;  // MAX_RTR_SOLICITATION_DELAY
+constexpr Duration kParametersTime = 1s;     // between two changes of a link's parameters
 }  // namespace
 
 std::unique_ptr<Discovery> make_host(const DiscoveryConfig& config) { return std::make_unique<Host>(config); }
@@ -93,7 +94,7 @@ bool Host::run_up(Link& link, iface::Interface& interface, Instant now, Discover
   changed |= form_addresses(link, interface, now);
   changed |= form_temporaries(link, interface, now);
   changed |= detect(link, interface, now, out);
-  changed |= set_parameters(link, interface);
+  changed |= set_parameters(link, interface, now);
   solicit_routers(link, interface, now, out);
   return changed;
 }
@@ -113,15 +114,20 @@ bool Host::came_up(Link& link, iface::Interface& interface, Instant now) {
   return changed;
 }
 
-bool Host::set_parameters(const Link& link, iface::Interface& interface) {
+/// Each change costs a table for all shards, and anybody on the link can say another thing with each packet: what was said last counts,
+/// at most once a while.
+bool Host::set_parameters(Link& link, iface::Interface& interface, Instant now) {
   const std::uint32_t mtu = link.mtu.value_or(0);
   const bool changed = interface.mtu6 != mtu || interface.hop_limit6 != link.hop_limit ||
                        interface.reachable6_ms != link.reachable_ms || interface.retransmit6_ms != link.retransmit_ms;
+  link.parameters_wait = changed && now < link.next_parameters;
+  if (!changed || link.parameters_wait) return false;
+  link.next_parameters = now + kParametersTime;
   interface.mtu6 = mtu;
   interface.hop_limit6 = link.hop_limit;
   interface.reachable6_ms = link.reachable_ms;
   interface.retransmit6_ms = link.retransmit_ms;
-  return changed;
+  return true;
 }
 
 /// RFC 4861 section 6.3.7.
@@ -151,6 +157,7 @@ void Host::forget_expired(Link& link, Instant now) {
 Instant Host::deadline_of(const Link& link) const {
   Instant at = link.up ? link.next_solicit : Instant::never();
   if (config_.tunables.accept_rtadv == 0 || config_.tunables.forwarding != 0) at = Instant::never();
+  if (link.parameters_wait) at = std::min(at, link.next_parameters);
   for (const Router& r : link.routers) at = std::min(at, r.until);
   for (const Redirect& r : link.redirects) at = std::min(at, r.until);
   for (const Server& s : link.servers) at = std::min(at, s.until);

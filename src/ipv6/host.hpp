@@ -121,6 +121,8 @@ class Host final : public Discovery {
     std::uint32_t base_reachable_ms{}, reachable_ms{}, retransmit_ms{};  ///< 0: not advertised
     Instant next_reachable{};  ///< when another reachable time is to be chosen
     Instant next_complaint{};
+    Instant next_parameters{};  ///< when the interface may get others
+    bool parameters_wait{};     ///< until then
 
     Duration retransmit() const { return retransmit_ms != 0 ? Duration{std::chrono::milliseconds{retransmit_ms}} : Duration{1s}; }
   };
@@ -159,7 +161,7 @@ class Host final : public Discovery {
   bool renew(Lifetime& life, iface::InterfaceAddress& a, const Prefix& prefix, Instant now);
   Duration regenerate_advance(const Link& link) const;
   bool expire_addresses(Link& link, iface::Interface& interface, Instant now);
-  bool set_parameters(const Link& link, iface::Interface& interface);
+  bool set_parameters(Link& link, iface::Interface& interface, Instant now);
   void solicit_routers(Link& link, const iface::Interface& interface, Instant now, DiscoveryOutcome& out);
   void forget_expired(Link& link, Instant now);
   std::vector<route::Route> wanted_routes() const;

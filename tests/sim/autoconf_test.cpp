@@ -70,6 +70,18 @@ TEST_P(SimAutoconf, TheTimesOfARouterCount) {
   EXPECT_EQ(a.stack().network()->settings.neigh.reachable_s, 30u);
 }
 
+/// Nobody on the link makes the tables change with each of his packets.
+TEST_P(SimAutoconf, ParametersThatAlternateAreTakenNowAndThen) {
+  advertise({.hop_limit = 64, .lifetime_s = 1800}, {});
+  EXPECT_EQ(en0(a).hop_limit6, 64);
+  const std::uint64_t version = a.stack().network()->version;
+  for (int i = 0; i < 200; ++i) advertise({.hop_limit = static_cast<std::uint8_t>(65 + i % 2), .lifetime_s = 1800}, {});
+  EXPECT_EQ(a.stack().network()->version, version) << "within a fifth of a second";
+  net.run_for(1s);
+  EXPECT_EQ(en0(a).hop_limit6, 66) << "what was said last";
+  EXPECT_EQ(a.stack().network()->version, version + 1);
+}
+
 TEST_P(SimAutoconf, AnOperatorsLifetimesEnd) {
   const auto add = [&](const char* text, std::uint32_t preferred, std::uint32_t valid) {
     change(a, [&](stack::Network& n) {

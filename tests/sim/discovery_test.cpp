@@ -194,7 +194,9 @@ TEST_P(SimDiscovery, AddressesThatOutliveTheirPrefixesAreBounded) {
 TEST_P(SimDiscovery, NoRouterLowersTheHopLimitToNothing) {
   advertise({.hop_limit = 200, .lifetime_s = 1800}, {});
   EXPECT_EQ(en0(a).hop_limit6, 200);
+  net.run_for(1s);
   advertise({.hop_limit = 1, .lifetime_s = 1800}, {});
+  net.run_for(1s);
   EXPECT_EQ(en0(a).hop_limit6, 200);
   advertise({.hop_limit = 32, .lifetime_s = 1800}, {});
   EXPECT_EQ(en0(a).hop_limit6, 32);
