@@ -39,7 +39,7 @@ struct Ipv6Tunables {
         R{"net.inet6.ip6.optimistic_dad", "flag",
           "Addresses that are formed here are used before duplicate address detection is over (RFC 4429).", &T::optimistic_dad, 0, 0, 1},
         R{"net.inet6.ip6.prefer_tempaddr", "flag",
-          "Connections go from temporary addresses rather than from the others (RFC 6724 rule 7).", &T::prefer_temporary, 0, 0, 1},
+          "Connections go from temporary addresses rather than from the others (RFC 6724 rule 7).", &T::prefer_temporary, 1, 0, 1},
         R{"net.inet6.ip6.redirect", "flag", "Send redirects when forwarding back to the same link.", &T::redirect, 1, 0, 1},
         R{"net.inet6.ip6.temppltime", "seconds", "Preferred lifetime of temporary addresses (RFC 8981 3.8).",
           &T::temporary_preferred_s, 86400, 60, 31536000},

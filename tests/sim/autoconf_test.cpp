@@ -139,10 +139,10 @@ TEST_P(SimAutoconf, TemporaryAddressesComeBesideTheOthers) {
   EXPECT_GT(life->valid_until, net.now() + 172790s);
   EXPECT_LE(life->preferred_until, net.now() + 86400s);
   EXPECT_GE(life->preferred_until, net.now() - 10s + 86400s * 6 / 10);
-  // Rule 7 of RFC 6724.
-  EXPECT_NE(source_to("2001:db9::1"), first.address.v6().to_string());
-  set(&ipv6::Ipv6Tunables::prefer_temporary, 1);
+  // Rule 7 of RFC 6724, unless the operator wants it the other way.
   EXPECT_EQ(source_to("2001:db9::1"), first.address.v6().to_string());
+  set(&ipv6::Ipv6Tunables::prefer_temporary, 0);
+  EXPECT_NE(source_to("2001:db9::1"), first.address.v6().to_string());
   EXPECT_EQ(a.shard(0).counters().ipv6.addresses_temporary.value(), 1u);
 }
 
