@@ -183,7 +183,7 @@ constexpr std::array kTcpipOptions{
              "it."},
         &TcpipConfig::fastforward},
     TcpipOption{{.name = "forward",
-                 .help = "Forward IPv4 packets between interfaces; enables fastforward unless that is 0."},
+                 .help = "Forward IPv4 packets between interfaces."},
                 {},
                 &TcpipConfig::forward},
     TcpipOption{{.name = "forward6",
