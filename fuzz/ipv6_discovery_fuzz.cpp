@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "fuzz/input.hpp"
+#include "ipv6/host.hpp"
 #include "ipv6/inet6.hpp"
 
 using namespace iopkt;
@@ -81,7 +82,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto state = discovery->state();
     IOPKT_ASSERT(state.routers.size() <= 8 && state.prefixes.size() <= 8 && state.dns_servers.size() <= 2 * wire::kNdServersMax);
     IOPKT_ASSERT(fibs[0].size() == fibs[1].size() && fibs[0].size() <= 8 + 8 + 8 + 8);
-    for (const auto& one : table.all()) IOPKT_ASSERT(one->addresses.size() <= 2 + 4 * 4);
+    for (const auto& one : table.all()) IOPKT_ASSERT(one->addresses.size() <= 2 + 4 + static_cast<std::size_t>(ipv6::kTemporariesMax));
   }
   return 0;
 }

@@ -12,7 +12,6 @@ using iface::InterfaceAddress;
 using wire::Ipv6Address;
 
 constexpr Duration kTwoHours = 7200s;             // RFC 4862 section 5.5.3 (e)
-constexpr std::ptrdiff_t kTemporariesMax = 64;    // of an interface, old and new
 constexpr std::uint64_t kDesyncShare = 10, kDesyncOf = 4;  // RFC 8981 section 3.8: MAX_DESYNC_FACTOR is 0.4 of the preferred lifetime
 constexpr Ipv6Address kLinkLocalPrefix{{0xfe, 0x80}};
 

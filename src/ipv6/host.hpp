@@ -27,6 +27,8 @@ inline bool is_settled(const iface::InterfaceAddress& a) { return a.address.is_v
 
 std::unique_ptr<Discovery> make_host(const DiscoveryConfig& config);
 
+inline constexpr std::ptrdiff_t kTemporariesMax = 64;  ///< temporary addresses of an interface, old and new
+
 /// RFC 7217 section 5: the same on the same network, another on each. `conflicts`: how many before it were taken.
 /// `number`: what else makes it another one: of temporary addresses a number that nobody guesses (RFC 8981 section 3.3.2).
 /// Never one of the reserved identifiers of RFC 5453.
