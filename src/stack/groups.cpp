@@ -15,6 +15,8 @@ namespace {
 
 group::Listener listener_of(std::uint32_t shard, SocketId id) { return std::uint64_t{shard} << 32 | id.value; }
 
+constexpr wire::Ipv6Address kAllRoutersOfSite{{0xff, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}};  // RFC 4291 section 2.7.1
+
 void change(ShardState& s, const group::Key& key, group::Listener who, const std::optional<group::Filter>& filter) {
   const auto change = filter ? s.groups.set(key, who, *filter, true) : s.groups.remove(key, who);
   if (!s.memberships) return;
@@ -43,7 +45,9 @@ void listen_for_ourselves(ShardState& s) {
   std::vector<group::Key> wanted;
   for (const auto& one : s.network->interfaces.all()) {
     if (one->is_loopback()) continue;
-    if (s.settings.ipv6.forwarding != 0) wanted.push_back(group_key(one->index, wire::IpAddress{wire::Ipv6Address::all_routers()}));
+    if (s.settings.ipv6.forwarding != 0)
+      for (const wire::Ipv6Address& all : {wire::Ipv6Address::all_routers(), kAllRoutersOfSite})
+        wanted.push_back(group_key(one->index, wire::IpAddress{all}));
     // Those of tentative addresses, too: this is how others are heard that have them (RFC 4862 section 5.4.2).
     for (const iface::InterfaceAddress& a : one->addresses)
       if (a.address.is_v6()) wanted.push_back(group_key(one->index, wire::IpAddress{a.address.v6().solicited_node()}));

@@ -485,6 +485,31 @@ TEST_P(SimForward, RedirectsLeaveRoomForErrors) {
   EXPECT_EQ(redirects(), before) << "never about what may be an error";
 }
 
+/// RFC 4291 section 2.8.
+TEST_P(SimForward, ARouterHearsWhatIsSaidToAllRouters) {
+  for (const std::uint32_t index : {r.interface_index(), second}) {
+    const auto macs = r.shard(0).multicast_filter(index);
+    EXPECT_TRUE(std::ranges::count(macs, wire::MacAddress{{0x33, 0x33, 0, 0, 0, 2}})) << index;
+  }
+  change(r, [](stack::Network& n) { n.settings.icmp.bmcastecho = 1; });
+  const auto ask = [&](const char* group) {
+    std::vector<std::byte> echo(8 + 8);
+    wire::encode(wire::Icmpv6Header{.type = wire::Icmpv6Type::echo_request}, echo);
+    from_router.clear();
+    r.receive(packet6({{0x33, 0x33, 0, 0, 0, 2}}, {.next_header = IpProtocol::icmpv6, .hop_limit = 64, .src = ip("2001:db8:1::2").v6(),
+                                                   .dst = ip(group).v6()}, echo));
+    net.run_for(10ms);
+    return std::ranges::count_if(from_router, [](const Frame& f) {
+      const auto v = wire::Ipv6View::parse(Bytes{f}.subspan(14));
+      return v && v->next_header() == IpProtocol::icmpv6 && load_u8(v->payload(), 0) == static_cast<std::uint8_t>(wire::Icmpv6Type::echo_reply);
+    });
+  };
+  for (const char* group : {"ff02::2", "ff05::2"}) EXPECT_EQ(ask(group), 1) << group;
+  EXPECT_EQ(ask("ff05::5"), 0);
+  set_forwarding(false);
+  for (const char* group : {"ff02::2", "ff05::2"}) EXPECT_EQ(ask(group), 0) << group;
+}
+
 TEST_P(SimForward, ARouterIsNoHost) {
   std::vector<std::byte> m;
   wire::append_neighbour_solicitation(m, {ip("2001:db8:1::1").v6()}, mac(a));
