@@ -193,7 +193,7 @@ int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t*
   int result = 0;
   if (level == SOL_SOCKET && get_locally(fd, s, name, value, length, result)) return result;
 
-  std::byte room[4096];
+  std::byte room[8448];  // the longest value is a filter of 64 IPv6 sources (MCAST_MSFILTER)
   std::size_t got = 0;
   // An array of structures, of which *length is one.
   if (level == IPPROTO_TCP && name == kGetAoKeys && !s.datagram) return get_ao_keys(s, value, length);

@@ -46,7 +46,6 @@ struct SocketOptions {
   std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0;
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
   std::int32_t multicast_ttl = 1, multicast_loop = 1, multicast_all = 1;
-  std::vector<std::byte> ip_options;  ///< IP_OPTIONS: of every packet; whole words, at most 40 bytes
   std::uint32_t multicast_interface = 0;
   wire::IpAddress multicast_source;  ///< by which IP_MULTICAST_IF named the interface; unspecified: by its index
   // IPPROTO_IPV6: of sockets of AF_INET6, for packets of that family

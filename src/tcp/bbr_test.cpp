@@ -340,6 +340,20 @@ TEST(TcpBbr, ChosenInTheMiddleOfATransfer) {
   EXPECT_GT(f.goodput(5s), f.capacity() * 0.8);
 }
 
+TEST(TcpBbr, LeftInARecoveryItLeavesAWindowThatTheLossAllows) {
+  Flow f;
+  f.send_for_ever();
+  ASSERT_TRUE(f.reach(BbrMode::probe_bw_cruise));
+  f.p.faults[0].loss = 0.02;
+  ASSERT_TRUE(f.p.run_until([&] { return f.snd().phase == Phase::fast_recovery; }, 20s));
+  f.p.faults[0].loss = 0;
+  const std::uint32_t before = f.snd().cc.cwnd;
+  f.p.a.connection->set_options({.congestion = &cubic()}, f.p.now);
+  ASSERT_TRUE(f.p.run_until([&] { return f.snd().phase == Phase::open; }, 20s));
+  EXPECT_LE(f.snd().cc.cwnd, before);
+  EXPECT_LE(f.snd().cc.ssthresh, before);
+}
+
 TEST(TcpBbr, DataArrivesWholeOverBadPaths) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(seed);

@@ -266,10 +266,7 @@ void Connection::set_options(const Options& options, Instant now) {
   // TCP_QUICKACK also sends what was being delayed.
   if (options.quickack && !b_.options.quickack && !b_.rcv.delack_at.is_never()) b_.rcv.ack_now = true;
   b_.options = options;
-  if (options.congestion != nullptr && options.congestion != b_.snd.congestion) {
-    b_.snd.congestion = options.congestion;
-    b_.snd.congestion->on_adopted(b_.snd.cc, b_.snd.rtt.srtt, now);
-  }
+  if (options.congestion != nullptr && options.congestion != b_.snd.congestion) b_.snd.adopt(*options.congestion, now);
   if (keepalive_changed && is_synchronized(b_.state)) arm_keepalive(now);
   if (options.user_timeout_ms != 0 && b_.snd.in_flight() && !b_.rexmt_at.is_never())
     b_.rexmt_at = std::min(b_.rexmt_at, b_.snd.progress_at + ms(options.user_timeout_ms));

@@ -292,6 +292,17 @@ void Sender::reduce_window(Instant now) {
   reduced_at = now;
 }
 
+void Sender::adopt(const CongestionControl& other, Instant now) {
+  const bool was_modelled = congestion != nullptr && congestion->models_path();
+  congestion = &other;
+  // A model leaves no threshold, which the rest of a recovery needs.
+  if (was_modelled && !other.models_path() && phase != Phase::open) {
+    cc.ssthresh = std::max(std::min(cc.cwnd, flight()), 2 * std::uint32_t{mss()});
+    prr_target = cc.ssthresh;
+  }
+  congestion->on_adopted(cc, rtt.srtt, now);
+}
+
 void Sender::enter_recovery(Instant now, Offset outstanding_before) {
   watch_reduction();
   phase = Phase::fast_recovery;

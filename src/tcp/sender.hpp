@@ -200,6 +200,8 @@ struct Sender {
   /// What is in flight was not accepted (a window probe's byte, data of a SYN): SND.NXT goes back to SND.UNA.
   void take_back_unacked();
   void on_mss_change();
+  /// TCP_CONGESTION in the middle of it.
+  void adopt(const CongestionControl& other, Instant now);
   void on_established(std::uint32_t initial_segments, const LossWays& how, Instant now);
 
   Duration rto(Duration initial, Duration maximum) const;
