@@ -302,11 +302,16 @@ TEST_P(SimMld, TheSocketSaysWhetherTemporaryAddressesAreUsed) {
     net.run_for(1ms);
     return sent.empty() ? Ipv6Address{} : sent[0].header.src;
   };
-  EXPECT_EQ(source(), ip("2001:db8::1").v6());
-  ASSERT_EQ(set(s, num::ipv6_addr_preferences, socket::kPreferTemporary), Errno::ok);
-  EXPECT_EQ(source(), ip("2001:db8::7e").v6());
-  ASSERT_EQ(set(s, num::ipv6_addr_preferences, socket::kPreferPublic), Errno::ok);
-  EXPECT_EQ(source(), ip("2001:db8::1").v6());
+  // The stack's setting, unless the socket says.
+  for (const bool preferred : {true, false}) {
+    change(a, [&](stack::Network& next) { next.settings.ipv6.prefer_temporary = preferred; });
+    ASSERT_EQ(set(s, num::ipv6_addr_preferences, socket::kPreferEither), Errno::ok);
+    EXPECT_EQ(source(), ip(preferred ? "2001:db8::7e" : "2001:db8::1").v6());
+    ASSERT_EQ(set(s, num::ipv6_addr_preferences, socket::kPreferTemporary), Errno::ok);
+    EXPECT_EQ(source(), ip("2001:db8::7e").v6());
+    ASSERT_EQ(set(s, num::ipv6_addr_preferences, socket::kPreferPublic), Errno::ok);
+    EXPECT_EQ(source(), ip("2001:db8::1").v6());
+  }
 }
 
 /// RFC 4291 section 2.8: whoever forwards is among all routers of its links, and says so.
