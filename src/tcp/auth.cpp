@@ -40,7 +40,8 @@ class Hasher {
     const OSSL_PARAM parameters[] = {
         sha1 ? OSSL_PARAM_construct_utf8_string("digest", digest, 0) : OSSL_PARAM_construct_utf8_string("cipher", cipher, 0),
         OSSL_PARAM_construct_end()};
-    good_ = context_ && EVP_MAC_init(context_.get(), raw(key), key.size(), parameters) == 1;
+    static constexpr unsigned char kNothing = 0;  // a key without a byte is one, too; a null pointer would say that there is none
+    good_ = context_ && EVP_MAC_init(context_.get(), key.empty() ? &kNothing : raw(key), key.size(), parameters) == 1;
   }
   void add(Bytes bytes) { good_ = good_ && (bytes.empty() || EVP_MAC_update(context_.get(), raw(bytes), bytes.size()) == 1); }
   /// nullopt: the library failed.
