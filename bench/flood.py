@@ -45,6 +45,8 @@ def measure(side, seconds, rate):
         flood = Flood(side, port, 10 * seconds + 60, rate) if rate is not None else None
         try:
             answer[name] = side.measure(case, seconds)
+        except subprocess.TimeoutExpired:
+            answer[name] = 0.0  # nothing got through
         finally:
             if flood:
                 flood.end()
