@@ -177,14 +177,19 @@ class Lab:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def add_side(parser, link="veth"):
+    """The words that say how io-pkt is started."""
+    parser.add_argument("--link", choices=("tap", "veth"), default=link)
+    parser.add_argument("--shards", type=int, default=1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("build")
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--link", choices=("tap", "veth"), default="veth")
-    parser.add_argument("--shards", type=int, default=1)
+    add_side(parser)
     arguments = parser.parse_args()
     lab = Lab(arguments.build)
     try:

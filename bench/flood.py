@@ -60,8 +60,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--link", choices=("tap", "veth"), default="veth")
-    parser.add_argument("--shards", type=int, default=1)
+    compare.add_side(parser)
     parser.add_argument("--rates", default="50000,0")
     arguments = parser.parse_args()
     rates = [int(r) for r in arguments.rates.split(",")]

@@ -208,5 +208,29 @@ TEST(TcpFastOpen, ARstEndsItAsAConnection) {
   EXPECT_EQ(s.c->failure(), Failure::reset);
 }
 
+TEST(TcpFastOpen, AnIcmpErrorDoesNotEndWhatAProgramHas) {
+  Passive s(0);
+  s.drain();
+  s.c->on_icmp_error(Failure::host_unreachable, s.iss, s.now);
+  EXPECT_EQ(s.c->state(), State::syn_received);
+  s.now += 10ms;
+  s.give({.seq = 1, .ack = 1});
+  EXPECT_EQ(s.c->state(), State::established);
+}
+
+TEST(TcpFastOpen, ASynThatIsSignedMeanwhileHasNeitherCookieNorData) {
+  FastScript s;
+  s.config.fast_open = cookie_of("0102030405060708");
+  s.config.fast_open_mss = 1000;
+  s.config.hold_syn = true;
+  s.c.emplace(Connection::open_active(s.context, s.config, s.iss, s.now));
+  s.c->set_options({.signature_len = 20}, s.now);
+  const auto sent = s.write(500);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_TRUE(sent[0].has(wire::syn));
+  EXPECT_EQ(sent[0].payload_len, 0u);
+  EXPECT_FALSE(sent[0].options.fast_open);
+}
+
 }  // namespace
 }  // namespace iopkt::tcp
