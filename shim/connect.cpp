@@ -2,8 +2,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 
+#include "ipc/send_ring.hpp"
+#include "ipc/sys.hpp"
 #include "shim/addresses.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
@@ -29,6 +32,16 @@ int ask_to_connect(const Socket& s, const sockaddr* address, socklen_t length, s
                                                 {reinterpret_cast<const std::byte*>(address), length});
 }
 
+/// The stack shows the connection first and then lifts the stall that lasted while it connected: what is connected may be polled, or
+/// written to without blocking, at once. With bytes queued (Fast Open) the stall may be these'.
+void wait_for_room(int fd, const Socket& s) {
+  ipc::ProgramEnd end = s.end(fd);
+  const ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
+  pollfd shown{.fd = fd, .events = POLLOUT, .revents = 0};
+  while (s.alive() && (s.status() & Status::reset) == 0 && writer.queued() == 0 && ipc::sys::poll_one(shown, 1) == 0) {
+  }
+}
+
 /// The outcome of a connect that has started; blocks unless the descriptor does not. 0 or an errno.
 int outcome(int fd, Entry entry, const Socket& s, bool dont_wait) {
   std::atomic<std::uint64_t>& hints = client_word(s, ClientWord::hints);
@@ -42,6 +55,7 @@ int outcome(int fd, Entry entry, const Socket& s, bool dont_wait) {
     }
     if ((status & Status::connected) != 0) {
       hints.fetch_and(~Hint::connect_unconfirmed);
+      wait_for_room(fd, s);
       return 0;
     }
     if (!s.alive()) return ENETDOWN;

@@ -251,6 +251,23 @@ static void writable_means_room(void) {
   say("some sent %d, cut short %d", sent > 1, cut);
 }
 
+/* What connect() has made can be written to at once. */
+static void connected_is_writable(void) {
+  int l = listener(8), not_shown = 0, not_taken = 0;
+  struct sockaddr_in a = name_of(l);
+  for (int i = 0; i < 300; ++i) {
+    int c = must("socket", socket(AF_INET, SOCK_STREAM, 0));
+    must("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+    if (i % 2 == 0)
+      not_shown += (mask_now(c) & POLLOUT) == 0;
+    else
+      not_taken += send(c, "x", 1, MSG_DONTWAIT) != 1;
+    close(c);
+    close(must("accept", accept(l, NULL, NULL)));
+  }
+  say("not shown %d, not taken %d", not_shown, not_taken);
+}
+
 static void options(void) {
   int fd = must("socket", socket(AF_INET, SOCK_STREAM, 0));
   say("type %d domain %d protocol %d", get_int(fd, SOL_SOCKET, SO_TYPE), get_int(fd, SOL_SOCKET, SO_DOMAIN),
@@ -317,7 +334,8 @@ static const struct test_case cases[] = {
     {"interrupted_read", interrupted_read}, {"interrupted_write", interrupted_write}, {"limits", limits},
     {"broken_pipe", broken_pipe}, {"many_threads", many_threads}, {"shutdown_wakes", shutdown_wakes},
     {"cancellation", cancellation}, {"low_water", low_water},
-    {"writable_means_room", writable_means_room}, {"options", options}, {"inherited_options", inherited_options},
+    {"writable_means_room", writable_means_room}, {"connected_is_writable", connected_is_writable},
+    {"options", options}, {"inherited_options", inherited_options},
     {"options_of_a_listener", options_of_a_listener},
 };
 MAIN(cases)
