@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "client.hpp"
@@ -73,7 +72,7 @@ struct ClientSocket final : PollHandler {
     bool aborted = false;                       ///< and left data unread
     bool waits = false;                         ///< the program has to read before more can be given
   };
-  std::optional<Stream> stream;
+  std::unique_ptr<Stream> stream;  ///< null: there are rings
   /// A datagram whose parts are still coming (MSG_MORE): the first part's header says where it goes.
   struct Parts {
     ipc::RecordHeader header;
@@ -105,7 +104,6 @@ struct ClientSocket final : PollHandler {
 
   std::shared_ptr<ListenerEntry> listener;  ///< a listening socket's own
   std::shared_ptr<ListenerEntry> parent;    ///< of a connection that no accept() took yet
-  wire::Endpoint accept_local, accept_remote;
 
   std::uint32_t slot_number() const { return arena->first_slot + index; }
   std::uint64_t name() const { return ipc::slot_name(arena->id, index); }

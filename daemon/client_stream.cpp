@@ -70,7 +70,8 @@ int ClientShard::begin_stream(ClientSocket& socket) {
   socket.end.drain_to_ballast();
   if (socket.end.queued() == 0) return EAGAIN;
   socket.receive.set_mode(ipc::Mode::stream);
-  socket.stream.emplace(ClientSocket::Stream{.end = {socket.fd.get(), socket.end.queued() * ipc::kUnitSize}, .tail = tail});
+  socket.stream = std::make_unique<ClientSocket::Stream>(
+      ClientSocket::Stream{.end = {socket.fd.get(), socket.end.queued() * ipc::kUnitSize}, .tail = tail});
   return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 #include "ipc/doorbell.hpp"
 #include "ipc/rights.hpp"
@@ -57,9 +58,9 @@ StackEnd::StackEnd(int fd) : fd_(fd) {
   sys::setsockopt(fd_, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof zero);
 }
 
-/// Adds what has arrived to arrivals_; stops at a HELLO or ATTACH that nobody has asked for yet, and at a fault.
+/// Adds what has arrived to seen_; stops at a HELLO or ATTACH that nobody has asked for yet, and at a fault.
 void StackEnd::look() {
-  while (!arrivals_.hello && !arrivals_.attach && !arrivals_.closed && arrivals_.fault == Fault::none) {
+  while (!seen_.unit && !seen_.closed && seen_.fault == Fault::none) {
     Unit unit;
     iovec piece{.iov_base = &unit, .iov_len = sizeof unit};
     msghdr message{};
@@ -69,34 +70,36 @@ void StackEnd::look() {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) {
-      arrivals_.closed = true;
+      seen_.closed = true;
     } else if ((message.msg_flags & MSG_CTRUNC) != 0) {
       // A descriptor with it: perhaps the program's own end, which would stay open in our queue for as long as the ballast.
-      arrivals_.fault = Fault::descriptor;
+      seen_.fault = Fault::descriptor;
     } else if (n != static_cast<ssize_t>(sizeof unit)) {
-      arrivals_.fault = Fault::short_unit;
+      seen_.fault = Fault::short_unit;
     } else if (++queued_ > kUnitsQueuedMax) {
-      arrivals_.fault = Fault::too_many_units;
+      seen_.fault = Fault::too_many_units;
     } else if (unit.type == static_cast<std::uint32_t>(UnitType::stall)) {
-      ++arrivals_.stalls;
+      ++seen_.stalls;
     } else if (unit.type == static_cast<std::uint32_t>(UnitType::hello)) {
-      arrivals_.hello = true;
-      arrivals_.unit = unit;
+      seen_.unit = std::make_unique<Unit>(unit);
     } else if (unit.type == static_cast<std::uint32_t>(UnitType::attach)) {
-      arrivals_.attach = true;
-      arrivals_.unit = unit;
+      seen_.unit = std::make_unique<Unit>(unit);
       take_oldest();
     } else {
-      arrivals_.fault = Fault::unknown_unit;
+      seen_.fault = Fault::unknown_unit;
     }
   }
 }
 
 StackEnd::Arrivals StackEnd::inspect() {
   look();
-  Arrivals out = arrivals_;
-  out.more = out.hello || out.attach;
-  arrivals_ = {};
+  const Seen seen = std::exchange(seen_, {});
+  Arrivals out{.stalls = seen.stalls, .closed = seen.closed, .fault = seen.fault};
+  if (!seen.unit) return out;
+  out.unit = *seen.unit;
+  out.hello = out.unit.type == static_cast<std::uint32_t>(UnitType::hello);
+  out.attach = !out.hello;
+  out.more = true;
   return out;
 }
 

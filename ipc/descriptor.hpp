@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "base/expected.hpp"
 #include "ipc/layout.hpp"
@@ -145,9 +146,17 @@ class StackEnd final : public StackIo {
   void look();
   bool take_oldest();
 
+  /// What arrived since inspect() was called last.
+  struct Seen {
+    unsigned stalls = 0;
+    std::unique_ptr<Unit> unit;  ///< HELLO or ATTACH; null mostly, and there are many ends
+    bool closed = false;
+    Fault fault = Fault::none;
+  };
+
   int fd_ = -1;
   unsigned queued_ = 0;
-  Arrivals arrivals_;
+  Seen seen_;
 };
 
 /// Which system calls the program's end may make. A program that has confined itself (seccomp) and moves its data with read() and

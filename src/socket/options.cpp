@@ -207,6 +207,8 @@ std::string bytes_of(std::span<const std::int32_t> numbers) {
 
 }  // namespace
 
+const SocketOptions SharedOptions::kDefault;
+
 Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, Bytes value, bool privileged,
                  bool txprio_enabled, wire::IpFamily family) {
   if (level == kSolSocket && (name == so_sndbuf || name == so_rcvbuf || name == so_sndbufforce || name == so_rcvbufforce)) {
@@ -215,7 +217,6 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     if (!number) return number.error();
     const bool send = name == so_sndbuf || name == so_sndbufforce;
     (send ? options.send_buffer : options.receive_buffer) = buffer_size(*number);
-    (send ? options.send_buffer_fixed : options.receive_buffer_fixed) = true;
     return Errno::ok;
   }
   if (level == kSolSocket && name == so_linger) {
@@ -314,8 +315,8 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
                                std::size_t room) {
   std::string answer;
   const auto one = [&](std::int32_t number) { answer = bytes_of({&number, 1}); };
-  if (level == kSolSocket && name == so_sndbuf) one(options.send_buffer);
-  else if (level == kSolSocket && name == so_rcvbuf) one(options.receive_buffer);
+  if (level == kSolSocket && name == so_sndbuf) one(options.send_buffer != 0 ? options.send_buffer : facts.send_ring);
+  else if (level == kSolSocket && name == so_rcvbuf) one(options.receive_buffer != 0 ? options.receive_buffer : facts.receive_ring);
   else if (level == kSolSocket && name == so_rcvlowat) one(options.receive_low_water);
   else if (level == kSolSocket && name == so_type) one(facts.type);
   else if (level == kSolSocket && name == so_protocol) one(facts.protocol);

@@ -35,8 +35,7 @@ struct SocketOptions {
   std::int32_t debug = 0, no_check = 0, priority = 0, timestamp = 0, timestamp_ns = 0, rxq_overflow = 0;
   std::int32_t linger_on = 0, linger_seconds = 0;
   std::int32_t receive_low_water = 1, send_low_water = 1;
-  std::int32_t send_buffer = 0, receive_buffer = 0;  ///< bytes of the rings; 0 until the socket has them
-  bool send_buffer_fixed = false, receive_buffer_fixed = false;  ///< the program chose it: it does not grow by itself
+  std::int32_t send_buffer = 0, receive_buffer = 0;  ///< bytes that the program chose; 0: the ring's, which grows by itself
   std::int32_t fib = 0, txq_priority = 0;
   std::int32_t busy_poll = 0, peek_offset = -1, pass_credentials = 0;
   std::string bind_device;
@@ -81,6 +80,22 @@ struct SocketOptions {
   std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any
 };
 
+/// The options of one socket. Copies share them until one of them changes something: a connection has what its listener had.
+class SharedOptions {
+ public:
+  const SocketOptions& operator*() const { return options_ ? *options_ : kDefault; }
+  const SocketOptions* operator->() const { return &**this; }
+  /// To change them. Holds until the next copy of this object.
+  SocketOptions& own() {
+    if (!options_ || options_.use_count() > 1) options_ = std::make_shared<SocketOptions>(**this);
+    return *options_;
+  }
+
+ private:
+  static const SocketOptions kDefault;
+  std::shared_ptr<SocketOptions> options_;  ///< null: kDefault
+};
+
 /// What goes into the header of a packet to `destination`: TTL or hop limit (0: the stack's own), TOS or traffic class.
 std::uint8_t hops_of(const SocketOptions& options, const wire::IpAddress& destination);
 std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddress& destination);
@@ -103,6 +118,7 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
 struct SocketFacts {
   SocketKind kind;
   std::int32_t type = 0, protocol = 0, accepting = 0, mtu = 0;
+  std::int32_t send_ring = 0, receive_ring = 0;  ///< bytes; 0: none yet
   wire::IpFamily family = wire::IpFamily::v4;
   std::uint64_t cookie = 0;
 };

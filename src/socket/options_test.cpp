@@ -238,4 +238,34 @@ TEST(SocketOptions, OneByteIsEnoughForIpOptions) {
 }
 
 }  // namespace
+TEST(SharedOptions, WhoChangesSomethingHasItsOwn) {
+  SharedOptions listener, untouched;
+  listener.own().no_delay = 1;
+  SharedOptions child = listener;
+  EXPECT_EQ(&*child, &*listener) << "shared until one changes them";
+  child.own().no_delay = 0;
+  EXPECT_EQ(listener->no_delay, 1);
+  const SocketOptions* alone = &*child;
+  child.own().cork = 1;
+  EXPECT_EQ(&*child, alone) << "not copied where nobody shares them";
+  EXPECT_EQ(untouched->no_delay, 0);
+  EXPECT_EQ(untouched.own().multicast_ttl, 1) << "begins as the default";
+}
+
+TEST(SocketOptions, ABufferThatWasNotChosenIsTheRing) {
+  SocketOptions o;
+  const SocketFacts facts{.kind = SocketKind::tcp, .send_ring = 65536, .receive_ring = 131072};
+  const auto shown = [&](int name) {
+    std::int32_t value = 0;
+    const auto answer = get_option(o, facts, num::kSolSocket, name, sizeof value);
+    std::memcpy(&value, answer->data(), sizeof value);
+    return value;
+  };
+  EXPECT_EQ(shown(num::so_sndbuf), 65536);
+  EXPECT_EQ(shown(num::so_rcvbuf), 131072);
+  const std::int32_t asked = 10000;
+  ASSERT_EQ(set_option(o, SocketKind::tcp, num::kSolSocket, num::so_rcvbuf, as_bytes(&asked, sizeof asked), false, false), Errno::ok);
+  EXPECT_EQ(shown(num::so_rcvbuf), 20000);
+}
+
 }  // namespace iopkt::socket

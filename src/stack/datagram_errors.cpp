@@ -86,7 +86,7 @@ std::uint32_t header_length(const packet::Packet& quoted) {
 }
 
 bool discovers(const Socket& k, const ErrorInfo& e) {
-  return (e.origin == ErrorInfo::kIcmp6 ? k.options.mtu_discover6 : k.options.mtu_discover) != 0;
+  return (e.origin == ErrorInfo::kIcmp6 ? k.options->mtu_discover6 : k.options->mtu_discover) != 0;
 }
 
 void report_to_raw(ShardState& s, const icmp::ErrorAbout& about, std::uint32_t interface_index, const Datagram& report) {
@@ -140,7 +140,7 @@ void deliver_error(ShardState& s, Datagram&& report) {
   if (k == nullptr || k->client_gone) return s.drop(Drop::icmp_no_flow);
   const ErrorInfo e = *report.error;
   // Of an IPv4 packet IP_RECVERR says it, whichever family the socket is of.
-  if ((e.origin == ErrorInfo::kIcmp6 ? k->options.receive_error6 : k->options.receive_error) == 0) {
+  if ((e.origin == ErrorInfo::kIcmp6 ? k->options->receive_error6 : k->options->receive_error) == 0) {
     const bool connected = k->remote.port.value != 0 || !k->remote.address.is_unspecified();
     if (connected && (e.hard || (e.too_big && discovers(*k, e)))) raise(s, *k, event::soft_error, e.error);
     return;
@@ -148,14 +148,14 @@ void deliver_error(ShardState& s, Datagram&& report) {
   // The program's own bytes: behind the headers that it did not write.
   const std::uint32_t headers = header_length(*report.payload);
   if (is_udp(k->kind)) report.payload->trim_front(headers + wire::UdpView::kHeaderLen);
-  else if (k->options.header_included == 0) report.payload->trim_front(headers);
+  else if (k->options->header_included == 0) report.payload->trim_front(headers);
   report.cookie = k->cookie;
   s.datagrams.push_back(std::move(report));
 }
 
 Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu) {
   const bool v4 = destination.address.is_v4();
-  if ((v4 ? k.options.receive_error : k.options.receive_error6) == 0) return Errno::msgsize;
+  if ((v4 ? k.options->receive_error : k.options->receive_error6) == 0) return Errno::msgsize;
   Datagram report{.id = k.id, .cookie = k.cookie, .source = {destination.address, v4 ? k.remote.port : destination.port},
                   .error = ErrorInfo{.error = Errno::msgsize, .info = mtu}};
   report.payload = packet::allocate_header(s.cache);

@@ -26,11 +26,11 @@ void register_port(ShardState& s, Socket& k) {
                           .remote = k.remote,
                           .interface_index = k.bound_interface,
                           .fib = k.fib,
-                          .reuse_port = k.options.reuse_port != 0,
-                          .v6_only = k.options.v6_only != 0,
-                          .multicast_all = k.options.multicast_all != 0,
-                          .multicast_all6 = k.options.multicast_all6 != 0,
-                          .least_coverage = k.options.receive_coverage,
+                          .reuse_port = k.options->reuse_port != 0,
+                          .v6_only = k.options->v6_only != 0,
+                          .multicast_all = k.options->multicast_all != 0,
+                          .multicast_all6 = k.options->multicast_all6 != 0,
+                          .least_coverage = k.options->receive_coverage,
                           .order = ++s.bind_order};
   const std::uint32_t home = s.stack.shard_of_port(k.local.port);
   if (home == s.number) s.udp_members[port_key(k.kind, k.local.port)].push_back(member);
@@ -60,10 +60,10 @@ void register_raw(ShardState& s, Socket& k) {
                          .remote = k.remote.address,
                          .interface_index = k.bound_interface,
                          .family = k.family,
-                         .checksum_offset = k.options.checksum_offset6,
-                         .icmp_filter = k.options.icmp6_filter,
-                         .multicast_all = (k.family == wire::IpFamily::v4 ? k.options.multicast_all : k.options.multicast_all6) != 0};
-  if (k.family == wire::IpFamily::v4) member.icmp_filter[0] = static_cast<std::uint32_t>(k.options.icmp_filter);
+                         .checksum_offset = k.options->checksum_offset6,
+                         .icmp_filter = k.options->icmp6_filter,
+                         .multicast_all = (k.family == wire::IpFamily::v4 ? k.options->multicast_all : k.options->multicast_all6) != 0};
+  if (k.family == wire::IpFamily::v4) member.icmp_filter[0] = static_cast<std::uint32_t>(k.options->icmp_filter);
   add_raw(s, member);
   send_to_all_others(s, [&] { return message::RawAdd{member}; });
 }
@@ -111,7 +111,7 @@ void deliver(ShardState& s, std::uint32_t shard, Datagram&& datagram) {
   Socket* k = s.find(datagram.id);
   if (k == nullptr || k->client_gone || k->shut_read) return s.drop(Drop::udp_no_socket);
   datagram.cookie = k->cookie;
-  if (k->options.coalesce != 0 && k->kind == socket::SocketKind::udp && joins_last(s, datagram)) return;
+  if (k->options->coalesce != 0 && k->kind == socket::SocketKind::udp && joins_last(s, datagram)) return;
   s.datagrams.push_back(std::move(datagram));
 }
 
@@ -272,13 +272,13 @@ namespace {
 /// ours once; a raw socket's own header says what it likes. Over IPv6 IP_FREEBIND lets a program be somebody else. As on the host.
 Errno check_source(const ShardState& s, const Socket& k, const DatagramRequest& request, const wire::IpAddress& source) {
   if (source.is_unspecified() || s.network->interfaces.find_local(source) != nullptr) return Errno::ok;
-  if (source.is_v4()) return k.options.header_included != 0 ? Errno::ok : Errno::netunreach;
-  return request.source && k.options.free_bind == 0 ? Errno::inval : Errno::ok;
+  if (source.is_v4()) return k.options->header_included != 0 ? Errno::ok : Errno::netunreach;
+  return request.source && k.options->free_bind == 0 ? Errno::inval : Errno::ok;
 }
 
 socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const DatagramRequest& request, wire::Endpoint to) {
   // RFC 3542 section 6.1: the interface of IPV6_PKTINFO, of this datagram or of the socket, says which link is meant.
-  const auto usual = static_cast<std::uint32_t>(to.address.is_v6() && k.bound_interface == 0 ? k.options.packet_interface6 : 0);
+  const auto usual = static_cast<std::uint32_t>(to.address.is_v6() && k.bound_interface == 0 ? k.options->packet_interface6 : 0);
   const std::uint32_t by = request.interface_index != 0 ? request.interface_index : usual;
   if (by > wire::IpAddress::kZoneMax) return unexpected(Errno::nodev);
   if (to.address.zone() == 0 && by != 0) to.address = to.address.with_zone(by);
@@ -291,34 +291,34 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   how.interface_index = by != 0 ? by : k.bound_interface;
   if (how.interface_index == 0) how.interface_index = to.address.zone();
   if (to.address.is_multicast() && how.interface_index == 0)
-    how.interface_index = to.address.is_v4() ? k.options.multicast_interface : static_cast<std::uint32_t>(k.options.multicast_interface6);
-  how.multicast_loop = (to.address.is_v4() ? k.options.multicast_loop : k.options.multicast_loop6) != 0;
-  how.dont_route = request.dont_route || k.options.dont_route != 0;
-  how.tos = request.tos.value_or(socket::traffic_class_of(k.options, to.address));
-  how.ttl = request.ttl.value_or(socket::hops_of(k.options, to.address));
+    how.interface_index = to.address.is_v4() ? k.options->multicast_interface : static_cast<std::uint32_t>(k.options->multicast_interface6);
+  how.multicast_loop = (to.address.is_v4() ? k.options->multicast_loop : k.options->multicast_loop6) != 0;
+  how.dont_route = request.dont_route || k.options->dont_route != 0;
+  how.tos = request.tos.value_or(socket::traffic_class_of(*k.options, to.address));
+  how.ttl = request.ttl.value_or(socket::hops_of(*k.options, to.address));
   how.stay_here = to.address.is_multicast() && how.ttl == 0;
-  how.txq = static_cast<std::uint16_t>(k.options.txq_priority);
-  how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(k.options, to.address));
+  how.txq = static_cast<std::uint16_t>(k.options->txq_priority);
+  how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(*k.options, to.address));
   if (to.address.is_v6()) {
-    how.flow_label = k.options.auto_flow_label != 0 ? flow_hash(s.key(), k.local, to) & 0xfffff : 0;
-    how.largest = static_cast<std::uint32_t>(k.options.fragment_size6);
+    how.flow_label = k.options->auto_flow_label != 0 ? flow_hash(s.key(), k.local, to) & 0xfffff : 0;
+    how.largest = static_cast<std::uint32_t>(k.options->fragment_size6);
   }
-  how.own_path_mtu = (to.address.is_v4() ? k.options.mtu_discover : k.options.mtu_discover6) == 3;  // IP_PMTUDISC_PROBE
+  how.own_path_mtu = (to.address.is_v4() ? k.options->mtu_discover : k.options->mtu_discover6) == 3;  // IP_PMTUDISC_PROBE
   how.source = request.source.value_or(k.local.address);
   if (how.source.zone() == 0) how.source = how.source.with_zone(to.address.zone() != 0 ? to.address.zone() : how.interface_index);
   if (how.source.is_unspecified()) how.source = {};
   else if (how.source.family() != to.address.family()) return unexpected(Errno::inval);
   if (how.source.is_multicast() || (how.source.is_v4() && s.network->interfaces.is_any_broadcast(how.source.v4())))
     how.source = {};
-  if (how.source.is_unspecified() && to.address.is_multicast() && to.address.is_v4() && how.interface_index == k.options.multicast_interface)
-    how.source = k.options.multicast_source;
+  if (how.source.is_unspecified() && to.address.is_multicast() && to.address.is_v4() && how.interface_index == k.options->multicast_interface)
+    how.source = k.options->multicast_source;
   if (const Errno bad = check_source(s, k, request, how.source); bad != Errno::ok) return unexpected(bad);
   if (how.source.is_unspecified() || how.source.family() != how.destination.family()) {
-    const auto source = choose_source(s, how.destination, how.fib, how.interface_index, socket::prefers_temporary(k.options));
+    const auto source = choose_source(s, how.destination, how.fib, how.interface_index, socket::prefers_temporary(*k.options));
     if (!source) return unexpected(source.error());
     how.source = *source;
   }
-  if (to.address.is_v4() && k.options.broadcast == 0 && s.network->interfaces.is_any_broadcast(to.address.v4()))
+  if (to.address.is_v4() && k.options->broadcast == 0 && s.network->interfaces.is_any_broadcast(to.address.v4()))
     return unexpected(Errno::acces);
   return how;
 }
@@ -356,7 +356,7 @@ Errno check_segments(const Socket& k, std::uint32_t size, std::size_t length, st
   constexpr std::size_t kSegmentsMax = 128;
   if (size == 0) return Errno::ok;
   if (size + headers > mtu) return Errno::msgsize;
-  return length > size * kSegmentsMax || k.options.no_check != 0 ? Errno::inval : Errno::ok;
+  return length > size * kSegmentsMax || k.options->no_check != 0 ? Errno::inval : Errno::ok;
 }
 
 }  // namespace
@@ -369,9 +369,9 @@ Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destinati
   if (!path) return path.error();
   if (!may_leave(how->source, *path)) return Errno::inval;
   const std::size_t network = how->destination.is_v4() ? 20 : 40;
-  const std::size_t headers = (k.options.header_included != 0 ? 0 : network) + (k.kind == socket::SocketKind::raw ? 0 : wire::UdpView::kHeaderLen);
+  const std::size_t headers = (k.options->header_included != 0 ? 0 : network) + (k.kind == socket::SocketKind::raw ? 0 : wire::UdpView::kHeaderLen);
   if (segment != 0) return check_segments(k, segment, length, path->mtu, headers);
-  if ((!how->dont_fragment && k.options.header_included == 0) || length + headers <= path->mtu) return Errno::ok;
+  if ((!how->dont_fragment && k.options->header_included == 0) || length + headers <= path->mtu) return Errno::ok;
   return quiet ? Errno::msgsize : too_big_for(s, k, {how->destination, k.kind == socket::SocketKind::raw ? wire::Port{} : destination.port}, path->mtu);
 }
 
@@ -391,7 +391,7 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   // What will be fragmented has its checksum done here: no device sees the datagram whole.
   const bool whole = length + headers <= path->mtu || cut;
   // Over IPv6 there always is one (RFC 8200 section 8.1).
-  const auto checksum = k.options.no_check != 0 && !cut && how->destination.is_v4() ? udp::Checksum::none
+  const auto checksum = k.options->no_check != 0 && !cut && how->destination.is_v4() ? udp::Checksum::none
                         : whole                         ? udp::Checksum::later
                                                         : udp::Checksum::now;
   const wire::Endpoint source{how->source, k.local.port};
@@ -411,7 +411,7 @@ Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Byt
   if (!how) return how.error();
   PacketPtr packet = copy_payload(s, first, second);
   if (!packet) return Errno::nobufs;
-  const auto coverage = static_cast<std::uint32_t>(k.options.send_coverage);
+  const auto coverage = static_cast<std::uint32_t>(k.options->send_coverage);
   if (const auto added = udp::add_lite_header(*packet, {how->source, k.local.port}, {how->destination, to.port}, coverage, s.counters.udp);
       !added)
     return refused(s, added.error());
@@ -457,15 +457,15 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const auto path = find_path(s, *how);
   if (!path) return path.error();
   // The host does not cut up what came with its header.
-  const std::size_t on_wire = first.size() + second.size() + (k.options.header_included != 0 ? 0 : how->destination.is_v4() ? 20 : 40);
-  if ((how->dont_fragment || k.options.header_included != 0) && on_wire > path->mtu)
+  const std::size_t on_wire = first.size() + second.size() + (k.options->header_included != 0 ? 0 : how->destination.is_v4() ? 20 : 40);
+  if ((how->dont_fragment || k.options->header_included != 0) && on_wire > path->mtu)
     return too_big_for(s, k, {how->destination, {}}, path->mtu);
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
   // Of ICMPv6 it is filled in with the header, whoever sends.
-  if (k.family == wire::IpFamily::v6 && k.options.checksum_offset6 >= 0 && how->protocol != wire::IpProtocol::icmpv6)
-    if (const Errno bad = fill_checksum(*packet, *how, static_cast<std::uint32_t>(k.options.checksum_offset6)); bad != Errno::ok) return bad;
-  if (k.options.header_included == 0) return tx_ip(s, std::move(packet), *how);
+  if (k.family == wire::IpFamily::v6 && k.options->checksum_offset6 >= 0 && how->protocol != wire::IpProtocol::icmpv6)
+    if (const Errno bad = fill_checksum(*packet, *how, static_cast<std::uint32_t>(k.options->checksum_offset6)); bad != Errno::ok) return bad;
+  if (k.options->header_included == 0) return tx_ip(s, std::move(packet), *how);
   if (how->destination.is_v6()) return Errno::opnotsupp;  // IPV6_HDRINCL is not built
   const auto header = raw::complete_header(*packet, how->source.v4(), s.identifiers, s.counters.ipv4);
   if (!header) {

@@ -163,39 +163,41 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
       return bytes_of(&info, sizeof info, room);
     }
     if (name == num::tcp_ao_info || name == num::tcp_ao_get_keys) return get_key_option(*k, name, given, room);
-    if (name == num::tcp_notsent_lowat) return bytes_of(&k->options.notsent_low_water, sizeof k->options.notsent_low_water, room);
+    if (name == num::tcp_notsent_lowat) return bytes_of(&k->options->notsent_low_water, sizeof k->options->notsent_low_water, room);
     if (name == num::tcp_maxseg) {
       const std::int32_t mss = k->tcp ? static_cast<std::int32_t>(k->tcp->info().snd_mss)
-                                      : k->options.max_segment != 0 ? k->options.max_segment : 536;
+                                      : k->options->max_segment != 0 ? k->options->max_segment : 536;
       return bytes_of(&mss, sizeof mss, room);
     }
     if (name == num::tcp_congestion) {
       char name_field[16] = {};
       const std::string_view name_now = k->tcp                          ? k->tcp->info().congestion
-                                        : !k->options.congestion.empty() ? std::string_view(k->options.congestion)
+                                        : !k->options->congestion.empty() ? std::string_view(k->options->congestion)
                                                                          : s.settings.congestion->name();
       name_now.copy(name_field, sizeof name_field - 1);
       return bytes_of(name_field, sizeof name_field, room);
     }
-    if (const auto common = common_value(s.settings.tcp, k->options, name)) return bytes_of(&*common, sizeof *common, room);
+    if (const auto common = common_value(s.settings.tcp, *k->options, name)) return bytes_of(&*common, sizeof *common, room);
   }
   socket::SocketFacts facts{.kind = k->kind, .family = k->family};
   facts.type = k->kind == socket::SocketKind::tcp ? num::kStream : is_udp(k->kind) ? num::kDgram : num::kRaw;
   facts.protocol = k->protocol;
   facts.accepting = k->state == SocketState::listening;
+  facts.send_ring = static_cast<std::int32_t>(k->send.memory.size);
+  facts.receive_ring = static_cast<std::int32_t>(k->receive.memory.size);
   facts.cookie = static_cast<std::uint64_t>(s.number) << 32 | k->id.value;
   if (!k->remote.address.is_unspecified())
     if (const auto path = find_path(s, k->remote.address, k->fib, k->bound_interface, false))
       facts.mtu = static_cast<std::int32_t>(path->mtu);
-  if (level == num::kSolIp && name == num::ip_ttl && k->options.ttl == 0) {
+  if (level == num::kSolIp && name == num::ip_ttl && k->options->ttl == 0) {
     const auto ttl = static_cast<std::int32_t>(s.settings.ipv4.ttl);
     return bytes_of(&ttl, sizeof ttl, room);
   }
-  if (level == num::kSolIpv6 && name == num::ipv6_unicast_hops && k->family == wire::IpFamily::v6 && k->options.unicast_hops < 0) {
+  if (level == num::kSolIpv6 && name == num::ipv6_unicast_hops && k->family == wire::IpFamily::v6 && k->options->unicast_hops < 0) {
     const auto hops = static_cast<std::int32_t>(s.settings.ipv6.hop_limit);
     return bytes_of(&hops, sizeof hops, room);
   }
-  return socket::get_option(k->options, facts, level, name, room);
+  return socket::get_option(*k->options, facts, level, name, room);
 }
 
 namespace {

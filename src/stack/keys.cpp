@@ -118,9 +118,9 @@ void put_address(const Socket& k, const wire::IpAddress& address, std::uint8_t (
 
 constexpr std::uint8_t bits_of(const wire::IpAddress& address) { return address.is_v4() ? 32 : 128; }
 
-KeyChain copy_of(const Socket& k) { return k.options.keys ? *k.options.keys : KeyChain{}; }
+KeyChain copy_of(const Socket& k) { return k.options->keys ? *k.options->keys : KeyChain{}; }
 void adopt(Socket& k, KeyChain&& chain) {
-  k.options.keys = chain.keys.empty() ? nullptr : std::make_shared<const KeyChain>(std::move(chain));
+  k.options.own().keys = chain.keys.empty() ? nullptr : std::make_shared<const KeyChain>(std::move(chain));
 }
 
 /// Whether one of the other kind stands for some of the same peers.
@@ -176,7 +176,7 @@ Errno add_ao(Socket& k, Bytes value) {
   if ((wanted->flags & (kSetCurrent | kSetNext)) != 0 && !may_change_ids(k)) return Errno::inval;
   // A connection that was opened without TCP-AO goes on without (RFC 5925 section 7.2).
   const bool open = k.state == SocketState::open;
-  if (open && (!k.options.keys || k.options.keys->ao_to_send(k.remote.address, -1) == nullptr)) return Errno::inval;
+  if (open && (!k.options->keys || k.options->keys->ao_to_send(k.remote.address, -1) == nullptr)) return Errno::inval;
   const std::string_view name{wanted->algorithm, strnlen(wanted->algorithm, sizeof wanted->algorithm)};
   if (name != kSha1 && name != kCmac) return Errno::noent;
   Key key{.algorithm = name == kSha1 ? MacAlgorithm::hmac_sha1 : MacAlgorithm::aes128_cmac,
@@ -194,8 +194,8 @@ Errno add_ao(Socket& k, Bytes value) {
     if (!other.is_md5() && (other.send_id == key.send_id || other.receive_id == key.receive_id) && (other.fits(key.peer) || key.fits(other.peer)))
       return Errno::exist;
   if (chain.keys.size() >= KeyChain::kMost) return Errno::nobufs;
-  if ((wanted->flags & kSetCurrent) != 0) k.options.ao_current = key.send_id;
-  if ((wanted->flags & kSetNext) != 0) k.options.ao_next = key.receive_id;
+  if ((wanted->flags & kSetCurrent) != 0) k.options.own().ao_current = key.send_id;
+  if ((wanted->flags & kSetNext) != 0) k.options.own().ao_next = key.receive_id;
   chain.keys.push_back(std::move(key));
   return adopt(k, std::move(chain)), Errno::ok;
 }
@@ -227,12 +227,12 @@ Errno delete_ao(Socket& k, Bytes value) {
   const bool current = (wanted->flags & kSetCurrent) != 0, next = (wanted->flags & kSetNext) != 0;
   if ((current && !has_send_id(k, chain, wanted->current)) || (next && !has_receive_id(k, chain, wanted->next))) return Errno::noent;
   // What the connection uses can only go when another takes its place.
-  const bool in_use = k.state == SocketState::open && k.options.keys->ao_to_send(k.remote.address, -1) != nullptr;
-  if (in_use && ((!current && !has_send_id(k, chain, blank_signature({k.options, {}, {}}, k.remote.address).key_id)) ||
-                 (!next && k.options.ao_next >= 0 && !has_receive_id(k, chain, static_cast<std::uint8_t>(k.options.ao_next)))))
+  const bool in_use = k.state == SocketState::open && k.options->keys->ao_to_send(k.remote.address, -1) != nullptr;
+  if (in_use && ((!current && !has_send_id(k, chain, blank_signature({*k.options, {}, {}}, k.remote.address).key_id)) ||
+                 (!next && k.options->ao_next >= 0 && !has_receive_id(k, chain, static_cast<std::uint8_t>(k.options->ao_next)))))
     return Errno::busy;
-  if (current) k.options.ao_current = wanted->current;
-  if (next) k.options.ao_next = wanted->next;
+  if (current) k.options.own().ao_current = wanted->current;
+  if (next) k.options.own().ao_next = wanted->next;
   return adopt(k, std::move(chain)), Errno::ok;
 }
 
@@ -243,11 +243,12 @@ Errno set_ao_info(Socket& k, Bytes value) {
   if ((current || next) && !may_change_ids(k)) return Errno::inval;
   const KeyChain chain = copy_of(k);
   if ((current && !has_send_id(k, chain, wanted->current)) || (next && !has_receive_id(k, chain, wanted->next))) return Errno::noent;
-  if (current) k.options.ao_current = wanted->current;
-  if (next) k.options.ao_next = wanted->next;
-  k.options.ao_required = (wanted->flags & kRequired) != 0;
+  if (current) k.options.own().ao_current = wanted->current;
+  if (next) k.options.own().ao_next = wanted->next;
+  k.options.own().ao_required = (wanted->flags & kRequired) != 0;
   if ((wanted->flags & kSetCounters) != 0)
-    k.auth_counts = {.good = wanted->good, .bad = wanted->bad, .key_not_found = wanted->key_not_found, .required = wanted->required};
+    k.auth_counts = std::make_unique<AuthCounts>(
+        AuthCounts{.good = wanted->good, .bad = wanted->bad, .key_not_found = wanted->key_not_found, .required = wanted->required});
   return Errno::ok;
 }
 
@@ -281,16 +282,17 @@ std::optional<Errno> set_key_option(Socket& k, int level, int name, Bytes value)
 }
 
 socket::Result<std::string> get_key_option(const Socket& k, int name, Bytes given, std::size_t room) {
-  const bool any = k.options.keys && std::ranges::any_of(k.options.keys->keys, [](const Key& key) { return !key.is_md5(); });
+  const bool any = k.options->keys && std::ranges::any_of(k.options->keys->keys, [](const Key& key) { return !key.is_md5(); });
   if (!any) return unexpected(Errno::noent);
-  const wire::TcpSignature now = blank_signature({k.options, {}, {}}, k.remote.address);
+  const wire::TcpSignature now = blank_signature({*k.options, {}, {}}, k.remote.address);
   const auto text = [](const auto& value) { return std::string(reinterpret_cast<const char*>(&value), sizeof value); };
   if (name == num::tcp_ao_info) {
     AoInfo out{};
-    out.flags = (now.kind == wire::TcpSignature::Kind::ao ? kSetCurrent | kSetNext : 0u) | (k.options.ao_required ? kRequired : 0u);
+    out.flags = (now.kind == wire::TcpSignature::Kind::ao ? kSetCurrent | kSetNext : 0u) | (k.options->ao_required ? kRequired : 0u);
     out.current = now.key_id, out.next = now.next_key_id;
-    out.good = k.auth_counts.good, out.bad = k.auth_counts.bad;
-    out.key_not_found = k.auth_counts.key_not_found, out.required = k.auth_counts.required;
+    const AuthCounts counts = k.auth_counts ? *k.auth_counts : AuthCounts{};
+    out.good = counts.good, out.bad = counts.bad;
+    out.key_not_found = counts.key_not_found, out.required = counts.required;
     return text(out).substr(0, room);
   }
   const auto wanted = read<AoShown>(given);
@@ -299,7 +301,7 @@ socket::Result<std::string> get_key_option(const Socket& k, int name, Bytes give
   std::string out;
   std::uint32_t count = 0;
   const std::size_t most = std::min<std::size_t>((wanted->flags & kGetAll) != 0 ? wanted->count : 1, room / sizeof(AoShown));
-  for (const Key& key : k.options.keys->keys) {
+  for (const Key& key : k.options->keys->keys) {
     if (key.is_md5()) continue;
     const bool current = now.key_id == key.send_id, next = now.next_key_id == key.receive_id;
     bool asked = (wanted->flags & kGetAll) != 0;

@@ -39,19 +39,18 @@ struct Listener {
   std::atomic<bool> closed{false};
 
   /// What children inherit: as it is when their SYN comes.
-  std::shared_ptr<const socket::SocketOptions> options() const {
+  socket::SharedOptions options() const {
     const SpinGuard guard{lock_};
     return options_;
   }
-  void set_options(const socket::SocketOptions& options) {
-    auto fresh = std::make_shared<const socket::SocketOptions>(options);
+  void set_options(socket::SharedOptions options) {
     const SpinGuard guard{lock_};
-    options_.swap(fresh);
+    std::swap(options_, options);
   }
 
  private:
   mutable SpinLock lock_;
-  std::shared_ptr<const socket::SocketOptions> options_;
+  socket::SharedOptions options_;
 };
 using ListenerPtr = std::shared_ptr<Listener>;
 

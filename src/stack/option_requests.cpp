@@ -50,13 +50,13 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
   if (const auto done = set_group_option(s, *k, level, name, value)) return *done;
   const auto key_set = set_key_option(*k, level, name, value);
-  const Errno result = key_set ? *key_set : socket::set_option(k->options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
+  const Errno result = key_set ? *key_set : socket::set_option(k->options.own(), k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
   if (result != Errno::ok) return result;
-  k->fib = static_cast<std::uint8_t>(k->options.fib);
+  k->fib = static_cast<std::uint8_t>(k->options->fib);
   if (level == num::kSolSocket && name == num::so_bindtodevice) {
-    const iface::Interface* device = k->options.bind_device.empty() ? nullptr : s.network->interfaces.by_name(k->options.bind_device);
-    if (device == nullptr && !k->options.bind_device.empty()) {
-      k->options.bind_device.clear();
+    const iface::Interface* device = k->options->bind_device.empty() ? nullptr : s.network->interfaces.by_name(k->options->bind_device);
+    if (device == nullptr && !k->options->bind_device.empty()) {
+      k->options.own().bind_device.clear();
       return Errno::nodev;
     }
     k->bound_interface = device == nullptr ? 0 : device->index;
@@ -70,14 +70,14 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
                       (level == num::kSolUdpLite && name == num::udplite_recv_cscov);
   if (listed && is_udp(k->kind) && k->binding) unregister_port(s, *k), register_port(s, *k);
   if (level == num::kSolSocket && (name == num::so_reuseaddr || name == num::so_reuseport) && k->binding)
-    ports_of(s, *k).update(*k->binding, k->options.reuse_address != 0, k->options.reuse_port != 0);
+    ports_of(s, *k).update(*k->binding, k->options->reuse_address != 0, k->options->reuse_port != 0);
   if (k->listener && k->state == SocketState::listening) k->listener->set_options(k->options);
   if (k->tcp) {
-    tcp::Options wanted = tcp_options(k->options);
-    wanted.signature_len = signature_len(k->options, k->remote.address);
+    tcp::Options wanted = tcp_options(*k->options);
+    wanted.signature_len = signature_len(*k->options, k->remote.address);
     k->tcp->set_options(wanted, s.now);
     if (level == num::kSolTcp && name == num::tcp_window_clamp)
-      k->tcp->set_receive_capacity(offered_capacity(k->options, k->receive.memory.size));
+      k->tcp->set_receive_capacity(offered_capacity(*k->options, k->receive.memory.size));
     mark_dirty(s, *k);
   }
   return Errno::ok;

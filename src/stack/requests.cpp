@@ -21,7 +21,7 @@ bool is_local_or_any(const ShardState& s, const wire::IpAddress& address) {
 
 /// IP_FREEBIND binds to what is not ours (yet), but nothing leaves from there over IPv4; only a raw socket's own header may say so.
 bool is_anothers(const ShardState& s, const Socket& k) {
-  return k.local.address.is_v4() && k.options.header_included == 0 && !is_local_or_any(s, k.local.address);
+  return k.local.address.is_v4() && k.options->header_included == 0 && !is_local_or_any(s, k.local.address);
 }
 
 wire::IpAddress any_of(wire::IpFamily family) {
@@ -31,7 +31,7 @@ wire::IpAddress any_of(wire::IpFamily family) {
 /// Whether a socket of AF_INET6 may have to do with IPv4 (RFC 3493 section 3.7); one of AF_INET has to do with nothing else.
 bool speaks(const Socket& k, wire::IpFamily family) {
   if (k.family == wire::IpFamily::v4) return family == wire::IpFamily::v4;
-  return family == wire::IpFamily::v6 || (k.options.v6_only == 0 && k.kind != SocketKind::raw);
+  return family == wire::IpFamily::v6 || (k.options->v6_only == 0 && k.kind != SocketKind::raw);
 }
 
 /// An address of a link (RFC 4007) with its zone: the one it was given, or the interface that the socket is bound to or sends to
@@ -40,7 +40,7 @@ socket::Result<wire::Endpoint> in_zone(const Socket& k, wire::Endpoint endpoint)
   if (!endpoint.address.has_zone()) return endpoint;
   std::uint32_t zone = endpoint.address.zone();
   if (zone == 0) zone = k.bound_interface;
-  if (zone == 0 && endpoint.address.is_multicast()) zone = static_cast<std::uint32_t>(k.options.multicast_interface6);
+  if (zone == 0 && endpoint.address.is_multicast()) zone = static_cast<std::uint32_t>(k.options->multicast_interface6);
   if (zone == 0 || (k.bound_interface != 0 && zone != k.bound_interface)) return unexpected(Errno::inval);
   endpoint.address = endpoint.address.with_zone(zone);
   return endpoint;
@@ -53,10 +53,10 @@ Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const st
                                   .port = local.port,
                                   .ephemeral = {static_cast<std::uint16_t>(ip.anonportmin), static_cast<std::uint16_t>(ip.anonportmax)},
                                   .user = k.user,
-                                  .reuse_address = k.options.reuse_address != 0,
-                                  .reuse_port = k.options.reuse_port != 0,
+                                  .reuse_address = k.options->reuse_address != 0,
+                                  .reuse_port = k.options->reuse_port != 0,
                                   .fib = k.fib,
-                                  .v6_only = k.options.v6_only != 0};
+                                  .v6_only = k.options->v6_only != 0};
   auto binding = ports_of(s, k).bind(claim, s.random, suits);
   if (!binding) return binding.error();
   k.binding = std::move(*binding);
@@ -76,10 +76,10 @@ Errno port_for_sending(ShardState& s, Socket& k) {
 
 /// Where connections and datagrams to `to` come from. Errors: of find_path(), choose_source() and may_leave().
 socket::Result<wire::IpAddress> source_for(const ShardState& s, const Socket& k, const wire::IpAddress& to) {
-  const auto path = find_path(s, to, k.fib, k.bound_interface, k.options.dont_route != 0);
+  const auto path = find_path(s, to, k.fib, k.bound_interface, k.options->dont_route != 0);
   if (!path) return unexpected(path.error());
   if (is_anothers(s, k)) return unexpected(Errno::netunreach);
-  if (k.local.address.is_unspecified()) return choose_source(s, to, k.fib, k.bound_interface, socket::prefers_temporary(k.options));
+  if (k.local.address.is_unspecified()) return choose_source(s, to, k.fib, k.bound_interface, socket::prefers_temporary(*k.options));
   if (!may_leave(k.local.address, *path)) return unexpected(Errno::inval);
   return k.local.address;
 }
@@ -90,7 +90,7 @@ Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   const wire::Endpoint to = *meant;
   const auto source = source_for(s, k, to.address);
   if (!source) return source.error();
-  if (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4()) && k.options.broadcast == 0)
+  if (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4()) && k.options->broadcast == 0)
     return Errno::acces;
   k.local.address = *source;
   if (is_udp(k.kind)) {
@@ -160,9 +160,9 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool f
     k.foreign_flow_shard = home;
     send_to(s, home, message::FlowAdd{flow, s.number});
   }
-  tcp::OpenConfig config = open_config(s, flow, k.fib, k.options, k.receive.memory.size);
+  tcp::OpenConfig config = open_config(s, flow, k.fib, *k.options, k.receive.memory.size);
   // A signature leaves no room for a cookie.
-  if ((fast_open || k.options.fastopen_connect != 0) && !k.options.keys) prepare_fast_open(s, flow, config);
+  if ((fast_open || k.options->fastopen_connect != 0) && !k.options->keys) prepare_fast_open(s, flow, config);
   k.tcp = std::make_unique<tcp::Connection>(tcp::Connection::open_active(s.tcp_context, config, iss, s.now));
   k.tcp->set_send_tail(k.send.tail);
   if (k.shut_write) k.tcp->shutdown_write();
@@ -222,15 +222,13 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   k->protocol = static_cast<std::uint8_t>(protocol);
   k->user = request.user;
   k->fib = request.fib;
-  k->options.fib = request.fib;
+  if (request.fib != 0) k->options.own().fib = request.fib;
   k->send.memory = request.send;
   k->receive.memory = request.receive;
-  k->options.send_buffer = static_cast<std::int32_t>(request.send.size);
-  k->options.receive_buffer = static_cast<std::int32_t>(request.receive.size);
   if (kind == SocketKind::raw) {
-    k->options.header_included = protocol == 255;
+    if (protocol == 255) k->options.own().header_included = 1;
     // RFC 3542 section 3.1: always there for ICMPv6.
-    if (v6 && protocol == static_cast<int>(wire::IpProtocol::icmpv6)) k->options.checksum_offset6 = 2;
+    if (v6 && protocol == static_cast<int>(wire::IpProtocol::icmpv6)) k->options.own().checksum_offset6 = 2;
     register_raw(s, *k);
   }
   return k->id;
@@ -242,8 +240,6 @@ Errno Shard::set_rings(SocketId id, socket::RingMemory send, socket::RingMemory 
   if (k->tcp) return Errno::isconn;
   k->send.memory = send;
   k->receive.memory = receive;
-  k->options.send_buffer = static_cast<std::int32_t>(send.size);
-  k->options.receive_buffer = static_cast<std::int32_t>(receive.size);
   return Errno::ok;
 }
 
@@ -252,7 +248,6 @@ Errno Shard::move_send_ring(SocketId id, socket::RingMemory memory) {
   if (k == nullptr) return Errno::badf;
   if (k->send.tail - k->send.head > memory.size) return Errno::inval;
   k->send.memory = memory;
-  if (!k->options.send_buffer_fixed) k->options.send_buffer = static_cast<std::int32_t>(memory.size);
   k->wanted.send = 0;
   return Errno::ok;
 }
@@ -268,9 +263,8 @@ Errno Shard::move_receive_ring(SocketId id, socket::RingMemory memory) {
     if (!from.second.empty()) memory.write(position + from.first.size(), from.second);
   });
   k->receive.memory = memory;
-  k->options.receive_buffer = static_cast<std::int32_t>(memory.size);
   k->wanted.receive = 0;
-  k->tcp->set_receive_capacity(offered_capacity(k->options, memory.size));
+  k->tcp->set_receive_capacity(offered_capacity(*k->options, memory.size));
   mark_dirty(*state_, *k);
   return Errno::ok;
 }
@@ -290,7 +284,7 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
   const auto zoned = in_zone(*k, wanted);
   if (!zoned) return zoned.error();
   const wire::Endpoint local = *zoned;
-  if (!is_local_or_any(s, local.address) && k->options.free_bind == 0) return Errno::addrnotavail;
+  if (!is_local_or_any(s, local.address) && k->options->free_bind == 0) return Errno::addrnotavail;
   if (k->kind == SocketKind::tcp && local.address.is_multicast()) return local.address.is_v4() ? Errno::addrnotavail : Errno::inval;
   if (k->kind == SocketKind::raw) {
     if (again) return Errno::inval;
@@ -301,7 +295,7 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
   if (local.port.value != 0 && local.port.value < kFirstUnprivilegedPort && !privileged) return Errno::acces;
   if (again) return Errno::inval;
   const bool chosen = local.port.value != 0;
-  if (!chosen && k->options.bind_no_port != 0) {
+  if (!chosen && k->options->bind_no_port != 0) {
     // ip(7), IP_BIND_ADDRESS_NO_PORT: connect() or the first datagram chooses the port, knowing the other end.
     k->local.address = k->bound_address = local.address;
     return Errno::ok;
@@ -371,7 +365,7 @@ Errno Shard::listen(SocketId id, std::uint32_t backlog) {
   listener->shard = s.number;
   listener->id = k->id;
   listener->family = k->family;
-  listener->v6_only = k->options.v6_only != 0;
+  listener->v6_only = k->options->v6_only != 0;
   listener->local = k->local;
   listener->fib = k->fib;
   listener->bound_interface = k->bound_interface;
@@ -435,9 +429,9 @@ void Shard::close(SocketId id) {
   if (!k->tcp) return destroy_socket(s, *k);
   // What the window lets through counts as sent before the close, which may be a reset.
   send_queued(s, *k);
-  if (k->options.linger_on != 0 && k->options.linger_seconds == 0) k->tcp->abort(s.now);
+  if (k->options->linger_on != 0 && k->options->linger_seconds == 0) k->tcp->abort(s.now);
   else k->tcp->close(s.now);
-  if (k->options.linger_on == 0) k->linger_until = Instant::never();
+  if (k->options->linger_on == 0) k->linger_until = Instant::never();
   mark_dirty(s, *k);
 }
 

@@ -121,16 +121,18 @@ std::optional<Drop> check_signature(ShardState& s, const Signing& signing, const
 
 void follow_key(Socket& k, const tcp::SegmentIn& seg) {
   const wire::TcpSignature& shown = seg.options.signature;
-  if (shown.kind != Kind::ao || !k.options.keys) return;
-  if (k.options.keys->ao_to_send(k.remote.address, shown.next_key_id) != nullptr) k.options.ao_current = shown.next_key_id;
+  if (shown.kind != Kind::ao || !k.options->keys) return;
+  if (k.options->keys->ao_to_send(k.remote.address, shown.next_key_id) != nullptr) k.options.own().ao_current = shown.next_key_id;
 }
 
 void count_signature(Socket& k, const tcp::SegmentIn& seg, const std::optional<Drop>& wrong) {
-  if (!k.options.keys && !k.options.ao_required) return;
-  if (!wrong && seg.options.signature.kind == Kind::ao) ++k.auth_counts.good;
-  else if (wrong == Drop::tcp_signature_mismatch) ++k.auth_counts.bad;
-  else if (wrong == Drop::tcp_key_unknown) ++k.auth_counts.key_not_found;
-  else if (wrong == Drop::tcp_signature_missing) ++k.auth_counts.required;
+  if (!k.options->keys && !k.options->ao_required) return;
+  if (!k.auth_counts) k.auth_counts = std::make_unique<AuthCounts>();
+  AuthCounts& counts = *k.auth_counts;
+  if (!wrong && seg.options.signature.kind == Kind::ao) ++counts.good;
+  else if (wrong == Drop::tcp_signature_mismatch) ++counts.bad;
+  else if (wrong == Drop::tcp_key_unknown) ++counts.key_not_found;
+  else if (wrong == Drop::tcp_signature_missing) ++counts.required;
 }
 
 }  // namespace iopkt::stack

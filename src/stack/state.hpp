@@ -79,7 +79,7 @@ struct Socket : Timed {
   Errno pending_error = Errno::ok;
   std::uint32_t bound_interface = 0;
   wire::Endpoint local, remote;
-  socket::SocketOptions options;
+  socket::SharedOptions options;
   std::vector<Membership> memberships;
   socket::BindingPtr binding;
   ListenerPtr listener;              ///< its own when listening; its parent's while accept_waiting
@@ -93,7 +93,7 @@ struct Socket : Timed {
   std::uint32_t mss_route_mtu = 0;
   RingSizes wanted;                  ///< of the rings, in bytes; 0: as they are
   std::uint64_t sent_shown = 0;      ///< TCP_NOTSENT_LOWAT: the sent position that the last event told of
-  AuthCounts auth_counts;
+  std::unique_ptr<AuthCounts> auth_counts;  ///< null: all are 0
   Instant space_asked{};             ///< when that was last announced
   Instant linger_until = Instant::never();
 };
@@ -106,7 +106,7 @@ struct HalfOpenEntry : Timed {
   std::int16_t ao_current = -1;  ///< TCP-AO: SendID of the key that the peer's SYN asked for
   tcp::HalfOpen half;
   ListenerPtr listener;
-  std::shared_ptr<const socket::SocketOptions> options;  ///< the listener's when the SYN came
+  socket::SharedOptions options;  ///< the listener's when the SYN came
   std::list<HalfOpenEntry*>::iterator age;               ///< its place in half_open_order
 };
 

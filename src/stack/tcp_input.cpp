@@ -45,9 +45,9 @@ void keep_payload(Socket& k, const Segment& seg, const tcp::Copies& copies) {
 
 void to_connection(ShardState& s, Socket& k, Segment& seg) {
   // IP_MINTTL (RFC 5082): only from so near.
-  if (seg.at.ip.ttl < k.options.min_ttl) return s.drop(Drop::tcp_ttl_too_low);
+  if (seg.at.ip.ttl < k.options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   const bool opening = k.tcp->state() == tcp::State::syn_sent;
-  const Signing signing{k.options, k.tcp->iss(), k.tcp->irs(), opening ? 0 : k.tcp->receive_extension(seg.in.seq)};
+  const Signing signing{*k.options, k.tcp->iss(), k.tcp->irs(), opening ? 0 : k.tcp->receive_extension(seg.in.seq)};
   const auto wrong = check_signature(s, signing, seg.flow, seg.in, *seg.packet, seg.header_len);
   count_signature(k, seg.in, wrong);
   if (wrong) return s.drop(*wrong);
@@ -108,7 +108,7 @@ struct FastOpening {
   std::optional<wire::FastOpenCookie> give;
 };
 
-Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_ptr<const socket::SocketOptions>& options,
+Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::SharedOptions& options,
                  const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half, const FastOpening* fast = nullptr);
 
 /// RFC 5925 section 6.2, of a segment near the beginning.
@@ -117,7 +117,7 @@ std::uint32_t extension_of(wire::SeqNum isn, wire::SeqNum seq) { return seq.valu
 void send_half_open(ShardState& s, const HalfOpenEntry& entry, tcp::SegmentOut answer) {
   if (entry.half.fast_open && answer.has(wire::syn)) answer.options.fast_open = fast_open_cookie(s, *entry.options, entry.flow);
   const Signing signing{*entry.options, entry.half.iss, entry.half.irs, extension_of(entry.half.iss, answer.seq), entry.ao_current};
-  send_segment(s, entry.flow, answer, nullptr, entry.options.get(), entry.listener->fib, 0, &signing);
+  send_segment(s, entry.flow, answer, nullptr, &*entry.options, entry.listener->fib, 0, &signing);
 }
 
 /// A SYN that LISTEN answers with a child.
@@ -140,7 +140,7 @@ void answer_with_cookie(ShardState& s, const ListenerPtr& listener, const socket
 }
 
 /// True: the ACK of a cookie, and a connection came of it.
-bool take_cookie(ShardState& s, const ListenerPtr& listener, const std::shared_ptr<const socket::SocketOptions>& options,
+bool take_cookie(ShardState& s, const ListenerPtr& listener, const socket::SharedOptions& options,
                  const tcp::OpenConfig& config, Segment& seg) {
   const auto child = tcp::child_of_cookie(s.tcp_context, s.key(), config, seg.flow.local, seg.flow.remote, seg.in, s.now);
   if (!child) return false;
@@ -200,7 +200,7 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
 }
 
 /// The last ACK of the handshake came, or a SYN that needs none (`fast`): a socket for the program that listens. Null: no room, the ACK is forgotten.
-Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_ptr<const socket::SocketOptions>& options,
+Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::SharedOptions& options,
                  const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half, const FastOpening* fast) {
   if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow), nullptr;
   Rings rings;
@@ -223,9 +223,7 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_p
   k->fib = listener->fib;
   k->bound_interface = listener->bound_interface;
   k->user = listener->user;
-  k->options = *options;
-  k->options.send_buffer = static_cast<std::int32_t>(rings.send.size);
-  k->options.receive_buffer = static_cast<std::int32_t>(rings.receive.size);
+  k->options = options;
   k->binding = listener->binding;
   k->listener = listener;
   k->accept_waiting = true;
@@ -236,7 +234,7 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const std::shared_p
   k->flow_hash = flow_hash;
   k->send.memory = rings.send;
   k->receive.memory = rings.receive;
-  tcp::OpenConfig config = open_config(s, flow, k->fib, k->options, rings.receive.size);
+  tcp::OpenConfig config = open_config(s, flow, k->fib, *k->options, rings.receive.size);
   if (fast == nullptr) {
     k->tcp = std::make_unique<tcp::Connection>(tcp::Connection::from_half_open(s.tcp_context, half, config, s.now));
   } else {
@@ -367,7 +365,7 @@ void on_flow_error(ShardState& s, const message::FlowError& error) {
   auto& k = static_cast<Socket&>(**entry);
   if (error.mtu != 0) {
     const std::uint32_t headers = ip_and_tcp_len(error.flow.local.address.family());
-    if ((k.options.mtu_discover != 0 || error.flow.local.address.is_v6()) && error.mtu > headers)
+    if ((k.options->mtu_discover != 0 || error.flow.local.address.is_v6()) && error.mtu > headers)
       k.tcp->on_mtu_change(static_cast<std::uint16_t>(error.mtu - headers), error.sequence, s.now);
   } else {
     k.tcp->on_icmp_error(error.failure, error.sequence, s.now);

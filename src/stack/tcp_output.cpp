@@ -119,8 +119,8 @@ void mark_dirty(ShardState& s, Socket& k) {
 
 void send_queued(ShardState& s, Socket& k) {
   while (const auto segment = k.tcp->poll_output(s.now)) {
-    const Signing signing{k.options, k.tcp->iss(), k.tcp->irs(), k.tcp->send_extension(segment->seq)};
-    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &k.options, k.fib, k.bound_interface, &signing);
+    const Signing signing{*k.options, k.tcp->iss(), k.tcp->irs(), k.tcp->send_extension(segment->seq)};
+    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
   }
 }
 
@@ -166,11 +166,11 @@ constexpr Duration kSpacePause = 1ms;
 /// program keeps it full.
 void ask_for_space(ShardState& s, Socket& k, bool send_full) {
   const tcp::Tunables& t = s.settings.tcp;
-  if (!k.options.receive_buffer_fixed) {
-    const std::uint32_t wanted = offered_capacity(k.options, std::min(k.tcp->receive_space_wanted(s.now), t.recvspace_max));
+  if (k.options->receive_buffer == 0) {
+    const std::uint32_t wanted = offered_capacity(*k.options, std::min(k.tcp->receive_space_wanted(s.now), t.recvspace_max));
     if (wanted > k.receive.memory.size) k.wanted.receive = wanted;
   }
-  if (send_full && !k.options.send_buffer_fixed) {
+  if (send_full && k.options->send_buffer == 0) {
     const std::uint32_t wanted = std::min(k.tcp->send_space_wanted(), t.sendspace_max);
     if (wanted > k.send.memory.size) k.wanted.send = wanted;
   }
@@ -210,7 +210,7 @@ void pump(ShardState& s, Socket& k) {
   if (k.fast_open_parent && k.tcp->state() != tcp::State::syn_received) leave_fast_open_queue(k);
   if (what != 0) raise(s, k, what, error);
   // One that signs stays a connection in TIME-WAIT: it needs its keys.
-  if ((events & tcp::event_time_wait) != 0 && signature_len(k.options, k.remote.address) == 0) {
+  if ((events & tcp::event_time_wait) != 0 && signature_len(*k.options, k.remote.address) == 0) {
     if (k.flow) leave_time_wait(s, k);
     return end_connection(s, k);
   }

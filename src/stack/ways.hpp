@@ -123,7 +123,7 @@ inline std::uint32_t offered_capacity(const socket::SocketOptions& options, std:
 tcp::Options tcp_options(const socket::SocketOptions& options);
 /// TCP_NOTSENT_LOWAT, or the variable, bytes; 0: more than any ring has.
 inline std::uint32_t notsent_low_water(const ShardState& s, const Socket& k) {
-  const std::uint32_t bytes = k.options.notsent_low_water != 0 ? k.options.notsent_low_water : s.settings.tcp.notsent_lowat;
+  const std::uint32_t bytes = k.options->notsent_low_water != 0 ? k.options->notsent_low_water : s.settings.tcp.notsent_lowat;
   return bytes >= (1u << 30) ? 0 : bytes;
 }
 /// Connections that nobody accepted die with their listener (RFC 9293 section 3.10.4 for LISTEN).
