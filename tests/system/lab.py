@@ -3,6 +3,7 @@
 Programs run in a namespace where only a lo exists, and that is down: what goes through, went through our stack.
 """
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -104,7 +105,8 @@ class Path:
 
 
 class Lab:
-    """`family` "inet6": the v6 variant, with addresses of both families at both ends; programs are given those of IPv6.
+    """`family` "inet6": the v6 variant, with addresses of both families at both ends; programs are given those of IPv6. "link": they are
+    given link-local addresses, with their zone (RFC 4007): the interface is called en0 on both sides.
     `kind`: tap, veth, or path: AF_PACKET on one end of `path`, a Path whose other end ("ba.": from us to it) is the peer's."""
 
     def __init__(self, kind="tap", shards=1, family="inet", options=()):
@@ -142,9 +144,9 @@ class Lab:
         return made
 
     def _make_veth(self):
-        self.peer.run(["ip", "link", "add", PEER_INTERFACE, "type", "veth", "peer", "name", "wire0", "netns", self.wire.name])
-        self.peer.run(["ip", "address", "add", f"{PEER}/24", "dev", PEER_INTERFACE])
-        self.peer.run(["ip", "link", "set", PEER_INTERFACE, "up"])
+        self.peer.run(["ip", "link", "add", self.peer_interface, "type", "veth", "peer", "name", "wire0", "netns", self.wire.name])
+        self.peer.run(["ip", "address", "add", f"{PEER}/24", "dev", self.peer_interface])
+        self.peer.run(["ip", "link", "set", self.peer_interface, "up"])
 
     def _make_path(self):
         self.path = Path(f"{self.peer.name},{PEER_INTERFACE}", f"{self.wire.name},wire0")
@@ -155,19 +157,23 @@ class Lab:
     def driver(self):
         """The words that start the driver whose wire ends at the peer."""
         if self.kind == "tap":
-            return ["-d", "tap", f"netns={self.peer.name},hostip={PEER}/24,ifname={PEER_INTERFACE}"]
+            return ["-d", "tap", f"netns={self.peer.name},hostip={PEER}/24,ifname={self.peer_interface}"]
         return ["-d", "packet", f"netns={self.wire.name},if=wire0"]
 
     @property
     def inet6(self):
-        return self.family == "inet6"
+        return self.family in ("inet6", "link")
+
+    @property
+    def peer_interface(self):
+        return "en0" if self.family == "link" else PEER_INTERFACE
 
     def _give_peer_inet6(self):
         """The peer's end speaks IPv6, and its addresses can be used at once."""
         for setting in ("accept_dad=0", "accept_ra=0", "disable_ipv6=0"):
             name, value = setting.split("=")
-            self.peer.run(["sh", "-c", f"echo {value} > /proc/sys/net/ipv6/conf/{PEER_INTERFACE}/{name}"])
-        self.peer.run(["ip", "address", "add", f"{PEER6}/64", "dev", PEER_INTERFACE, "nodad"])
+            self.peer.run(["sh", "-c", f"echo {value} > /proc/sys/net/ipv6/conf/{self.peer_interface}/{name}"])
+        self.peer.run(["ip", "address", "add", f"{PEER6}/64", "dev", self.peer_interface, "nodad"])
 
     def start_stack(self):
         instance = self.stack.instance if self.stack else None
@@ -251,7 +257,19 @@ class Lab:
         """What the program printed; it must end with `status` (None: any)."""
         return self.start(on_stack, *words, **more).wait(status, limit)
 
+    def link_local(self, on_stack):
+        """The one link-local address there, without its zone."""
+        if on_stack:
+            found = [a["address"].split("%")[0] for a in self.stack.interface("en0")["addresses"] if a["address"].startswith("fe80")]
+        else:
+            shown = json.loads(self.peer.run(["ip", "-j", "-6", "address", "show", "dev", self.peer_interface, "scope", "link"]))
+            found = [a["local"] for i in shown for a in i.get("addr_info", []) if "local" in a]
+        assert len(found) == 1, found
+        return found[0]
+
     def address(self, on_stack):
+        if self.family == "link":
+            return f"{self.link_local(on_stack)}%en0"
         if self.inet6:
             return OURS6 if on_stack else PEER6
         return OURS if on_stack else PEER

@@ -50,17 +50,6 @@ def ask(lab, on_stack, address):
     return lab.run(on_stack, PYTHON, "-c", CLIENT.format(port=PORT), address).split()
 
 
-def peer_link_local(lab):
-    found = json.loads(lab.peer.run(["ip", "-j", "-6", "address", "show", "dev", PEER_INTERFACE, "scope", "link"]))
-    return next(a["local"] for i in found for a in i.get("addr_info", []) if "local" in a)
-
-
-def link_local(lab):
-    mine = [a["address"] for a in lab.stack.interface("en0")["addresses"] if a["address"].startswith("fe80")]
-    assert len(mine) == 1 and mine[0].endswith("%en0"), mine
-    return mine[0].split("%")[0]
-
-
 @pytest.mark.parametrize("on_stack", [True, False], ids=["server-on-stack", "client-on-stack"])
 def test_one_socket_serves_both_families(lab, on_stack):
     server = serve(lab, on_stack, "::", 2)
@@ -75,7 +64,7 @@ def test_one_socket_serves_both_families(lab, on_stack):
 def test_addresses_of_the_link(lab, on_stack):
     """Each side names the interface by which it means the link."""
     server = serve(lab, on_stack, "::", 1)
-    address = link_local(lab) if on_stack else peer_link_local(lab)
+    address = lab.link_local(on_stack)
     said = ask(lab, not on_stack, f"{address}%{PEER_INTERFACE if on_stack else 'en0'}")
     assert said[:2] == ["HELLO", address] and said[2].startswith("fe80::")
     # The scope is the server's own number of the interface.
@@ -98,7 +87,7 @@ def test_curl_over_the_link(lab):
     (root / "page").write_text("over the link")
     server = lab.start_on_stack(PYTHON, "-u", "-m", "http.server", PORT, "--bind", "::", "--directory", root)
     lab.wait_listening(True, PORT, server)
-    url = f"http://[{link_local(lab)}%25{PEER_INTERFACE}]:{PORT}/page"
+    url = f"http://[{lab.link_local(True)}%25{PEER_INTERFACE}]:{PORT}/page"
     assert lab.run(False, "curl", "-sSg", "--fail", url) == "over the link"
     server.kill()
 
@@ -107,10 +96,10 @@ def test_ping_of_the_loopback_and_the_link(lab):
     copy = lab.folder / "ping"
     copy.write_bytes(open("/usr/bin/ping", "rb").read())
     copy.chmod(0o755)
-    for address in ("::1", OURS6, f"{peer_link_local(lab)}%en0"):
+    for address in ("::1", OURS6, f"{lab.link_local(False)}%en0"):
         said = lab.run(True, copy, "-6", "-n", "-i", "0.01", "-c", 5, address)
         assert "5 received, 0% packet loss" in said, said
-    assert "5 received" in lab.run(False, "ping", "-6", "-n", "-i", "0.01", "-c", 5, f"{link_local(lab)}%{PEER_INTERFACE}")
+    assert "5 received" in lab.run(False, "ping", "-6", "-n", "-i", "0.01", "-c", 5, f"{lab.link_local(True)}%{PEER_INTERFACE}")
 
 
 def test_datagrams_with_their_hop_limit_and_interface(lab):
@@ -167,7 +156,7 @@ while at:
 """
     index = lab.stack.interface("en0")["index"]
     assert sorted(lab.run(True, PYTHON, "-c", code).splitlines()) == sorted(
-        ["lo0 127.0.0.1", f"en0 {OURS}", "lo0 ::1 128 0", f"en0 {OURS6} 64 0", f"en0 {link_local(lab)} 64 {index}"])
+        ["lo0 127.0.0.1", f"en0 {OURS}", "lo0 ::1 128 0", f"en0 {OURS6} 64 0", f"en0 {lab.link_local(True)} 64 {index}"])
 
 
 # ---- the commands
@@ -195,7 +184,7 @@ def test_an_address_comes_and_goes(lab):
 
 
 def test_routes(lab):
-    gateway = f"{peer_link_local(lab)}%en0"
+    gateway = f"{lab.link_local(False)}%en0"
     assert lab.stack.utility("route", "add", "-inet6", "2001:db8:9::/48", gateway) == f"add net 2001:db8:9::/48: gateway {gateway}\n"
     try:
         assert f"gateway: {gateway}" in lab.stack.utility("route", "get", "-inet6", "2001:db8:9::7")
@@ -211,7 +200,7 @@ def test_neighbours(lab):
     lab.run(False, "ping", "-6", "-n", "-c", 1, OURS6)
 
     def known():
-        return [n for n in lab.stack.json("ndp", "-a")["neighbours"] if n["address"] in (PEER6, f"{peer_link_local(lab)}%en0") and "mac" in n]
+        return [n for n in lab.stack.json("ndp", "-a")["neighbours"] if n["address"] in (PEER6, f"{lab.link_local(False)}%en0") and "mac" in n]
     wait_until(known, "the peer among the neighbours")
     shown = lab.stack.utility("ndp", "-an")
     assert shown.startswith("Neighbor ") and f"{known()[0]['address']} " in shown

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from conftest import LABS
 from lab import FULL, sha256
 from namespaces import wait_until
 from nginx import PORT as HTTP_PORT, start_nginx
@@ -17,6 +18,15 @@ PROGRAMS = pathlib.Path(__file__).parent / "programs"
 MEGABYTE = 1 << 20
 PORT = 7001
 PYTHON = "/usr/bin/python3"
+
+
+# Link-local addresses, too.
+PROGRAM_LABS = LABS + ([("tap", 1, "link")] if FULL else [])
+
+
+@pytest.fixture(params=PROGRAM_LABS, ids=[f"{kind}-{shards}-{family}" for kind, shards, family in PROGRAM_LABS], scope="session")
+def lab_key(request):
+    return request.param
 
 
 @pytest.fixture(params=[True, False], ids=["server-on-stack", "client-on-stack"])
