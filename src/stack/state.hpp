@@ -25,6 +25,7 @@
 #include "socket/options.hpp"
 #include "stack/counters.hpp"
 #include "stack/message.hpp"
+#include "stack/openings.hpp"
 #include "stack/shard.hpp"
 #include "stack/spsc.hpp"
 #include "stack/stack.hpp"
@@ -135,6 +136,7 @@ struct ShardState {
   TimeWaitTable time_waits;                        // no flow is in both
   FlatMap<FlowKey, std::uint32_t, FlowKeyHash> foreign_flows;
   std::list<HalfOpenEntry*> half_open_order;       // oldest first
+  Openings openings;                               // SYNs that wait for their turn
   Instant cookies_until{};                         // an ACK to a listener may be a cookie until then
   std::unordered_map<std::uint16_t, std::vector<ListenerPtr>> listeners;
   std::unordered_map<std::uint32_t, std::vector<PortMember>> udp_members;  // by port_key(), of ports that hash to this shard
