@@ -51,6 +51,11 @@ struct Membership {
   group::Filter filter;
 };
 
+/// What a user's sockets hold: memberships, and these and the sources of their filters together.
+struct GroupsHeld {
+  std::uint32_t memberships = 0, parts = 0;
+};
+
 /// TCP_AO_INFO's counters.
 struct AuthCounts {
   std::uint64_t good = 0, bad = 0, key_not_found = 0, required = 0;
@@ -153,7 +158,7 @@ struct ShardState {
   group::Table groups;                             // of all shards' sockets, the same on each
   std::unique_ptr<group::Machine> memberships;     // shard 0 only
   std::vector<group::Key> own_groups;              // sorted: of the table, what the stack listens to itself
-  std::unordered_map<std::uint32_t, std::uint32_t> memberships_held;  // by user: of this shard's sockets
+  std::unordered_map<std::uint32_t, GroupsHeld> groups_held;  // by user: of this shard's sockets
   std::vector<std::uint32_t> filter_changes;       // shard 0: interfaces whose device is to hear other groups
 
   // ---- packets
