@@ -129,8 +129,6 @@ void Machine::changed(const Key& key, const Filter& before, const Filter& after,
       std::set_symmetric_difference(before.sources.begin(), before.sources.end(), after.sources.begin(), after.sources.end(),
                                     std::back_inserter(differing));
       for (const IpAddress& source : differing) g.sources_left[source] = link.robustness;
-      // Of ever other sources the whole filter says it shorter.
-      if (g.sources_left.size() > kLeavingMost) g.sources_left.clear(), g.mode_left = link.robustness;
     }
     report_change(key, g, now, out);
   }

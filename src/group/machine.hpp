@@ -79,7 +79,7 @@ class Machine {
   static constexpr Duration kOldUnsolicitedInterval = 10s;   ///< the same, in older versions
   static constexpr Duration kOldResponse = 10s;              ///< of a query that has no field for it
   static constexpr Duration kOlderMost = 1800s;              ///< an older querier is believed no longer, whatever intervals were said
-  static constexpr std::size_t kLeavingMost = 1024;          ///< groups that were left, or sources of a group that changed, that are to be said again
+  static constexpr std::size_t kLeavingMost = 1024;          ///< groups that were left and are to be said again; of more it is said once
 
  private:
   struct Link {  // an interface and family
