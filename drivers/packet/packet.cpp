@@ -16,6 +16,7 @@
 #include "../support/host_if.hpp"
 #include "../support/mac.hpp"
 #include "../support/netns.hpp"
+#include "../support/openings.hpp"
 #include "claim.hpp"
 #include "guardian.hpp"
 #include "link_watch.hpp"
@@ -27,9 +28,11 @@ using namespace devnp;
 using namespace devnp_packet;
 
 constexpr std::uint32_t kMtuMin = 68, kMtuMax = 65535, kQueuesMax = 64, kMulticastMax = 64;
+constexpr std::uint32_t kReceiveQueuesMax = 64; /* the ABI's */
 /// So many empty calls in a row are followed by a look at the link: while the stack polls it costs little,
 /// and after a wake-up by the link it comes soon.
 constexpr std::uint32_t kLookEvery = 16;
+constexpr std::uint32_t kOpeningSlot = 512;
 
 enum Option { kBuffer, kBypass, kIf, kNetns, kQueues, kRing, kShare, kUp, kOptionCount };
 
@@ -65,6 +68,7 @@ struct Device {
   bool gone = false, promiscuous_for_mac = false, promiscuous_asked = false;
   int link_up = -1;
   std::uint32_t queue_count = 1, mtu = 1500, multicast_count = 0;
+  std::uint32_t receive_count = 1; /* with a second queue behind each, where there is room: for openings */
   std::uint64_t kernel_drops = 0; /* the control thread's */
   bool all_multicast = false;
   std::uint8_t mac[6] = {}, host_mac[6] = {}, multicast[kMulticastMax][6] = {};
@@ -109,7 +113,7 @@ void look_at_link(Device& d) {
 int packet_receive(void* device, std::uint32_t queue, iopkt_frame** frames, std::uint32_t max) {
   Device& d = *static_cast<Device*>(device);
   Queue& q = d.queues[queue];
-  const int count = q.receive(*d.host, frames, max);
+  const int count = q.receive(*d.host, frames, queue < d.queue_count ? max : std::min(max, kOpeningsAtOnce));
   if (queue != 0) {
     if (count == 0 && q.empty_call() % kLookEvery == 0) (void)q.take_error();
     return count;
@@ -132,7 +136,7 @@ int packet_descriptor(void* device, std::uint32_t queue, int tx) {
 
 int packet_start(void* device) {
   Device& d = *static_cast<Device*>(device);
-  for (std::uint32_t i = 0; i < d.queue_count; ++i) {
+  for (std::uint32_t i = 0; i < d.receive_count; ++i) {
     if (const int rc = d.queues[i].accept_frames(true); rc != 0) return rc;
   }
   return 0;
@@ -140,7 +144,7 @@ int packet_start(void* device) {
 
 void packet_stop(void* device) {
   Device& d = *static_cast<Device*>(device);
-  for (std::uint32_t i = 0; i < d.queue_count; ++i) (void)d.queues[i].accept_frames(false);
+  for (std::uint32_t i = 0; i < d.receive_count; ++i) (void)d.queues[i].accept_frames(false);
 }
 
 int membership(Device& d, bool add, unsigned short kind, const std::uint8_t* mac) {
@@ -214,7 +218,7 @@ int packet_set_mtu(void* device, std::uint32_t mtu) {
 
 void packet_statistics(void* device, iopkt_statistics* out) {
   Device& d = *static_cast<Device*>(device);
-  for (std::uint32_t i = 0; i < d.queue_count; ++i) {
+  for (std::uint32_t i = 0; i < d.receive_count; ++i) {
     d.queues[i].counters().add_to(out);
     d.kernel_drops += d.queues[i].take_kernel_drops();
   }
@@ -307,13 +311,20 @@ int open_queues(Device& d, const iopkt_option_value* values) {
     config.slot_len *= 2; /* 256: ring header, tags */
   config.socket_buffer = static_cast<int>(values[kBuffer].number) * 1024;
   config.bypass = values[kBypass].number != 0;
-  int group = -1;
-  for (std::uint32_t i = 0; i < d.queue_count; ++i) {
+  QueueConfig openings = config;
+  // A SYN is short, and while the stack's thread does not run a flood goes on.
+  openings.slot_len = kOpeningSlot;
+  openings.slots = config.slots * (config.slot_len / kOpeningSlot);
+  openings.takes = Takes::openings;
+  if (d.receive_count > d.queue_count) config.takes = Takes::all_others;
+  int group = -1, openings_group = -1;
+  for (std::uint32_t i = 0; i < d.receive_count; ++i) {
     const char* step = "";
-    int rc = d.queues[i].open(config, &step);
+    const bool second = i >= d.queue_count;
+    int rc = d.queues[i].open(second ? openings : config, &step);
     if (rc == 0 && d.queue_count > 1) {
       step = "PACKET_FANOUT";
-      rc = d.queues[i].join(&group);
+      rc = d.queues[i].join(second ? &openings_group : &group);
     }
     if (rc == 0) continue;
     d.log.error("if=%s: queue %u: %s: %s%s", d.interface_of_host.name(), i, step, std::strerror(-rc),
@@ -380,7 +391,8 @@ int attach(Device& d) {
   info.capabilities =
       IOPKT_CAP_CSUM_TX | IOPKT_CAP_CSUM_RX | IOPKT_CAP_TSO4 | IOPKT_CAP_TSO6 | IOPKT_CAP_LARGE_RX;
   if (kernel_has_uso()) info.capabilities |= IOPKT_CAP_USO;
-  info.rx_queues = info.tx_queues = d.queue_count;
+  info.rx_queues = d.receive_count;
+  info.tx_queues = d.queue_count;
   info.link_up = d.link_up = is_running(d) ? 1 : 0;
   info.speed_mbps = info.link_up != 0 ? speed_of(d) : 0;
   info.description = d.description;
@@ -422,7 +434,8 @@ int packet_open(const iopkt_host* host, const iopkt_generic_options* generic,
   const std::uint32_t wanted =
       values[kQueues].number != 0 ? static_cast<std::uint32_t>(values[kQueues].number) : generic->rx_queues;
   device->queue_count = wanted == 0 ? 1 : std::min(wanted, kQueuesMax);
-  device->queues.reset(new (std::nothrow) Queue[device->queue_count]);
+  device->receive_count = device->queue_count <= kReceiveQueuesMax / 2 ? device->queue_count * 2 : device->queue_count;
+  device->queues.reset(new (std::nothrow) Queue[device->receive_count]);
   if (device->queues == nullptr) return -ENOMEM;
 
   NetnsVisit visit;

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <new>
 
+#include "../support/openings.hpp"
+
 #ifndef PACKET_IGNORE_OUTGOING /* Linux 4.20 */
 #define PACKET_IGNORE_OUTGOING 23
 #endif
@@ -50,6 +52,7 @@ int Queue::open(const QueueConfig& config, const char** step) {
   socket_.reset(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket_) return -errno;
   const int fd = socket_.get();
+  takes_ = config.takes;
   if (const int rc = accept_frames(false); rc != 0) return rc;
 
   tpacket_req ring{};
@@ -94,9 +97,10 @@ int Queue::open(const QueueConfig& config, const char** step) {
 }
 
 int Queue::join(int* group) {
-  constexpr unsigned kMode = PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_DEFRAG;
+  // Fragments are put together once: no opening is a later one.
+  const unsigned mode = PACKET_FANOUT_HASH | (takes_ == Takes::openings ? 0u : unsigned{PACKET_FANOUT_FLAG_DEFRAG});
   const unsigned unique = *group < 0 ? unsigned{PACKET_FANOUT_FLAG_UNIQUEID} : 0u;
-  const unsigned value = (*group < 0 ? 0u : static_cast<unsigned>(*group)) | (kMode | unique) << 16;
+  const unsigned value = (*group < 0 ? 0u : static_cast<unsigned>(*group)) | (mode | unique) << 16;
   if (const int rc = set(socket_.get(), SOL_PACKET, PACKET_FANOUT, value); rc != 0) return rc;
   if (*group >= 0) return 0;
   unsigned got = 0;
@@ -109,6 +113,11 @@ int Queue::join(int* group) {
 int Queue::accept_frames(bool on) {
   if (on) {
     (void)take_error(); /* binding while the interface was down left ENETDOWN for the first send */
+    if (takes_ != Takes::everything) {
+      auto filter = openings_filter(takes_ == Takes::openings);
+      const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+      return set(socket_.get(), SOL_SOCKET, SO_ATTACH_FILTER, program);
+    }
     const int rc = set(socket_.get(), SOL_SOCKET, SO_DETACH_FILTER, 0);
     return rc == -ENOENT ? 0 : rc; /* was on already */
   }

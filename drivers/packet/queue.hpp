@@ -15,10 +15,14 @@
 
 namespace devnp_packet {
 
+/// Which of the interface's frames: see support/openings.hpp.
+enum class Takes : std::uint8_t { everything, openings, all_others };
+
 struct QueueConfig {
   int index = 0;                 /* of the interface */
   std::uint32_t slots = 1024;    /* of the receive ring: power of two, 64..65536 */
-  std::uint32_t slot_len = 2048; /* power of two, 2048..16384 */
+  std::uint32_t slot_len = 2048; /* power of two, 256..16384 */
+  Takes takes = Takes::everything;
   int socket_buffer = 8 << 20;
   bool bypass = false; /* of the host's queueing discipline */
 };
@@ -37,8 +41,8 @@ class Queue {
   /// A socket bound to the interface; nothing arrives before accept_frames(true). 0 or -errno with *step the
   /// call.
   int open(const QueueConfig& config, const char** step);
-  /// Joins the group of queues that share the interface's frames by flow: 0 makes a new *group, others join
-  /// it.
+  /// Joins the group of queues that share the interface's frames by flow: below 0 makes a new *group, others
+  /// join it. Those that take the same are one group.
   int join(int* group);
   int accept_frames(bool on);
 
@@ -69,6 +73,7 @@ class Queue {
   std::uint8_t* ring_ = nullptr;
   std::size_t ring_len_ = 0;
   std::uint32_t slots_ = 0, slot_len_ = 0, head_ = 0, empty_calls_ = 0;
+  Takes takes_ = Takes::everything;
   devnp::QueueCounters counters_;
   std::unique_ptr<std::uint8_t[]> scratch_;
   mmsghdr messages_[kBatch] = {};

@@ -19,7 +19,9 @@
 #include "../support/log.hpp"
 #include "../support/mac.hpp"
 #include "../support/netns.hpp"
+#include "../support/openings.hpp"
 #include "../support/vnet.hpp"
+#include "steering.hpp"
 
 #ifndef TUN_F_USO4 /* Linux 6.2 */
 #define TUN_F_USO4 0x20
@@ -67,6 +69,7 @@ struct Tap {
   bool ours = false; /* created by us: its MTU and flags may be changed */
   bool offload = false, uso = false;
   std::uint32_t queue_count = 1;
+  std::uint32_t receive_count = 1; /* 2: the second of one queue's is for openings */
   std::atomic<std::uint32_t> mtu{kMtuDefault}; /* the control thread sets it while queues are polled */
   std::uint8_t mac[6] = {};
   char description[96] = {};
@@ -150,6 +153,7 @@ int tap_receive(void* device, std::uint32_t queue, iopkt_frame** frames, std::ui
   Tap& tap = *static_cast<Tap*>(device);
   Queue& q = tap.queues[queue];
   int count = 0;
+  if (queue >= tap.queue_count) max = std::min(max, kOpeningsAtOnce);
   for (std::uint32_t tries = 0; tries < max; ++tries) {
     switch (read_frame(tap, q, &frames[count])) {
       case Read::frame:
@@ -235,7 +239,7 @@ int tap_set_multicast(void*, const std::uint8_t (*)[6], std::uint32_t) { return 
 
 void tap_statistics(void* device, iopkt_statistics* out) {
   const Tap& tap = *static_cast<Tap*>(device);
-  for (std::uint32_t i = 0; i < tap.queue_count; ++i) tap.queues[i].counters.add_to(out);
+  for (std::uint32_t i = 0; i < tap.receive_count; ++i) tap.queues[i].counters.add_to(out);
 }
 
 void tap_detach(void* device) {
@@ -279,12 +283,27 @@ int set_offload(Tap& tap) {
   return ::ioctl(fd, TUNSETOFFLOAD, tcp) == 0 ? 0 : -errno;
 }
 
+/// A second queue for the frames of support/openings.hpp. An interface that was there already, several queues,
+/// which go by the flow, and a kernel that refuses the program do without.
+void add_openings_queue(Tap& tap, const UniqueFd& steering, ifreq* request) {
+  Queue& second = tap.queues[1];
+  int fd = steering.get();
+  if (open_queue(tap, second, request) == 0 && ::ioctl(second.fd.get(), TUNSETSTEERINGEBPF, &fd) == 0) {
+    tap.receive_count = 2;
+    return;
+  }
+  tap.log.info("%s: new connections share the queue of all others: %s", request->ifr_name, std::strerror(errno));
+  second.fd.reset();
+}
+
 /// All queues in the namespace where the thread is now, and the control socket.
 int open_interface(Tap& tap, const char* ifname) {
   tap.ours = ::if_nametoindex(ifname) == 0;
   ifreq request{};
   copy_name(request.ifr_name, ifname);
-  const bool many = tap.queue_count > 1;
+  UniqueFd steering;
+  const bool steers = tap.ours && tap.queue_count == 1 && devnp_tap::load_steering(steering) == 0;
+  const bool many = tap.queue_count > 1 || steers;
   request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (many ? IFF_MULTI_QUEUE : 0));
   for (std::uint32_t i = 0; i < tap.queue_count; ++i) {
     const int rc = open_queue(tap, tap.queues[i], &request);
@@ -299,6 +318,8 @@ int open_interface(Tap& tap, const char* ifname) {
     }
     /* TUNSETIFF wrote the name that %d became: the other queues join it. */
   }
+  tap.receive_count = tap.queue_count;
+  if (steers) add_openings_queue(tap, steering, &request);
   if (const int rc = set_offload(tap); rc != 0) {
     tap.log.error("%s: offloads: %s", request.ifr_name, std::strerror(-rc));
     return rc;
@@ -355,7 +376,8 @@ int attach(Tap& tap) {
         IOPKT_CAP_CSUM_TX | IOPKT_CAP_CSUM_RX | IOPKT_CAP_TSO4 | IOPKT_CAP_TSO6 | IOPKT_CAP_LARGE_RX;
     if (tap.uso) info.capabilities |= IOPKT_CAP_USO;
   }
-  info.rx_queues = info.tx_queues = tap.queue_count;
+  info.rx_queues = tap.receive_count;
+  info.tx_queues = tap.queue_count;
   info.link_up = 1;
   info.description = tap.description;
   iopkt_interface* interface = nullptr;

@@ -60,6 +60,11 @@ bool may_say(const Record& record) {
 void say(std::uint32_t interface_index, IpFamily family, std::vector<Record> records, std::vector<Message>& out) {
   std::erase_if(records, [](const Record& one) { return !may_say(one); });
   if (records.empty()) return;
+  // What is said at one time goes into as few packets as hold it.
+  if (!out.empty() && out.back().kind == Message::Kind::report && out.back().interface_index == interface_index && out.back().family == family) {
+    std::move(records.begin(), records.end(), std::back_inserter(out.back().records));
+    return;
+  }
   out.push_back({.kind = Message::Kind::report, .interface_index = interface_index, .family = family, .group = {}, .records = std::move(records)});
 }
 
@@ -81,7 +86,8 @@ Age Machine::age_of(std::uint32_t interface_index, IpFamily family, Instant now)
 /// RFC 3376 section 7.2.1: an older querier is believed for a while; a change of the version ends what was pending.
 void Machine::set_age(std::uint32_t interface_index, IpFamily family, Link& link, Age age, Instant now) {
   const Age before = age_of(interface_index, family, now);
-  const Instant until = now + link.interval * link.robustness + kOldResponse;
+  // What anybody on the link may say once must not hold for days.
+  const Instant until = now + std::min<Duration>(link.interval * link.robustness + kOldResponse, kOlderMost);
   if (age == Age::oldest) link.oldest_until = until;
   if (age == Age::older) link.older_until = until;
   if (age_of(interface_index, family, now) == before) return;
@@ -157,7 +163,8 @@ void Machine::report_change(const Key& key, Group& g, Instant now, std::vector<M
   }
   for (auto it = g.sources_left.begin(); it != g.sources_left.end();) it = --it->second == 0 ? g.sources_left.erase(it) : std::next(it);
   say(key.interface_index, key.group.family(), std::move(records), out);
-  if (g.mode_left > 0 || !g.sources_left.empty()) {
+  const bool once = !g.filter.is_member() && leaving_ >= kLeavingMost;
+  if (!once && (g.mode_left > 0 || !g.sources_left.empty())) {
     g.change_at = now + within(kUnsolicitedInterval);
     return;
   }
@@ -280,7 +287,11 @@ void Machine::link_down(std::uint32_t interface_index) {
 void Machine::note_deadlines() {
   next_ = Instant::never();
   for (const auto& [at, link] : links_) next_ = std::min(next_, link.general_at);
-  for (const auto& [key, g] : groups_) next_ = std::min({next_, g.change_at, g.answer_at});
+  leaving_ = 0;
+  for (const auto& [key, g] : groups_) {
+    next_ = std::min({next_, g.change_at, g.answer_at});
+    if (!g.filter.is_member()) ++leaving_;
+  }
 }
 
 void Machine::run(Instant now, std::vector<Message>& out) {

@@ -78,6 +78,8 @@ class Machine {
   static constexpr Duration kUnsolicitedInterval = 1s;       ///< between two reports of one change
   static constexpr Duration kOldUnsolicitedInterval = 10s;   ///< the same, in older versions
   static constexpr Duration kOldResponse = 10s;              ///< of a query that has no field for it
+  static constexpr Duration kOlderMost = 1800s;              ///< an older querier is believed no longer, whatever intervals were said
+  static constexpr std::size_t kLeavingMost = 1024;          ///< groups that were left and are to be said again; of more it is said once
 
  private:
   struct Link {  // an interface and family
@@ -111,6 +113,7 @@ class Machine {
   Random random_;
   std::map<LinkKey, Link> links_;
   std::map<Key, Group> groups_;
+  std::size_t leaving_ = 0;  // of these, those that nobody is a member of any more
   Instant next_ = Instant::never();
 };
 

@@ -272,6 +272,42 @@ TEST(GroupMachine, AnInterfaceThatComesUpSaysAllAnew) {
   EXPECT_EQ(r.records(), std::vector<Record>(2, {RecordType::to_exclude, kGroup, {}}));
 }
 
+TEST(GroupMachine, WhatIsSaidAtOneTimeGoesTogether) {
+  Rig r;
+  for (std::uint32_t i = 0; i < 300; ++i) r.current = {}, r.set(Filter::everything(), Ipv4Address{0xef020000 + i});
+  r.machine.link_down(1);
+  std::vector<Message> out;
+  r.machine.link_up(1, r.now, out);
+  ASSERT_EQ(out.size(), 1u) << "packets are filled up to the MTU by whoever sends it";
+  EXPECT_EQ(out[0].records.size(), 300u);
+}
+
+TEST(GroupMachine, LeavingInALoopIsBounded) {
+  Rig r;
+  constexpr std::uint32_t kLoop = 3000;
+  for (std::uint32_t i = 0; i < kLoop; ++i) r.set(Filter::everything(), Ipv4Address{0xef020000 + i}), r.set({}, Ipv4Address{0xef020000 + i});
+  const auto ends = [&] {
+    const std::vector<Record> all = r.records();
+    return static_cast<std::size_t>(std::ranges::count(all, RecordType::to_include, &Record::type));
+  };
+  EXPECT_EQ(ends(), kLoop) << "each end is told";
+  r.wait(5s);
+  EXPECT_EQ(ends(), Machine::kLeavingMost) << "so many are told again";
+  EXPECT_TRUE(r.machine.next_deadline().is_never());
+}
+
+TEST(GroupMachine, AForgedOlderQueryIsBelievedForAWhile) {
+  Rig r;
+  r.set(Filter::everything());
+  // The longest interval and the most losses that a query can speak of: 62 hours.
+  r.hear({.age = Age::current, .family = IpFamily::v4, .max_response = 1s, .robustness = 7, .interval = 31744s});
+  r.hear({.age = Age::oldest, .family = IpFamily::v4});
+  r.wait(Machine::kOlderMost - 1s);
+  EXPECT_EQ(r.machine.age_of(1, IpFamily::v4, r.now), Age::oldest);
+  r.wait(2s);
+  EXPECT_EQ(r.machine.age_of(1, IpFamily::v4, r.now), Age::current);
+}
+
 /// RFC 3376 section 3.2.
 TEST(GroupTable, AnInterfaceListensToWhatItsSocketsDo) {
   Table table;

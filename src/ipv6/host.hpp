@@ -130,6 +130,7 @@ class Host final : public Discovery {
   };
 
   void wake(Instant now) { deadline_ = std::min(deadline_, now); }
+  void wake_for_news(Instant now);
 
   // nd_input.cpp
   using Answer = Expected<DiscoveryOutcome, packet::Drop>;
@@ -180,6 +181,11 @@ class Host final : public Discovery {
   std::vector<route::Route> orphans_;    // to the networks of addresses whose time is over
   bool tables_are_new_ = true;           // the FIBs may not hold what was installed
   Instant deadline_{Instant::never()};
+  bool news_ = false;                    // packets said something that run() has not looked at yet
+  static constexpr unsigned kNewsAtOnce = 16;       // changes of tables by what packets say, in a row; then
+  static constexpr Duration kNewsTime = 100ms;      // one in this time
+  unsigned news_left_ = kNewsAtOnce;
+  Instant news_from_;                    // when that was last counted
 };
 
 }  // namespace iopkt::ipv6

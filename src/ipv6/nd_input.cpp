@@ -102,7 +102,7 @@ Host::Answer Host::advertised(const DiscoveryContext& context, const wire::Neigh
   }
   // RFC 4861 section 7.2.5: who is no router any more is no default router either.
   if (const auto link = links_.find(context.in.index); !m.router && link != links_.end()) {
-    if (std::erase_if(link->second.routers, [&](const Router& r) { return r.address == m.target; }) != 0) wake(context.now);
+    if (std::erase_if(link->second.routers, [&](const Router& r) { return r.address == m.target; }) != 0) wake_for_news(context.now);
   }
   const neigh::Key key{context.in.index, target};
   if (!options.target_link) {
@@ -137,7 +137,7 @@ Host::Answer Host::router_advertised(const DiscoveryContext& context, const wire
   all = take_prefixes(link, options, context.now) && all;
   all = take_routes(link, context, options) && all;
   take_servers(link, options, context.now);
-  wake(context.now);
+  wake_for_news(context.now);
   if (!all || options.left_out) return unexpected(Drop::nd_limit);
   DiscoveryOutcome out;
   if (options.source_link)
@@ -242,7 +242,7 @@ Host::Answer Host::redirected(const DiscoveryContext& context, const wire::NdRed
   for (const auto& [index, one] : links_) count += one.redirects.size();
   if (count >= config_.tunables.max_redirects) return unexpected(Drop::nd_limit);
   link.redirects.push_back({m.destination, m.target, context.now + std::chrono::seconds{config_.tunables.redirect_timeout_s}});
-  wake(context.now);
+  wake_for_news(context.now);
   DiscoveryOutcome out;
   if (options.target_link)
     out.heard.push_back({{context.in.index, context.in.here(m.target)}, options.target_link, neigh::Heard::request});

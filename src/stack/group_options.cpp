@@ -16,8 +16,9 @@ namespace {
 constexpr std::ptrdiff_t kMembershipsMax4 = 20;
 /// Of a membership: igmp_max_msf, mld_max_msf.
 constexpr std::size_t kSourcesMax4 = 10, kSourcesMax6 = 64;
-/// Of all sockets of a user on one shard.
-constexpr std::uint32_t kMembershipsOfUser = 1024;
+/// Of all sockets of a user on one shard; and of what these name together: each membership, and each source of its filter. Every
+/// change of a group puts the filters of all its members together.
+constexpr std::uint32_t kMembershipsOfUser = 1024, kFilterPartsOfUser = 4096;
 
 constexpr std::size_t sources_max(const wire::IpAddress& group) { return group.is_v4() ? kSourcesMax4 : kSourcesMax6; }
 
@@ -69,11 +70,25 @@ void tell(ShardState& s, const Socket& k, const group::Key& key, const std::opti
   send_to_all_others(s, [&] { return change; });
 }
 
+std::uint32_t parts_of(const group::Filter& filter) { return 1 + static_cast<std::uint32_t>(filter.sources.size()); }
+
+/// Gives a membership that filter and tells all. Errors: nobufs: the user's share of sources is used up.
+Errno refilter(ShardState& s, Socket& k, Membership& membership, group::Filter filter) {
+  std::uint32_t& parts = s.groups_held[k.user].parts;
+  const std::uint32_t others = parts - parts_of(membership.filter);
+  if (others + parts_of(filter) > kFilterPartsOfUser && parts_of(filter) > parts_of(membership.filter)) return Errno::nobufs;
+  parts = others + parts_of(filter);
+  membership.filter = std::move(filter);
+  tell(s, k, membership.key, membership.filter);
+  return Errno::ok;
+}
+
 void end_membership(ShardState& s, Socket& k, std::vector<Membership>::iterator at) {
   tell(s, k, at->key, std::nullopt);
+  const auto held = s.groups_held.find(k.user);
+  held->second.parts -= parts_of(at->filter);
+  if (--held->second.memberships == 0) s.groups_held.erase(held);
   k.memberships.erase(at);
-  const auto held = s.memberships_held.find(k.user);
-  if (--held->second == 0) s.memberships_held.erase(held);
 }
 
 Errno join(ShardState& s, Socket& k, const Wish& wish, bool exclude) {
@@ -88,9 +103,9 @@ Errno join(ShardState& s, Socket& k, const Wish& wish, bool exclude) {
   if (find_membership(k, key) != k.memberships.end()) return Errno::addrinuse;
   if (v4 && std::ranges::count_if(k.memberships, [](const Membership& one) { return one.key.group.is_v4(); }) >= kMembershipsMax4)
     return Errno::nobufs;
-  std::uint32_t& held = s.memberships_held[k.user];
-  if (held >= kMembershipsOfUser) return v4 ? Errno::nobufs : Errno::nomem;
-  ++held;
+  GroupsHeld& held = s.groups_held[k.user];
+  if (held.memberships >= kMembershipsOfUser || held.parts >= kFilterPartsOfUser) return v4 ? Errno::nobufs : Errno::nomem;
+  ++held.memberships, ++held.parts;
   k.memberships.push_back({key, wish.by_address, {.exclude = exclude}});
   tell(s, k, key, k.memberships.back().filter);
   return Errno::ok;
@@ -117,7 +132,7 @@ Errno change_source(ShardState& s, Socket& k, const Wish& wish, bool exclude, bo
   if (in == nullptr) return Errno::nodev;
   const auto at = find_membership(k, group_key(in->index, wish.group));
   if (at == k.memberships.end()) return Errno::inval;
-  group::Filter& filter = at->filter;
+  group::Filter filter = at->filter;  // what fails changes nothing
   const wire::IpAddress source = wish.source.with_zone(in->index);
   if (filter.exclude != exclude) {
     if (!filter.sources.empty()) return Errno::inval;
@@ -132,15 +147,16 @@ Errno change_source(ShardState& s, Socket& k, const Wish& wish, bool exclude, bo
     if (filter.sources.size() >= sources_max(wish.group)) return Errno::nobufs;
     filter.add(source);
   }
-  tell(s, k, at->key, filter);
-  return Errno::ok;
+  return refilter(s, k, *at, std::move(filter));
 }
 
 /// IP_ADD_SOURCE_MEMBERSHIP and its like join when need be.
 Errno join_source(ShardState& s, Socket& k, const Wish& wish) {
   const Errno joined = join(s, k, wish, false);
   if (joined != Errno::ok && joined != Errno::addrinuse) return joined;
-  return change_source(s, k, wish, false, true);
+  const Errno added = change_source(s, k, wish, false, true);
+  if (joined == Errno::ok && added != Errno::ok) end_membership(s, k, std::prev(k.memberships.end()));
+  return added;
 }
 
 /// MCAST_INCLUDE is 1 and MCAST_EXCLUDE 0.
@@ -154,10 +170,9 @@ Errno set_filter(ShardState& s, Socket& k, Wish wish, std::uint32_t mode, const 
   }
   const auto at = find_membership(k, group_key(in->index, wish.group));
   if (at == k.memberships.end()) return Errno::inval;
-  at->filter = {.exclude = mode == 0};
-  for (const wire::IpAddress& source : sources) at->filter.add(source.with_zone(in->index));
-  tell(s, k, at->key, at->filter);
-  return Errno::ok;
+  group::Filter filter{.exclude = mode == 0};
+  for (const wire::IpAddress& source : sources) filter.add(source.with_zone(in->index));
+  return refilter(s, k, *at, std::move(filter));
 }
 
 // ---- the structures

@@ -79,6 +79,9 @@ void rx_owned(ShardState& s, std::uint32_t interface_index, PacketPtr packet, bo
   if (walks && !packet->pull_up(std::min<std::uint32_t>(packet->size(), wire::kIpv6WalkLen))) return s.drop(Drop::no_buffer);
   const std::uint32_t owner = owner_of(s, *packet);
   if (owner == s.number) return rx_ip(s, interface_index, std::move(packet), fragmented);
+  // A flood leaves room in the queue for what belongs to connections.
+  const bool crowded = s.outbox[owner]->pushed() - s.outbox[owner]->popped() >= kShardQueue / 2;
+  if (crowded && is_opening(*packet)) return s.drop(Drop::tcp_syn_queue_full);
   send_to(s, owner, message::Input{interface_index, std::move(packet)});
 }
 
@@ -286,6 +289,11 @@ std::optional<Judged> judge_ipv6(ShardState& s, const iface::Interface& in, pack
 }  // namespace
 
 void rx_ip(ShardState& s, std::uint32_t interface_index, PacketPtr packet, bool fragmented) {
+  if (!fragmented && wait_as_opening(s, interface_index, packet)) return;
+  rx_ip_at_once(s, interface_index, std::move(packet), fragmented);
+}
+
+void rx_ip_at_once(ShardState& s, std::uint32_t interface_index, PacketPtr packet, bool fragmented) {
   const iface::Interface* in = s.interface(interface_index);
   if (in == nullptr) return s.drop(Drop::link_down);
   auto ip = is_ipv6(*packet) ? judge_ipv6(s, *in, *packet) : judge_ipv4(s, *in, *packet);

@@ -28,6 +28,7 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       flows(FlowKeyHash{owner.config().key}, owner.config().sockets_max),
       time_waits(owner.config().key, owner.config().time_wait_max),
       foreign_flows(FlowKeyHash{owner.config().key}, owner.config().sockets_max),
+      openings{.waiting = {}, .credit = PeerCredit{derived(owner.config().key, 7)}},
       replica(derived(owner.config().key, 3)),
       pending(settings.neigh, derived(owner.config().key, 3)),
       reassembly(settings.ipv4, counters.ipv4, derived(owner.config().key, 1)),
@@ -144,6 +145,7 @@ void Shard::run_timers() {
 
 void Shard::finish() {
   ShardState& s = *state_;
+  answer_openings(s);
   std::uint32_t budget = kLoopBudget;
   while (pump_dirty(s) || (!s.looped.empty() && budget > 0)) {
     while (!s.looped.empty() && budget > 0) {
@@ -242,7 +244,7 @@ Instant Shard::next_deadline() const {
 
 bool Shard::has_work() const {
   const ShardState& s = *state_;
-  if (!s.dirty.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
+  if (!s.openings.waiting.empty() || !s.dirty.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
   if (std::any_of(s.overflow.begin(), s.overflow.end(), [](const auto& q) { return !q.empty(); })) return true;
   return std::any_of(s.inbox.begin(), s.inbox.end(), [](const auto* q) { return q != nullptr && !q->empty(); });
 }

@@ -25,6 +25,7 @@
 #include "socket/options.hpp"
 #include "stack/counters.hpp"
 #include "stack/message.hpp"
+#include "stack/openings.hpp"
 #include "stack/shard.hpp"
 #include "stack/spsc.hpp"
 #include "stack/stack.hpp"
@@ -48,6 +49,11 @@ struct Membership {
   group::Key key;
   wire::IpAddress by_address;  ///< how the program named the interface; unspecified: by its index, or not
   group::Filter filter;
+};
+
+/// What a user's sockets hold: memberships, and these and the sources of their filters together.
+struct GroupsHeld {
+  std::uint32_t memberships = 0, parts = 0;
 };
 
 /// TCP_AO_INFO's counters.
@@ -135,6 +141,7 @@ struct ShardState {
   TimeWaitTable time_waits;                        // no flow is in both
   FlatMap<FlowKey, std::uint32_t, FlowKeyHash> foreign_flows;
   std::list<HalfOpenEntry*> half_open_order;       // oldest first
+  Openings openings;                               // SYNs that wait for their turn
   Instant cookies_until{};                         // an ACK to a listener may be a cookie until then
   std::unordered_map<std::uint16_t, std::vector<ListenerPtr>> listeners;
   std::unordered_map<std::uint32_t, std::vector<PortMember>> udp_members;  // by port_key(), of ports that hash to this shard
@@ -151,7 +158,7 @@ struct ShardState {
   group::Table groups;                             // of all shards' sockets, the same on each
   std::unique_ptr<group::Machine> memberships;     // shard 0 only
   std::vector<group::Key> own_groups;              // sorted: of the table, what the stack listens to itself
-  std::unordered_map<std::uint32_t, std::uint32_t> memberships_held;  // by user: of this shard's sockets
+  std::unordered_map<std::uint32_t, GroupsHeld> groups_held;  // by user: of this shard's sockets
   std::vector<std::uint32_t> filter_changes;       // shard 0: interfaces whose device is to hear other groups
 
   // ---- packets

@@ -246,6 +246,7 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::Share
     k->fast_open_parent = listener;
     ++listener->fast_open_pending;
   }
+  s.openings.credit.earn(flow.remote.address);
   s.accepts.push_back({listener->cookie, k->id, k->cookie, k->local, k->remote});
   return k;
 }

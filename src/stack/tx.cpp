@@ -222,6 +222,8 @@ Errno tx_to(ShardState& s, const Path& path, PacketPtr packet) {
   if (out.link_type != iface::LinkType::ethernet) return tx_link(s, out, std::move(packet), {}, type), Errno::ok;
   if (hop.is_v4() && out.is_broadcast_address(hop.v4()))
     return tx_link(s, out, std::move(packet), wire::MacAddress::broadcast(), type), Errno::ok;
+  // RFC 4291 section 2.7: of interface scope, and of scope 0, which nobody may use. Who listens here has heard it.
+  if (hop.is_v6() && hop.is_multicast() && hop.v6().multicast_scope() < 2) return Errno::ok;
   if (hop.is_multicast()) return tx_link(s, out, std::move(packet), link::multicast_mac(hop), type), Errno::ok;
   const neigh::Key key{out.index, hop};
   neigh::Lookup found;

@@ -14,6 +14,8 @@ namespace iopkt::stack {
 void rx_frame(ShardState& s, const iface::Interface& in, packet::PacketPtr frame);
 /// A packet that begins with its IP header, on the shard that owns its flow. `fragmented`: it was put together.
 void rx_ip(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet, bool fragmented = false);
+/// The same, also of a SYN.
+void rx_ip_at_once(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet, bool fragmented = false);
 /// Hands such a packet to the shard that owns its flow; only on this shard is it known there that it was `fragmented`. That is
 /// enough: reassembly is where ICMP is.
 void rx_owned(ShardState& s, std::uint32_t interface_index, packet::PacketPtr packet, bool fragmented = false);
@@ -66,6 +68,14 @@ void forward(ShardState& s, const Arrival& at, packet::PacketPtr packet);
 
 /// ICMP port unreachable, if one may be sent; `payload` begins with the transport header.
 void send_port_unreachable(ShardState& s, const Arrival& at, const packet::Packet& payload);
+
+// ---- openings.cpp: SYNs, of which there may be more than can be answered
+/// A SYN that asks for a connection, whole and of any family. The packet begins with its IP header.
+bool is_opening(const packet::Packet& packet);
+/// True: the packet, which begins with its IP header, is a SYN that waits for answer_openings(), or was dropped.
+bool wait_as_opening(ShardState& s, std::uint32_t interface_index, packet::PacketPtr& packet);
+/// Takes in those whose turn it is. Some may wait on.
+void answer_openings(ShardState& s);
 
 // ---- tcp_input.cpp, tcp_output.cpp: connections, listeners, half-open and TIME-WAIT entries
 void rx_tcp(ShardState& s, const Arrival& at, packet::PacketPtr segment);

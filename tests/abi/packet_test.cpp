@@ -16,6 +16,7 @@
 
 #include "driver_host.hpp"
 #include "links.hpp"
+#include "openings.hpp"
 
 namespace iopkt::abi_test {
 namespace {
@@ -207,7 +208,8 @@ TEST_F(PacketDriver, SeesTheTagThatTheKernelTookOff) {
 
 TEST_F(PacketDriver, QueuesShareTheFramesByFlow) {
   start("if=ours", 3);
-  EXPECT_EQ(packet_.info().rx_queues, 3u);
+  EXPECT_EQ(packet_.info().rx_queues, 6u) << "with those for openings";
+  EXPECT_EQ(packet_.info().tx_queues, 3u);
   const std::uint8_t to[6] = {2, 0, 0, 0, 0, 9};
   for (int flow = 0; flow < 60; ++flow) {
     Bytes f = ip_frame(to, to, 17, 100);
@@ -230,6 +232,47 @@ TEST_F(PacketDriver, QueuesShareTheFramesByFlow) {
   for (const std::size_t n : taken) EXPECT_EQ(n % 2, 0u); /* both of a flow */
   EXPECT_EQ(sum, 120u);
   EXPECT_GE(used, 2);
+}
+
+TEST_F(PacketDriver, AFloodOfOpeningsLeavesTheOthersTheirRoom) {
+  start("if=ours,ring=64");
+  ASSERT_EQ(packet_.info().rx_queues, 2u);
+  for (const OpeningCase& one : opening_cases()) {
+    SCOPED_TRACE(one.what);
+    ASSERT_TRUE(send_from_peer(one.frame));
+    EXPECT_EQ(queue_of(packet_, one.frame), one.opens ? 1 : 0);
+  }
+  // A short slot is enough for them: four times as many.
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(send_from_peer(tcp_frame(i % 2 != 0, 0x02)));
+  const Bytes ack = tcp_frame(false, 0x10);
+  ASSERT_TRUE(send_from_peer(ack));
+  const Frame got = packet_.receive_until([&](const Frame& f) { return f.bytes == ack; });
+  EXPECT_EQ(got.bytes, ack);
+  std::size_t taken = 0;
+  for (std::size_t n = 1; n != 0; taken += n) n = packet_.receive(1).size();
+  EXPECT_EQ(taken, 256u);
+  EXPECT_EQ(packet_.statistics().rx_dropped, 1000u - 256u);
+}
+
+TEST_F(PacketDriver, OpeningsAreSharedByFlowToo) {
+  start("if=ours", 2);
+  ASSERT_EQ(packet_.info().rx_queues, 4u);
+  std::size_t taken[4] = {}, sum = 0;
+  for (int flow = 0; flow < 64; ++flow) {
+    Bytes syn = tcp_frame(false, 0x02);
+    syn[35] = static_cast<std::uint8_t>(flow);
+    ASSERT_TRUE(send_from_peer(syn));
+  }
+  const auto is_tcp = [](const Frame& f) { return f.bytes.size() == 54 && f.bytes[12] == 8 && f.bytes[23] == 6; };
+  for (int i = 0; i < 10000 && sum < 64; ++i) {
+    for (std::uint32_t q = 0; q < 4; ++q)
+      for (const Frame& f : packet_.receive(q)) taken[q] += is_tcp(f), sum += is_tcp(f);
+    (void)packet_.wait_readable(1, 2);
+  }
+  EXPECT_EQ(taken[0] + taken[1], 0u);
+  EXPECT_GT(taken[2], 0u);
+  EXPECT_GT(taken[3], 0u);
+  EXPECT_EQ(sum, 64u);
 }
 
 TEST_F(PacketDriver, PutsTheInterfaceBack) {

@@ -20,6 +20,7 @@
 
 #include "driver_host.hpp"
 #include "links.hpp"
+#include "openings.hpp"
 
 namespace iopkt::abi_test {
 namespace {
@@ -345,6 +346,25 @@ TEST_F(TapDriver, PutsTheHostsEndIntoAnotherNamespace) {
   ::close(home);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
+}
+
+TEST_F(TapDriver, AFloodOfOpeningsLeavesTheOthersTheirRoom) {
+  ASSERT_EQ(tap_.open("ifname=iopt0"), 0) << tap_.log();
+  tap_.ops().start(tap_.device());
+  ASSERT_EQ(tap_.info().rx_queues, 2u) << tap_.log();
+  EXPECT_EQ(tap_.info().tx_queues, 1u);
+  open_host_end("iopt0", false);
+  const auto send = [&](const Bytes& f) { return ::send(socket_, f.data(), f.size(), 0) == static_cast<ssize_t>(f.size()); };
+  for (const OpeningCase& one : opening_cases()) {
+    SCOPED_TRACE(one.what);
+    ASSERT_TRUE(send(one.frame));
+    EXPECT_EQ(queue_of(tap_, one.frame), one.opens ? 1 : 0);
+  }
+  // More than any queue of the host's holds.
+  for (int i = 0; i < 5000; ++i) (void)send(tcp_frame(i % 2 != 0, 0x02));
+  const Bytes ack = tcp_frame(false, 0x10);
+  ASSERT_TRUE(send(ack));
+  EXPECT_EQ(queue_of(tap_, ack), 0);
 }
 
 TEST_F(TapDriver, HasAQueuePerShard) {

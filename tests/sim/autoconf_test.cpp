@@ -82,6 +82,22 @@ TEST_P(SimAutoconf, ParametersThatAlternateAreTakenNowAndThen) {
   EXPECT_EQ(a.stack().network()->version, version + 1);
 }
 
+TEST_P(SimAutoconf, RoutersAndPrefixesThatAlternateAreTakenNowAndThen) {
+  net.run_for(10s);
+  const std::uint64_t version = a.stack().network()->version;
+  for (std::uint16_t i = 0; i < 200; ++i) {
+    const bool there = i % 2 != 0;
+    advertise({.lifetime_s = static_cast<std::uint16_t>(there ? 1800 : 0)}, {.prefixes = {prefix("2001:db8:1::", there ? 86400 : 0, 0)}});
+  }
+  EXPECT_LE(a.stack().network()->version - version, 30u) << "within a fifth of a second";
+  net.run_for(1s);
+  EXPECT_NE(route_to("2001:db8:55::1"), nullptr) << "what was said last";
+  const std::uint64_t settled = a.stack().network()->version;
+  advertise({.lifetime_s = 0}, {});
+  EXPECT_EQ(route_to("2001:db8:55::1"), nullptr) << "at once, when it is quiet";
+  EXPECT_GT(a.stack().network()->version, settled);
+}
+
 TEST_P(SimAutoconf, AnOperatorsLifetimesEnd) {
   const auto add = [&](const char* text, std::uint32_t preferred, std::uint32_t valid) {
     change(a, [&](stack::Network& n) {

@@ -183,10 +183,12 @@ TEST_P(SimDiscovery, AddressesThatOutliveTheirPrefixesAreBounded) {
   for (int i = 0; i < 100; ++i) {
     auto one = prefix(("2001:db8:f:" + std::to_string(i) + "::").c_str(), wire::kLifetimeForever, wire::kLifetimeForever);
     advertise({.lifetime_s = 0}, {.prefixes = {one}});
+    net.run_for(200ms);  // quicker changes are looked at later
     // Taken out of the list of prefixes, which says nothing of the address.
     one.autonomous = false;
     one.valid_s = one.preferred_s = 0;
     advertise({.lifetime_s = 0}, {.prefixes = {one}});
+    net.run_for(200ms);
   }
   EXPECT_EQ(en0(a).addresses.size(), before + limits.max_prefixes);
 }

@@ -300,6 +300,22 @@ TEST(SimGroups, ADeviceLetsThroughWhatIpv6Needs) {
       << "solicitations for its address";
 }
 
+TEST(SimGroups, AChangeThatFailsChangesNothing) {
+  Rig r;
+  Host::UdpSocket& joined = r.a.udp({Ipv4Address{}, Port{5000}});
+  ASSERT_EQ(set(r.a, joined, num::ip_add_membership, request({kGroup, kA})), Errno::ok);
+  EXPECT_EQ(set(r.a, joined, num::ip_drop_source_membership, request({kGroup, kA, kB})), Errno::addrnotavail);
+  std::vector<std::byte> asked = request({kGroup, kA, {}, {}});  // struct ip_msfilter
+  const auto filter = r.a.shard(joined.shard).get_option(joined.id, num::kSolIp, num::ip_msfilter, asked.size(), asked);
+  ASSERT_TRUE(filter);
+  EXPECT_EQ((*filter)[8], 0) << "MCAST_EXCLUDE, as before";
+  Host::UdpSocket& sender = r.b.udp({Ipv4Address{}, Port{4000}});
+  set(r.b, sender, num::ip_multicast_if, request({kB}));
+  r.b.send(sender, {kGroup, Port{5000}}, r.net.random_bytes(10));
+  r.net.run_for(1s);
+  EXPECT_EQ(joined.received.size(), 1u);
+}
+
 TEST(SimGroups, WhatIsAskedForIsBounded) {
   Rig r;
   Host::UdpSocket& joined = r.a.udp({Ipv4Address{}, Port{5000}});

@@ -375,6 +375,45 @@ TEST_P(SimMld, TheMembershipsOfAUserAreBounded) {
   EXPECT_EQ(set(next, num::ipv6_add_membership, mreq(ip("ff15::aaaa").v6(), en0_index())), Errno::ok) << "with the socket they end";
 }
 
+/// Each change of a group puts all filters together, on every shard: what a user can name there is bounded.
+TEST_P(SimMld, TheSourcesOfAUserAreBounded) {
+  std::uint32_t named = 0, sockets = 0;
+  Errno refused = Errno::ok;
+  Host::UdpSocket* first = nullptr;
+  while (refused == Errno::ok && sockets < 200) {
+    Host::UdpSocket& s = udp(static_cast<std::uint16_t>(6000 + sockets++));
+    if (first == nullptr) first = &s;
+    refused = set(s, num::ipv6_add_membership, mreq(kGroup, en0_index()));
+    for (std::uint32_t i = 0; i < 64 && refused == Errno::ok; ++i) {
+      Ipv6Address source = ip("2001:db8::").v6();
+      source.bytes[13] = static_cast<std::uint8_t>(sockets), source.bytes[14] = static_cast<std::uint8_t>(i);
+      refused = set(s, num::mcast_block_source, group_req(kGroup, en0_index(), IpAddress{source}));
+      if (refused == Errno::ok) ++named;
+    }
+  }
+  EXPECT_TRUE(refused == Errno::nobufs || refused == Errno::nomem);
+  EXPECT_EQ(named + sockets, 4096u + (refused == Errno::nomem ? 1 : 0)) << "with the memberships";
+  a.shard(first->shard).close(first->id);
+  net.run_for(1s);
+  EXPECT_EQ(set(udp(9000), num::ipv6_add_membership, mreq(ip("ff15::aaaa").v6(), en0_index())), Errno::ok);
+}
+
+/// RFC 4291 section 2.7: what is of interface scope, or of none, is heard here and on no link.
+TEST_P(SimMld, InterfaceScopeLeavesNoHost) {
+  Host::UdpSocket& s = udp(5000);
+  ASSERT_EQ(set(s, num::ipv6_multicast_if, static_cast<std::int32_t>(en0_index())), Errno::ok);
+  ASSERT_EQ(set(s, num::ipv6_add_membership, mreq(ip("ff01::5").v6(), en0_index())), Errno::ok);
+  net.run_for(1s);
+  const std::size_t before = sent.size();
+  for (const char* group : {"ff01::5", "ff00::5", "ff11::6"}) EXPECT_EQ(a.send(s, {ip(group), Port{5000}}, net.random_bytes(9)), Errno::ok) << group;
+  net.run_for(1s);
+  EXPECT_EQ(sent.size(), before);
+  EXPECT_EQ(s.received.size(), 1u) << "ff01::5 is heard here";
+  EXPECT_EQ(a.send(s, {ip("ff02::5"), Port{5000}}, net.random_bytes(9)), Errno::ok);
+  net.run_for(1s);
+  EXPECT_EQ(sent.size(), before + 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(Shards, SimMld, ::testing::Values(1u, 2u));
 
 }  // namespace

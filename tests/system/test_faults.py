@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lab import OURS, PEER, PEER_INTERFACE
+from lab import OURS, PEER, PEER_INTERFACE, Lab
 from namespaces import LIMIT, wait_until
 from stack import PROGRAM, Stack
 
@@ -354,6 +354,25 @@ def test_syn_flood(lab):
     bystander.stop()
     server.kill()
     other.kill()
+
+
+@pytest.mark.parametrize("kind", ["tap", "veth"])
+def test_a_syn_flood_beyond_what_can_be_answered(kind):
+    """As fast as the peer sends: what cannot be answered is dropped by name, a transfer goes on, and afterwards all is as it was."""
+    with Lab(kind) as lab:
+        bystander = Transfer(lab)
+        server = lab.start_on_stack("socat", f"TCP4-LISTEN:{PORT},reuseaddr,fork,backlog=16", "PIPE")
+        lab.wait_listening(True, PORT, server)
+        flood = lab.start_in_peer(PYTHON, "-u", PROGRAMS / "syns.py", PEER_INTERFACE, OURS, interface_mac(lab), PORT, 5, 0)
+        wait_until(lambda: lab.stack.drops().get("tcp_syn_queue_full", 0) > 1000, lambda: f"drops: {lab.stack.drops()} {flood.text()}")
+        bystander.more(4)
+        assert flood.running(), flood.text()
+        flood.kill()
+        said = lab.run(False, "sh", "-c", f"echo still there | socat -t 30 - TCP4:{OURS}:{PORT},connect-timeout=50")
+        assert said == "still there\n"
+        assert len(lab.stack.sockets(states=("SYN_RECEIVED",))) <= 4096
+        bystander.stop()
+        server.kill()
 
 
 # ---- messages

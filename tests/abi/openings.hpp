@@ -1,0 +1,88 @@
+// Frames of which some ask for a new connection, and which queue of a driver they come by.
+#pragma once
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "driver_host.hpp"
+
+namespace iopkt::abi_test {
+
+struct OpeningCase {
+  std::string what;
+  Bytes frame;
+  bool opens;
+};
+
+/// A TCP segment to a station that is nobody's.
+inline Bytes tcp_frame(bool v6, std::uint8_t flags, std::size_t options = 0, std::uint8_t next = 6, std::uint8_t fragment = 0) {
+  const std::size_t ip = v6 ? 40 + options : 20 + options;
+  Bytes f(14 + ip + 20);
+  const std::uint8_t stations[12] = {2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8};
+  std::memcpy(f.data(), stations, sizeof stations);
+  f[12] = v6 ? 0x86 : 0x08;
+  f[13] = v6 ? 0xdd : 0x00;
+  if (v6) {
+    f[14] = 0x60;
+    f[19] = static_cast<std::uint8_t>(options + 20);
+    f[20] = next;
+    f[21] = 64;
+    if (options != 0) f[54] = 6;
+  } else {
+    f[14] = static_cast<std::uint8_t>(0x40 + ip / 4);
+    f[17] = static_cast<std::uint8_t>(ip + 20);
+    f[21] = fragment;
+    f[22] = 64;
+    f[23] = next;
+    std::fill_n(f.begin() + 34, options, std::uint8_t{1}); /* no operation */
+  }
+  f[14 + ip + 12] = 5 << 4;
+  f[14 + ip + 13] = flags;
+  return f;
+}
+
+inline std::vector<OpeningCase> opening_cases() {
+  const auto cut = [](Bytes f, std::size_t len) {
+    f.resize(len);
+    return f;
+  };
+  Bytes foreign = tcp_frame(false, 0x02);
+  foreign[12] = 0x88;
+  foreign[13] = 0xb5;
+  return {
+      {"SYN over IPv4", tcp_frame(false, 0x02), true},
+      {"SYN that speaks ECN", tcp_frame(false, 0xc2), true},
+      {"SYN behind IPv4 options", tcp_frame(false, 0x02, 40), true},
+      {"SYN,ACK over IPv4", tcp_frame(false, 0x12), false},
+      {"ACK over IPv4", tcp_frame(false, 0x10), false},
+      {"SYN,RST over IPv4", tcp_frame(false, 0x06), false},
+      {"UDP over IPv4", tcp_frame(false, 0x02, 0, 17), false},
+      {"later fragment of IPv4", tcp_frame(false, 0x02, 0, 6, 1), false},
+      {"IPv4 that ends before the flags", cut(tcp_frame(false, 0x02), 14 + 20 + 13), false},
+      {"IPv4 that ends in its header", cut(tcp_frame(false, 0x02), 14 + 12), false},
+      {"SYN over IPv6", tcp_frame(true, 0x02), true},
+      {"SYN,ACK over IPv6", tcp_frame(true, 0x12), false},
+      {"ACK over IPv6", tcp_frame(true, 0x10), false},
+      {"UDP over IPv6", tcp_frame(true, 0x02, 0, 17), false},
+      {"IPv6 with hop-by-hop options", tcp_frame(true, 0x10, 8, 0), true},
+      {"IPv6 with a routing header", tcp_frame(true, 0x02, 8, 43), true},
+      {"IPv6 with destination options", tcp_frame(true, 0x02, 8, 60), true},
+      {"IPv6 with a fragment header", tcp_frame(true, 0x02, 8, 44), false},
+      {"IPv6 that ends before the flags", cut(tcp_frame(true, 0x02), 14 + 40 + 13), false},
+      {"another protocol", foreign, false},
+  };
+}
+
+/// The queue by which that frame comes, of the first two; -1: it does not within 10 s. What else comes is dropped.
+inline int queue_of(DriverHost& driver, const Bytes& frame) {
+  for (int waited = 0; waited < 10000; ++waited) {
+    for (std::uint32_t q = 0; q < 2; ++q)
+      for (const Frame& one : driver.receive(q, 64))
+        if (one.bytes == frame) return static_cast<int>(q);
+    (void)driver.wait_readable(1, 0);
+  }
+  return -1;
+}
+
+}  // namespace iopkt::abi_test
