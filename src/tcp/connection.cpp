@@ -46,7 +46,7 @@ Connection Connection::open_active(const Context& context, const OpenConfig& con
   b.window_scaling = config.window_scaling && t.rfc1323 != 0;
   b.timestamps = config.timestamps && t.timestamps != 0;
   b.snd.sack = config.sack && t.sack_enable != 0;
-  b.ecn = t.ecn_enable == 1;
+  b.ecn = ecn_asked(t.ecn_enable);
   b.rcv.scale = b.window_scaling ? window_scale_for(config) : 0;
   b.snd.iss = iss;
   b.snd.cc.smss = b.snd.cc.cwnd = b.snd.mss();
@@ -72,6 +72,11 @@ Connection Connection::child_of(const Context& context, const HalfOpen& half, co
   b.window_scaling = half.window_scaling;
   b.timestamps = half.timestamps;
   b.ecn = half.ecn;
+  if (b.ecn == EcnMode::accurate) {
+    c.begin_accurate_ecn(half.syn_ecn);
+    b.accurate->sends_ect = !half.ecn_doubted;
+    b.accurate->says_options = b.accurate->says_options && half.retries == 0;
+  }
   b.syn_lost = half.retries > 0 && !half.untimed;
   Sender& snd = b.snd;
   snd.iss = half.iss;
@@ -152,7 +157,8 @@ void Connection::establish(Instant now) {
   ++count().established;
   b_.rcv.round_trip = snd.rtt.srtt;
   b_.rcv.tune_from = now;
-  if (b_.ecn) ++count().ecn_established;
+  if (b_.ecn != EcnMode::none) ++count().ecn_established;
+  if (b_.ecn == EcnMode::accurate) ++count().ecn_accurate;
   // shutdown_write() and close() may have come before; the FIN was not to go out then.
   if (snd.fin_queued) b_.state = State::fin_wait_1;
   arm_keepalive(now);
@@ -426,7 +432,9 @@ ConnectionInfo Connection::info() const {
   i.resent_total = s.resent_total;
   i.reordering = s.rk.reordering_seen;
   i.pacing_rate = s.pacing_rate();
-  i.ecn = b_.ecn;
+  i.ecn = b_.ecn != EcnMode::none;
+  i.accurate_ecn = b_.ecn == EcnMode::accurate;
+  if (b_.accurate) i.delivered_ce = b_.accurate->s_cep - 5;
   i.ecn_seen = r.ect_seen;
   i.syn_data = b_.syn_data_acked;
   if (fast_open_lost()) i.fast_open_fail = 3;

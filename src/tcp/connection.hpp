@@ -27,7 +27,9 @@
 #include <optional>
 #include <string_view>
 
+#include "base/box.hpp"
 #include "base/time.hpp"
+#include "tcp/accecn.hpp"
 #include "tcp/counters.hpp"
 #include "tcp/receiver.hpp"
 #include "tcp/segment.hpp"
@@ -100,7 +102,7 @@ struct ControlBlock {
   Failure failure{};
   Failure soft_error{};           ///< The last ICMP error while synchronized (RFC 1122 section 4.2.3.9).
   bool timestamps{};              ///< RFC 7323: both sides offered it.
-  bool ecn{};                     ///< RFC 3168: both sides speak it; until our SYN is answered: we offer it.
+  EcnMode ecn{};                  ///< What both sides speak; until our SYN is answered: what we offer.
   bool window_scaling{};          ///< Likewise.
   bool offer_sack{};              ///< Our SYN carries SACK-permitted.
   FastOpen fast_open{};
@@ -130,6 +132,7 @@ struct ControlBlock {
   Events events{};
   SeqNum reset_seq{}, reset_ack{};
   std::uint32_t timestamp_offset{};
+  Box<AccEcn> accurate;           ///< There in EcnMode::accurate.
   Options options;
   Sender snd;
   Receiver rcv;
@@ -153,6 +156,8 @@ struct ConnectionInfo {
   std::uint64_t sent_unsent{}, received_unread{}, bytes_acked{}, bytes_received{}, resent_total{};
   std::uint64_t pacing_rate{};  ///< Bytes per second; 0: not paced.
   bool reordering{}, ecn{}, ecn_seen{};
+  bool accurate_ecn{};
+  std::uint32_t delivered_ce{};  ///< AccECN: packets that arrived marked, as the peer says.
   bool syn_data{};              ///< The data of a SYN was taken.
   std::uint8_t fast_open_fail{};  ///< Linux's enum tcp_fastopen_client_fail: 1 no cookie, 2 data not taken, 3 SYN sent again.
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};
@@ -275,13 +280,24 @@ class Connection {
   bool brings_old_news(const SegmentIn& seg, Offset begin) const;
   std::optional<Drop> input_reset(Offset begin, Instant now);
   std::optional<Drop> check_ack(const SegmentIn& seg, Offset ack, Instant now);
-  void input_ecn(const SegmentIn& seg);
   void on_syn_data_answered(Instant now);
   void update_ts_recent(const SegmentIn& seg, Offset begin, Instant now);
   void challenge(Instant now);
 
+  // ecn.cpp
+  void negotiate_ecn(const SegmentIn& seg);
+  void begin_accurate_ecn(std::uint8_t peer_syn_ecn);
+  void input_syn_ack_ecn(const SegmentIn& seg, Instant now);
+  bool input_syn_again_ecn(const SegmentIn& seg);
+  void input_last_ack_ecn(const SegmentIn& seg, Instant now);
+  void input_ecn(const SegmentIn& seg);
+  void input_ecn_echo(const SegmentIn& seg, const Sender::AckOutcome& got, Instant now, bool last_of_handshake);
+  void reduce_for_mark(Instant now);
+  std::uint16_t syn_ecn_flags(bool answer);
+  void mark_new_data(SegmentOut& out);
+
   // input_ack.cpp, input_data.cpp: the fifth check, and the sixth to eighth.
-  void input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now);
+  void input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now, bool last_of_handshake = false);
   void update_window(const SegmentIn& seg, Offset begin, Offset ack);
   std::optional<Duration> since_echo(const SegmentIn& seg, Instant now) const;
   void on_fin_acked(Instant now);
@@ -297,7 +313,6 @@ class Connection {
   std::optional<SegmentOut> output_retransmission(Instant now, bool speculative);
   std::optional<SegmentOut> output_next(Instant now);
   std::optional<SegmentOut> output_new(Instant now);
-  void mark_new_data(SegmentOut& out);
   std::optional<SegmentOut> output_loss_probe(Instant now);
   SegmentOut output_mtu_probe(std::uint32_t payload, Instant now);
   std::optional<SegmentOut> output_probe(Instant now);
@@ -315,10 +330,16 @@ class Connection {
   bool corked() const { return b_.options.cork || b_.snd.more_end == b_.snd.tail; }
   Duration finwait2() const;
   SegmentOut data_segment(Range range, std::uint32_t mss, Instant now);
-  SegmentOut header(SeqNum seq, std::uint8_t flags, Instant now);
+  SegmentOut header(SeqNum seq, std::uint16_t flags, Instant now, bool data = false);
   std::uint32_t payload_per_segment() const;
   std::uint32_t fixed_options() const;
-  std::uint8_t most_sack_blocks() const;
+  /// What of the options that come and go has a place in the next header.
+  struct OptionPlan {
+    std::uint8_t sack_blocks{};
+    std::optional<wire::AccEcnOption> accecn;
+  };
+  OptionPlan plan_options(bool data) const;
+  bool may_be_cut(Offset begin) const;
   void on_ack_sent();
   void arm_persist(Instant now);
 

@@ -96,9 +96,9 @@ TEST(TcpEcn, TheReceiverBySection6_1_3) {
   Script s;
   open_ecn(s);
   const wire::TcpOptions none;
-  const auto data = [&](std::uint32_t seq, bool ce, std::uint8_t flags = wire::ack) {
+  const auto data = [&](std::uint32_t seq, bool ce, std::uint16_t flags = wire::ack) {
     auto out = s.give_raw({.seq = s.irs + seq, .ack = s.iss + 1, .flags = flags, .window = 65535, .options = none,
-                           .payload_len = 1000, .ce = ce, .ect = true});
+                           .payload_len = 1000, .ecn = static_cast<std::uint8_t>(ce ? 3 : 2)});
     for (auto& later : s.wait(50ms)) out.push_back(later);
     return out;
   };

@@ -78,6 +78,7 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
     out.duplicate = prior_flight > 0 && (sack ? news.sacked > 0 : a.duplicate_form);
     if (out.duplicate && dup_acks < 255) ++dup_acks;
   }
+  out.delivered = static_cast<std::uint32_t>(news.delivered);
   rk.fack = std::max(rk.fack, news.fack);
   if (uses_rack()) {
     out.reordered = news.reordered && !rk.reordering_seen;
@@ -415,7 +416,6 @@ bool Sender::paced(Instant now) {
 bool Sender::on_congestion_echo(Instant now) {
   if (una <= cwr_point) return false;
   cwr_point = nxt;
-  cwr_due = true;
   // A loss of the same window has reduced it already.
   if (phase != Phase::open) return false;
   congestion->on_congestion(cc, std::min(flight(), cc.cwnd), now);

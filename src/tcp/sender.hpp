@@ -155,13 +155,14 @@ struct Sender {
   };
   struct AckOutcome {
     std::uint32_t acked{};
+    std::uint32_t delivered{};  ///< Bytes that the peer is now known to have, by SACK or without.
     bool duplicate{}, entered_recovery{}, exited_recovery{}, sampled{}, lost_again{}, undone{}, probe_repaired{}, reordered{};
     bool restart_timer{};   ///< RFC 6298 section 5.3
     std::uint8_t sacks_used{}, sacks_bad{}, dsacks{};
   };
   AckOutcome on_ack(const Ack& a);
 
-  /// RFC 3168 section 6.1.2: ECE. Answers true when the window was reduced for it, once for each window of data.
+  /// RFC 3168 section 6.1.2: the peer has seen a mark. Answers true when the window was reduced for it, once for each window of data.
   bool on_congestion_echo(Instant now);
 
   /// draft-ietf-ccwg-bbr section 4.1.2.4 CheckIfApplicationLimited(): before the user's data grows, an acknowledgment or a timer is
