@@ -29,9 +29,9 @@ static void set_up(ControlBlock& b, const OpenConfig& config) {
   b.advertised_mss = std::min(config.advertised_mss, maxseg);
   b.snd.path_mss = std::max(std::min(config.path_mss, maxseg), kMinMss);
   b.snd.peer_mss = std::max(config.default_peer_mss, kMinMss);
-  b.snd.congestion = config.options.congestion != nullptr ? config.options.congestion
-                     : config.congestion != nullptr       ? config.congestion
-                                                          : &cubic();
+  b.snd.choose(config.options.congestion != nullptr ? *config.options.congestion
+               : config.congestion != nullptr       ? *config.congestion
+                                                    : cubic());
   b.rcv.capacity = config.receive_capacity;
   b.rcv.segment_size = std::min<std::uint32_t>(536, b.advertised_mss);
 }

@@ -34,22 +34,22 @@ void Sender::take_sacks(const Ack& a, News& news, AckOutcome& out) {
       ++out.sacks_bad;
       continue;
     }
-    news.sacked += log.sack(left, right, [&](const Sent& s) { note_delivered(s, news); });
+    news.sacked += log.sack(left, right, [&](const Sent& s, const TransmitState& note) { note_delivered(s, note, news); });
     ++out.sacks_used;
   }
 }
 
 /// RFC 8985 section 6.2 steps 1 to 3, and what else one delivered transmission says.
-void Sender::note_delivered(const Sent& s, News& news) {
+void Sender::note_delivered(const Sent& s, const TransmitState& note, News& news) {
   news.delivered += s.length();
   news.fack = std::max(news.fack, s.end);
   const Duration took = news.now - s.at;
   const bool earlier_copy = s.again && ((news.echo_ms && *news.echo_ms < s.at.milliseconds()) || took < rtt.minimum);
-  news.sampler.on_delivered(rate, s, !earlier_copy, news.now);
+  if (rate) news.sampler.on_delivered(*rate, s, note, !earlier_copy && !s.shared, news.now);
   if (!s.again) {
     news.original = news.original || s.end <= recovery_point;
     news.reordered = news.reordered || s.end < rk.fack;
-    if (s.at >= news.newest && took.count() > 0) {
+    if (!s.shared && s.at >= news.newest && took.count() > 0) {
       news.newest = s.at;
       news.rtt = took;
     }
@@ -60,7 +60,8 @@ void Sender::note_delivered(const Sent& s, News& news) {
   if (s.order > rk.xmit_order || (s.order == rk.xmit_order && s.end > rk.end)) {
     rk.xmit_order = s.order;
     rk.end = s.end;
-    rk.rtt = took;
+    // When this part of a shared record went out is not known, but not later.
+    rk.rtt = s.shared ? std::max(rk.rtt, took) : took;
   }
 }
 

@@ -338,6 +338,28 @@ TEST(TcpRack, HostileSacksHaveABound) {
   EXPECT_EQ(s.c->info().sacked, 0u);
 }
 
+/// More transmissions in flight than there are records: the last ones share one, and its time is the newest one's. Of the pieces that
+/// arrive nobody knows when they went out.
+TEST(TcpRack, PartsOfASharedRecordAreNoSample) {
+  Rack_ s;
+  s.config.options.nodelay = true;
+  s.open();
+  s.edit([](ControlBlock& b) { b.snd.cc.cwnd = 1 << 20; });
+  std::vector<Instant> sent_at;
+  for (int i = 0; i < 4000; ++i) {
+    s.write(10);
+    sent_at.push_back(s.now);
+    s.now += 10us;
+  }
+  ASSERT_TRUE(s.snd().log.back().shared);
+  for (std::size_t i = 0; i < sent_at.size(); i += 2) {
+    s.now = std::max(s.now, sent_at[i + 1] + 50ms);
+    s.give({.ack = static_cast<std::uint32_t>(1 + 10 * (i + 2))});
+  }
+  EXPECT_EQ(s.c->info().min_rtt, Duration{20ms}) << "of the SYN";
+  EXPECT_GE(s.snd().rk.rtt, Duration{50ms});
+}
+
 /// The timer calls lost what was sent in a recovery: it does not go out again at once, but as acknowledgments come.
 TEST(TcpRack, WhatTheReorderingTimerLosesIsGovernedByPrr) {
   Rack_ s;

@@ -32,7 +32,7 @@ std::int64_t Sender::room() const {
 // ---- acknowledgments --------------------------------------------------------------------------------------------------
 
 void Sender::advance_una(Offset to, News& news) {
-  log.remove_below(to, [&](const Sent& s) { note_delivered(s, news); });
+  log.remove_below(to, [&](const Sent& s, const TransmitState& note) { note_delivered(s, note, news); });
   una = to;
   nxt = std::max(nxt, una);
 }
@@ -57,7 +57,7 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
   IOPKT_ASSERT(a.ack >= una && a.ack <= max);
   AckOutcome out;
   check_app_limited();
-  News news{.now = a.now, .echo_ms = a.echo_ms, .lost_before = rate.lost};
+  News news{.now = a.now, .echo_ms = a.echo_ms, .lost_before = rate ? rate->lost : 0};
   const Offset prior_una = una;
   const std::uint32_t prior_flight = flight();
   const Offset outstanding = prior_flight - log.sacked();
@@ -133,45 +133,45 @@ bool Sender::only_probe_lost() const {
 }
 
 void Sender::model_path(const News& news, bool cwnd_limited) {
-  RateSample rs = news.sampler.finish(rate, rtt.minimum);
+  RateSample rs = news.sampler.finish(*rate, rtt.minimum);
   rs.cwnd_limited = cwnd_limited;
   rs.fast_recovery = phase == Phase::fast_recovery;
   rs.has_selective_acks = sack;
-  rs.newly_lost = static_cast<std::uint32_t>(rate.lost - news.lost_before);
+  rs.newly_lost = static_cast<std::uint32_t>(rate->lost - news.lost_before);
   rs.rtt = news.rtt;
   rs.srtt = rtt.srtt;
   rs.inflight = static_cast<std::uint32_t>(pipe());
   rs.now = news.now;
-  if (congestion->on_sample(cc, rs)) rate.mark_app_limited(rs.inflight);
+  if (congestion->on_sample(cc, rs)) rate->mark_app_limited(rs.inflight);
 }
 
 void Sender::check_app_limited() {
   // What is less than a segment may be held back by Nagle: it is no reason to be called limited by the network.
-  if (tail - nxt < Offset{mss()} && pipe() < std::int64_t{cc.cwnd} && log.lost() == 0)
-    rate.mark_app_limited(static_cast<std::uint64_t>(pipe()));
+  if (rate && tail - nxt < Offset{mss()} && pipe() < std::int64_t{cc.cwnd} && log.lost() == 0)
+    rate->mark_app_limited(static_cast<std::uint64_t>(pipe()));
 }
 
 /// What a transmission of [begin, ...) that the log knows already will say when it is delivered.
 void Sender::remember_sent(Offset begin, bool idle, Instant now) {
-  log.remember(begin, rate.on_sent(idle, now), static_cast<std::uint32_t>(pipe()), rate.app_limited != 0);
+  if (rate) log.remember(begin, rate->on_sent(idle, static_cast<std::uint32_t>(pipe()), now));
 }
 
 void Sender::lose(std::size_t i, Instant now) {
   if (log[i].state != Sent::State::flying) return;
   log.mark_lost(i);
-  if (mtu_probe.end == 0 || log[i].begin < mtu_probe.begin || log[i].end > mtu_probe.end) tell_lost(log[i], now);
+  if (mtu_probe.end == 0 || log[i].begin < mtu_probe.begin || log[i].end > mtu_probe.end) tell_lost(log[i], log.note(i), now);
 }
 
-void Sender::tell_lost(const Sent& s, Instant now) {
-  rate.lost += static_cast<std::uint64_t>(s.length());
-  if (!congestion->models_path()) return;
+void Sender::tell_lost(const Sent& s, const TransmitState& note, Instant now) {
+  if (!rate) return;
+  rate->lost += static_cast<std::uint64_t>(s.length());
   congestion->on_lost(cc, {.begin = s.begin,
                            .end = s.end,
-                           .tx_in_flight = s.tx_in_flight,
-                           .is_app_limited = s.app_limited,
+                           .tx_in_flight = note.tx_in_flight,
+                           .is_app_limited = note.app_limited,
                            .has_selective_acks = sack,
-                           .lost = static_cast<std::uint32_t>(static_cast<std::uint32_t>(rate.lost) - s.sent.lost),
-                           .total_delivered = rate.delivered,
+                           .lost = static_cast<std::uint32_t>(static_cast<std::uint32_t>(rate->lost) - note.lost),
+                           .total_delivered = rate->delivered,
                            .now = now});
 }
 
@@ -293,9 +293,16 @@ void Sender::reduce_window(Instant now) {
   reduced_at = now;
 }
 
+void Sender::choose(const CongestionControl& algorithm) {
+  congestion = &algorithm;
+  if (!algorithm.models_path()) return rate.reset();
+  rate.make();
+  log.keep_notes();
+}
+
 void Sender::adopt(const CongestionControl& other, Instant now) {
   const bool was_modelled = congestion != nullptr && congestion->models_path();
-  congestion = &other;
+  choose(other);
   // A model leaves no threshold, which the rest of a recovery needs.
   if (was_modelled && !other.models_path() && phase != Phase::open) {
     cc.ssthresh = std::max(std::min(cc.cwnd, flight()), 2 * std::uint32_t{mss()});
@@ -317,7 +324,7 @@ void Sender::enter_recovery(Instant now, Offset outstanding_before) {
   if (!sack && !log.empty()) {
     Sent head = log[0];
     head.end = std::min(head.end, head.begin + Offset{mss()});
-    tell_lost(head, now);
+    tell_lost(head, log.note(0), now);
   }
   if (spared) prr_target = cc.cwnd;
   else reduce_window(now);
@@ -478,7 +485,7 @@ void Sender::on_sent_new(Range r, bool small, Instant now) {
   IOPKT_ASSERT(r.begin == nxt);
   if (!in_flight()) {
     progress_at = now;
-    congestion->on_transmit_start(cc, rate.app_limited != 0, now);
+    congestion->on_transmit_start(cc, rate && rate->app_limited != 0, now);
   }
   const bool idle = pipe() == 0;
   if (small) small_end = r.end;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/box.hpp"
 #include "base/time.hpp"
 #include "tcp/congestion.hpp"
 #include "tcp/ranges.hpp"
@@ -91,7 +92,7 @@ struct Sender {
   std::uint16_t mtu_probe_mss{};  ///< The MSS that it would show.
   enum class Verdict : std::uint8_t { none, passes, lost } mtu_verdict{};  ///< Of the last probe, until somebody has taken it.
   bool spared{};               ///< The recovery repairs such a probe alone: no sign of congestion.
-  DeliveryRate rate;           ///< draft-ietf-ccwg-bbr section 4.1
+  Box<DeliveryRate> rate;      ///< draft-ietf-ccwg-bbr section 4.1, for algorithms that model the path.
   Instant pace_at{};           ///< Paced: nothing goes out before.
   bool pace_blocked{};         ///< Something waits for that.
   Offset cwr_point{};          ///< RFC 3168: SND.NXT at the last reduction that a mark asked for.
@@ -201,6 +202,8 @@ struct Sender {
   /// What is in flight was not accepted (a window probe's byte, data of a SYN): SND.NXT goes back to SND.UNA.
   void take_back_unacked();
   void on_mss_change();
+  /// The algorithm to begin with.
+  void choose(const CongestionControl& algorithm);
   /// TCP_CONGESTION in the middle of it.
   void adopt(const CongestionControl& other, Instant now);
   void on_established(std::uint32_t initial_segments, const LossWays& how, Instant now);
@@ -242,10 +245,10 @@ struct Sender {
   void judge_mtu_probe();
   void end_sparing(Instant now);
   bool only_probe_lost() const;
-  void tell_lost(const Sent& s, Instant now);
+  void tell_lost(const Sent& s, const TransmitState& note, Instant now);
   // rack.cpp
   void take_sacks(const Ack& a, News& news, AckOutcome& out);
-  void note_delivered(const Sent& s, News& news);
+  void note_delivered(const Sent& s, const TransmitState& note, News& news);
   void lose_by_rfc6675(Instant now);
   bool lose_by_rack(Instant now);
   void lose_by_timer(Instant now);
