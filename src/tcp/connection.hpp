@@ -289,10 +289,10 @@ class Connection {
   void begin_accurate_ecn(std::uint8_t peer_syn_ecn);
   void input_syn_ack_ecn(const SegmentIn& seg, Instant now);
   bool input_syn_again_ecn(const SegmentIn& seg);
-  void input_last_ack_ecn(const SegmentIn& seg, Instant now);
+  void input_last_ack_ecn(const SegmentIn& seg, std::uint32_t flight, Instant now);
   void input_ecn(const SegmentIn& seg);
   void input_ecn_echo(const SegmentIn& seg, const Sender::AckOutcome& got, Instant now, bool last_of_handshake);
-  void reduce_for_mark(Instant now);
+  void reduce_for_mark(std::uint32_t flight, Instant now);
   std::uint16_t syn_ecn_flags(bool answer);
   void mark_new_data(SegmentOut& out);
 

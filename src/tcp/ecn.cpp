@@ -35,7 +35,7 @@ void Connection::input_syn_ack_ecn(const SegmentIn& seg, Instant now) {
   // Where both opened at once nobody is in SYN-RECEIVED to read it.
   if (b_.state == State::syn_received) a.handshake_due = false;
   const auto echo = handshake_ecn(seg.flags);
-  if (echo && a.on_handshake_echo(*echo)) reduce_for_mark(now);
+  if (echo && a.on_handshake_echo(*echo)) reduce_for_mark(b_.snd.flight(), now);
   if (!a.sends_ect) ++count().ecn_mangled;
 }
 
@@ -50,10 +50,10 @@ bool Connection::input_syn_again_ecn(const SegmentIn& seg) {
 }
 
 /// RFC 9768 section 3.2.2.1: the ACK of our SYN,ACK.
-void Connection::input_last_ack_ecn(const SegmentIn& seg, Instant now) {
+void Connection::input_last_ack_ecn(const SegmentIn& seg, std::uint32_t flight, Instant now) {
   AccEcn& a = *b_.accurate;
   const bool trusted = a.sends_ect;
-  if (a.on_last_ack(seg.flags)) reduce_for_mark(now);
+  if (a.on_last_ack(seg.flags)) reduce_for_mark(flight, now);
   if (trusted && !a.sends_ect) ++count().ecn_mangled;
 }
 
@@ -81,12 +81,12 @@ void Connection::input_ecn_echo(const SegmentIn& seg, const Sender::AckOutcome& 
     if (!seg.has(wire::ece)) return;
     // Once for each window; and the next new data says so.
     const Offset before = b_.snd.cwr_point;
-    reduce_for_mark(now);
+    reduce_for_mark(got.flight, now);
     b_.snd.cwr_due = b_.snd.cwr_due || b_.snd.cwr_point != before;
     return;
   }
   // One with data or SACK blocks has no encoding of its own.
-  if (last_of_handshake && seg.length() == 0 && seg.options.sack_count == 0) return input_last_ack_ecn(seg, now);
+  if (last_of_handshake && seg.length() == 0 && seg.options.sack_count == 0) return input_last_ack_ecn(seg, got.flight, now);
   // Appendix A.1: one that brings no news may be of before the last one. Its counts come again.
   AccEcn& a = *b_.accurate;
   if (got.delivered == 0) return;
@@ -94,11 +94,11 @@ void Connection::input_ecn_echo(const SegmentIn& seg, const Sender::AckOutcome& 
   const AccEcn::Echo echo = a.on_ack(seg, (got.delivered + b_.snd.mss() - 1) / b_.snd.mss(), b_.snd.mss());
   if (trusted && !a.sends_ect) ++count().ecn_mangled;
   count().ecn_delivered_ce += echo.marks;
-  if (echo.congestion) reduce_for_mark(now);
+  if (echo.congestion) reduce_for_mark(got.flight, now);
 }
 
-void Connection::reduce_for_mark(Instant now) {
-  if (b_.snd.on_congestion_echo(now)) ++count().ecn_reductions;
+void Connection::reduce_for_mark(std::uint32_t flight, Instant now) {
+  if (b_.snd.on_congestion_echo(flight, now)) ++count().ecn_reductions;
 }
 
 /// Of our SYN, or SYN,ACK. What was lost may have been so for its flags (RFC 3168 section 6.1.1.1); AccECN tries twice (RFC 9768

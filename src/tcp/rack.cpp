@@ -139,12 +139,12 @@ Sender::AckOutcome Sender::on_reorder_timer(Instant now) {
   if (!lose_by_rack(now)) return out;
   judge_mtu_probe();
   if (phase == Phase::open) {
-    enter_recovery(now, outstanding);
+    enter_recovery(flight(), outstanding, now);
     out.entered_recovery = true;
   } else if (phase == Phase::fast_recovery) {
-    end_sparing(now);
+    end_sparing(flight(), now);
     out.lost_again = lost_again && !congestion->models_path();
-    if (out.lost_again) reduce_again(now);
+    if (out.lost_again) reduce_again(flight(), now);
     lost_again = false;
   }
   // What is lost has left the network at once: RFC 9937 says how much of it goes out again before the next acknowledgment.

@@ -54,6 +54,16 @@ TEST(TcpRack, TimeNotOrderByRfc8985Section6_2) {
   EXPECT_EQ(s.count(&Counters<Counter>::recovery_sack), 1u);
 }
 
+/// RFC 5681 section 3.2: FlightSize is what was in flight when the loss was seen, though the same acknowledgment may end most of it, as
+/// where GRO makes one of a burst.
+TEST(TcpRack, AnAcknowledgmentOfABurstHalvesTheWholeWindow) {
+  Rack_ s;
+  s.ten();
+  s.give({.ack = 6001, .sack = {{7001, 10001}}});
+  ASSERT_EQ(s.c->info().phase, Phase::fast_recovery);
+  EXPECT_EQ(s.c->info().ssthresh, 5000u);
+}
+
 TEST(TcpRack, WithoutReorderingThreeAreEnoughBySection6_2Step4) {
   Rack_ s;
   s.ten();

@@ -59,7 +59,7 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
   check_app_limited();
   News news{.now = a.now, .echo_ms = a.echo_ms, .lost_before = rate ? rate->lost : 0};
   const Offset prior_una = una;
-  const std::uint32_t prior_flight = flight();
+  const std::uint32_t prior_flight = out.flight = flight();
   const Offset outstanding = prior_flight - log.sacked();
   const Offset acked = a.ack - una;
   if (sack && a.sacks != nullptr) take_sacks(a, news, out);
@@ -87,7 +87,7 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
     out.probe_repaired = end_probe(a, news, acked == 0 && out.sacks_used + out.dsacks == 0);
     if (out.probe_repaired && phase == Phase::open) {
       // RFC 8985 section 7.4.2: a loss, though nothing is left to repair.
-      congestion->on_congestion(cc, std::min(flight(), cc.cwnd), a.now);
+      congestion->on_congestion(cc, std::min(prior_flight, cc.cwnd), a.now);
       reduced_at = a.now;
       cc.undo_cwnd = 0;
     }
@@ -120,10 +120,10 @@ void Sender::judge_mtu_probe() {
 }
 
 /// More than a probe is lost: a congestion, after all.
-void Sender::end_sparing(Instant now) {
+void Sender::end_sparing(std::uint32_t flight_before, Instant now) {
   if (!spared) return;
   spared = false;
-  reduce_window(now);
+  reduce_window(flight_before, now);
 }
 
 bool Sender::only_probe_lost() const {
@@ -209,7 +209,7 @@ void Sender::in_open(const Ack& a, const News& news, bool lost, Offset prior_una
   // the last recovery ended.
   const bool duplicates = !uses_rack() && out.duplicate && dup_acks >= kDupThresh && (sack || una > recovery_point);
   if (!lost && log.lost() == 0 && !duplicates) return;
-  enter_recovery(a.now, outstanding);
+  enter_recovery(prior_flight, outstanding, a.now);
   out.entered_recovery = true;
   reduce_proportionally(news.delivered, false);
 }
@@ -219,7 +219,7 @@ void Sender::in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutc
     exit_recovery(a.now);
     out.exited_recovery = true;
     if (log.lost() > 0) {
-      enter_recovery(a.now, flight() - log.sacked());
+      enter_recovery(out.flight, flight() - log.sacked(), a.now);
       out.entered_recovery = true;
     }
     return;
@@ -230,9 +230,9 @@ void Sender::in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutc
     if (out.acked > 0 && !log.empty() && log[0].again) head_mark = nxt;
     const bool head_again = !uses_rack() && out.acked == 0 && head_lost_again();
     if (head_again) head_due = true;
-    if (lost) end_sparing(a.now);
+    if (lost) end_sparing(out.flight, a.now);
     if ((head_again || lost_again) && !congestion->models_path()) {
-      reduce_again(a.now);
+      reduce_again(out.flight, a.now);
       out.lost_again = true;
     }
     lost_again = false;
@@ -253,9 +253,9 @@ void Sender::in_fast_recovery(const Ack& a, const News& news, bool lost, AckOutc
 }
 
 /// RFC 5681 section 4.3: the loss of a retransmission is another congestion, and a sure one.
-void Sender::reduce_again(Instant now) {
+void Sender::reduce_again(std::uint32_t flight_before, Instant now) {
   cc.cwnd = std::max(cc.cwnd, prr_target);
-  reduce_window(now);
+  reduce_window(flight_before, now);
   cc.undo_cwnd = 0;
   recovery_point = nxt;
   recover_fs = static_cast<std::uint32_t>(std::max<Offset>(nxt - una - log.sacked(), 1));
@@ -286,9 +286,10 @@ bool Sender::head_lost_again() const {
   return !head_due && !log.empty() && log[0].again && log.sacked_above(head_mark) > Offset{kDupThresh - 1} * mss();
 }
 
-/// RFC 5681 section 3.2 step 2: without what limited transmit has sent beyond cwnd.
-void Sender::reduce_window(Instant now) {
-  congestion->on_enter_recovery(cc, std::min(flight(), cc.cwnd), now);
+/// RFC 5681 section 3.2 step 2: without what limited transmit has sent beyond cwnd. FlightSize is that of before the acknowledgment: what
+/// says that something is lost may acknowledge most of a window as well, where acknowledgments are few (GRO, ACK loss).
+void Sender::reduce_window(std::uint32_t flight_before, Instant now) {
+  congestion->on_enter_recovery(cc, std::min(flight_before, cc.cwnd), now);
   prr_target = cc.ssthresh;
   reduced_at = now;
 }
@@ -311,7 +312,7 @@ void Sender::adopt(const CongestionControl& other, Instant now) {
   congestion->on_adopted(cc, rtt.srtt, now);
 }
 
-void Sender::enter_recovery(Instant now, Offset outstanding_before) {
+void Sender::enter_recovery(std::uint32_t flight_before, Offset outstanding_before, Instant now) {
   watch_reduction();
   phase = Phase::fast_recovery;
   recovery_point = nxt;
@@ -327,7 +328,7 @@ void Sender::enter_recovery(Instant now, Offset outstanding_before) {
     tell_lost(head, log.note(0), now);
   }
   if (spared) prr_target = cc.cwnd;
-  else reduce_window(now);
+  else reduce_window(flight_before, now);
   recover_fs = static_cast<std::uint32_t>(std::clamp<Offset>(outstanding_before, 1, 1 << 30));
   prr_delivered = prr_out = 0;
   // RFC 5681 section 3.2 step 3: the three segments that made the duplicates have left.
@@ -420,12 +421,12 @@ bool Sender::paced(Instant now) {
   return true;
 }
 
-bool Sender::on_congestion_echo(Instant now) {
+bool Sender::on_congestion_echo(std::uint32_t flight_before, Instant now) {
   if (una <= cwr_point) return false;
   cwr_point = nxt;
   // A loss of the same window has reduced it already.
   if (phase != Phase::open) return false;
-  congestion->on_congestion(cc, std::min(flight(), cc.cwnd), now);
+  congestion->on_congestion(cc, std::min(flight_before, cc.cwnd), now);
   reduced_at = now;
   cc.undo_cwnd = 0;
   return true;

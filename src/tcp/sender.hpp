@@ -156,6 +156,7 @@ struct Sender {
   };
   struct AckOutcome {
     std::uint32_t acked{};
+    std::uint32_t flight{};     ///< FlightSize before it.
     std::uint32_t delivered{};  ///< Bytes that the peer is now known to have, by SACK or without.
     bool duplicate{}, entered_recovery{}, exited_recovery{}, sampled{}, lost_again{}, undone{}, probe_repaired{}, reordered{};
     bool restart_timer{};   ///< RFC 6298 section 5.3
@@ -163,8 +164,9 @@ struct Sender {
   };
   AckOutcome on_ack(const Ack& a);
 
-  /// RFC 3168 section 6.1.2: the peer has seen a mark. Answers true when the window was reduced for it, once for each window of data.
-  bool on_congestion_echo(Instant now);
+  /// RFC 3168 section 6.1.2: the peer has seen a mark, says an acknowledgment before which `flight` bytes were in flight. Answers true
+  /// when the window was reduced for it, once for each window of data.
+  bool on_congestion_echo(std::uint32_t flight, Instant now);
 
   /// draft-ietf-ccwg-bbr section 4.1.2.4 CheckIfApplicationLimited(): before the user's data grows, an acknowledgment or a timer is
   /// looked at.
@@ -229,11 +231,11 @@ struct Sender {
   void advance_una(Offset to, News& news);
   bool sample_rtt(const Ack& a, Offset prior_una, const News& news);
   bool find_losses(const Ack& a, const AckOutcome& out);
-  void enter_recovery(Instant now, Offset outstanding_before);
+  void enter_recovery(std::uint32_t flight_before, Offset outstanding_before, Instant now);
   void exit_recovery(Instant now);
   void on_any_sent(Offset bytes, Instant now);
-  void reduce_window(Instant now);
-  void reduce_again(Instant now);
+  void reduce_window(std::uint32_t flight_before, Instant now);
+  void reduce_again(std::uint32_t flight_before, Instant now);
   void enter_loss();
   bool head_lost_again() const;
   void in_open(const Ack& a, const News& news, bool lost, Offset prior_una, std::uint32_t prior_flight, Offset outstanding, AckOutcome& out);
@@ -243,7 +245,7 @@ struct Sender {
   void remember_sent(Offset begin, bool idle, Instant now);
   void lose(std::size_t i, Instant now);
   void judge_mtu_probe();
-  void end_sparing(Instant now);
+  void end_sparing(std::uint32_t flight_before, Instant now);
   bool only_probe_lost() const;
   void tell_lost(const Sent& s, const TransmitState& note, Instant now);
   // rack.cpp
