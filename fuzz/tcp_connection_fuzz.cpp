@@ -299,14 +299,14 @@ class Machine {
     const ControlBlock& b = connection_->export_state();
     IOPKT_ASSERT(b.snd.una <= b.snd.nxt && b.snd.nxt <= b.snd.max && b.snd.max <= b.snd.tail + 1);
     IOPKT_ASSERT(b.rcv.read <= b.rcv.nxt);
-    IOPKT_ASSERT(b.rcv.beyond.size() <= tunables_.reass_ranges);
-    const SentLog& log = b.snd.log;
+    IOPKT_ASSERT(b.rcv.beyond().size() <= tunables_.reass_ranges);
+    const SentLog& log = b.snd.air().log;
     IOPKT_ASSERT(log.size() <= 2 * SentLog::kMost + 64);
     // It covers what is in flight, but for the SYN of a passive open.
     if (is_synchronized(b.state)) IOPKT_ASSERT(log.flying() + log.sacked() + log.lost() == b.snd.nxt - b.snd.una);
     IOPKT_ASSERT(log.flying() >= log.again() && log.again() >= 0 && log.lost() >= 0 && log.sacked() >= 0);
     IOPKT_ASSERT(b.snd.cc.cwnd >= 1 && b.snd.cc.cwnd <= (1u << 30));
-    if (!b.rcv.beyond.empty()) IOPKT_ASSERT(b.rcv.beyond[0].begin > b.rcv.nxt && b.rcv.beyond.back().end <= b.rcv.adv);
+    if (!b.rcv.beyond().empty()) IOPKT_ASSERT(b.rcv.beyond()[0].begin > b.rcv.nxt && b.rcv.beyond().back().end <= b.rcv.adv);
     if (!log.empty()) IOPKT_ASSERT(log[0].begin == b.snd.una && log.back().end == b.snd.nxt);
     // Something in flight is always watched.
     if (is_synchronized(b.state) && b.state != State::time_wait && b.snd.in_flight()) IOPKT_ASSERT(!b.rexmt_at.is_never());

@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::uint16_t kMinMss = 64;  // 40 bytes of options and some payload
 
+// There may be 100,000 that do nothing: what only some need, or all only for a time, lies in a Box.
+static_assert(sizeof(Connection) <= 576);
+
 }  // namespace
 
 // ---- opening ----------------------------------------------------------------------------------------------------------
@@ -52,8 +55,8 @@ Connection Connection::open_active(const Context& context, const OpenConfig& con
   b.snd.cc.smss = b.snd.cc.cwnd = b.snd.mss();
   if (config.fast_open) {
     b.fast_open = config.fast_open->size == 0 ? FastOpen::asked : FastOpen::sent;
-    b.cookie = *config.fast_open;
-    b.syn_data_max = std::max<std::uint16_t>(config.fast_open_mss, kMinMss);
+    b.syn_data.make().cookie = *config.fast_open;
+    b.syn_data->most = std::max<std::uint16_t>(config.fast_open_mss, kMinMss);
     b.syn_held = config.hold_syn;
   }
   b.rcv.nxt = b.rcv.adv = 1;  // the peer's SYN is not known yet; nothing else can come before it
@@ -88,8 +91,8 @@ Connection Connection::child_of(const Context& context, const HalfOpen& half, co
   snd.cc.smss = snd.cc.cwnd = snd.mss();
   snd.progress_at = half.started;
   if (half.retries == 0 && !half.untimed) {
-    snd.timed_end = 1;
-    snd.timed_at = half.started;
+    snd.air().timed_end = 1;
+    snd.air().timed_at = half.started;
   }
   Receiver& rcv = b.rcv;
   rcv.irs = half.irs;
@@ -115,10 +118,10 @@ Connection Connection::open_fast(const Context& context, const HalfOpen& half, c
   Connection c = child_of(context, half, config, now);
   ControlBlock& b = c.b_;
   b.fast_open = FastOpen::accepted;
-  b.cookie = config.fast_open.value_or(wire::FastOpenCookie{});
+  b.syn_data.make().cookie = config.fast_open.value_or(wire::FastOpenCookie{});
   b.syn_due = true;
   b.snd.nxt = b.snd.max = 0;
-  b.snd.timed_end = 0;
+  b.snd.air().timed_end = 0;
   b.snd.on_established(context.tunables->init_win, c.loss_ways(), now);
   out.clear();
   if (payload_len > 0) {
@@ -168,7 +171,7 @@ void Connection::establish(Instant now) {
 
 void Connection::stop_timers() {
   b_.rexmt_at = b_.linger_at = b_.cork_at = b_.keep_at = b_.rcv.delack_at = Instant::never();
-  b_.snd.reorder_at = b_.snd.probe_at = Instant::never();
+  if (b_.snd.has_air()) b_.snd.air().reorder_at = b_.snd.air().probe_at = Instant::never();
   b_.snd.pace_blocked = false;
   b_.persisting = b_.probe_due = b_.keepalive_due = b_.syn_due = false;
 }
@@ -364,8 +367,8 @@ void Connection::on_mtu_change(std::uint16_t path_mss, std::optional<SeqNum> seq
     }
   }
   const std::uint32_t before = b_.snd.mss();
-  b_.hole_mss = 0;  // now it is known
-  b_.snd.mtu_probe = {};
+  b_.mtu.reset();  // now it is known
+  if (b_.snd.has_air()) b_.snd.air().mtu_probe = {};
   set_path_mss(path_mss);
   if (b_.snd.mss() >= before) return;
   ++count().mtu_reductions;
@@ -426,11 +429,11 @@ ConnectionInfo Connection::info() const {
   i.snd_wnd = s.wnd;
   i.rcv_wnd = r.window();
   i.flight = s.flight();
-  i.sacked = static_cast<std::uint32_t>(s.log.sacked());
-  i.lost = static_cast<std::uint32_t>(s.log.lost());
-  i.resent = static_cast<std::uint32_t>(s.log.again());
+  i.sacked = static_cast<std::uint32_t>(s.air().log.sacked());
+  i.lost = static_cast<std::uint32_t>(s.air().log.lost());
+  i.resent = static_cast<std::uint32_t>(s.air().log.again());
   i.resent_total = s.resent_total;
-  i.reordering = s.rk.reordering_seen;
+  i.reordering = s.air().rk.reordering_seen;
   i.pacing_rate = s.pacing_rate();
   i.ecn = b_.ecn != EcnMode::none;
   i.accurate_ecn = b_.ecn == EcnMode::accurate;
@@ -439,7 +442,7 @@ ConnectionInfo Connection::info() const {
   i.syn_data = b_.syn_data_acked;
   if (fast_open_lost()) i.fast_open_fail = 3;
   else if (b_.fast_open == FastOpen::asked) i.fast_open_fail = 1;
-  else if (b_.fast_open == FastOpen::sent && b_.syn_data > 0 && !b_.syn_data_acked && is_synchronized(b_.state)) i.fast_open_fail = 2;
+  else if (b_.fast_open == FastOpen::sent && b_.syn_data->sent > 0 && !b_.syn_data_acked && is_synchronized(b_.state)) i.fast_open_fail = 2;
   i.pipe = static_cast<std::uint32_t>(std::max<std::int64_t>(s.pipe(), 0));
   i.sent_unsent = static_cast<std::uint64_t>(std::max<Offset>(s.tail - s.nxt, 0));
   i.received_unread = static_cast<std::uint64_t>(std::max<Offset>(r.data_end() - r.read, 0));

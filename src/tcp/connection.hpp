@@ -87,6 +87,24 @@ struct OpenConfig {
 /// RFC 7323 section 2.2: the least shift with which the largest buffer can be offered.
 std::uint8_t window_scale_for(const OpenConfig& config);
 
+/// RFC 7413: what our SYN or SYN,ACK has.
+struct SynData {
+  std::uint16_t most{};         ///< Bound of the data in our SYN, before options.
+  std::uint16_t sent{};         ///< Bytes that our SYN had.
+  wire::FastOpenCookie cookie;  ///< Goes into our SYN or SYN,ACK; empty in a SYN: asks.
+  friend bool operator==(const SynData&, const SynData&) = default;
+};
+
+/// RFC 4821 section 7: a search for the path MTU. Plain values.
+struct MtuSearch {
+  std::uint16_t hole_mss{};            ///< path_mss as route and ICMP say, while less is known to get through; 0: not so.
+  std::uint16_t search_high{};         ///< RFC 4821 section 7.1: larger ones do not get through, as far as is known.
+  std::uint8_t search_losses{};        ///< Probes of the same size that were lost, one after the other.
+  Instant search_at{};                 ///< When the next probe may go out.
+  Instant hole_until{};                ///< When the search begins anew.
+  friend bool operator==(const MtuSearch&, const MtuSearch&) = default;
+};
+
 /// What TCP Fast Open is to a connection.
 enum class FastOpen : std::uint8_t {
   none,
@@ -108,9 +126,7 @@ struct ControlBlock {
   FastOpen fast_open{};
   bool syn_held{};                ///< The SYN waits for data.
   bool syn_data_acked{};          ///< Data of a SYN, ours or the peer's, was taken.
-  std::uint16_t syn_data_max{};   ///< Bound of the data in our SYN, before options.
-  std::uint16_t syn_data{};       ///< Bytes that our SYN had.
-  wire::FastOpenCookie cookie;    ///< Goes into our SYN or SYN,ACK; empty in a SYN: asks.
+  Box<SynData> syn_data;          ///< There unless fast_open is none.
   bool syn_due{};                 ///< SYN or SYN,ACK goes out next.
   bool syn_lost{};                ///< It was sent more than once: initial window and RTO are careful.
   bool orphan{};                  ///< The user has closed: nobody reads or writes any more.
@@ -123,11 +139,7 @@ struct ControlBlock {
   std::uint8_t persist_probes{};  ///< Zero-window probes without any answer.
   std::uint8_t keep_probes{};     ///< Keepalive probes without an answer.
   std::uint16_t advertised_mss{536};
-  std::uint16_t hole_mss{};            ///< path_mss as route and ICMP say, while less is known to get through; 0: not so.
-  std::uint16_t search_high{};         ///< RFC 4821 section 7.1: larger ones do not get through, as far as is known.
-  std::uint8_t search_losses{};        ///< Probes of the same size that were lost, one after the other.
-  Instant search_at{};                 ///< When the next probe may go out.
-  Instant hole_until{};                ///< When the search begins anew.
+  Box<MtuSearch> mtu;                  ///< While less is known to get through than route and ICMP say.
   std::uint16_t challenge_count{};     ///< In the 5 s from challenge_from.
   Events events{};
   SeqNum reset_seq{}, reset_ack{};
@@ -230,7 +242,7 @@ class Connection {
   /// Stream positions of what lies in the receive ring beyond receive_tail(), out of order. Valid until the next segment.
   template <class F>
   void for_each_beyond(F visit) const {
-    for (const Range& r : b_.rcv.beyond.ranges()) visit(static_cast<std::uint64_t>(r.begin - 1), static_cast<std::uint32_t>(r.end - r.begin));
+    for (const Range& r : b_.rcv.beyond().ranges()) visit(static_cast<std::uint64_t>(r.begin - 1), static_cast<std::uint32_t>(r.end - r.begin));
   }
   /// Nothing at or after this stream position is ever placed before the next poll_output().
   std::uint64_t receive_edge() const { return static_cast<std::uint64_t>(b_.rcv.adv < 1 ? 0 : b_.rcv.adv - 1); }

@@ -79,7 +79,7 @@ SegmentResult Connection::input_syn_sent(const SegmentIn& seg, Instant now, Copi
   establish(now);
   input_ack(seg, 0, ack, now);
   if (b_.ecn == EcnMode::accurate) input_syn_ack_ecn(seg, now);
-  if (b_.syn_data > 0) on_syn_data_answered(now);
+  if (b_.syn_data && b_.syn_data->sent > 0) on_syn_data_answered(now);
   if (seg.payload_len > 0 || seg.has(wire::fin)) {
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
     if (const auto drop = input_data(seg, 1, now, out)) return {.drop = drop};
@@ -93,7 +93,7 @@ void Connection::on_syn_data_answered(Instant) {
   ++(b_.syn_data_acked ? count().fast_open_active : count().fast_open_active_fail);
   if (!b_.snd.in_flight()) return;
   b_.snd.take_back_unacked();
-  b_.rexmt_at = b_.snd.probe_at = Instant::never();
+  b_.rexmt_at = b_.snd.air().probe_at = Instant::never();
 }
 
 SegmentResult Connection::input_synchronized(const SegmentIn& segment, Instant now, Copies& out) {

@@ -74,7 +74,7 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
       // With nothing left to ask for, a closed window is of no interest.
       if (snd.una >= snd.end()) b_.persisting = b_.probe_due = false;
       if (!b_.persisting) b_.rexmt_at = Instant::never();
-      snd.probe_at = Instant::never();
+      if (snd.has_air()) snd.air().probe_at = Instant::never();
     } else if (got.restart_timer && !b_.persisting) {
       arm_rexmt(now);
       arm_probe(now);

@@ -56,8 +56,8 @@ Connection::OptionPlan Connection::plan_options(bool data) const {
   std::uint32_t room = 40 - fixed_options();
   const bool first_ack = b_.accurate && b_.accurate->handshake_due;
   if (b_.snd.sack && b_.rcv.has_sacks() && room >= 12 && !first_ack) {
-    const bool duplicate = b_.rcv.duplicate.begin < b_.rcv.duplicate.end;
-    plan.sack_blocks = static_cast<std::uint8_t>(std::min<std::size_t>(b_.rcv.beyond.size() + (duplicate ? 1 : 0), (room - 4) / 8));
+    const bool duplicate = b_.rcv.duplicate().begin < b_.rcv.duplicate().end;
+    plan.sack_blocks = static_cast<std::uint8_t>(std::min<std::size_t>(b_.rcv.beyond().size() + (duplicate ? 1 : 0), (room - 4) / 8));
   }
   if (!b_.accurate) return plan;
   const std::uint32_t kept = b_.accurate->unsaid != 0 ? std::min<std::uint32_t>(plan.sack_blocks, 2) : plan.sack_blocks;
@@ -90,7 +90,7 @@ SegmentOut Connection::header(SeqNum seq, std::uint16_t flags, Instant now, bool
   const OptionPlan plan = plan_options(data);
   if (plan.sack_blocks > 0) {
     out.options.sack_count = b_.rcv.sack_blocks(out.options.sack, plan.sack_blocks);
-    b_.rcv.duplicate = {};
+    b_.rcv.forget_duplicate();
   }
   if (b_.accurate) {
     out.flags |= b_.accurate->handshake_due ? handshake_flags(b_.accurate->syn_ecn) : wire::flags_of_ace(b_.accurate->r_cep);
@@ -172,7 +172,7 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
   if (answer && b_.accurate && b_.accurate->says_options && snd.retries == 0 && !out.options.fast_open && b_.options.signature_len == 0)
     out.options.accecn = b_.accurate->whole_option();
   const Offset end = 1 + Offset{data};
-  b_.syn_data = std::max(b_.syn_data, data);
+  if (b_.syn_data) b_.syn_data->sent = std::max(b_.syn_data->sent, data);
   count().tx_bytes += data;
   b_.syn_due = b_.syn_held = false;
   if (snd.nxt == 0) snd.on_sent_new({0, end}, false, now);
@@ -188,11 +188,11 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
 std::uint16_t Connection::add_fast_open(SegmentOut& syn) const {
   if (b_.options.signature_len != 0) return 0;  // there is no room for both
   const bool answer = syn.has(wire::ack);
-  if (answer ? b_.fast_open != FastOpen::accepted || b_.cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
-  syn.options.fast_open = b_.cookie;
+  if (answer ? b_.fast_open != FastOpen::accepted || b_.syn_data->cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
+  syn.options.fast_open = b_.syn_data->cookie;
   if (answer || b_.fast_open != FastOpen::sent) return 0;
   const std::size_t options = wire::encoded_len(wire::TcpHeader{.options = syn.options}) - wire::TcpView::kMinHeaderLen;
-  const Offset room = std::min<Offset>(b_.syn_data_max, b_.snd.path_mss) - static_cast<Offset>(options);
+  const Offset room = std::min<Offset>(b_.syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options);
   syn.payload_len = static_cast<std::uint32_t>(std::clamp<Offset>(b_.snd.tail - 1, 0, std::max<Offset>(room, 0)));
   return static_cast<std::uint16_t>(syn.payload_len);
 }
@@ -242,7 +242,7 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
   SegmentOut out = data_segment(r, mss, now);
   out.retransmission = true;
   if (rescue) {
-    snd.rescue = snd.recovery_point;
+    snd.air().rescue = snd.air().recovery_point;
     ++count().recovery_rescue;
   }
   snd.on_retransmitted(r, now);
@@ -266,7 +266,7 @@ bool Connection::small_may_go(Offset begin) const {
   if (snd.fin_queued || b_.cork_flush || snd.up > begin) return true;
   if (corked()) return false;
   if (b_.options.nodelay || tun().nagle == 0) return true;
-  return snd.una >= snd.small_end;
+  return snd.una >= snd.air().small_end;
 }
 
 Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
@@ -286,7 +286,7 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
   Permit p;
   const Offset length = std::min({available, window, room, most});
   p.length = static_cast<std::uint32_t>(length);
-  if (room < std::min(available, window)) snd.limited_end = begin + length;
+  if (room < std::min(available, window)) snd.air().limited_end = begin + length;
   const bool all = length == available;
   if (all) {
     p.fin = fin && window > length && (length > 0 || room > 0);
@@ -408,7 +408,7 @@ std::optional<SegmentOut> Connection::output_probe(Instant now) {
   SegmentOut out = data_segment(r, 1, now);
   if (snd.nxt == snd.una) {
     snd.on_sent_new(r, false, now);
-    snd.timed_end = 0;
+    snd.air().timed_end = 0;
     snd.probe_end = r.end;
   } else {
     out.retransmission = true;
