@@ -28,7 +28,7 @@ packet::PacketPtr make(packet::Cache& cache, const std::uint8_t* d) {
                       .dst = {80},
                       .seq = {d[1] * 50u},
                       .ack = {d[2] % 2u},
-                      .flags = static_cast<std::uint8_t>(wire::ack | (d[2] & 8) | (d[2] >> 7)),
+                      .flags = static_cast<std::uint16_t>(wire::ack | (d[2] & 8) | (d[2] >> 7) | wire::flags_of_ace(d[2] >> 4 & 7)),
                       .window = d[3]};
   if ((d[2] & 2) != 0) tcp.options.timestamps = wire::TcpTimestamps{d[4], 1};
   Data segment(wire::encoded_len(tcp) + d[5] % 4 * 50u);

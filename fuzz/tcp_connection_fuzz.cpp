@@ -35,7 +35,10 @@ class Machine {
   explicit Machine(Input& in) : in_(in), capacity_(4096u << (in.u8() % 6)) {
     tunables_.reass_ranges = 4 + in.u8() % 32;
     config_.receive_capacity = capacity_;
-    config_.receive_capacity_max = capacity_ << (in.u8() % 4);
+    const std::uint8_t size = in.u8();
+    config_.receive_capacity_max = capacity_ << (size % 4);
+    tunables_.ecn_enable = (size & 128) != 0 ? 3 : 1;  // AccECN (RFC 9768), or RFC 3168
+    tunables_.ecn_option = (size & 64) == 0;
     const std::uint8_t bits = in.u8();
     config_.window_scaling = (bits & 1) != 0;
     config_.timestamps = (bits & 2) != 0;
@@ -49,7 +52,6 @@ class Machine {
       config_.congestion = &newreno();
     }
     tunables_.pacing = bits >> 7;
-    tunables_.ecn_enable = 1;
     peer_seq_ = SeqNum{in.u32()};
     iss_ = SeqNum{in.u32()};
   }
@@ -71,7 +73,7 @@ class Machine {
       flush();
       return true;
     }
-    const auto syn_flags = static_cast<std::uint8_t>(wire::syn | ((how & 16) != 0 ? wire::ece | wire::cwr : 0));
+    const auto syn_flags = static_cast<std::uint16_t>(wire::syn | ((how & 16) == 0 ? 0 : tunables_.ecn_enable == 3 ? wire::flags_of_ace(7) : wire::ece | wire::cwr));
     const SegmentIn syn{.seq = peer_seq_, .flags = syn_flags, .window = in_.u16(), .options = options};
     auto heard = on_segment_in_listen(context_, config_, syn, iss_, now_);
     IOPKT_ASSERT(heard.kind == ListenOutcome::Kind::open_child);
@@ -181,13 +183,20 @@ class Machine {
       }
     }
     if ((shape & 4) != 0) o.mss = in_.u16();
+    if (b.accurate && (shape & 64) != 0) {
+      const std::uint8_t fields = in_.u8();
+      o.accecn = wire::AccEcnOption{.order1 = (fields & 4) != 0, .fields = static_cast<std::uint8_t>(fields % 4)};
+      if (o.accecn->has_e0b()) o.accecn->e0b = (b.accurate->s_e0b + in_.u16()) & wire::AccEcnOption::kMask;
+      if (o.accecn->has_ceb()) o.accecn->ceb = (b.accurate->s_ceb + in_.u16()) & wire::AccEcnOption::kMask;
+      if (o.accecn->has_e1b()) o.accecn->e1b = in_.u16();
+    }
     const auto near = [&](std::uint8_t how) -> std::uint32_t {
       if (how < 100) return 0;
       if (how < 200) return in_.u16();
       if (how < 250) return 0u - in_.u8();
       return in_.u32();
     };
-    std::uint8_t flags = wire::ack;
+    std::uint16_t flags = wire::ack;
     switch (in_.u8() % 16) {
       case 0: flags = in_.u8(); break;
       case 1: flags |= wire::fin; break;
@@ -197,6 +206,7 @@ class Machine {
       case 5: flags |= wire::urg; break;
       case 6: flags |= wire::ece; break;
       case 7: flags |= wire::cwr; break;
+      case 8: flags |= wire::flags_of_ace(in_.u8()); break;
       default: break;
     }
     const SeqNum seq = b.state == State::syn_sent ? peer_seq_ : b.rcv.seq_of(b.rcv.nxt) + near(in_.u8());
@@ -205,7 +215,7 @@ class Machine {
     const SeqNum ack = ack_how < 200 ? b.snd.seq_of(b.snd.una + (b.snd.max - b.snd.una) * ack_how / 199)
                                      : b.snd.seq_of(b.snd.una) + near(in_.u8());
     segment({.seq = seq, .ack = ack, .flags = flags, .window = in_.u16(), .urgent = in_.u16(), .options = o,
-             .payload_len = (shape & 8) != 0 ? std::uint32_t{in_.u16()} : std::uint32_t{in_.u8()}, .ce = (shape & 16) != 0});
+             .payload_len = (shape & 8) != 0 ? std::uint32_t{in_.u16()} : std::uint32_t{in_.u8()}, .ecn = static_cast<std::uint8_t>(shape >> 4 & 3)});
   }
 
   void segment(const SegmentIn& seg) {
@@ -259,7 +269,11 @@ class Machine {
       IOPKT_ASSERT(out.payload_len == 0 || (fast && out.payload_position == 0 && out.payload_len <= std::min<std::uint64_t>(written_, b.snd.path_mss)));
       return;
     }
-    const std::uint32_t sacks = out.options.sack_count, options = (out.options.timestamps ? 12 : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
+    const std::uint32_t sacks = out.options.sack_count, accecn = out.options.accecn ? static_cast<std::uint32_t>(wire::encoded_len(*out.options.accecn)) : 0;
+    const std::uint32_t options = (out.options.timestamps ? 12 : 0) + accecn + (sacks > 0 ? 4 + 8 * sacks : 0);
+    IOPKT_ASSERT(b.accurate || accecn == 0);
+    // Devices clear CWR in all pieces but the first.
+    IOPKT_ASSERT(!b.accurate || out.gso_size == 0 || !out.has(wire::cwr));
     IOPKT_ASSERT(options + b.options.signature_len <= 40u);
     IOPKT_ASSERT(b.options.signature_len == 0 || out.gso_size == 0);
     IOPKT_ASSERT(kFixedHeaders + options + out.payload_len <= 65535u);
@@ -285,14 +299,14 @@ class Machine {
     const ControlBlock& b = connection_->export_state();
     IOPKT_ASSERT(b.snd.una <= b.snd.nxt && b.snd.nxt <= b.snd.max && b.snd.max <= b.snd.tail + 1);
     IOPKT_ASSERT(b.rcv.read <= b.rcv.nxt);
-    IOPKT_ASSERT(b.rcv.beyond.size() <= tunables_.reass_ranges);
-    const SentLog& log = b.snd.log;
+    IOPKT_ASSERT(b.rcv.beyond().size() <= tunables_.reass_ranges);
+    const SentLog& log = b.snd.air().log;
     IOPKT_ASSERT(log.size() <= 2 * SentLog::kMost + 64);
     // It covers what is in flight, but for the SYN of a passive open.
     if (is_synchronized(b.state)) IOPKT_ASSERT(log.flying() + log.sacked() + log.lost() == b.snd.nxt - b.snd.una);
     IOPKT_ASSERT(log.flying() >= log.again() && log.again() >= 0 && log.lost() >= 0 && log.sacked() >= 0);
     IOPKT_ASSERT(b.snd.cc.cwnd >= 1 && b.snd.cc.cwnd <= (1u << 30));
-    if (!b.rcv.beyond.empty()) IOPKT_ASSERT(b.rcv.beyond[0].begin > b.rcv.nxt && b.rcv.beyond.back().end <= b.rcv.adv);
+    if (!b.rcv.beyond().empty()) IOPKT_ASSERT(b.rcv.beyond()[0].begin > b.rcv.nxt && b.rcv.beyond().back().end <= b.rcv.adv);
     if (!log.empty()) IOPKT_ASSERT(log[0].begin == b.snd.una && log.back().end == b.snd.nxt);
     // Something in flight is always watched.
     if (is_synchronized(b.state) && b.state != State::time_wait && b.snd.in_flight()) IOPKT_ASSERT(!b.rexmt_at.is_never());

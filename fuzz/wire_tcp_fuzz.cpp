@@ -28,6 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (std::size_t i = written.options.sack_count; i < h.options.sack.size(); ++i) h.options.sack[i] = {};
   h.options.sack_count = written.options.sack_count;
   if (!written.options.fast_open) h.options.fast_open.reset();  // nor a cookie
+  if (!written.options.accecn) h.options.accecn.reset();
   // Of a MAC that is too long the beginning is kept, and of two signatures the last.
   h.options.signature.length = std::min<std::uint8_t>(h.options.signature.length, 16);
   h.options.signature.twice = false;

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kIpv4Len = wire::Ipv4View::kMinHeaderLen, kIpv6Len = wire::Ipv6View::kHeaderLen;
 /// Flows of one burst that stay open at a time; a burst rarely holds more.
+constexpr std::uint16_t kEcn = wire::ae | wire::cwr | wire::ece;
 constexpr std::size_t kFlows = 8;
 
 /// One TCP segment of a burst: where things lie in its frame, from `network_offset` on.
@@ -22,7 +23,7 @@ struct Segment {
   Bytes ip;            // IP and TCP header
   std::size_t ip_len;  // 20 or 40
   std::uint32_t total_len, header_len, payload;
-  std::uint8_t flags;
+  std::uint16_t flags;
   std::uint32_t seq;
 };
 
@@ -33,7 +34,7 @@ struct Flow {
   std::uint32_t next_seq, total_len;
   std::uint32_t timestamp, echo;  // of the last segment taken
   std::uint16_t window, count;
-  std::uint8_t flags;
+  std::uint16_t flags;
   bool open, merged;
 };
 
@@ -80,7 +81,7 @@ bool read(Packet& packet, std::uint32_t offset, Segment& s) {
     return false;
   s.ip = ip.first(s.header_len);
   s.payload = s.total_len - s.header_len;
-  s.flags = load_u8(ip, s.ip_len + 13);
+  s.flags = load_be16(ip, s.ip_len + 12) & wire::kTcpFlags;
   s.seq = load_be32(ip, s.ip_len + 4);
   return true;
 }
@@ -133,6 +134,7 @@ bool is_cut_again(const Flow& flow, const Segment& s) {
 
 bool continues(const Flow& flow, const Segment& s, std::uint32_t offset, bool exact) {
   const Segment& head = flow.head;
+  if (((s.flags ^ head.flags) & kEcn) != 0) return false;
   if (s.seq != flow.next_seq || s.header_len != head.header_len || s.payload > head.payload) return false;
   if (flow.total_len + s.payload > wire::Ipv4View::kMaxPacketLen) return false;
   const Bytes a = head.ip, b = s.ip;
@@ -188,7 +190,7 @@ void finish(const Flow& flow, std::uint32_t offset) {
   } else {
     store_be16(ip, 4, static_cast<std::uint16_t>(tcp_len));
   }
-  store_u8(ip, ip_len + 13, flow.flags);
+  store_u8(ip, ip_len + 13, static_cast<std::uint8_t>(flow.flags));
   store_be16(ip, ip_len + 14, flow.window);
   store_be16(ip, ip_len + wire::TcpView::kChecksumOffset, static_cast<std::uint16_t>(tcp_pseudo(ip, ip_len, tcp_len)));
   const std::uint32_t kind = is_v4(flow.head) ? IOPKT_GSO_TCP4 : IOPKT_GSO_TCP6;
@@ -231,7 +233,8 @@ Coalesced coalesce(Burst& burst, std::uint32_t network_offset, bool exact) {
     Flow* flow = std::find_if(flows.begin(), flows.begin() + used,
                               [&](const Flow& f) { return f.open && same_flow(f.head, s); });
     const bool known = flow != flows.begin() + used;
-    const bool plain = s.payload > 0 && (s.flags & ~wire::psh) == wire::ack;
+    // What congestion notification says stays the same in a row (RFC 3168, RFC 9768); but segment() clears CWR in all but the first.
+    const bool plain = s.payload > 0 && (s.flags & ~(wire::psh | kEcn)) == wire::ack && (!exact || (s.flags & wire::cwr) == 0);
     if (known && plain && continues(*flow, s, network_offset, exact) && is_intact(s, network_offset) &&
         (flow->merged || is_intact(flow->head, network_offset))) {
       ++(take(*flow, s, std::move(burst[i]), network_offset) ? result.taken : result.lost);

@@ -241,6 +241,7 @@ TEST_F(SegmentTest, CoalescesOnlyWhatSimplyContinues) {
       {"fin", [](Recipe& r) { r.tcp.flags |= wire::fin; }, 2},
       {"urgent", [](Recipe& r) { r.tcp.flags |= wire::urg; }, 2},
       {"congestion echo", [](Recipe& r) { r.tcp.flags |= wire::ece; }, 2},
+      {"another count of marks (RFC 9768)", [](Recipe& r) { r.tcp.flags |= wire::ae; }, 2},
       {"another acknowledgment", [](Recipe& r) { r.tcp.ack += 1; }, 2},
       {"another port", [](Recipe& r) { r.tcp.src = {1001}; }, 2},
       {"another host", [](Recipe& r) { r.ip.src = wire::Ipv4Address{10, 0, 0, 3}; }, 2},
@@ -268,6 +269,26 @@ TEST_F(SegmentTest, CoalescesOnlyWhatSimplyContinues) {
     EXPECT_EQ(tcp.window, second.tcp.window);
     EXPECT_EQ(tcp.flags, second.tcp.flags);
     EXPECT_EQ(tcp.options, first.tcp.options) << "of the first byte";
+  }
+}
+
+/// RFC 9768 section 3.3.4: each segment of a connection with AccECN has some of these flags. CWR is cleared by who cuts.
+TEST_F(SegmentTest, CoalescesWithTheSameCountOfMarks) {
+  for (const bool exact : {false, true}) {
+    for (std::uint16_t ace = 0; ace < 8; ++ace) {
+      SCOPED_TRACE(ace);
+      Recipe first;
+      first.tcp.flags |= wire::flags_of_ace(ace);
+      Recipe second = first;
+      second.tcp.seq += 1000, second.first = 1000, second.ip.id = 8;
+      Burst burst;
+      burst.push_back(make(first));
+      burst.push_back(make(second));
+      coalesce(burst, 14, exact);
+      EXPECT_EQ(burst.size(), exact && (wire::flags_of_ace(ace) & wire::cwr) != 0 ? 2u : 1u);
+      complete_checksum(*burst[0]);
+      EXPECT_EQ(read(*burst[0], 14).first.flags, first.tcp.flags);
+    }
   }
 }
 

@@ -19,9 +19,11 @@ struct TcpInfo {
   std::uint32_t pmtu{}, rcv_ssthresh{}, rtt{}, rttvar{}, snd_ssthresh{}, snd_cwnd{}, advmss{}, reordering{};
   std::uint32_t rcv_rtt{}, rcv_space{}, total_retrans{};
   std::uint64_t pacing_rate{}, max_pacing_rate{}, bytes_acked{}, bytes_received{};
-  std::uint32_t segs_out{}, segs_in{}, notsent_bytes{}, min_rtt{};
+  std::uint32_t segs_out{}, segs_in{}, notsent_bytes{}, min_rtt{}, data_segs_in{}, data_segs_out{};
+  std::uint64_t delivery_rate{}, busy_time{}, rwnd_limited{}, sndbuf_limited{};
+  std::uint32_t delivered{}, delivered_ce{};
 };
-static_assert(sizeof(TcpInfo) == 152);
+static_assert(sizeof(TcpInfo) == 200);
 
 /// TCP_CA_Open, _Disorder, _Recovery, _Loss
 std::uint8_t linux_ca_state(const tcp::ConnectionInfo& i) {
@@ -94,6 +96,7 @@ TcpInfo tcp_info(const ShardState& s, const Socket& k) {
   t.bytes_received = i.bytes_received;
   t.notsent_bytes = static_cast<std::uint32_t>(i.sent_unsent);
   t.min_rtt = microseconds(i.min_rtt);
+  t.delivered_ce = i.delivered_ce;
   return t;
 }
 

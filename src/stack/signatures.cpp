@@ -75,7 +75,7 @@ bool sign(const Signing& signing, const FlowKey& flow, const wire::TcpSignature&
                                                  : signing.options.keys->ao_to_send(remote, option.key_id);
   if (key == nullptr) return false;
   const std::vector<std::byte> header(packet.head().begin(), packet.head().begin() + header_len);
-  const std::uint8_t flags = wire::TcpView::parse(header)->flags();
+  const std::uint16_t flags = wire::TcpView::parse(header)->flags();
   const bool first = (flags & wire::syn) != 0 && (flags & wire::ack) == 0;
   const auto mac = mac_of(*key, flow.local, flow.remote, signing.iss, first ? wire::SeqNum{} : signing.irs, signing.extension, header,
                           bytes_of(packet, header_len));

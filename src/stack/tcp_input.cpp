@@ -2,6 +2,7 @@
 // listener makes of it. RFC 9293 section 3.10.7.
 #include <algorithm>
 
+#include "packet/segment.hpp"
 #include "stack/ways.hpp"
 #include "tcp/closed.hpp"
 #include "tcp/isn.hpp"
@@ -276,6 +277,9 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
       s.wheel.schedule(*entry, entry->half.deadline);
       return send_half_open(s, *entry, outcome.answer);
     case tcp::HalfOpenOutcome::Kind::give_up: return forget_half_open(s, entry);
+    case tcp::HalfOpenOutcome::Kind::reset:
+      send_half_open(s, *entry, outcome.answer);
+      return forget_half_open(s, entry);
     case tcp::HalfOpenOutcome::Kind::complete:
       if (defers(s, *entry, seg)) return s.wheel.schedule(*entry, entry->half.deadline);
       if (Socket* k = complete(s, entry->listener, entry->options, entry->flow, entry->flow_hash, entry->half)) {
@@ -316,6 +320,12 @@ void to_entry(ShardState& s, Timed* entry, Segment& seg) {
   }
 }
 
+/// As how many packets a segment came that GRO has made one of.
+std::uint16_t packets_of(const packet::Packet& packet, std::uint32_t header_len) {
+  if ((packet.flags & packet::kGsoFlags) == 0 || packet.gso_size == 0 || packet.size() <= header_len) return 1;
+  return static_cast<std::uint16_t>((packet.size() - header_len + packet.gso_size - 1) / packet.gso_size);
+}
+
 }  // namespace
 
 void rx_tcp(ShardState& s, const Arrival& at, PacketPtr packet) {
@@ -337,8 +347,8 @@ void rx_tcp(ShardState& s, const Arrival& at, PacketPtr packet) {
                      .urgent = header.urgent,
                      .options = header.options,
                      .payload_len = packet->size() - header_len,
-                     .ce = at.ip.ecn() == 3,
-                     .ect = at.ip.ecn() != 0},
+                     .packets = packets_of(*packet, header_len),
+                     .ecn = at.ip.ecn()},
               .header_len = header_len,
               .packet = packet,
               .at = at};

@@ -34,7 +34,8 @@ struct BbrState {
   std::uint8_t full_bw_reached, full_bw_now, round_start, loss_round_start, is_loss_in_round, idle_restart;
   std::uint8_t probe_rtt_round_done, min_rtt_expired, is_bw_probe_sample, prev_probe_too_high, prev_probe_precautionary;
   std::uint8_t in_loss_recovery, has_seen_rtt, marked_in_round;
-  std::uint8_t unused[4];
+  std::uint8_t undo_saved;          ///< What undo_* hold is of before the losses of this recovery.
+  std::uint8_t unused[3];
 
   std::uint64_t max_bw() const { return max_bw_filter[0] > max_bw_filter[1] ? max_bw_filter[0] : max_bw_filter[1]; }
   /// Section 5.5.10.3 BoundBWForModel()

@@ -51,8 +51,8 @@ TEST(TcpDeliveryRate, IsThatOfTheBottleneck) {
   f.send_for_ever();
   f.p.run_for(3s);
   EXPECT_NEAR(static_cast<double>(f.bbr_state().max_bw()), f.capacity(), f.capacity() * 0.03);
-  EXPECT_GE(f.snd().rate.delivered, static_cast<std::uint64_t>(f.snd().una) - 1);
-  EXPECT_EQ(f.snd().rate.app_limited, 0u);
+  EXPECT_GE(f.snd().rate->delivered, static_cast<std::uint64_t>(f.snd().una) - 1);
+  EXPECT_EQ(f.snd().rate->app_limited, 0u);
 }
 
 TEST(TcpDeliveryRate, WhatTheApplicationHeldBackIsMarkedSo) {
@@ -61,7 +61,7 @@ TEST(TcpDeliveryRate, WhatTheApplicationHeldBackIsMarkedSo) {
     f.send(3000);
     f.p.run_for(100ms);
   }
-  EXPECT_NE(f.snd().rate.app_limited, 0u);
+  EXPECT_NE(f.snd().rate->app_limited, 0u);
   // Never limited by the network: it cannot have found its bandwidth.
   EXPECT_EQ(f.mode(), BbrMode::startup);
   EXPECT_FALSE(f.bbr_state().full_bw_reached);
@@ -71,14 +71,14 @@ TEST(TcpDeliveryRate, AnAckThatComesTooFastIsBoundedByTheSendRate) {
   // The acknowledgments of a second come at once: what was sent slowly was not delivered faster (section 4.1.1.2.3).
   DeliveryRate c;
   Sent first{.begin = 0, .end = 1000, .at = Instant{0}, .order = 1}, last{.begin = 1000, .end = 2000, .order = 2};
-  first.sent = c.on_sent(true, Instant{1'000'000'000});
+  const TransmitState first_note = c.on_sent(true, 0, Instant{1'000'000'000});
   first.at = Instant{1'000'000'000};
   last.at = Instant{2'000'000'000};
-  last.sent = c.on_sent(false, last.at);
+  const TransmitState last_note = c.on_sent(false, 0, last.at);
   const Instant now{2'010'000'000};
   RateSampler sampler;
-  sampler.on_delivered(c, first, true, now);
-  sampler.on_delivered(c, last, true, now);
+  sampler.on_delivered(c, first, first_note, true, now);
+  sampler.on_delivered(c, last, last_note, true, now);
   const RateSample rs = sampler.finish(c, Duration{});
   EXPECT_EQ(rs.delivered, 2000u);
   EXPECT_EQ(rs.interval, Duration{1010ms});
@@ -88,9 +88,9 @@ TEST(TcpDeliveryRate, AnAckThatComesTooFastIsBoundedByTheSendRate) {
 TEST(TcpDeliveryRate, NoSampleOfAnIntervalBelowTheMinimum) {
   DeliveryRate c;
   Sent one{.begin = 0, .end = 1000, .at = Instant{1'000'000'000}, .order = 1};
-  one.sent = c.on_sent(true, one.at);
+  const TransmitState note = c.on_sent(true, 0, one.at);
   RateSampler sampler;
-  sampler.on_delivered(c, one, true, one.at + 5ms);
+  sampler.on_delivered(c, one, note, true, one.at + 5ms);
   EXPECT_EQ(sampler.finish(c, 10ms).delivery_rate, 0u);
   EXPECT_EQ(sampler.finish(c, 5ms).delivery_rate, 200'000u);
 }
@@ -184,7 +184,7 @@ TEST(TcpBbr, ProbeRttHalvesTheWindowForTwoHundredMilliseconds) {
   const Instant entered = f.p.now;
   ASSERT_TRUE(f.p.run_until([&] { return f.bbr_state().probe_rtt_done_stamp != 0; }, 1s));
   EXPECT_LE(f.snd().cc.cwnd, b.probe_rtt_cwnd);
-  EXPECT_NE(f.snd().rate.app_limited, 0u) << "its low samples do not count";
+  EXPECT_NE(f.snd().rate->app_limited, 0u) << "its low samples do not count";
   ASSERT_TRUE(f.reach(BbrMode::probe_bw_cruise, 1s));
   EXPECT_GE(f.p.now - entered, 200ms);
   EXPECT_GE(Duration{f.bbr_state().min_rtt}, 50ms);
@@ -313,6 +313,43 @@ TEST(TcpBbr, AReorderingThatLookedLikeLossIsTakenBack) {
   EXPECT_GT(f.p.a.count(&Counters<Counter>::recovery_undone), 0u);
   f.p.run_for(5s);
   EXPECT_GT(f.goodput(5s), f.capacity() * 0.9);
+}
+
+/// The losses of one acknowledgment, in a probe, and the recovery that follows: what undo() goes back to is of before all of them.
+TEST(TcpBbr, AProbeThatOnlyLookedTooHighIsTakenBackWhole) {
+  Flow f;
+  f.send_for_ever();
+  ASSERT_TRUE(f.reach(BbrMode::probe_bw_up));
+  CongestionState s = f.snd().cc;
+  BbrState b = s.load<BbrState>();
+  b.inflight_longterm = 500'000;
+  b.is_bw_probe_sample = 1;
+  s.store(b);
+  LostPacket lost{.begin = 1, .end = 1449, .tx_in_flight = 60'000, .has_selective_acks = true, .lost = 1448, .now = f.p.now};
+  for (int i = 0; i < 3; ++i) {
+    bbr().on_lost(s, lost);
+    lost.begin += 10'000, lost.end += 10'000, lost.lost += 1448;
+  }
+  ASSERT_EQ(s.load<BbrState>().state, BbrMode::probe_bw_down) << "looked too high";
+  ASSERT_LT(s.load<BbrState>().inflight_longterm, 100'000u);
+  bbr().on_enter_recovery(s, 60'000, f.p.now);
+  bbr().on_undo(s, f.p.now);
+  EXPECT_EQ(s.load<BbrState>().inflight_longterm, 500'000u);
+  EXPECT_EQ(s.load<BbrState>().state, BbrMode::probe_bw_refill) << "and the probe is made again";
+}
+
+/// A smaller path MTU sends all again, which is no recovery: the window of an older one does not come back with its end.
+TEST(TcpBbr, TheWindowOfAnOldRecoveryDoesNotComeBack) {
+  Flow f;
+  f.send_for_ever();
+  ASSERT_TRUE(f.reach(BbrMode::probe_bw_cruise));
+  CongestionState s = f.snd().cc;
+  bbr().on_enter_recovery(s, s.cwnd, f.p.now);
+  bbr().on_exit_recovery(s, s.cwnd, f.p.now);
+  s.cwnd /= 4;
+  const std::uint32_t now = s.cwnd;
+  bbr().on_exit_recovery(s, s.cwnd, f.p.now);
+  EXPECT_EQ(s.cwnd, now);
 }
 
 TEST(TcpBbr, WithoutSack) {

@@ -10,7 +10,7 @@ void CongestionControl::on_established(CongestionState& s, std::uint32_t segment
   s.ssthresh = UINT32_MAX;
   s.bytes_acked = 0;
   s.undo_cwnd = 0;
-  s.own = {};
+  s.own.reset();
 }
 
 void CongestionControl::on_exit_recovery(CongestionState& s, std::uint32_t flight, Instant) const {
@@ -38,7 +38,7 @@ void CongestionControl::on_smss_change(CongestionState& s, std::uint32_t smss) c
 }
 
 void CongestionControl::on_adopted(CongestionState& s, Duration, Instant) const {
-  s.own = {};
+  s.own.reset();
   s.pacing_rate = 0;
   s.undo_cwnd = 0;
   s.bytes_acked = 0;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "base/box.hpp"
 #include "base/time.hpp"
 #include "tcp/delivery_rate.hpp"
 
@@ -21,22 +22,24 @@ struct CongestionState {
   std::uint64_t pacing_rate{};             ///< Bytes per second; 0: the algorithm has no opinion.
   std::uint32_t undo_cwnd{};               ///< cwnd before the reductions that may still turn out to be spurious; 0: none.
   std::uint32_t undo_ssthresh{};
-  std::array<std::uint64_t, 27> own{};     ///< The algorithm's own; see load() and store().
+  using Words = std::array<std::uint64_t, 28>;
+  Box<Words> own;                          ///< The algorithm's own, once it has something to keep; see load() and store().
 
   bool in_slow_start() const { return cwnd < ssthresh; }
   friend bool operator==(const CongestionState&, const CongestionState&) = default;
 
+  /// All zero before the first store().
   template <class Own>
   Own load() const {
-    static_assert(std::is_trivially_copyable_v<Own> && sizeof(Own) <= sizeof own);
-    Own o;
-    std::memcpy(&o, own.data(), sizeof o);
+    static_assert(std::is_trivially_copyable_v<Own> && sizeof(Own) <= sizeof(Words));
+    Own o{};
+    if (own) std::memcpy(&o, own->data(), sizeof o);
     return o;
   }
   template <class Own>
   void store(const Own& o) {
     static_assert(std::has_unique_object_representations_v<Own>, "compared as words");
-    std::memcpy(own.data(), &o, sizeof o);
+    std::memcpy(own.make().data(), &o, sizeof o);
   }
 };
 

@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::uint16_t kMinMss = 64;  // 40 bytes of options and some payload
 
+// There may be 100,000 that do nothing: what only some need, or all only for a time, lies in a Box.
+static_assert(sizeof(Connection) <= 576);
+
 }  // namespace
 
 // ---- opening ----------------------------------------------------------------------------------------------------------
@@ -29,9 +32,9 @@ static void set_up(ControlBlock& b, const OpenConfig& config) {
   b.advertised_mss = std::min(config.advertised_mss, maxseg);
   b.snd.path_mss = std::max(std::min(config.path_mss, maxseg), kMinMss);
   b.snd.peer_mss = std::max(config.default_peer_mss, kMinMss);
-  b.snd.congestion = config.options.congestion != nullptr ? config.options.congestion
-                     : config.congestion != nullptr       ? config.congestion
-                                                          : &cubic();
+  b.snd.choose(config.options.congestion != nullptr ? *config.options.congestion
+               : config.congestion != nullptr       ? *config.congestion
+                                                    : cubic());
   b.rcv.capacity = config.receive_capacity;
   b.rcv.segment_size = std::min<std::uint32_t>(536, b.advertised_mss);
 }
@@ -46,14 +49,14 @@ Connection Connection::open_active(const Context& context, const OpenConfig& con
   b.window_scaling = config.window_scaling && t.rfc1323 != 0;
   b.timestamps = config.timestamps && t.timestamps != 0;
   b.snd.sack = config.sack && t.sack_enable != 0;
-  b.ecn = t.ecn_enable == 1;
+  b.ecn = ecn_asked(t.ecn_enable);
   b.rcv.scale = b.window_scaling ? window_scale_for(config) : 0;
   b.snd.iss = iss;
   b.snd.cc.smss = b.snd.cc.cwnd = b.snd.mss();
   if (config.fast_open) {
     b.fast_open = config.fast_open->size == 0 ? FastOpen::asked : FastOpen::sent;
-    b.cookie = *config.fast_open;
-    b.syn_data_max = std::max<std::uint16_t>(config.fast_open_mss, kMinMss);
+    b.syn_data.make().cookie = *config.fast_open;
+    b.syn_data->most = std::max<std::uint16_t>(config.fast_open_mss, kMinMss);
     b.syn_held = config.hold_syn;
   }
   b.rcv.nxt = b.rcv.adv = 1;  // the peer's SYN is not known yet; nothing else can come before it
@@ -72,6 +75,11 @@ Connection Connection::child_of(const Context& context, const HalfOpen& half, co
   b.window_scaling = half.window_scaling;
   b.timestamps = half.timestamps;
   b.ecn = half.ecn;
+  if (b.ecn == EcnMode::accurate) {
+    c.begin_accurate_ecn(half.syn_ecn);
+    b.accurate->sends_ect = !half.ecn_doubted;
+    b.accurate->says_options = b.accurate->says_options && half.retries == 0;
+  }
   b.syn_lost = half.retries > 0 && !half.untimed;
   Sender& snd = b.snd;
   snd.iss = half.iss;
@@ -83,8 +91,8 @@ Connection Connection::child_of(const Context& context, const HalfOpen& half, co
   snd.cc.smss = snd.cc.cwnd = snd.mss();
   snd.progress_at = half.started;
   if (half.retries == 0 && !half.untimed) {
-    snd.timed_end = 1;
-    snd.timed_at = half.started;
+    snd.air().timed_end = 1;
+    snd.air().timed_at = half.started;
   }
   Receiver& rcv = b.rcv;
   rcv.irs = half.irs;
@@ -110,10 +118,10 @@ Connection Connection::open_fast(const Context& context, const HalfOpen& half, c
   Connection c = child_of(context, half, config, now);
   ControlBlock& b = c.b_;
   b.fast_open = FastOpen::accepted;
-  b.cookie = config.fast_open.value_or(wire::FastOpenCookie{});
+  b.syn_data.make().cookie = config.fast_open.value_or(wire::FastOpenCookie{});
   b.syn_due = true;
   b.snd.nxt = b.snd.max = 0;
-  b.snd.timed_end = 0;
+  b.snd.air().timed_end = 0;
   b.snd.on_established(context.tunables->init_win, c.loss_ways(), now);
   out.clear();
   if (payload_len > 0) {
@@ -152,7 +160,8 @@ void Connection::establish(Instant now) {
   ++count().established;
   b_.rcv.round_trip = snd.rtt.srtt;
   b_.rcv.tune_from = now;
-  if (b_.ecn) ++count().ecn_established;
+  if (b_.ecn != EcnMode::none) ++count().ecn_established;
+  if (b_.ecn == EcnMode::accurate) ++count().ecn_accurate;
   // shutdown_write() and close() may have come before; the FIN was not to go out then.
   if (snd.fin_queued) b_.state = State::fin_wait_1;
   arm_keepalive(now);
@@ -162,7 +171,7 @@ void Connection::establish(Instant now) {
 
 void Connection::stop_timers() {
   b_.rexmt_at = b_.linger_at = b_.cork_at = b_.keep_at = b_.rcv.delack_at = Instant::never();
-  b_.snd.reorder_at = b_.snd.probe_at = Instant::never();
+  if (b_.snd.has_air()) b_.snd.air().reorder_at = b_.snd.air().probe_at = Instant::never();
   b_.snd.pace_blocked = false;
   b_.persisting = b_.probe_due = b_.keepalive_due = b_.syn_due = false;
 }
@@ -358,8 +367,8 @@ void Connection::on_mtu_change(std::uint16_t path_mss, std::optional<SeqNum> seq
     }
   }
   const std::uint32_t before = b_.snd.mss();
-  b_.hole_mss = 0;  // now it is known
-  b_.snd.mtu_probe = {};
+  b_.mtu.reset();  // now it is known
+  if (b_.snd.has_air()) b_.snd.air().mtu_probe = {};
   set_path_mss(path_mss);
   if (b_.snd.mss() >= before) return;
   ++count().mtu_reductions;
@@ -420,18 +429,20 @@ ConnectionInfo Connection::info() const {
   i.snd_wnd = s.wnd;
   i.rcv_wnd = r.window();
   i.flight = s.flight();
-  i.sacked = static_cast<std::uint32_t>(s.log.sacked());
-  i.lost = static_cast<std::uint32_t>(s.log.lost());
-  i.resent = static_cast<std::uint32_t>(s.log.again());
+  i.sacked = static_cast<std::uint32_t>(s.air().log.sacked());
+  i.lost = static_cast<std::uint32_t>(s.air().log.lost());
+  i.resent = static_cast<std::uint32_t>(s.air().log.again());
   i.resent_total = s.resent_total;
-  i.reordering = s.rk.reordering_seen;
+  i.reordering = s.air().rk.reordering_seen;
   i.pacing_rate = s.pacing_rate();
-  i.ecn = b_.ecn;
+  i.ecn = b_.ecn != EcnMode::none;
+  i.accurate_ecn = b_.ecn == EcnMode::accurate;
+  if (b_.accurate) i.delivered_ce = b_.accurate->s_cep - 5;
   i.ecn_seen = r.ect_seen;
   i.syn_data = b_.syn_data_acked;
   if (fast_open_lost()) i.fast_open_fail = 3;
   else if (b_.fast_open == FastOpen::asked) i.fast_open_fail = 1;
-  else if (b_.fast_open == FastOpen::sent && b_.syn_data > 0 && !b_.syn_data_acked && is_synchronized(b_.state)) i.fast_open_fail = 2;
+  else if (b_.fast_open == FastOpen::sent && b_.syn_data->sent > 0 && !b_.syn_data_acked && is_synchronized(b_.state)) i.fast_open_fail = 2;
   i.pipe = static_cast<std::uint32_t>(std::max<std::int64_t>(s.pipe(), 0));
   i.sent_unsent = static_cast<std::uint64_t>(std::max<Offset>(s.tail - s.nxt, 0));
   i.received_unread = static_cast<std::uint64_t>(std::max<Offset>(r.data_end() - r.read, 0));

@@ -27,7 +27,9 @@
 #include <optional>
 #include <string_view>
 
+#include "base/box.hpp"
 #include "base/time.hpp"
+#include "tcp/accecn.hpp"
 #include "tcp/counters.hpp"
 #include "tcp/receiver.hpp"
 #include "tcp/segment.hpp"
@@ -85,6 +87,24 @@ struct OpenConfig {
 /// RFC 7323 section 2.2: the least shift with which the largest buffer can be offered.
 std::uint8_t window_scale_for(const OpenConfig& config);
 
+/// RFC 7413: what our SYN or SYN,ACK has.
+struct SynData {
+  std::uint16_t most{};         ///< Bound of the data in our SYN, before options.
+  std::uint16_t sent{};         ///< Bytes that our SYN had.
+  wire::FastOpenCookie cookie;  ///< Goes into our SYN or SYN,ACK; empty in a SYN: asks.
+  friend bool operator==(const SynData&, const SynData&) = default;
+};
+
+/// RFC 4821 section 7: a search for the path MTU. Plain values.
+struct MtuSearch {
+  std::uint16_t hole_mss{};            ///< path_mss as route and ICMP say, while less is known to get through; 0: not so.
+  std::uint16_t search_high{};         ///< RFC 4821 section 7.1: larger ones do not get through, as far as is known.
+  std::uint8_t search_losses{};        ///< Probes of the same size that were lost, one after the other.
+  Instant search_at{};                 ///< When the next probe may go out.
+  Instant hole_until{};                ///< When the search begins anew.
+  friend bool operator==(const MtuSearch&, const MtuSearch&) = default;
+};
+
 /// What TCP Fast Open is to a connection.
 enum class FastOpen : std::uint8_t {
   none,
@@ -100,15 +120,13 @@ struct ControlBlock {
   Failure failure{};
   Failure soft_error{};           ///< The last ICMP error while synchronized (RFC 1122 section 4.2.3.9).
   bool timestamps{};              ///< RFC 7323: both sides offered it.
-  bool ecn{};                     ///< RFC 3168: both sides speak it; until our SYN is answered: we offer it.
+  EcnMode ecn{};                  ///< What both sides speak; until our SYN is answered: what we offer.
   bool window_scaling{};          ///< Likewise.
   bool offer_sack{};              ///< Our SYN carries SACK-permitted.
   FastOpen fast_open{};
   bool syn_held{};                ///< The SYN waits for data.
   bool syn_data_acked{};          ///< Data of a SYN, ours or the peer's, was taken.
-  std::uint16_t syn_data_max{};   ///< Bound of the data in our SYN, before options.
-  std::uint16_t syn_data{};       ///< Bytes that our SYN had.
-  wire::FastOpenCookie cookie;    ///< Goes into our SYN or SYN,ACK; empty in a SYN: asks.
+  Box<SynData> syn_data;          ///< There unless fast_open is none.
   bool syn_due{};                 ///< SYN or SYN,ACK goes out next.
   bool syn_lost{};                ///< It was sent more than once: initial window and RTO are careful.
   bool orphan{};                  ///< The user has closed: nobody reads or writes any more.
@@ -121,15 +139,12 @@ struct ControlBlock {
   std::uint8_t persist_probes{};  ///< Zero-window probes without any answer.
   std::uint8_t keep_probes{};     ///< Keepalive probes without an answer.
   std::uint16_t advertised_mss{536};
-  std::uint16_t hole_mss{};            ///< path_mss as route and ICMP say, while less is known to get through; 0: not so.
-  std::uint16_t search_high{};         ///< RFC 4821 section 7.1: larger ones do not get through, as far as is known.
-  std::uint8_t search_losses{};        ///< Probes of the same size that were lost, one after the other.
-  Instant search_at{};                 ///< When the next probe may go out.
-  Instant hole_until{};                ///< When the search begins anew.
+  Box<MtuSearch> mtu;                  ///< While less is known to get through than route and ICMP say.
   std::uint16_t challenge_count{};     ///< In the 5 s from challenge_from.
   Events events{};
   SeqNum reset_seq{}, reset_ack{};
   std::uint32_t timestamp_offset{};
+  Box<AccEcn> accurate;           ///< There in EcnMode::accurate.
   Options options;
   Sender snd;
   Receiver rcv;
@@ -153,6 +168,8 @@ struct ConnectionInfo {
   std::uint64_t sent_unsent{}, received_unread{}, bytes_acked{}, bytes_received{}, resent_total{};
   std::uint64_t pacing_rate{};  ///< Bytes per second; 0: not paced.
   bool reordering{}, ecn{}, ecn_seen{};
+  bool accurate_ecn{};
+  std::uint32_t delivered_ce{};  ///< AccECN: packets that arrived marked, as the peer says.
   bool syn_data{};              ///< The data of a SYN was taken.
   std::uint8_t fast_open_fail{};  ///< Linux's enum tcp_fastopen_client_fail: 1 no cookie, 2 data not taken, 3 SYN sent again.
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};
@@ -225,7 +242,7 @@ class Connection {
   /// Stream positions of what lies in the receive ring beyond receive_tail(), out of order. Valid until the next segment.
   template <class F>
   void for_each_beyond(F visit) const {
-    for (const Range& r : b_.rcv.beyond.ranges()) visit(static_cast<std::uint64_t>(r.begin - 1), static_cast<std::uint32_t>(r.end - r.begin));
+    for (const Range& r : b_.rcv.beyond().ranges()) visit(static_cast<std::uint64_t>(r.begin - 1), static_cast<std::uint32_t>(r.end - r.begin));
   }
   /// Nothing at or after this stream position is ever placed before the next poll_output().
   std::uint64_t receive_edge() const { return static_cast<std::uint64_t>(b_.rcv.adv < 1 ? 0 : b_.rcv.adv - 1); }
@@ -275,13 +292,24 @@ class Connection {
   bool brings_old_news(const SegmentIn& seg, Offset begin) const;
   std::optional<Drop> input_reset(Offset begin, Instant now);
   std::optional<Drop> check_ack(const SegmentIn& seg, Offset ack, Instant now);
-  void input_ecn(const SegmentIn& seg);
   void on_syn_data_answered(Instant now);
   void update_ts_recent(const SegmentIn& seg, Offset begin, Instant now);
   void challenge(Instant now);
 
+  // ecn.cpp
+  void negotiate_ecn(const SegmentIn& seg);
+  void begin_accurate_ecn(std::uint8_t peer_syn_ecn);
+  void input_syn_ack_ecn(const SegmentIn& seg, Instant now);
+  bool input_syn_again_ecn(const SegmentIn& seg);
+  void input_last_ack_ecn(const SegmentIn& seg, std::uint32_t flight, Instant now);
+  void input_ecn(const SegmentIn& seg);
+  void input_ecn_echo(const SegmentIn& seg, const Sender::AckOutcome& got, Instant now, bool last_of_handshake);
+  void reduce_for_mark(std::uint32_t flight, Instant now);
+  std::uint16_t syn_ecn_flags(bool answer);
+  void mark_new_data(SegmentOut& out);
+
   // input_ack.cpp, input_data.cpp: the fifth check, and the sixth to eighth.
-  void input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now);
+  void input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now, bool last_of_handshake = false);
   void update_window(const SegmentIn& seg, Offset begin, Offset ack);
   std::optional<Duration> since_echo(const SegmentIn& seg, Instant now) const;
   void on_fin_acked(Instant now);
@@ -297,7 +325,6 @@ class Connection {
   std::optional<SegmentOut> output_retransmission(Instant now, bool speculative);
   std::optional<SegmentOut> output_next(Instant now);
   std::optional<SegmentOut> output_new(Instant now);
-  void mark_new_data(SegmentOut& out);
   std::optional<SegmentOut> output_loss_probe(Instant now);
   SegmentOut output_mtu_probe(std::uint32_t payload, Instant now);
   std::optional<SegmentOut> output_probe(Instant now);
@@ -315,10 +342,16 @@ class Connection {
   bool corked() const { return b_.options.cork || b_.snd.more_end == b_.snd.tail; }
   Duration finwait2() const;
   SegmentOut data_segment(Range range, std::uint32_t mss, Instant now);
-  SegmentOut header(SeqNum seq, std::uint8_t flags, Instant now);
+  SegmentOut header(SeqNum seq, std::uint16_t flags, Instant now, bool data = false);
   std::uint32_t payload_per_segment() const;
   std::uint32_t fixed_options() const;
-  std::uint8_t most_sack_blocks() const;
+  /// What of the options that come and go has a place in the next header.
+  struct OptionPlan {
+    std::uint8_t sack_blocks{};
+    std::optional<wire::AccEcnOption> accecn;
+  };
+  OptionPlan plan_options(bool data) const;
+  bool may_be_cut(Offset begin) const;
   void on_ack_sent();
   void arm_persist(Instant now);
 

@@ -20,7 +20,7 @@ struct Counters {
       tx_keepalives{}, tx_syns{}, tx_fins{};
   Cell recovery_fast{}, recovery_sack{}, recovery_rto{}, recovery_rescue{}, recovery_lost_again{}, recovery_reneged{}, recovery_undone{}, recovery_probes{}, recovery_probe_repaired{}, recovery_reordered{}, rtt_samples{},
       idle_restarts{}, mtu_reductions{}, mtu_black_holes{}, mtu_probes{}, mtu_probes_good{}, mtu_probes_lost{};
-  Cell ecn_established{}, ecn_reductions{}, rx_ce{};
+  Cell ecn_accurate{}, ecn_delivered_ce{}, ecn_established{}, ecn_mangled{}, ecn_reductions{}, rx_ce{};
   Cell fast_open_active{}, fast_open_active_fail{}, fast_open_paused{}, fast_open_passive{}, fast_open_bad{}, fast_open_cookies{},
       fast_open_overflow{};
   Cell signatures_good{};
@@ -42,8 +42,11 @@ struct Counters {
         Row{"tcp.conn.timeout.user", "connections", "Given up at the user timeout.", &S::timed_out_user},
         Row{"tcp.cookies.good", "connections", "Opened by a SYN cookie that came back.", &S::cookies_good},
         Row{"tcp.cookies.sent", "segments", "SYN,ACKs with a cookie (RFC 4987).", &S::cookies_sent},
+        Row{"tcp.ecn.accurate", "connections", "Both ends speak AccECN (RFC 9768).", &S::ecn_accurate},
         Row{"tcp.ecn.ce", "segments", "Received with a mark of congestion (RFC 3168).", &S::rx_ce},
+        Row{"tcp.ecn.delivered_ce", "segments", "Of ours, those that AccECN peers say came with a mark.", &S::ecn_delivered_ce},
         Row{"tcp.ecn.established", "connections", "Both ends speak ECN.", &S::ecn_established},
+        Row{"tcp.ecn.mangled", "connections", "Sent without ECN on, as the path changes its bits (RFC 9768 3.2.2.3).", &S::ecn_mangled},
         Row{"tcp.ecn.reductions", "times", "Window reduced as the peer echoed a mark.", &S::ecn_reductions},
         Row{"tcp.fastopen.active", "connections", "Data in our SYN was taken (RFC 7413).", &S::fast_open_active},
         Row{"tcp.fastopen.active_fail", "connections", "Data in our SYN was not taken.", &S::fast_open_active_fail},

@@ -66,6 +66,8 @@ class Cubic final : public CongestionControl {
   std::string_view name() const override { return "cubic"; }
 
   void on_ack(CongestionState& s, const AckSample& ack) const override {
+    // Nothing has begun yet (the acknowledgment of a SYN is no reason to: RFC 5681 section 3.1).
+    if (!s.own && !ack.cwnd_limited) return;
     Own own = s.load<Own>();
     grow(s, own, ack);
     own.last_ack = ack.now.ns;
@@ -111,14 +113,17 @@ class Cubic final : public CongestionControl {
   }
 
   void on_idle_restart(CongestionState& s, std::uint32_t segments, Instant now) const override {
-    Own own = s.load<Own>();
-    own.curve.in_epoch = 0;
-    s.store(own);
+    if (s.own) {
+      Own own = s.load<Own>();
+      own.curve.in_epoch = 0;
+      s.store(own);
+    }
     CongestionControl::on_idle_restart(s, segments, now);
   }
 
   /// Section 4.2: t has no time in which cwnd had no reason to grow.
   void on_transmit_start(CongestionState& s, bool, Instant now) const override {
+    if (!s.own) return;
     Own own = s.load<Own>();
     own.curve.epoch += now.ns - own.last_ack;
     own.last_ack = now.ns;

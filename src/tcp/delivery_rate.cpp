@@ -6,19 +6,19 @@
 
 namespace iopkt::tcp {
 
-void RateSampler::on_delivered(DeliveryRate& c, const Sent& p, bool certain, Instant now) {
+void RateSampler::on_delivered(DeliveryRate& c, const Sent& p, const TransmitState& note, bool certain, Instant now) {
   c.delivered += static_cast<std::uint64_t>(p.length());
   c.delivered_time = now;
   rs_.newly_acked += static_cast<std::uint32_t>(p.length());
-  if (!certain || (rs_.has_data && p.order <= newest_)) return;
+  if (!certain || !note.known || (rs_.has_data && p.order <= newest_)) return;
   newest_ = p.order;
   rs_.has_data = true;
-  rs_.prior_delivered = c.delivered - static_cast<std::uint32_t>(static_cast<std::uint32_t>(c.delivered) - p.sent.delivered);
-  rs_.lost = static_cast<std::uint32_t>(static_cast<std::uint32_t>(c.lost) - p.sent.lost);
-  rs_.tx_in_flight = p.tx_in_flight;
-  rs_.is_app_limited = p.app_limited;
-  send_elapsed_ = p.at - p.sent.first_send_time;
-  ack_elapsed_ = now - p.sent.delivered_time;
+  rs_.prior_delivered = c.delivered - static_cast<std::uint32_t>(static_cast<std::uint32_t>(c.delivered) - note.delivered);
+  rs_.lost = static_cast<std::uint32_t>(static_cast<std::uint32_t>(c.lost) - note.lost);
+  rs_.tx_in_flight = note.tx_in_flight;
+  rs_.is_app_limited = note.app_limited;
+  send_elapsed_ = p.at - note.first_send_time;
+  ack_elapsed_ = now - note.delivered_time;
   c.first_send_time = p.at;
 }
 

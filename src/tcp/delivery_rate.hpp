@@ -14,6 +14,9 @@ struct Sent;
 struct TransmitState {
   std::uint32_t delivered{}, lost{};  ///< The connection's counts then, modulo 2^32.
   Instant delivered_time{}, first_send_time{};
+  std::uint32_t tx_in_flight{};       ///< P.tx_in_flight of draft-ietf-ccwg-bbr,
+  bool app_limited{};                 ///< and P.is_app_limited.
+  bool known{};                       ///< Any of it.
   friend bool operator==(const TransmitState&, const TransmitState&) = default;
 };
 
@@ -56,11 +59,12 @@ struct DeliveryRate {
   Instant delivered_time{}, first_send_time{};
   friend bool operator==(const DeliveryRate&, const DeliveryRate&) = default;
 
-  /// Section 4.1.2.2. `idle`: nothing else is in flight.
-  TransmitState on_sent(bool idle, Instant now) {
+  /// Section 4.1.2.2. `idle`: nothing else is in flight. `tx_in_flight`: with it.
+  TransmitState on_sent(bool idle, std::uint32_t tx_in_flight, Instant now) {
     if (idle) first_send_time = delivered_time = now;
     return {.delivered = static_cast<std::uint32_t>(delivered), .lost = static_cast<std::uint32_t>(lost),
-            .delivered_time = delivered_time, .first_send_time = first_send_time};
+            .delivered_time = delivered_time, .first_send_time = first_send_time, .tx_in_flight = tx_in_flight,
+            .app_limited = app_limited != 0, .known = true};
   }
   /// Section 4.1.2.4 MarkConnectionAppLimited().
   void mark_app_limited(std::uint64_t inflight) { app_limited = delivered + inflight > 0 ? delivered + inflight : 1; }
@@ -69,8 +73,8 @@ struct DeliveryRate {
 /// UpdateRateSample() and GenerateRateSample() of section 4.1.2.3, for one acknowledgment.
 class RateSampler {
  public:
-  /// `certain`: it is this transmission that arrived, not an earlier copy.
-  void on_delivered(DeliveryRate& c, const Sent& p, bool certain, Instant now);
+  /// `certain`: it is this transmission that arrived, not an earlier copy, nor one of many.
+  void on_delivered(DeliveryRate& c, const Sent& p, const TransmitState& note, bool certain, Instant now);
   /// `min_rtt`: a shorter interval is none; 0: not known.
   RateSample finish(DeliveryRate& c, Duration min_rtt) const;
 

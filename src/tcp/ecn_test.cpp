@@ -74,7 +74,7 @@ TEST(TcpEcn, TheSenderBySection6_1_2) {
   EXPECT_TRUE(s.write(100000).at(0).ect);
   const auto echo = [&](std::uint32_t ack) { return s.give({.ack = ack, .flags = wire::ack | wire::ece}); };
   auto out = echo(2001);
-  EXPECT_EQ(s.c->info().ssthresh, 4000u) << "half of the 8000 in flight";
+  EXPECT_EQ(s.c->info().ssthresh, 5000u) << "half of the 10000 in flight before it";
   EXPECT_EQ(s.c->info().phase, Phase::open) << "nothing is sent again";
   EXPECT_EQ(s.count(&Counters<Counter>::ecn_reductions), 1u);
   // Once for a window of data; CWR with the first new data, in a segment of its own.
@@ -96,9 +96,9 @@ TEST(TcpEcn, TheReceiverBySection6_1_3) {
   Script s;
   open_ecn(s);
   const wire::TcpOptions none;
-  const auto data = [&](std::uint32_t seq, bool ce, std::uint8_t flags = wire::ack) {
+  const auto data = [&](std::uint32_t seq, bool ce, std::uint16_t flags = wire::ack) {
     auto out = s.give_raw({.seq = s.irs + seq, .ack = s.iss + 1, .flags = flags, .window = 65535, .options = none,
-                           .payload_len = 1000, .ce = ce, .ect = true});
+                           .payload_len = 1000, .ecn = static_cast<std::uint8_t>(ce ? 3 : 2)});
     for (auto& later : s.wait(50ms)) out.push_back(later);
     return out;
   };

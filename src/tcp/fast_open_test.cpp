@@ -80,7 +80,7 @@ struct FastScript : Script {
     wire::TcpOptions o;
     o.mss = 1000;
     now += 1ms;
-    return give_raw({.seq = irs, .ack = iss + ack, .flags = static_cast<std::uint8_t>(wire::syn | wire::ack | more), .window = 65535, .options = o});
+    return give_raw({.seq = irs, .ack = iss + ack, .flags = static_cast<std::uint16_t>(wire::syn | wire::ack | more), .window = 65535, .options = o});
   }
 };
 

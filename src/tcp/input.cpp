@@ -64,8 +64,7 @@ SegmentResult Connection::input_syn_sent(const SegmentIn& seg, Instant now, Copi
   b_.rcv.irs = seg.seq;
   b_.last_received = now;
   negotiate(seg.options, now);
-  // RFC 3168 section 6.1.1: the answer has ECE alone, another SYN both.
-  b_.ecn = b_.ecn && !b_.syn_lost && seg.has(wire::ece) && seg.has(wire::cwr) != seg.has(wire::ack);
+  negotiate_ecn(seg);
   // RFC 7323 section 2.2: the window of a segment with SYN is never scaled.
   b_.snd.wnd = b_.snd.max_wnd = seg.window;
   b_.snd.wl1 = 0;
@@ -79,7 +78,8 @@ SegmentResult Connection::input_syn_sent(const SegmentIn& seg, Instant now, Copi
   b_.rcv.ack_now = true;
   establish(now);
   input_ack(seg, 0, ack, now);
-  if (b_.syn_data > 0) on_syn_data_answered(now);
+  if (b_.ecn == EcnMode::accurate) input_syn_ack_ecn(seg, now);
+  if (b_.syn_data && b_.syn_data->sent > 0) on_syn_data_answered(now);
   if (seg.payload_len > 0 || seg.has(wire::fin)) {
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
     if (const auto drop = input_data(seg, 1, now, out)) return {.drop = drop};
@@ -93,7 +93,7 @@ void Connection::on_syn_data_answered(Instant) {
   ++(b_.syn_data_acked ? count().fast_open_active : count().fast_open_active_fail);
   if (!b_.snd.in_flight()) return;
   b_.snd.take_back_unacked();
-  b_.rexmt_at = b_.snd.probe_at = Instant::never();
+  b_.rexmt_at = b_.snd.air().probe_at = Instant::never();
 }
 
 SegmentResult Connection::input_synchronized(const SegmentIn& segment, Instant now, Copies& out) {
@@ -103,9 +103,14 @@ SegmentResult Connection::input_synchronized(const SegmentIn& segment, Instant n
     // The peer's SYN again, or after a simultaneous open its SYN,ACK (RFC 9293 figure 8). The SYN is known: cut it off.
     if (!seg.has(wire::ack)) {
       b_.syn_due = true;
+      if (!input_syn_again_ecn(seg)) {
+        reset_peer();
+        fail(Failure::refused, now);
+      }
       return {};
     }
-    seg.flags = static_cast<std::uint8_t>(seg.flags & ~wire::syn);
+    if (b_.ecn == EcnMode::accurate) input_syn_ack_ecn(seg, now);
+    seg.flags = static_cast<std::uint16_t>(seg.flags & ~wire::syn);
     begin = 1;
     b_.rcv.ack_now = true;
   }
@@ -135,11 +140,12 @@ SegmentResult Connection::input_synchronized(const SegmentIn& segment, Instant n
   const Offset ack = b_.snd.offset_of(seg.ack);
   if (const auto drop = check_ack(seg, ack, now)) return {.drop = drop};
   update_ts_recent(seg, begin, now);
-  if (b_.ecn) input_ecn(seg);
+  if (b_.ecn != EcnMode::none && !segment.has(wire::syn)) input_ecn(seg);
   b_.last_received = now;
   b_.keep_probes = b_.persist_probes = 0;
-  if (b_.state == State::syn_received) establish(now);
-  input_ack(seg, begin, ack, now);
+  const bool last_ack = b_.state == State::syn_received;
+  if (last_ack) establish(now);
+  input_ack(seg, begin, ack, now, last_ack);
   if (b_.state == State::closed || b_.state == State::time_wait) return {};
 
   // Sixth, URG. Seventh, the text. Eighth, FIN.
@@ -179,6 +185,7 @@ std::optional<Drop> Connection::check_sequence(const SegmentIn& seg, Offset begi
     // step would otherwise answer each other for ever.
     if (seg.length() > 0) b_.rcv.ack_now = true;
     else challenge(now);
+    if (b_.accurate && seg.has(wire::syn) && seg.has(wire::ack) && begin == 0) b_.accurate->on_syn_ack(seg.ecn);
   }
   return Drop::tcp_out_of_window;
 }
@@ -189,19 +196,6 @@ bool Connection::brings_old_news(const SegmentIn& seg, Offset begin) const {
   if (b_.state == State::syn_received || !seg.has(wire::ack) || seg.has(wire::rst) || seg.has(wire::syn)) return false;
   const Offset ack = b_.snd.offset_of(seg.ack), end = begin + seg.length();
   return end <= b_.rcv.nxt && end + Offset{b_.rcv.capacity} > b_.rcv.nxt && ack > b_.snd.una && ack <= b_.snd.max;
-}
-
-/// RFC 3168 section 6.1.3.
-void Connection::input_ecn(const SegmentIn& seg) {
-  Receiver& rcv = b_.rcv;
-  if (seg.payload_len == 0) return;
-  rcv.ect_seen = rcv.ect_seen || seg.ect || seg.ce;
-  if (seg.has(wire::cwr)) rcv.echo_congestion = false;
-  if (!seg.ce) return;
-  // At once: the sender should hear of it within this round trip.
-  rcv.ack_now = rcv.ack_now || !rcv.echo_congestion;
-  rcv.echo_congestion = true;
-  ++count().rx_ce;
 }
 
 /// RFC 7323 section 4.3 (2) and 5.3 R3.

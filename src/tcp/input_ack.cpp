@@ -35,8 +35,8 @@ std::optional<Duration> Connection::since_echo(const SegmentIn& seg, Instant now
   return std::max<Duration>(ms(elapsed), 500us);
 }
 
-/// `ack` was checked by check_ack: at most SND.NXT, perhaps old.
-void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now) {
+/// `ack` was checked by check_ack: at most SND.NXT, perhaps old. `last_of_handshake`: it ended SYN-RECEIVED.
+void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Instant now, bool last_of_handshake) {
   Sender& snd = b_.snd;
   if (ack < snd.una) return;  // "If the ACK is a duplicate (SEG.ACK =< SND.UNA), it can be ignored."
 
@@ -63,7 +63,7 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
   count().rx_sack_blocks += got.sacks_used;
   count().rx_bad_sack_blocks += got.sacks_bad;
   count().rx_dsack_blocks += got.dsacks;
-  if (b_.ecn && seg.has(wire::ece) && !seg.has(wire::syn) && snd.on_congestion_echo(now)) ++count().ecn_reductions;
+  if (b_.ecn != EcnMode::none && !seg.has(wire::syn)) input_ecn_echo(seg, got, now, last_of_handshake);
   update_window(seg, begin, ack);
 
   if (got.acked > 0) {
@@ -74,7 +74,7 @@ void Connection::input_ack(const SegmentIn& seg, Offset begin, Offset ack, Insta
       // With nothing left to ask for, a closed window is of no interest.
       if (snd.una >= snd.end()) b_.persisting = b_.probe_due = false;
       if (!b_.persisting) b_.rexmt_at = Instant::never();
-      snd.probe_at = Instant::never();
+      if (snd.has_air()) snd.air().probe_at = Instant::never();
     } else if (got.restart_timer && !b_.persisting) {
       arm_rexmt(now);
       arm_probe(now);

@@ -33,7 +33,7 @@ std::optional<Drop> Connection::input_data(const SegmentIn& seg, Offset begin, I
     fail(Failure::aborted, now);
     return Drop::tcp_after_close;
   }
-  const bool had_holes = !rcv.beyond.empty();
+  const bool had_holes = !rcv.beyond().empty();
   const Offset before = rcv.data_end();
   const Receiver::Accepted got = rcv.accept(begin, end, seg.has(wire::fin), tun().reass_ranges, out);
   count().rx_bytes += got.bytes;

@@ -18,7 +18,7 @@ TEST(TcpInput, SynSentAnswersInTheOrderOfSection3_10_7_3) {
   const struct {
     const char* says;
     std::uint32_t ack;
-    std::uint8_t flags;
+    std::uint16_t flags;
     State state;
     Failure failure;
     Lines out;

@@ -43,6 +43,7 @@ SegmentOut ack_of(const HalfOpen& self, Instant now) {
   SegmentOut out = syn_ack(self, now);
   out.seq = self.iss + 1;
   out.flags = wire::ack;
+  if (self.ecn == EcnMode::accurate) out.flags |= wire::flags_of_ace(AccEcn{}.r_cep);
   out.window = static_cast<std::uint16_t>(self.rcv_wnd >> self.rcv_scale);
   out.options = {};
   if (self.timestamps)
@@ -73,8 +74,9 @@ HalfOpen half_open_of(const Context& context, const OpenConfig& config, const Se
   h.timestamps = config.timestamps && t.timestamps != 0 && seg.options.timestamps.has_value();
   if (h.timestamps) h.ts_recent = seg.options.timestamps->value;
   h.sack = config.sack && t.sack_enable != 0 && seg.options.sack_permitted;
-  // RFC 3168 section 6.1.1: an ECN-setup SYN has both. A cookie does not remember it.
-  h.ecn = t.ecn_enable != 0 && seg.has(wire::ece) && seg.has(wire::cwr);
+  h.ecn = ecn_granted(t.ecn_enable, seg.flags);
+  h.syn_ecn = seg.ecn;
+  h.accecn_option = t.ecn_option != 0 && config.options.signature_len == 0;
   return h;
 }
 
@@ -99,20 +101,47 @@ ListenOutcome on_segment_in_listen(const Context& context, const OpenConfig& con
   return {.kind = Kind::ignore, .drop = Drop::tcp_no_syn_in_listen};
 }
 
+/// RFC 9768 section 3.2.3.2.2: without the option when it is sent again, and then without ECN.
+static void add_ecn(const HalfOpen& self, SegmentOut& out) {
+  if (self.ecn == EcnMode::classic) out.flags |= wire::ece;
+  if (self.ecn != EcnMode::accurate || self.retries > 1) return;
+  out.flags |= handshake_flags(self.syn_ecn);
+  if (self.accecn_option && self.retries == 0 && !self.syn_again && !self.fast_open) out.options.accecn = AccEcn{}.whole_option();
+}
+
 SegmentOut syn_ack(const HalfOpen& self, Instant now) {
   SegmentOut out;
   out.seq = self.iss;
   out.ack = self.irs + 1;
   out.flags = wire::syn | wire::ack;
-  if (self.ecn) out.flags |= wire::ece;
   out.window = self.rcv_wnd;  // RFC 7323 section 2.2: never scaled in a SYN
   out.options.mss = self.advertised_mss;
   if (self.window_scaling) out.options.window_scale = self.rcv_scale;
   out.options.sack_permitted = self.sack;
   if (self.timestamps)
     out.options.timestamps = {static_cast<std::uint32_t>(now.milliseconds()) + self.timestamp_offset, self.ts_recent};
+  add_ecn(self, out);
   out.retransmission = self.retries > 0;
   return out;
+}
+
+/// <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>
+static SegmentOut reset_of(const HalfOpen& self) {
+  SegmentOut out;
+  out.seq = self.iss + 1;
+  out.ack = self.irs + 1;
+  out.flags = wire::rst | wire::ack;
+  return out;
+}
+
+/// RFC 9768 section 3.1.5. False: it asks for the other kind of ECN than the one before, so that nobody knows which is in use.
+static bool take_syn_again(const Context& context, HalfOpen& self, const SegmentIn& syn) {
+  const EcnMode asked = ecn_granted(context.tunables->ecn_enable, syn.flags);
+  if (self.ecn != EcnMode::none && asked != EcnMode::none && asked != self.ecn) return false;
+  self.syn_ecn = syn.ecn;
+  self.syn_again = true;
+  self.ecn_doubted = self.ecn_doubted || asked == EcnMode::none;
+  return true;
 }
 
 HalfOpenOutcome on_segment(const Context& context, HalfOpen& self, const SegmentIn& seg, Instant now) {
@@ -121,6 +150,7 @@ HalfOpenOutcome on_segment(const Context& context, HalfOpen& self, const Segment
 
   // The SYN again: the SYN,ACK was lost. Exactly the same one, so that nobody else can make us send.
   if (seg.has(wire::syn) && !seg.has(wire::ack) && !seg.has(wire::rst) && ahead == -1) {
+    if (!take_syn_again(context, self, seg)) return {.kind = Kind::reset, .answer = reset_of(self)};
     if (!may_challenge(context, self, now)) return {.kind = Kind::ignore, .drop = Drop::tcp_syn_in_window};
     ++context.counters->half_open_rexmt;
     ++context.counters->tx_syns;
@@ -172,6 +202,7 @@ HalfOpenOutcome on_timer(const Context& context, HalfOpen& self, Instant now) {
     return {.kind = Kind::give_up};
   }
   ++self.retries;
+  self.ecn_doubted = self.ecn_doubted || self.retries > 1;
   self.deadline = now + syn_ack_timeout(context, self.retries);
   ++context.counters->half_open_rexmt;
   ++context.counters->tx_syns;

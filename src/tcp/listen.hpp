@@ -24,7 +24,12 @@ struct HalfOpen {
   std::uint16_t rcv_wnd{};          ///< Offered in our SYN,ACK.
   std::uint16_t challenge_count{};
   std::uint8_t snd_scale{}, rcv_scale{}, retries{};
-  bool window_scaling{}, timestamps{}, sack{}, ecn{};
+  bool window_scaling{}, timestamps{}, sack{};
+  EcnMode ecn{};
+  std::uint8_t syn_ecn{};  ///< IP-ECN of the last SYN.
+  bool ecn_doubted{};      ///< RFC 9768 section 3.1.5: the client may not know that we speak AccECN.
+  bool accecn_option{};    ///< The first SYN,ACK has the option, if it speaks AccECN.
+  bool syn_again{};        ///< The SYN came more than once.
   /// The time since `started` is no round trip: made of a cookie (syn_cookie.hpp), or acknowledged before and not taken then.
   bool untimed{};
   bool fast_open{};  ///< The SYN,ACK gives a Fast Open cookie: the caller knows which.
@@ -56,6 +61,7 @@ struct HalfOpenOutcome {
     answer,    ///< Send `answer`; keep the child.
     complete,  ///< Connection::from_half_open(), then give it the segment. No room to accept: keep the child and ignore.
     give_up,   ///< Forget the child; send nothing.
+    reset,     ///< Send `answer` and forget the child.
   } kind{};
   std::optional<Drop> drop;
   SegmentOut answer;

@@ -31,11 +31,11 @@ TEST(TcpListen, AnswersInTheOrderOfRfc9293Section3_10_7_2) {
   const struct {
     const char* says;
     std::uint32_t seq, ack;
-    std::uint8_t flags;
+    std::uint16_t flags;
     Kind kind;
     Drop drop;
     std::uint32_t out_seq, out_ack;
-    std::uint8_t out_flags;
+    std::uint16_t out_flags;
   } rows[] = {
       {"RST wins over SYN", 7, 0, kRst | kSyn, Kind::ignore, Drop::tcp_rst_in_listen, 0, 0, 0},
       {"RST wins over ACK", 7, 9, kRst | kAck, Kind::ignore, Drop::tcp_rst_in_listen, 0, 0, 0},
@@ -94,11 +94,11 @@ TEST(TcpListen, HalfOpenByRfc9293Section3_10_7_4) {
   const struct {
     const char* says;
     std::uint32_t seq, ack;
-    std::uint8_t flags;
+    std::uint16_t flags;
     std::uint32_t len;
     Kind kind;
     std::optional<Drop> drop;
-    std::uint8_t out_flags;
+    std::uint16_t out_flags;
   } rows[] = {
       {"the ACK completes", 8, 1001, kAck, 0, Kind::complete, std::nullopt, 0},
       {"with text too", 8, 1001, kAck, 100, Kind::complete, std::nullopt, 0},
@@ -198,7 +198,7 @@ TEST(TcpTimeWait, AnswersByRfc9293Rfc1337AndRfc6191) {
   const struct {
     const char* says;
     std::uint32_t seq;
-    std::uint8_t flags;
+    std::uint16_t flags;
     std::uint32_t len;
     std::optional<std::uint32_t> ts;
     bool timestamps;

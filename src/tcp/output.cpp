@@ -28,6 +28,8 @@ std::optional<SegmentOut> Connection::poll_output(Instant now) {
     default:
       break;
   }
+  // RFC 9768 section 3.2.2.1: alone, before any data.
+  if (b_.accurate && b_.accurate->handshake_due) return output_ack(now);
   if (b_.probe_due)
     if (auto s = output_probe(now)) return s;
   if (b_.snd.loss_probe_due)
@@ -47,38 +49,63 @@ std::optional<SegmentOut> Connection::poll_output(Instant now) {
 /// Of every segment after the SYN.
 std::uint32_t Connection::fixed_options() const { return (b_.timestamps ? 12u : 0u) + b_.options.signature_len; }
 
-/// 3 beside timestamps, 4 without (RFC 2018 section 3); fewer beside a signature.
-std::uint8_t Connection::most_sack_blocks() const {
-  const std::uint32_t room = 40 - fixed_options();
-  return room < 12 ? 0 : static_cast<std::uint8_t>((room - 4) / 8);
+/// SACK blocks: 3 beside timestamps, 4 without (RFC 2018 section 3); fewer beside a signature. RFC 9768 section 3.2.3.3: AccECN's
+/// option leaves room for two of them, or does without.
+Connection::OptionPlan Connection::plan_options(bool data) const {
+  OptionPlan plan;
+  std::uint32_t room = 40 - fixed_options();
+  const bool first_ack = b_.accurate && b_.accurate->handshake_due;
+  if (b_.snd.sack && b_.rcv.has_sacks() && room >= 12 && !first_ack) {
+    const bool duplicate = b_.rcv.duplicate().begin < b_.rcv.duplicate().end;
+    plan.sack_blocks = static_cast<std::uint8_t>(std::min<std::size_t>(b_.rcv.beyond().size() + (duplicate ? 1 : 0), (room - 4) / 8));
+  }
+  if (!b_.accurate) return plan;
+  const std::uint32_t kept = b_.accurate->unsaid != 0 ? std::min<std::uint32_t>(plan.sack_blocks, 2) : plan.sack_blocks;
+  room -= std::min(room, kept > 0 ? 4 + 8 * kept : 0);
+  plan.accecn = b_.accurate->option(room, data);
+  if (plan.accecn && plan.sack_blocks > kept) {
+    const std::uint32_t left = 40 - fixed_options() - static_cast<std::uint32_t>(wire::encoded_len(*plan.accecn));
+    plan.sack_blocks = static_cast<std::uint8_t>(std::min<std::uint32_t>(plan.sack_blocks, (left - 4) / 8));
+  }
+  return plan;
 }
 
 /// Payload of one full segment: Eff.snd.MSS of RFC 9293 section 3.7.1, less the options that every data segment has now.
 std::uint32_t Connection::payload_per_segment() const {
+  const OptionPlan plan = plan_options(true);
   std::uint32_t options = fixed_options();
-  if (b_.snd.sack && b_.rcv.has_sacks()) {
-    const bool duplicate = b_.rcv.duplicate.begin < b_.rcv.duplicate.end;
-    const std::size_t blocks = std::min<std::size_t>(b_.rcv.beyond.size() + (duplicate ? 1 : 0), most_sack_blocks());
-    if (blocks > 0) options += 4 + 8 * static_cast<std::uint32_t>(blocks);
-  }
+  if (plan.sack_blocks > 0) options += 4 + 8 * plan.sack_blocks;
+  if (plan.accecn) options += static_cast<std::uint32_t>(wire::encoded_len(*plan.accecn));
   return b_.snd.mss() - options;
 }
 
-SegmentOut Connection::header(SeqNum seq, std::uint8_t flags, Instant now) {
+SegmentOut Connection::header(SeqNum seq, std::uint16_t flags, Instant now, bool data) {
   SegmentOut out;
   out.seq = seq;
-  out.flags = static_cast<std::uint8_t>(flags | wire::ack);
-  if (b_.ecn && b_.rcv.echo_congestion) out.flags |= wire::ece;
+  out.flags = static_cast<std::uint16_t>(flags | wire::ack);
+  if (b_.rcv.echo_congestion) out.flags |= wire::ece;
   out.ack = b_.rcv.seq_of(b_.rcv.nxt);
   out.window = b_.rcv.offer_window(b_.advertised_mss, false);
   if (b_.timestamps) out.options.timestamps = {timestamp(now), b_.rcv.ts_recent};
-  if (b_.snd.sack && b_.rcv.has_sacks() && most_sack_blocks() > 0) {
-    out.options.sack_count = b_.rcv.sack_blocks(out.options.sack, most_sack_blocks());
-    b_.rcv.duplicate = {};
+  const OptionPlan plan = plan_options(data);
+  if (plan.sack_blocks > 0) {
+    out.options.sack_count = b_.rcv.sack_blocks(out.options.sack, plan.sack_blocks);
+    b_.rcv.forget_duplicate();
+  }
+  if (b_.accurate) {
+    out.flags |= b_.accurate->handshake_due ? handshake_flags(b_.accurate->syn_ecn) : wire::flags_of_ace(b_.accurate->r_cep);
+    out.options.accecn = plan.accecn;
+    b_.accurate->on_sent(plan.accecn, data);
   }
   ++count().tx_segments;
   on_ack_sent();
   return out;
+}
+
+/// Devices that cut do not know the urgent pointer, and some clear CWR in all but the first piece, whatever it means; nor can they sign.
+bool Connection::may_be_cut(Offset begin) const {
+  const bool cwr = b_.snd.cwr_due || (b_.accurate && (wire::flags_of_ace(b_.accurate->r_cep) & wire::cwr) != 0);
+  return b_.snd.up <= begin && !cwr && b_.options.signature_len == 0;
 }
 
 void Connection::on_ack_sent() {
@@ -91,7 +118,7 @@ void Connection::on_ack_sent() {
 SegmentOut Connection::data_segment(Range range, std::uint32_t mss, Instant now) {
   const Sender& snd = b_.snd;
   const Offset data_end = std::min(range.end, snd.tail);
-  SegmentOut out = header(snd.seq_of(range.begin), 0, now);
+  SegmentOut out = header(snd.seq_of(range.begin), 0, now, data_end > range.begin);
   if (data_end > range.begin) {
     out.payload_position = static_cast<std::uint64_t>(range.begin - 1);
     out.payload_len = static_cast<std::uint32_t>(data_end - range.begin);
@@ -134,17 +161,18 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
   if (b_.window_scaling) out.options.window_scale = b_.rcv.scale;
   out.options.sack_permitted = snd.sack;
   if (b_.timestamps) out.options.timestamps = {timestamp(now), answer ? b_.rcv.ts_recent : 0};
-  // RFC 3168 section 6.1.1; a SYN that was lost may have been so for its flags.
-  if (b_.ecn && answer) out.flags |= wire::ece;
-  if (b_.ecn && !answer && !b_.syn_lost) out.flags |= wire::ece | wire::cwr;
+  out.flags |= syn_ecn_flags(answer);
   if (answer) {
     out.flags |= wire::ack;
     out.ack = b_.rcv.seq_of(b_.rcv.nxt);
     on_ack_sent();
   }
   const std::uint16_t data = add_fast_open(out);
+  // RFC 9768 section 3.2.3.2; a lost one may have been so for the option.
+  if (answer && b_.accurate && b_.accurate->says_options && snd.retries == 0 && !out.options.fast_open && b_.options.signature_len == 0)
+    out.options.accecn = b_.accurate->whole_option();
   const Offset end = 1 + Offset{data};
-  b_.syn_data = std::max(b_.syn_data, data);
+  if (b_.syn_data) b_.syn_data->sent = std::max(b_.syn_data->sent, data);
   count().tx_bytes += data;
   b_.syn_due = b_.syn_held = false;
   if (snd.nxt == 0) snd.on_sent_new({0, end}, false, now);
@@ -160,11 +188,11 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
 std::uint16_t Connection::add_fast_open(SegmentOut& syn) const {
   if (b_.options.signature_len != 0) return 0;  // there is no room for both
   const bool answer = syn.has(wire::ack);
-  if (answer ? b_.fast_open != FastOpen::accepted || b_.cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
-  syn.options.fast_open = b_.cookie;
+  if (answer ? b_.fast_open != FastOpen::accepted || b_.syn_data->cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
+  syn.options.fast_open = b_.syn_data->cookie;
   if (answer || b_.fast_open != FastOpen::sent) return 0;
   const std::size_t options = wire::encoded_len(wire::TcpHeader{.options = syn.options}) - wire::TcpView::kMinHeaderLen;
-  const Offset room = std::min<Offset>(b_.syn_data_max, b_.snd.path_mss) - static_cast<Offset>(options);
+  const Offset room = std::min<Offset>(b_.syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options);
   syn.payload_len = static_cast<std::uint32_t>(std::clamp<Offset>(b_.snd.tail - 1, 0, std::max<Offset>(room, 0)));
   return static_cast<std::uint16_t>(syn.payload_len);
 }
@@ -205,14 +233,16 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
   // "It MUST NOT be beyond the window"; a closed one is left to the persist timer.
   Range r{hole->begin, std::min(hole->end, std::max(snd.window_edge(), hole->begin))};
   std::int64_t most = mss;
-  if (!snd.head_due && snd.up <= r.begin && b_.options.signature_len == 0)
+  if (!snd.head_due && may_be_cut(r.begin))
     most = std::clamp<std::int64_t>(room, mss, std::max<std::int64_t>(largest_segment(), mss)) / mss * mss;
   r.end = std::min(r.end, r.begin + most);
   if (r.begin >= r.end) return std::nullopt;
+  // RFC 9768 section 3.2.3.2.2: what was lost may have been so for the option.
+  if (b_.accurate && r.begin == 1 && b_.accurate->first_data == AccEcn::FirstData::sent) b_.accurate->says_options = false;
   SegmentOut out = data_segment(r, mss, now);
   out.retransmission = true;
   if (rescue) {
-    snd.rescue = snd.recovery_point;
+    snd.air().rescue = snd.air().recovery_point;
     ++count().recovery_rescue;
   }
   snd.on_retransmitted(r, now);
@@ -236,7 +266,7 @@ bool Connection::small_may_go(Offset begin) const {
   if (snd.fin_queued || b_.cork_flush || snd.up > begin) return true;
   if (corked()) return false;
   if (b_.options.nodelay || tun().nagle == 0) return true;
-  return snd.una >= snd.small_end;
+  return snd.una >= snd.air().small_end;
 }
 
 Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
@@ -252,12 +282,11 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
   if (snd.phase != Phase::open && room < Offset{snd.mss()}) room = 0;
 
   Offset most = std::max(largest_segment() / mss * Offset{mss}, Offset{mss});
-  // Devices that cut do not know the urgent pointer, and some not CWR; nor can they sign.
-  if (snd.up > begin || snd.cwr_due || b_.options.signature_len != 0) most = mss;
+  if (!may_be_cut(begin)) most = mss;
   Permit p;
   const Offset length = std::min({available, window, room, most});
   p.length = static_cast<std::uint32_t>(length);
-  if (room < std::min(available, window)) snd.limited_end = begin + length;
+  if (room < std::min(available, window)) snd.air().limited_end = begin + length;
   const bool all = length == available;
   if (all) {
     p.fin = fin && window > length && (length > 0 || room > 0);
@@ -332,14 +361,6 @@ std::optional<SegmentOut> Connection::output_new(Instant now) {
   return out;
 }
 
-/// RFC 3168 section 6.1.5: only new data may be marked; section 6.1.2: the first of it after a reduction says so.
-void Connection::mark_new_data(SegmentOut& out) {
-  if (!b_.ecn || out.payload_len == 0) return;
-  out.ect = true;
-  if (b_.snd.cwr_due) out.flags |= wire::cwr;
-  b_.snd.cwr_due = false;
-}
-
 /// RFC 8985 section 7.3: one new segment, whatever cwnd says, or else the last one again.
 std::optional<SegmentOut> Connection::output_loss_probe(Instant now) {
   Sender& snd = b_.snd;
@@ -387,7 +408,7 @@ std::optional<SegmentOut> Connection::output_probe(Instant now) {
   SegmentOut out = data_segment(r, 1, now);
   if (snd.nxt == snd.una) {
     snd.on_sent_new(r, false, now);
-    snd.timed_end = 0;
+    snd.air().timed_end = 0;
     snd.probe_end = r.end;
   } else {
     out.retransmission = true;

@@ -24,7 +24,7 @@ void Sender::take_sacks(const Ack& a, News& news, AckOutcome& out) {
       // Of data that was never sent, or so long ago that nobody asks: no more than a number.
       if (right > una - Offset{max_wnd} - Offset{1 << 20} && right <= max) {
         news.dsack = true;
-        news.dsack_of_probe = right == probe_high;
+        news.dsack_of_probe = right == air().probe_high;
         on_dsack({left, right});
       }
       continue;
@@ -34,22 +34,22 @@ void Sender::take_sacks(const Ack& a, News& news, AckOutcome& out) {
       ++out.sacks_bad;
       continue;
     }
-    news.sacked += log.sack(left, right, [&](const Sent& s) { note_delivered(s, news); });
+    news.sacked += air().log.sack(left, right, [&](const Sent& s, const TransmitState& note) { note_delivered(s, note, news); });
     ++out.sacks_used;
   }
 }
 
 /// RFC 8985 section 6.2 steps 1 to 3, and what else one delivered transmission says.
-void Sender::note_delivered(const Sent& s, News& news) {
+void Sender::note_delivered(const Sent& s, const TransmitState& note, News& news) {
   news.delivered += s.length();
   news.fack = std::max(news.fack, s.end);
   const Duration took = news.now - s.at;
   const bool earlier_copy = s.again && ((news.echo_ms && *news.echo_ms < s.at.milliseconds()) || took < rtt.minimum);
-  news.sampler.on_delivered(rate, s, !earlier_copy, news.now);
+  if (rate) news.sampler.on_delivered(*rate, s, note, !earlier_copy && !s.shared, news.now);
   if (!s.again) {
-    news.original = news.original || s.end <= recovery_point;
-    news.reordered = news.reordered || s.end < rk.fack;
-    if (s.at >= news.newest && took.count() > 0) {
+    news.original = news.original || s.end <= air().recovery_point;
+    news.reordered = news.reordered || s.end < air().rk.fack;
+    if (!s.shared && s.at >= news.newest && took.count() > 0) {
       news.newest = s.at;
       news.rtt = took;
     }
@@ -57,10 +57,11 @@ void Sender::note_delivered(const Sent& s, News& news) {
     return;
   }
   // RACK_sent_after(): what was sent as one segment is in the order of its sequence.
-  if (s.order > rk.xmit_order || (s.order == rk.xmit_order && s.end > rk.end)) {
-    rk.xmit_order = s.order;
-    rk.end = s.end;
-    rk.rtt = took;
+  if (s.order > air().rk.xmit_order || (s.order == air().rk.xmit_order && s.end > air().rk.end)) {
+    air().rk.xmit_order = s.order;
+    air().rk.end = s.end;
+    // When this part of a shared record went out is not known, but not later.
+    air().rk.rtt = s.shared ? std::max(air().rk.rtt, took) : took;
   }
 }
 
@@ -68,9 +69,9 @@ void Sender::note_delivered(const Sent& s, News& news) {
 /// as much above it, so one edge says it all.
 void Sender::lose_by_rfc6675(Instant now) {
   Offset bytes = 0;
-  std::size_t count = 0, i = log.size();
+  std::size_t count = 0, i = air().log.size();
   while (i > 0) {
-    const Sent& s = log[--i];
+    const Sent& s = air().log[--i];
     if (s.state != Sent::State::sacked) continue;
     bytes += s.length();
     ++count;
@@ -79,45 +80,45 @@ void Sender::lose_by_rfc6675(Instant now) {
   }
   if (count < kDupThresh && bytes <= Offset{kDupThresh - 1} * mss()) return;
   while (i-- > 0)
-    if (!log[i].again) lose(i, now);
+    if (!air().log[i].again) lose(i, now);
 }
 
 /// Section 6.2 step 4: RACK_update_reo_wnd().
 void Sender::adapt_reorder_window(const News& news, bool exiting) {
-  if (rk.dsack_round >= 0 && una >= rk.dsack_round) rk.dsack_round = -1;
-  if (rk.dsack_round < 0 && news.dsack) {
-    rk.dsack_round = nxt;
-    if (rk.reo_wnd_mult < 255) ++rk.reo_wnd_mult;
-    rk.reo_wnd_persist = kReorderPersist;
+  if (air().rk.dsack_round >= 0 && una >= air().rk.dsack_round) air().rk.dsack_round = -1;
+  if (air().rk.dsack_round < 0 && news.dsack) {
+    air().rk.dsack_round = nxt;
+    if (air().rk.reo_wnd_mult < 255) ++air().rk.reo_wnd_mult;
+    air().rk.reo_wnd_persist = kReorderPersist;
   } else if (exiting) {
-    if (rk.reo_wnd_persist > 0) --rk.reo_wnd_persist;
-    if (rk.reo_wnd_persist == 0) rk.reo_wnd_mult = 1;
+    if (air().rk.reo_wnd_persist > 0) --air().rk.reo_wnd_persist;
+    if (air().rk.reo_wnd_persist == 0) air().rk.reo_wnd_mult = 1;
   }
 }
 
 Duration Sender::reorder_window() const {
-  if (!rk.reordering_seen && (phase != Phase::open || log.sacked() > Offset{kDupThresh - 1} * mss())) return Duration{};
-  return std::min(rtt.minimum / 4 * rk.reo_wnd_mult, rtt.srtt);
+  if (!air().rk.reordering_seen && (phase != Phase::open || air().log.sacked() > Offset{kDupThresh - 1} * mss())) return Duration{};
+  return std::min(rtt.minimum / 4 * air().rk.reo_wnd_mult, rtt.srtt);
 }
 
 /// Section 6.2 step 5: RACK_detect_loss(). True: something is lost that was not before.
 bool Sender::lose_by_rack(Instant now) {
-  reorder_at = Instant::never();
+  air().reorder_at = Instant::never();
   // Nothing can have been overtaken where all is in order.
-  if (log.sacked() == 0 && log.again() == 0 && log.lost() == 0) return false;
-  const Duration patience = rk.rtt + reorder_window();
+  if (air().log.sacked() == 0 && air().log.again() == 0 && air().log.lost() == 0) return false;
+  const Duration patience = air().rk.rtt + reorder_window();
   bool lost = false;
-  for (std::size_t i = 0; i < log.size(); ++i) {
-    const Sent& s = log[i];
+  for (std::size_t i = 0; i < air().log.size(); ++i) {
+    const Sent& s = air().log[i];
     if (s.state != Sent::State::flying) continue;
-    if (s.order > rk.xmit_order || (s.order == rk.xmit_order && s.end >= rk.end)) continue;
+    if (s.order > air().rk.xmit_order || (s.order == air().rk.xmit_order && s.end >= air().rk.end)) continue;
     if (s.at + patience > now) {
       const Instant at = s.at + patience;
-      reorder_at = reorder_at.is_never() ? at : std::max(reorder_at, at);
+      air().reorder_at = air().reorder_at.is_never() ? at : std::max(air().reorder_at, at);
       continue;
     }
     lost = true;
-    lost_again = lost_again || (s.again && s.at >= reduced_at && phase == Phase::fast_recovery);
+    lost_again = lost_again || (s.again && s.at >= air().reduced_at && phase == Phase::fast_recovery);
     lose(i, now);
   }
   return lost;
@@ -125,25 +126,25 @@ bool Sender::lose_by_rack(Instant now) {
 
 /// Section 6.3: RACK_mark_losses_on_RTO().
 void Sender::lose_by_timer(Instant now) {
-  const Duration patience = rk.rtt + reorder_window();
-  for (std::size_t i = 0; i < log.size(); ++i)
-    if (i == 0 || log[i].again || log[i].at + patience <= now) lose(i, now);
+  const Duration patience = air().rk.rtt + reorder_window();
+  for (std::size_t i = 0; i < air().log.size(); ++i)
+    if (i == 0 || air().log[i].again || air().log[i].at + patience <= now) lose(i, now);
 }
 
 Sender::AckOutcome Sender::on_reorder_timer(Instant now) {
   AckOutcome out;
-  reorder_at = Instant::never();
+  air().reorder_at = Instant::never();
   if (!uses_rack()) return out;
-  const Offset outstanding = flight() - log.sacked();
+  const Offset outstanding = flight() - air().log.sacked();
   if (!lose_by_rack(now)) return out;
   judge_mtu_probe();
   if (phase == Phase::open) {
-    enter_recovery(now, outstanding);
+    enter_recovery(flight(), outstanding, now);
     out.entered_recovery = true;
   } else if (phase == Phase::fast_recovery) {
-    end_sparing(now);
+    end_sparing(flight(), now);
     out.lost_again = lost_again && !congestion->models_path();
-    if (out.lost_again) reduce_again(now);
+    if (out.lost_again) reduce_again(flight(), now);
     lost_again = false;
   }
   // What is lost has left the network at once: RFC 9937 says how much of it goes out again before the next acknowledgment.
@@ -154,32 +155,32 @@ Sender::AckOutcome Sender::on_reorder_timer(Instant now) {
 // ---- section 7: tail loss probes --------------------------------------------------------------------------------------
 
 void Sender::arm_probe(Instant now, Instant rto_at, Duration max_ack_delay) {
-  probe_at = Instant::never();
-  if (!uses_rack() || phase != Phase::open || !in_flight() || log.sacked() > 0 || probe_high != 0 || loss_probe_due || retries > 0 ||
+  air().probe_at = Instant::never();
+  if (!uses_rack() || phase != Phase::open || !in_flight() || air().log.sacked() > 0 || air().probe_high != 0 || loss_probe_due || retries > 0 ||
       rto_at.is_never())
     return;
   Duration pto = rtt.srtt.count() != 0 ? std::max(2 * rtt.srtt, kMinProbe) : Duration{1s};
   if (flight() <= mss()) pto += max_ack_delay;
-  probe_at = std::min(now + pto, rto_at);
+  air().probe_at = std::min(now + pto, rto_at);
 }
 
 std::optional<Range> Sender::probe_range(std::uint32_t size) const {
-  if (log.empty() || log.back().state != Sent::State::flying) return std::nullopt;
-  return Range{std::max(log.back().begin, log.back().end - Offset{size}), log.back().end};
+  if (air().log.empty() || air().log.back().state != Sent::State::flying) return std::nullopt;
+  return Range{std::max(air().log.back().begin, air().log.back().end - Offset{size}), air().log.back().end};
 }
 
 void Sender::on_probe_sent(bool again) {
   loss_probe_due = false;
-  probe_high = nxt;
+  air().probe_high = nxt;
   probe_again = again;
 }
 
 /// Section 7.4.2: TLP_process_ack(). True: the probe has repaired a loss.
 bool Sender::end_probe(const Ack& a, const News& news, bool duplicate) {
-  if (probe_high == 0 || a.ack < probe_high) return false;
-  if (probe_again && !news.dsack_of_probe && a.ack == probe_high && !duplicate) return false;  // the next one will tell
-  const bool repaired = probe_again && !news.dsack_of_probe && a.ack > probe_high;
-  probe_high = 0;
+  if (air().probe_high == 0 || a.ack < air().probe_high) return false;
+  if (probe_again && !news.dsack_of_probe && a.ack == air().probe_high && !duplicate) return false;  // the next one will tell
+  const bool repaired = probe_again && !news.dsack_of_probe && a.ack > air().probe_high;
+  air().probe_high = 0;
   return repaired;
 }
 

@@ -48,10 +48,20 @@ TEST(TcpRack, TimeNotOrderByRfc8985Section6_2) {
   // One segment overtook the first: that may be reordering, for a quarter of the shortest round trip.
   EXPECT_THAT(s.texts(s.give({.sack = {{1001, 2001}}})), ElementsAre(". 10001 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::open);
-  EXPECT_EQ(s.snd().reorder_at, s.sent + 25ms);
+  EXPECT_EQ(s.snd().air().reorder_at, s.sent + 25ms);
   EXPECT_THAT(s.texts(s.wait(5ms)), ElementsAre(". 1 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::fast_recovery);
   EXPECT_EQ(s.count(&Counters<Counter>::recovery_sack), 1u);
+}
+
+/// RFC 5681 section 3.2: FlightSize is what was in flight when the loss was seen, though the same acknowledgment may end most of it, as
+/// where GRO makes one of a burst.
+TEST(TcpRack, AnAcknowledgmentOfABurstHalvesTheWholeWindow) {
+  Rack_ s;
+  s.ten();
+  s.give({.ack = 6001, .sack = {{7001, 10001}}});
+  ASSERT_EQ(s.c->info().phase, Phase::fast_recovery);
+  EXPECT_EQ(s.c->info().ssthresh, 5000u);
 }
 
 TEST(TcpRack, WithoutReorderingThreeAreEnoughBySection6_2Step4) {
@@ -69,7 +79,7 @@ TEST(TcpRack, WhereSegmentsWereReorderedThreeAreNoLossBySection6_2Step4) {
   EXPECT_EQ(s.count(&Counters<Counter>::recovery_reordered), 1u);
   s.give({.ack = 2001, .sack = {{3001, 7001}}});
   EXPECT_EQ(s.c->info().phase, Phase::open);
-  EXPECT_EQ(s.snd().reorder_at, s.sent + 25ms);
+  EXPECT_EQ(s.snd().air().reorder_at, s.sent + 25ms);
   s.wait(5ms);
   EXPECT_EQ(s.c->info().phase, Phase::fast_recovery);
 }
@@ -78,11 +88,11 @@ TEST(TcpRack, DsacksWidenTheWindowBySection6_2Step4) {
   Rack_ s;
   s.ten();
   s.give({.ack = 1001, .sack = {{1, 1001}}});
-  EXPECT_EQ(s.snd().rk.reo_wnd_mult, 2);
+  EXPECT_EQ(s.snd().air().rk.reo_wnd_mult, 2);
   s.give({.ack = 2001, .sack = {{1001, 2001}}});
-  EXPECT_EQ(s.snd().rk.reo_wnd_mult, 2) << "once a round";
+  EXPECT_EQ(s.snd().air().rk.reo_wnd_mult, 2) << "once a round";
   s.give({.ack = 2001, .sack = {{3001, 4001}}});
-  EXPECT_EQ(s.snd().reorder_at, s.sent + 30ms) << "20 ms and 2 * 20 ms / 4";
+  EXPECT_EQ(s.snd().air().reorder_at, s.sent + 30ms) << "20 ms and 2 * 20 ms / 4";
 }
 
 TEST(TcpRack, ALostRetransmissionIsLostAgainBySection6_2Step5) {
@@ -111,7 +121,7 @@ TEST(TcpRack, AfterATimeoutOnlyWhatIsOldIsLostBySection6_3) {
   s.write(9000);
   EXPECT_EQ(s.c->info().flight, 10000u);
   s.tunables.frto = 0;
-  s.edit([](ControlBlock& b) { b.snd.probe_at = Instant::never(), b.snd.rtt.srtt = b.snd.rtt.minimum = b.snd.rk.rtt = 100ms; });
+  s.edit([](ControlBlock& b) { b.snd.air().probe_at = Instant::never(), b.snd.rtt.srtt = b.snd.rtt.minimum = b.snd.air().rk.rtt = 100ms; });
   EXPECT_THAT(s.texts(s.next_timer()), ElementsAre(". 1 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::loss);
   EXPECT_EQ(s.c->info().lost, 0u);
@@ -123,11 +133,11 @@ TEST(TcpRack, AfterATimeoutOnlyWhatIsOldIsLostBySection6_3) {
 TEST(TcpTlp, ProbeWithNewDataByRfc8985Section7_3) {
   Rack_ s;
   s.ten();  // cwnd is full
-  EXPECT_EQ(s.snd().probe_at, s.sent + 40ms) << "2 * SRTT";
+  EXPECT_EQ(s.snd().air().probe_at, s.sent + 40ms) << "2 * SRTT";
   EXPECT_THAT(s.texts(s.next_timer()), ElementsAre(". 10001 ack 1 len 1000"));
   EXPECT_EQ(s.now, s.sent + 40ms);
   EXPECT_EQ(s.count(&Counters<Counter>::recovery_probes), 1u);
-  EXPECT_TRUE(s.snd().probe_at.is_never()) << "one at a time";
+  EXPECT_TRUE(s.snd().air().probe_at.is_never()) << "one at a time";
   EXPECT_THAT(s.texts(s.next_timer()), ElementsAre(". 1 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::loss);
 }
@@ -177,7 +187,7 @@ TEST(TcpTlp, OneSegmentWaitsForADelayedAckBySection7_2) {
   s.open();
   const Instant at = s.now;
   s.write(1000);
-  EXPECT_EQ(s.snd().probe_at, std::min(s.block().rexmt_at, at + 240ms));
+  EXPECT_EQ(s.snd().air().probe_at, std::min(s.block().rexmt_at, at + 240ms));
   EXPECT_THAT(s.texts(s.next_timer()), ElementsAre(". 1 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::open) << "in place of the timer";
 }
@@ -214,7 +224,7 @@ TEST(TcpPrr, OneForTwoByRfc9937Section6_2) {
     for (const auto& one : s.give({.sack = {{1001, to}}})) out += one.payload_len;
   // ceil(4000 * 5000 / 10000) less 1000 that went out already; from 5000 in flight on, one for one.
   EXPECT_EQ(out, 4000u);
-  EXPECT_EQ(s.snd().prr_delivered, 9000);
+  EXPECT_EQ(s.snd().air().prr_delivered, 9000);
   s.give({.ack = 10001});
   EXPECT_EQ(s.c->info().cwnd, 5000u) << "the end of the recovery: ssthresh";
 }
@@ -241,7 +251,7 @@ TEST(TcpPrr, TheReductionBoundByRfc9937Section6_2) {
 TEST(TcpUndo, FRtoByRfc5682Section2_1) {
   Rack_ s;
   s.ten();
-  s.edit([](ControlBlock& b) { b.snd.probe_at = Instant::never(); });
+  s.edit([](ControlBlock& b) { b.snd.air().probe_at = Instant::never(); });
   const std::uint32_t cwnd = s.c->info().cwnd;
   EXPECT_THAT(s.texts(s.next_timer()), ElementsAre(". 1 ack 1 len 1000"));
   ASSERT_EQ(s.c->info().phase, Phase::loss);
@@ -257,7 +267,7 @@ TEST(TcpUndo, FRtoByRfc5682Section2_1) {
 TEST(TcpUndo, FRtoOfARealLossByRfc5682Section3_1) {
   Rack_ s;
   s.ten();
-  s.edit([](ControlBlock& b) { b.snd.probe_at = Instant::never(); });
+  s.edit([](ControlBlock& b) { b.snd.air().probe_at = Instant::never(); });
   s.next_timer();
   EXPECT_THAT(s.texts(s.give({.ack = 1001})), ElementsAre(". 10001 ack 1 len 2000"));
   // Only the new data arrives: the second segment is lost.
@@ -332,17 +342,39 @@ TEST(TcpRack, HostileSacksHaveABound) {
   s.write(1 << 20);
   for (std::uint32_t at = 3; at < 60000; at += 2)
     s.give({.window = 65535, .sack = {{at, at + 1}, {at + 200001, at + 200002}, {at + 400001, at + 400002}}});
-  EXPECT_LE(s.snd().log.size(), 2 * SentLog::kMost + 700);
+  EXPECT_LE(s.snd().air().log.size(), 2 * SentLog::kMost + 700);
   s.give({.ack = (1 << 20) + 1});
-  EXPECT_EQ(s.snd().log.size(), 0u);
+  EXPECT_EQ(s.snd().air().log.size(), 0u);
   EXPECT_EQ(s.c->info().sacked, 0u);
+}
+
+/// More transmissions in flight than there are records: the last ones share one, and its time is the newest one's. Of the pieces that
+/// arrive nobody knows when they went out.
+TEST(TcpRack, PartsOfASharedRecordAreNoSample) {
+  Rack_ s;
+  s.config.options.nodelay = true;
+  s.open();
+  s.edit([](ControlBlock& b) { b.snd.cc.cwnd = 1 << 20; });
+  std::vector<Instant> sent_at;
+  for (int i = 0; i < 4000; ++i) {
+    s.write(10);
+    sent_at.push_back(s.now);
+    s.now += 10us;
+  }
+  ASSERT_TRUE(s.snd().air().log.back().shared);
+  for (std::size_t i = 0; i < sent_at.size(); i += 2) {
+    s.now = std::max(s.now, sent_at[i + 1] + 50ms);
+    s.give({.ack = static_cast<std::uint32_t>(1 + 10 * (i + 2))});
+  }
+  EXPECT_EQ(s.c->info().min_rtt, Duration{20ms}) << "of the SYN";
+  EXPECT_GE(s.snd().rack_rtt, Duration{50ms});
 }
 
 /// The timer calls lost what was sent in a recovery: it does not go out again at once, but as acknowledgments come.
 TEST(TcpRack, WhatTheReorderingTimerLosesIsGovernedByPrr) {
   Rack_ s;
   s.open();
-  s.edit([](ControlBlock& b) { b.snd.cc.cwnd = 40'000, b.snd.rk.reordering_seen = true; });
+  s.edit([](ControlBlock& b) { b.snd.cc.cwnd = 40'000, b.snd.air().rk.reordering_seen = true; });
   s.write(1'000'000);
   s.now += 20ms;
   s.give({.sack = {{39001, 40001}}});

@@ -9,6 +9,21 @@ namespace {
 constexpr Duration kTuneLeast = 1ms;
 }  // namespace
 
+const OutOfOrder& Receiver::no_holes() {
+  static const OutOfOrder kNone;
+  return kNone;
+}
+
+void Receiver::close_holes() {
+  if (holes_ && !has_sacks()) holes_.reset();
+}
+
+void Receiver::forget_duplicate() {
+  if (!holes_) return;
+  holes_->duplicate = {};
+  close_holes();
+}
+
 bool Receiver::acceptable(Offset begin, std::uint32_t length) const {
   const Offset end = begin + length;
   // Also at the edge, which the table leaves out: there stand the acknowledgments of a peer that has filled the window and lost the
@@ -28,8 +43,9 @@ Receiver::Accepted Receiver::accept(Offset begin, Offset end, bool has_fin, std:
   if (b < e) {
     // What is new of [b, e): the gaps between the ranges that are there.
     Offset at = b;
-    for (std::size_t i = beyond.first_above(b); at < e; ++i) {
-      const Offset gap_end = i < beyond.size() ? std::min(beyond[i].begin, e) : e;
+    const RangeSet& there = beyond();
+    for (std::size_t i = there.first_above(b); at < e; ++i) {
+      const Offset gap_end = i < there.size() ? std::min(there[i].begin, e) : e;
       if (gap_end > at) {
         if (out.full()) {
           e = at;
@@ -39,17 +55,18 @@ Receiver::Accepted Receiver::accept(Offset begin, Offset end, bool has_fin, std:
                   static_cast<std::uint32_t>(gap_end - at)});
         got.bytes += static_cast<std::uint32_t>(gap_end - at);
       }
-      at = i < beyond.size() ? beyond[i].end : e;
+      at = i < there.size() ? there[i].end : e;
     }
     if (b == nxt) {
       got.in_order = true;
       nxt = e;
-      if (!beyond.empty() && beyond[0].begin <= nxt) {
-        const std::size_t i = beyond.first_above(nxt);
-        if (i < beyond.size() && beyond[i].begin <= nxt) nxt = beyond[i].end;
-        beyond.remove_below(nxt);
+      if (!there.empty() && there[0].begin <= nxt) {
+        const std::size_t i = there.first_above(nxt);
+        if (i < there.size() && there[i].begin <= nxt) nxt = there[i].end;
+        holes_->beyond.remove_below(nxt);
+        close_holes();
       }
-    } else if (beyond.add(b, e, max_ranges) < 0) {
+    } else if (holes_.make().beyond.add(b, e, max_ranges) < 0) {
       out.clear();
       got.bytes = 0;
       got.limit = true;
@@ -61,7 +78,7 @@ Receiver::Accepted Receiver::accept(Offset begin, Offset end, bool has_fin, std:
   const Offset received = static_cast<Offset>(end - begin);
   got.duplicate = static_cast<std::uint32_t>(received - got.bytes - got.beyond_edge > 0 ? received - got.bytes - got.beyond_edge : 0);
   // A FIN counts when the data before it fits into the window and nothing was received after it.
-  if (has_fin && fin < 0 && end >= nxt && end <= adv && (beyond.empty() || beyond.back().end <= end)) fin = end;
+  if (has_fin && fin < 0 && end >= nxt && end <= adv && (beyond().empty() || beyond().back().end <= end)) fin = end;
   if (fin >= 0 && nxt == fin && !fin_received) {
     nxt = fin + 1;
     fin_received = true;
@@ -73,19 +90,21 @@ Receiver::Accepted Receiver::accept(Offset begin, Offset end, bool has_fin, std:
 
 void Receiver::remember(Offset byte) {
   // Move to the front; others of the same range go, so that four different ranges are remembered.
+  const RangeSet& beyond = holes_->beyond;
   const std::size_t mine = beyond.first_above(byte);
   std::array<Offset, 4> next{byte, 0, 0, 0};
   std::size_t n = 1;
-  for (const Offset other : recent) {
+  for (const Offset other : holes_->recent) {
     if (n == next.size() || other == 0) break;
     const std::size_t i = beyond.first_above(other);
     if (i != mine && i < beyond.size() && beyond[i].begin <= other) next[n++] = other;
   }
-  recent = next;
+  holes_->recent = next;
 }
 
 std::uint8_t Receiver::sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::uint8_t max) const {
   std::uint8_t n = 0;
+  const auto& [duplicate, beyond, recent] = holes();
   std::array<std::size_t, 4> used{};
   used.fill(SIZE_MAX);
   if (duplicate.begin < duplicate.end) {
@@ -111,12 +130,13 @@ std::uint8_t Receiver::sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::
 void Receiver::on_duplicate(Offset begin, Offset end) {
   if (begin >= end) return;
   if (begin < nxt) {
-    duplicate = {begin, std::min(end, nxt)};
+    holes_.make().duplicate = {begin, std::min(end, nxt)};
     return;
   }
-  const std::size_t i = beyond.first_above(begin);
-  if (i == beyond.size() || beyond[i].begin >= end) return;
-  duplicate = {std::max(beyond[i].begin, begin), std::min(beyond[i].end, end)};
+  const RangeSet& there = beyond();
+  const std::size_t i = there.first_above(begin);
+  if (i == there.size() || there[i].begin >= end) return;
+  holes_->duplicate = {std::max(there[i].begin, begin), std::min(there[i].end, end)};
 }
 
 Offset Receiver::wanted_edge(std::uint32_t mss) const {

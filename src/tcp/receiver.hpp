@@ -6,14 +6,23 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/box.hpp"
 #include "base/time.hpp"
 #include "tcp/ranges.hpp"
 #include "tcp/segment.hpp"
 
 namespace iopkt::tcp {
 
+/// What came out of order, and what came twice. Plain values.
+struct OutOfOrder {
+  Range duplicate{};                   ///< To be reported with the next acknowledgment (RFC 2883); empty: begin == end.
+  RangeSet beyond;                     ///< Received out of order.
+  std::array<Offset, 4> recent{};      ///< A byte of each range of `beyond`, the most recently changed first; 0: none.
+  friend bool operator==(const OutOfOrder&, const OutOfOrder&) = default;
+};
+
 /// Plain values; every field may be exported and set again. Invariants (asserted): 1 <= read <= nxt <= adv (+1 after the
-/// FIN), all of `beyond` lies in (nxt, adv].
+/// FIN), all of beyond() lies in (nxt, adv].
 ///
 /// Payload is never held here: accept() says where in the receive ring each new byte belongs, also when it is out of
 /// order. A ring of `capacity` bytes never needs to hold a byte at or after stream position `edge() - 1`.
@@ -45,11 +54,13 @@ struct Receiver {
   Instant round_from{};
   Offset tune_read{1};             ///< `read` when the measurement began.
   Instant tune_from{};
-  Range duplicate{};                   ///< To be reported with the next acknowledgment (RFC 2883); empty: begin == end.
-  RangeSet beyond;                     ///< Received out of order.
-  std::array<Offset, 4> recent{};      ///< A byte of each range of `beyond`, the most recently changed first; 0: none.
 
   friend bool operator==(const Receiver&, const Receiver&) = default;
+
+  const RangeSet& beyond() const { return holes().beyond; }
+  const Range& duplicate() const { return holes().duplicate; }
+  /// It was reported.
+  void forget_duplicate();
 
   Offset offset_of(SeqNum s) const { return nxt + (s - seq_of(nxt)); }
   SeqNum seq_of(Offset o) const { return irs + static_cast<std::uint32_t>(o); }
@@ -84,13 +95,18 @@ struct Receiver {
   std::uint32_t tune(std::uint32_t mss, Instant now);
   /// [begin, end) had come before: the first part of it is reported once.
   void on_duplicate(Offset begin, Offset end);
-  bool has_sacks() const { return !beyond.empty() || duplicate.begin < duplicate.end; }
+  bool has_sacks() const { return holes_ && (!holes_->beyond.empty() || holes_->duplicate.begin < holes_->duplicate.end); }
   /// RFC 2018 section 4, RFC 2883 section 4: the blocks to report, at most `max`; answers their number.
   std::uint8_t sack_blocks(std::array<wire::SackBlock, 4>& blocks, std::uint8_t max) const;
 
  private:
+  const OutOfOrder& holes() const { return holes_ ? *holes_ : no_holes(); }
+  static const OutOfOrder& no_holes();
+  void close_holes();
   Offset wanted_edge(std::uint32_t mss) const;
   void remember(Offset byte);
+
+  Box<OutOfOrder> holes_;  ///< Only while there is something in it.
 };
 
 }  // namespace iopkt::tcp

@@ -74,14 +74,14 @@ TEST(TcpReceiver, PlacesEachByteOnceWhateverTheOrder) {
         sum += c.length;
       }
       EXPECT_EQ(sum, got.bytes);
-      EXPECT_LE(r.beyond.size(), 12u);
+      EXPECT_LE(r.beyond().size(), 12u);
       for (Offset p = 1; p < r.nxt; ++p) ASSERT_TRUE(placed[static_cast<std::size_t>(p - 1)]);
       if (r.nxt < 1001) {
         ASSERT_FALSE(placed[static_cast<std::size_t>(r.nxt - 1)]);
       }
     }
     EXPECT_EQ(r.nxt, 1001);
-    EXPECT_TRUE(r.beyond.empty());
+    EXPECT_TRUE(r.beyond().empty());
   }
 }
 
@@ -111,7 +111,7 @@ TEST(TcpReceiver, ReportsTheLatestRangesFirst) {
     std::vector<std::uint32_t> out;
     const std::uint8_t n = r.sack_blocks(blocks, max);
     for (std::uint8_t i = 0; i < n; ++i) out.push_back(blocks[i].left.value);
-    r.duplicate = {};
+    r.forget_duplicate();
     return out;
   };
   using ::testing::ElementsAre;

@@ -31,7 +31,7 @@ TEST(TcpRecovery, NewRenoByRfc6582Section3_2) {
   EXPECT_THAT(s.texts(s.give({})), ElementsAre(". 1 ack 1 len 1000"));
   EXPECT_EQ(s.c->info().phase, Phase::fast_recovery);
   EXPECT_EQ(s.c->info().ssthresh, 5000u);
-  EXPECT_EQ(s.block().snd.inflation, 3000);
+  EXPECT_EQ(s.block().snd.air().inflation, 3000);
   // Step 3: 12 in flight, 8 allowed; the fifth further duplicate makes room.
   for (int i = 0; i < 4; ++i) EXPECT_THAT(s.give({}), IsEmpty());
   EXPECT_THAT(s.texts(s.give({})), ElementsAre(". 12001 ack 1 len 1000"));

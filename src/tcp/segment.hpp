@@ -18,14 +18,15 @@ using wire::SeqNum;
 /// One received segment (after GRO possibly the sum of several). The checksum has been verified.
 struct SegmentIn {
   SeqNum seq{}, ack{};
-  std::uint8_t flags{};     ///< wire::TcpFlag, or'ed
+  std::uint16_t flags{};    ///< wire::TcpFlag, or'ed
   std::uint16_t window{};   ///< As in the header: not scaled.
   std::uint16_t urgent{};
   const wire::TcpOptions& options;
   std::uint32_t payload_len{};  ///< 0 .. 2^20
-  bool ce{};                    ///< IP said Congestion Experienced (RFC 3168),
-  bool ect{};                   ///< or at least that the sender of this segment speaks ECN.
+  std::uint16_t packets{1};     ///< As which it came.
+  std::uint8_t ecn{};           ///< Of IP (RFC 3168 section 5): 0 not ECN-capable, 1 ECT(1), 2 ECT(0), 3 congestion experienced.
 
+  bool ce() const { return ecn == 3; }
   bool has(wire::TcpFlag f) const { return (flags & f) != 0; }
   /// SEG.LEN: data, SYN and FIN.
   std::uint32_t length() const { return payload_len + (has(wire::syn) ? 1u : 0u) + (has(wire::fin) ? 1u : 0u); }
@@ -64,7 +65,7 @@ class Copies {
 /// One segment to send. Ports, checksum and the IP header are the caller's.
 struct SegmentOut {
   SeqNum seq{}, ack{};
-  std::uint8_t flags{};
+  std::uint16_t flags{};
   std::uint16_t window{};  ///< As in the header: scaled already.
   std::uint16_t urgent{};
   wire::TcpOptions options;

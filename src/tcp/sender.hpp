@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/box.hpp"
 #include "base/time.hpp"
 #include "tcp/congestion.hpp"
 #include "tcp/ranges.hpp"
@@ -42,9 +43,43 @@ struct Rack {
   friend bool operator==(const Rack&, const Rack&) = default;
 };
 
+/// What there is to know of data that is in the network, and of a recovery. Plain values.
+struct Outstanding {
+  SentLog log;
+  Rack rk;
+  Offset small_end{};          ///< End of the last segment below one MSS (Nagle as amended by Minshall).
+  Offset limited_end{};        ///< SND.NXT when cwnd last held something back: ACKs up to here may let cwnd grow.
+  // Loss recovery.
+  Offset recovery_point{};     ///< RFC 6675 RecoveryPoint, RFC 6582 recover: SND.NXT at the loss.
+  Offset rescue{};             ///< RFC 6675 RescueRxt; 0: none in this recovery.
+  Offset head_mark{};          ///< SND.NXT when SND.UNA was sent again: SACKs above it without progress say: lost again.
+  std::int64_t inflation{};    ///< RFC 6582 without SACK: segments that left the network.
+  Instant reorder_at{Instant::never()};  ///< RFC 8985 section 6.2 step 5: what is not delivered by then is lost.
+  Instant probe_at{Instant::never()};    ///< PTO of RFC 8985 section 7.2
+  Offset probe_high{};         ///< TLP.end_seq; 0: no probe is out.
+  Instant reduced_at{};        ///< Of the last reduction: the loss of what was sent again since then is another one.
+  std::int64_t prr_delivered{}, prr_out{};
+  std::uint32_t recover_fs{};  ///< RFC 9937 RecoverFS
+  std::uint32_t prr_target{};  ///< What the window of this recovery comes down to: ssthresh; the whole of it when only a probe was lost.
+  Range mtu_probe{};           ///< What a segment larger than mss() has: RFC 4821 section 7. Empty: none is out.
+  std::uint16_t mtu_probe_mss{};  ///< The MSS that it would show.
+  Instant pace_at{};           ///< Paced: nothing goes out before.
+  // Was it a loss at all? Of the reductions since cc.undo_cwnd was set.
+  Offset undo_from{-1};        ///< SND.UNA then; -1: nothing to undo.
+  Offset undo_until{};         ///< Later news do not count; set when the recovery ends.
+  std::int64_t undo_bytes{};   ///< Sent again and not reported as duplicates (RFC 3708).
+  std::int64_t resent_ms{-1};  ///< Millisecond of the first retransmission (RFC 3522); -1: none.
+  // Measurement.
+  Offset timed_end{};          ///< The byte whose ACK ends a measurement; 0: none runs.
+  Instant timed_at{};
+  friend bool operator==(const Outstanding&, const Outstanding&) = default;
+};
+
 /// Plain values; every field may be exported and set again. Invariants (asserted): una <= nxt <= max, the log covers [una, nxt).
 struct Sender {
   SeqNum iss{};
+  std::uint16_t peer_mss{536};     ///< RFC 9293 section 3.7.1 SendMSS
+  std::uint16_t path_mss{536};     ///< What path and user allow.
   Offset una{};            ///< SND.UNA
   Offset nxt{};            ///< SND.NXT: next to send for the first time. Retransmission never moves it back.
   Offset max{};            ///< Highest ever sent; above nxt only after a zero-window probe that was not accepted.
@@ -53,16 +88,13 @@ struct Sender {
   Offset more_end{};       ///< Where the user said that more follows at once (MSG_MORE); counts while it is the tail.
   Offset wl1{}, wl2{};     ///< SND.WL1 (an offset of the receive side), SND.WL2
   Offset probe_end{};      ///< End of the byte that the last zero-window probe sent for the first time.
-  Offset small_end{};      ///< End of the last segment below one MSS (Nagle as amended by Minshall).
-  Offset limited_end{};    ///< SND.NXT when cwnd last held something back: ACKs up to here may let cwnd grow.
+  Offset cwr_point{};      ///< RFC 3168: SND.NXT at the last reduction that a mark asked for.
   std::uint32_t wnd{}, max_wnd{};  ///< SND.WND, and the largest the peer offered.
-  std::uint16_t peer_mss{536};     ///< RFC 9293 section 3.7.1 SendMSS
-  std::uint16_t path_mss{536};     ///< What path and user allow.
   std::uint8_t scale{};            ///< Shift of windows that we receive.
   bool sack{};
   bool fin_queued{};
   LossWays ways;
-  // Loss recovery.
+  // Loss recovery; the rest of it lies in air().
   Phase phase{Phase::open};
   bool head_due{};             ///< [una, una + mss) goes out next, whatever cwnd says.
   bool timeout_once{};         ///< ssthresh was set for this timeout (RFC 5681 equation 4: first one only).
@@ -71,40 +103,16 @@ struct Sender {
   std::uint8_t backoff{};      ///< Doublings of the RTO; ends with a valid sample (Karn).
   std::uint8_t partial_acks{};
   std::uint8_t frto{};         ///< RFC 5682 section 2.1, the step that the next ACK decides: 2 or 3; 0: none.
-  Offset recovery_point{};     ///< RFC 6675 RecoveryPoint, RFC 6582 recover: SND.NXT at the loss.
-  Offset rescue{};             ///< RFC 6675 RescueRxt; 0: none in this recovery.
-  Offset head_mark{};          ///< SND.NXT when SND.UNA was sent again: SACKs above it without progress say: lost again.
-  std::int64_t inflation{};    ///< RFC 6582 without SACK: segments that left the network.
-  SentLog log;
-  Rack rk;
-  Instant reorder_at{Instant::never()};  ///< RFC 8985 section 6.2 step 5: what is not delivered by then is lost.
-  Instant probe_at{Instant::never()};    ///< PTO of RFC 8985 section 7.2
-  Offset probe_high{};         ///< TLP.end_seq; 0: no probe is out.
   bool probe_again{};          ///< TLP.is_retrans
   bool loss_probe_due{};       ///< A probe goes out next.
   bool lost_again{};           ///< RACK found that what was sent again since the last reduction is lost.
-  Instant reduced_at{};        ///< Of the last reduction: the loss of what was sent again since then is another one.
-  std::uint32_t recover_fs{};  ///< RFC 9937 RecoverFS
-  std::int64_t prr_delivered{}, prr_out{};
-  std::uint32_t prr_target{};  ///< What the window of this recovery comes down to: ssthresh; the whole of it when only a probe was lost.
-  Range mtu_probe{};           ///< What a segment larger than mss() has: RFC 4821 section 7. Empty: none is out.
-  std::uint16_t mtu_probe_mss{};  ///< The MSS that it would show.
   enum class Verdict : std::uint8_t { none, passes, lost } mtu_verdict{};  ///< Of the last probe, until somebody has taken it.
   bool spared{};               ///< The recovery repairs such a probe alone: no sign of congestion.
-  DeliveryRate rate;           ///< draft-ietf-ccwg-bbr section 4.1
-  Instant pace_at{};           ///< Paced: nothing goes out before.
-  bool pace_blocked{};         ///< Something waits for that.
-  Offset cwr_point{};          ///< RFC 3168: SND.NXT at the last reduction that a mark asked for.
+  bool pace_blocked{};         ///< Something waits for its pace.
   bool cwr_due{};              ///< The next new segment says CWR.
-  // Was it a loss at all? Of the reductions since cc.undo_cwnd was set.
-  Offset undo_from{-1};        ///< SND.UNA then; -1: nothing to undo.
-  Offset undo_until{};         ///< Later news do not count; set when the recovery ends.
-  std::int64_t undo_bytes{};   ///< Sent again and not reported as duplicates (RFC 3708).
-  std::int64_t resent_ms{-1};  ///< Millisecond of the first retransmission (RFC 3522); -1: none.
-  // Measurement.
+  Box<DeliveryRate> rate;      ///< draft-ietf-ccwg-bbr section 4.1, for algorithms that model the path.
   RttEstimator rtt;
-  Offset timed_end{};          ///< The byte whose ACK ends a measurement; 0: none runs.
-  Instant timed_at{};
+  Duration rack_rtt{};         ///< RACK.rtt, while nothing is outstanding.
   Instant last_sent{};         ///< Of data; RFC 5681 section 4.1
   Instant progress_at{};       ///< Since when una waits: for R2 and the user timeout.
   std::uint64_t resent_total{};  ///< Bytes that were sent again, ever.
@@ -112,6 +120,11 @@ struct Sender {
   const CongestionControl* congestion{};
 
   friend bool operator==(const Sender&, const Sender&) = default;
+
+  /// There while it is needed: an idle connection has none, and reads what it would be at its beginning.
+  const Outstanding& air() const { return air_ ? *air_ : none_outstanding(); }
+  Outstanding& air() { return air_ ? *air_ : begin_outstanding(); }
+  bool has_air() const { return static_cast<bool>(air_); }
 
   SeqNum seq_of(Offset o) const { return iss + static_cast<std::uint32_t>(o); }
   Offset offset_of(SeqNum s) const { return una + (s - seq_of(una)); }
@@ -155,14 +168,17 @@ struct Sender {
   };
   struct AckOutcome {
     std::uint32_t acked{};
+    std::uint32_t flight{};     ///< FlightSize before it.
+    std::uint32_t delivered{};  ///< Bytes that the peer is now known to have, by SACK or without.
     bool duplicate{}, entered_recovery{}, exited_recovery{}, sampled{}, lost_again{}, undone{}, probe_repaired{}, reordered{};
     bool restart_timer{};   ///< RFC 6298 section 5.3
     std::uint8_t sacks_used{}, sacks_bad{}, dsacks{};
   };
   AckOutcome on_ack(const Ack& a);
 
-  /// RFC 3168 section 6.1.2: ECE. Answers true when the window was reduced for it, once for each window of data.
-  bool on_congestion_echo(Instant now);
+  /// RFC 3168 section 6.1.2: the peer has seen a mark, says an acknowledgment before which `flight` bytes were in flight. Answers true
+  /// when the window was reduced for it, once for each window of data.
+  bool on_congestion_echo(std::uint32_t flight, Instant now);
 
   /// draft-ietf-ccwg-bbr section 4.1.2.4 CheckIfApplicationLimited(): before the user's data grows, an acknowledgment or a timer is
   /// looked at.
@@ -200,6 +216,8 @@ struct Sender {
   /// What is in flight was not accepted (a window probe's byte, data of a SYN): SND.NXT goes back to SND.UNA.
   void take_back_unacked();
   void on_mss_change();
+  /// The algorithm to begin with.
+  void choose(const CongestionControl& algorithm);
   /// TCP_CONGESTION in the middle of it.
   void adopt(const CongestionControl& other, Instant now);
   void on_established(std::uint32_t initial_segments, const LossWays& how, Instant now);
@@ -221,15 +239,18 @@ struct Sender {
     std::uint64_t lost_before{};   ///< rate.lost before it
     RateSampler sampler;
   };
+  static const Outstanding& none_outstanding();
+  Outstanding& begin_outstanding();
+  void settle(Instant now);
   // sender.cpp
   void advance_una(Offset to, News& news);
   bool sample_rtt(const Ack& a, Offset prior_una, const News& news);
   bool find_losses(const Ack& a, const AckOutcome& out);
-  void enter_recovery(Instant now, Offset outstanding_before);
+  void enter_recovery(std::uint32_t flight_before, Offset outstanding_before, Instant now);
   void exit_recovery(Instant now);
   void on_any_sent(Offset bytes, Instant now);
-  void reduce_window(Instant now);
-  void reduce_again(Instant now);
+  void reduce_window(std::uint32_t flight_before, Instant now);
+  void reduce_again(std::uint32_t flight_before, Instant now);
   void enter_loss();
   bool head_lost_again() const;
   void in_open(const Ack& a, const News& news, bool lost, Offset prior_una, std::uint32_t prior_flight, Offset outstanding, AckOutcome& out);
@@ -239,12 +260,12 @@ struct Sender {
   void remember_sent(Offset begin, bool idle, Instant now);
   void lose(std::size_t i, Instant now);
   void judge_mtu_probe();
-  void end_sparing(Instant now);
+  void end_sparing(std::uint32_t flight_before, Instant now);
   bool only_probe_lost() const;
-  void tell_lost(const Sent& s, Instant now);
+  void tell_lost(const Sent& s, const TransmitState& note, Instant now);
   // rack.cpp
   void take_sacks(const Ack& a, News& news, AckOutcome& out);
-  void note_delivered(const Sent& s, News& news);
+  void note_delivered(const Sent& s, const TransmitState& note, News& news);
   void lose_by_rfc6675(Instant now);
   bool lose_by_rack(Instant now);
   void lose_by_timer(Instant now);
@@ -257,6 +278,8 @@ struct Sender {
   void on_dsack(Range r);
   bool was_spurious(const Ack& a, const News& news, const AckOutcome& out);
   void undo(Instant now);
+
+  Box<Outstanding> air_;
 };
 
 }  // namespace iopkt::tcp

@@ -58,10 +58,16 @@ void SentLog::split(std::size_t i, Offset where) {
   upper.begin = where;
   at(i).end = where;
   log_.insert(oldest() + static_cast<std::ptrdiff_t>(i) + 1, upper);
+  if (noted_) {
+    const TransmitState same = notes_[head_ + i];
+    notes_.insert(notes_.begin() + static_cast<std::ptrdiff_t>(head_ + i) + 1, same);
+  }
 }
 
 void SentLog::erase(std::size_t from, std::size_t to) {
-  log_.erase(oldest() + static_cast<std::ptrdiff_t>(from), oldest() + static_cast<std::ptrdiff_t>(to));
+  const auto place = [this](auto& v, std::size_t i) { return v.begin() + static_cast<std::ptrdiff_t>(head_ + i); };
+  log_.erase(place(log_, from), place(log_, to));
+  if (noted_) notes_.erase(place(notes_, from), place(notes_, to));
 }
 
 /// Adjacent SACKed records become one: what there was to learn of each is learnt.
@@ -71,8 +77,12 @@ void SentLog::merge_sacked(std::size_t from, std::size_t to) {
   while (to < size() && is_sacked(to)) ++to;
   std::size_t out = from;
   for (std::size_t i = from + 1; i < to; ++i) {
-    if (is_sacked(out) && is_sacked(i)) at(out).end = at(i).end;
-    else at(++out) = at(i);
+    if (is_sacked(out) && is_sacked(i)) {
+      at(out).end = at(i).end;
+      continue;
+    }
+    at(++out) = at(i);
+    if (noted_) notes_[head_ + out] = notes_[head_ + i];
   }
   if (from < to) erase(out + 1, to);
 }
@@ -87,28 +97,36 @@ void SentLog::append(Range r, bool again, Instant when) {
     last.at = when;
     last.order = ++order_;
     last.again = last.again || again;
+    last.shared = true;
     return count(last, 1);
   }
   if (head_ >= kSlack && head_ * 2 >= log_.size()) {
     log_.erase(log_.begin(), oldest());
+    if (noted_) notes_.erase(notes_.begin(), notes_.begin() + static_cast<std::ptrdiff_t>(head_));
     head_ = 0;
   }
   log_.push_back({.begin = r.begin, .end = r.end, .at = when, .order = ++order_, .again = again});
+  if (noted_) notes_.emplace_back();
   count(log_.back(), 1);
 }
 
-void SentLog::remember(Offset where, const TransmitState& sent, std::uint32_t tx_in_flight, bool app_limited) {
+void SentLog::keep_notes() {
+  if (noted_) return;
+  noted_ = true;
+  notes_.assign(log_.size(), {});
+}
+
+void SentLog::remember(Offset where, const TransmitState& note) {
+  if (!noted_) return;
   const std::size_t i = first_above(where);
-  if (i == size()) return;
-  at(i).sent = sent;
-  at(i).tx_in_flight = tx_in_flight;
-  at(i).app_limited = app_limited;
+  if (i < size()) notes_[head_ + i] = note;
 }
 
 void SentLog::give_back() {
   if (!empty()) return;
   head_ = 0;
   lost_from_ = 0;
+  notes_ = {};
   if (log_.capacity() > kKept) log_ = {};
   else log_.clear();
 }
@@ -157,6 +175,7 @@ bool SentLog::share_with_left(std::size_t i, Range r, Instant when) {
   left.end = rest.begin = r.end;
   left.at = when;
   left.order = ++order_;
+  left.shared = true;
   count(left, 1), count(rest, 1);
   if (lost_from_ >= r.begin && lost_from_ < r.end) lost_from_ = r.end;
   return true;
@@ -187,12 +206,14 @@ void SentLog::truncate(Offset edge) {
       return;
     }
     log_.pop_back();
+    if (noted_) notes_.pop_back();
   }
   give_back();
 }
 
 void SentLog::clear() {
   log_.clear();
+  notes_.clear();
   head_ = 0;
   flying_ = sacked_ = lost_ = again_ = 0;
   give_back();

@@ -23,17 +23,18 @@ struct Sent {
   std::uint64_t order{};   ///< Of its last transmission among all: those of one turn have the same time.
   State state{};
   bool again{};            ///< It was sent more than once.
-  bool app_limited{};      ///< P.is_app_limited and
-  std::uint32_t tx_in_flight{};  ///< P.tx_in_flight of draft-ietf-ccwg-bbr.
-  TransmitState sent{};
+  bool shared{};           ///< Several transmissions that had no room for records of their own: `at` is the newest one's.
 
   Offset length() const { return end - begin; }
   friend bool operator==(const Sent&, const Sent&) = default;
 };
+static_assert(sizeof(Sent) == 40);
 
 /// Sorted by sequence, without gaps from SND.UNA to SND.NXT (the SYN of a passive open is not in it). Memory is taken as it grows and
 /// mostly given back when it is empty. Work and memory have a bound, about 3 * kMost records: beyond kMost what is sent shares the last
 /// one; beyond 2 * kMost SACK blocks that would divide records are not known, and what is sent again shares the record before it.
+///
+/// What the delivery rate has to know of each transmission lies beside the records, for connections that model their path.
 class SentLog {
  public:
   static constexpr std::size_t kMost = 2048;
@@ -60,12 +61,17 @@ class SentLog {
 
   /// [r.begin, r.end) went out; r.begin is the end of the last record. `again`: a zero-window probe had part of it before.
   void append(Range r, bool again, Instant at);
-  /// What the transmission that append() or resent() told of last remembers.
-  void remember(Offset at, const TransmitState& sent, std::uint32_t tx_in_flight, bool app_limited);
-  /// Everything below `una` is acknowledged: `delivered(const Sent&)` for each piece that was not SACKed before.
+  /// From now on transmissions have notes; those before were not noted.
+  void keep_notes();
+  bool keeps_notes() const { return noted_; }
+  /// What was noted of record i; all zero where nothing was.
+  const TransmitState& note(std::size_t i) const { return noted_ ? notes_[head_ + i] : kNoNote; }
+  /// Of the transmission that append() or resent() told of last, which begins at `at`.
+  void remember(Offset at, const TransmitState& note);
+  /// Everything below `una` is acknowledged: `delivered(const Sent&, const TransmitState&)` for each piece that was not SACKed before.
   template <class Delivered>
   void remove_below(Offset una, Delivered&& delivered);
-  /// The peer has [l, r): `delivered(const Sent&)` for each piece that is news. Answers how many bytes are.
+  /// The peer has [l, r): `delivered(const Sent&, const TransmitState&)` for each piece that is news. Answers how many bytes are.
   template <class Delivered>
   Offset sack(Offset l, Offset r, Delivered&& delivered);
   void mark_lost(std::size_t i);
@@ -84,7 +90,9 @@ class SentLog {
   void clear();
 
   friend bool operator==(const SentLog& a, const SentLog& b) {
-    return a.size() == b.size() && std::equal(a.oldest(), a.log_.end(), b.oldest());
+    return a.size() == b.size() && std::equal(a.oldest(), a.log_.end(), b.oldest()) && a.noted_ == b.noted_ &&
+           (!a.noted_ || std::equal(a.notes_.begin() + static_cast<std::ptrdiff_t>(a.head_), a.notes_.end(),
+                                    b.notes_.begin() + static_cast<std::ptrdiff_t>(b.head_)));
   }
 
  private:
@@ -98,7 +106,10 @@ class SentLog {
   void merge_sacked(std::size_t from, std::size_t to);
   void give_back();
 
+  static constexpr TransmitState kNoNote{};
   std::vector<Sent> log_;
+  std::vector<TransmitState> notes_;  ///< As many, or none.
+  bool noted_{};
   std::uint64_t order_{};      ///< Of the last transmission.
   std::size_t head_{};        ///< Records before it are gone.
   Offset flying_{}, sacked_{}, lost_{}, again_{};
@@ -111,7 +122,7 @@ void SentLog::remove_below(Offset una, Delivered&& delivered) {
     Sent& first = at(0);
     Sent piece = first;
     piece.end = std::min(first.end, una);
-    if (piece.state != Sent::State::sacked) delivered(static_cast<const Sent&>(piece));
+    if (piece.state != Sent::State::sacked) delivered(static_cast<const Sent&>(piece), note(0));
     count(piece, -1);
     if (piece.end < first.end) {
       first.begin = piece.end;
@@ -137,7 +148,7 @@ Offset SentLog::sack(Offset l, Offset r, Delivered&& delivered) {
       if (size() >= 2 * kMost) break;
       split(i, r);
     }
-    delivered(static_cast<const Sent&>(at(i)));
+    delivered(static_cast<const Sent&>(at(i)), note(i));
     news += at(i).length();
     set_state(at(i), Sent::State::sacked, at(i).again);
   }

@@ -78,13 +78,13 @@ TEST(TcpSentLog, AgainstAModelOfEveryByte) {
       } else if (what < 45 && una < nxt) {
         const Offset to = pick(una, nxt);
         Offset fresh = 0, expected = 0;
-        log.remove_below(to, [&](const Sent& s) { fresh += s.length(); });
+        log.remove_below(to, [&](const Sent& s, const TransmitState&) { fresh += s.length(); });
         for (; una < to; ++una) expected += m.bytes.at(una).state != Sent::State::sacked, m.bytes.erase(una);
         ASSERT_EQ(fresh, expected);
       } else if (what < 70 && una + 1 < nxt) {
         const Offset l = pick(una + 1, nxt - 1), r = pick(l + 1, nxt);
         Offset fresh = 0, expected = 0;
-        const Offset got = log.sack(l, r, [&](const Sent& s) { fresh += s.length(); });
+        const Offset got = log.sack(l, r, [&](const Sent& s, const TransmitState&) { fresh += s.length(); });
         for (Offset i = l; i < r; ++i) expected += m.bytes.at(i).state != Sent::State::sacked, m.bytes.at(i).state = Sent::State::sacked;
         ASSERT_EQ(fresh, expected);
         ASSERT_EQ(got, expected);
@@ -126,8 +126,52 @@ TEST(TcpSentLog, ManySmallTransmissionsShareTheLastRecord) {
   EXPECT_EQ(log.size(), SentLog::kMost);
   EXPECT_EQ(log.flying(), 100'000);
   EXPECT_EQ(log.back().at, Instant{100'000});
+  EXPECT_TRUE(log.back().shared);
+  EXPECT_FALSE(log[SentLog::kMost - 2].shared);
+  log.sack(50'000, 50'001, [](const Sent& s, const TransmitState&) { EXPECT_TRUE(s.shared) << "when it went out is not known"; });
   log.truncate(50);
   EXPECT_EQ(log.flying(), 49);
+}
+
+/// Notes stay with their records, however these are divided, joined and moved.
+TEST(TcpSentLog, NotesStayWithTheirRecords) {
+  Random random{9};
+  SentLog log;
+  log.append({0, 10}, false, Instant{1});
+  log.keep_notes();
+  EXPECT_FALSE(log.note(0).known);
+  Offset una = 0, nxt = 10;
+  std::int64_t now = 1;
+  const auto check = [&](const Sent& s, const TransmitState& note) {
+    if (note.known) {
+      EXPECT_EQ(note.delivered_time, s.at);
+    }
+  };
+  for (int step = 0; step < 20000; ++step) {
+    const Instant when{++now};
+    const auto offset = [&](Offset most) { return static_cast<Offset>(random.below(static_cast<std::uint64_t>(most) + 1)); };
+    const auto what = random.below(10);
+    if (what < 5) {
+      const Offset n = 1 + offset(40);
+      log.append({nxt, nxt + n}, false, when);
+      log.remember(nxt, {.delivered_time = when, .known = true});
+      nxt += n;
+    } else if (what < 7 && una < nxt) {
+      const Offset l = una + offset(nxt - una - 1);
+      log.sack(l, std::min(l + 1 + offset(60), nxt), check);
+    } else if (what == 7 && una < nxt) {
+      una += offset(nxt - una) / 2;
+      log.remove_below(una, check);
+    } else if (what == 8) {
+      for (std::size_t i = 0; i < log.size(); i += 1 + random.below(4)) log.mark_lost(i);
+    } else if (const auto lost = log.first_lost()) {
+      const Range r{lost->begin, std::min(lost->begin + 1 + offset(30), lost->end)};
+      log.resent(r, when);
+      log.remember(r.begin, {.delivered_time = when, .known = true});
+    }
+    for (std::size_t i = 0; i < log.size(); ++i)
+      if (log[i].state == Sent::State::flying) check(log[i], log.note(i));
+  }
 }
 
 /// A receiver that makes as many holes as it can, and what is lost goes out again in tiny segments: the work has a bound all the same.
@@ -135,7 +179,7 @@ TEST(TcpSentLog, TinyRetransmissionsHaveABound) {
   SentLog log;
   constexpr Offset kRecord = 65'000, kRecords = 64, kEnd = kRecord * kRecords;
   for (Offset i = 0; i < kRecords; ++i) log.append({i * kRecord, (i + 1) * kRecord}, false, Instant{i});
-  for (Offset at = 100; at < kEnd; at += 200) log.sack(at, at + 1, [](const Sent&) {});
+  for (Offset at = 100; at < kEnd; at += 200) log.sack(at, at + 1, [](const Sent&, const TransmitState&) {});
   ASSERT_LE(log.size(), 2 * SentLog::kMost);
   const Offset sacked = log.sacked();
   log.lose_all();

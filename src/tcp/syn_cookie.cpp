@@ -61,7 +61,8 @@ std::optional<std::uint16_t> mss_of_cookie(HashKey secret, const wire::Endpoint&
 
 SegmentOut cookie_syn_ack(const HalfOpen& child, Instant now) {
   SegmentOut out = syn_ack(child, now);
-  out.flags = static_cast<std::uint8_t>(out.flags & ~wire::ece);  // a cookie does not remember ECN
+  // A cookie does not remember RFC 3168's ECN; of AccECN the ACK speaks (RFC 9768 section 5.1).
+  if (child.ecn == EcnMode::classic) out.flags = static_cast<std::uint16_t>(out.flags & ~wire::ece);
   if (!child.timestamps) {
     // Nothing would remember what these agree to.
     out.options.window_scale.reset();
@@ -91,7 +92,10 @@ std::optional<HalfOpen> child_of_cookie(const Context& context, HashKey secret, 
     if ((kept & kNoScale) != kNoScale) options.window_scale = static_cast<std::uint8_t>(kept & kNoScale);
     options.sack_permitted = (kept & kSack) != 0;
   }
-  const SegmentIn syn{.seq = irs, .flags = wire::syn, .window = ack.window, .options = options};
+  // RFC 9768 section 5.1: 0 and 1 are of clients that did not ask.
+  const bool accurate = context.tunables->ecn_enable >= 3 && wire::ace_of(ack.flags) > 1;
+  const std::uint16_t flags = wire::syn | (accurate ? wire::ae | wire::cwr | wire::ece : 0);
+  const SegmentIn syn{.seq = irs, .flags = flags, .window = ack.window, .options = options};
   HalfOpen child = half_open_of(context, config, syn, ack.ack - 1, now);
   child.untimed = true;
   return child;

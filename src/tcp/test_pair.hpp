@@ -259,7 +259,7 @@ class Pair {
       piece.payload_position = out.payload_position + at;
       piece.payload_len = std::min<std::uint32_t>(out.gso_size, out.payload_len - at);
       if (at + piece.payload_len < out.payload_len)
-        piece.flags = static_cast<std::uint8_t>(piece.flags & ~(wire::fin | wire::psh));
+        piece.flags = static_cast<std::uint16_t>(piece.flags & ~(wire::fin | wire::psh));
       transmit_piece(i, piece);
     }
   }
@@ -284,10 +284,14 @@ class Pair {
     if (random.chance(f.duplicate)) wire_.emplace(arrives + 1ms, Arrival{1 - i, s, sent.ce});
   }
 
+  static std::uint16_t packets_of(const SegmentOut& s) {
+    return static_cast<std::uint16_t>(s.gso_size == 0 ? 1 : (s.payload_len + s.gso_size - 1) / s.gso_size);
+  }
+
   void deliver(int i, const SegmentOut& s, bool ce = false) {
     Host& h = hosts[i];
     const SegmentIn in{.seq = s.seq, .ack = s.ack, .flags = s.flags, .window = s.window, .urgent = s.urgent,
-                       .options = s.options, .payload_len = s.payload_len, .ce = ce, .ect = s.ect};
+                       .options = s.options, .payload_len = s.payload_len, .packets = packets_of(s), .ecn = static_cast<std::uint8_t>(ce ? 3 : s.ect ? 2 : 0)};
     if (!h.connection && h.half) {
       const auto out = on_segment(h.context, *h.half, in, now);
       if (out.drop) ++h.drops[*out.drop];

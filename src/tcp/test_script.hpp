@@ -14,7 +14,7 @@ namespace iopkt::tcp::testing {
 /// A segment of the peer, relative.
 struct From {
   std::uint32_t seq{1}, ack{1};
-  std::uint8_t flags{wire::ack};
+  std::uint16_t flags{wire::ack};
   std::uint32_t len{};
   std::uint16_t window{65535};
   std::uint16_t urgent{};

@@ -13,11 +13,12 @@ constexpr std::uint32_t kOr(std::uint32_t own, std::uint32_t common) { return ow
 Duration Connection::current_rto() const { return b_.snd.rto(ms(tun().rto_initial_ms), ms(tun().rto_max_ms)); }
 
 Instant Connection::next_deadline() const {
-  return std::min({b_.rexmt_at, b_.rcv.delack_at, b_.linger_at, b_.cork_at, b_.keep_at, b_.snd.reorder_at, b_.snd.probe_at,
-                   b_.snd.pace_blocked ? b_.snd.pace_at : Instant::never()});
+  return std::min({b_.rexmt_at, b_.rcv.delack_at, b_.linger_at, b_.cork_at, b_.keep_at, b_.snd.air().reorder_at, b_.snd.air().probe_at,
+                   b_.snd.pace_blocked ? b_.snd.air().pace_at : Instant::never()});
 }
 
 void Connection::on_timer(Instant now) {
+  const Sender& snd = b_.snd;  // which looks without making anything
   if (b_.state == State::closed) return;
   if (b_.linger_at <= now) {
     // The 2 MSL of TIME-WAIT, or a FIN that never came for a socket that nobody has.
@@ -33,15 +34,15 @@ void Connection::on_timer(Instant now) {
     b_.cork_at = Instant::never();
     b_.cork_flush = true;
   }
-  if (b_.snd.reorder_at <= now) {
+  if (snd.air().reorder_at <= now) {
     const Sender::AckOutcome got = b_.snd.on_reorder_timer(now);
     if (got.entered_recovery) ++count().recovery_sack;
     if (got.lost_again) ++count().recovery_lost_again;
   }
   take_mtu_verdict(now);
-  if (b_.snd.probe_at <= now) {
+  if (snd.air().probe_at <= now) {
     // RFC 8985 section 7.3: in place of the retransmission timer, which then begins anew.
-    b_.snd.probe_at = Instant::never();
+    b_.snd.air().probe_at = Instant::never();
     b_.snd.loss_probe_due = true;
     if (b_.rexmt_at <= now && !user_timeout_over(now)) arm_rexmt(now);
   }
@@ -95,7 +96,7 @@ void Connection::on_rexmt_timer(Instant now) {
   if (!is_synchronized(b_.state)) {
     ++snd.retries;
     ++snd.backoff;
-    snd.timed_end = 0;
+    snd.air().timed_end = 0;
     b_.syn_due = b_.syn_lost = true;
     return arm_rexmt(now);
   }

@@ -13,7 +13,7 @@ namespace iopkt::tcp {
 /// Values in the unit of their row. The initial values stand in kTunables alone: use default_tunables(). mssdflt, recvspace and
 /// sendspace with their maxima are for whoever makes an OpenConfig.
 struct Tunables {
-  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, ecn_enable, fastopen_client, fastopen_pause_s, fastopen_server, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
+  std::uint32_t abc_limit, challenge_ack_limit, delack_ms, ecn_enable, ecn_option, fastopen_client, fastopen_pause_s, fastopen_server, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
       mssdflt, msl_ms, mtu_probe_interval_s, mtu_probing, nagle, notsent_lowat, orphan_retries, pacing, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
       rexmt_r1, rexmt_r2, rfc1323, rto_initial_ms, rto_max_ms, rto_min_ms, sack_enable, sendspace, sendspace_max,
       slow_start_after_idle, syn_ack_retries, syn_retries, syncookies, timestamps, tso_bytes;
@@ -36,8 +36,12 @@ inline constexpr std::array kTunables{
                 &Tunables::hystart, 1, 0, 1},
     // RFC 9293 section 3.8.6.3 allows 500; Linux uses 40 to 200.
     TunableSpec{"net.inet.tcp.delack", "ms", "Longest delay of an acknowledgment.", &Tunables::delack_ms, 40, 0, 500},
-    TunableSpec{"net.inet.tcp.ecn.enable", "choice", "ECN (RFC 3168): 0 never, 1 asked for and granted, 2 granted to peers that ask.",
-                &Tunables::ecn_enable, 2, 0, 2},
+    // The numbers of Linux's tcp_ecn.
+    TunableSpec{"net.inet.tcp.ecn.enable", "choice",
+                "ECN (RFC 3168): 0 never, 1 asked for and granted, 2 granted; AccECN (RFC 9768) granted, and 3 asked for, 4 ECN asked for, 5 none.",
+                &Tunables::ecn_enable, 2, 0, 5},
+    TunableSpec{"net.inet.tcp.ecn.option", "bool", "AccECN's option, which counts bytes (RFC 9768 section 3.2.3), is sent.", &Tunables::ecn_option,
+                1, 0, 1},
     // As FreeBSD and the host have it: a client harms nobody, but a server hands out data that may come twice (RFC 7413 section 6.1).
     TunableSpec{"net.inet.tcp.fastopen.client_enable", "bool", "Programs may send data with a SYN (RFC 7413).", &Tunables::fastopen_client, 1, 0,
                 1},

@@ -10,26 +10,26 @@ namespace iopkt::tcp {
 void Sender::watch_reduction() {
   if (phase != Phase::open) return;
   cc.undo_cwnd = 0;
-  undo_from = una;
-  undo_bytes = 0;
-  resent_ms = -1;
+  air().undo_from = una;
+  air().undo_bytes = 0;
+  air().resent_ms = -1;
 }
 
 void Sender::on_dsack(Range r) {
-  if (undo_from < 0 || r.end <= undo_from) return;
-  undo_bytes -= r.end - std::max(r.begin, undo_from);
+  if (air().undo_from < 0 || r.end <= air().undo_from) return;
+  air().undo_bytes -= r.end - std::max(r.begin, air().undo_from);
 }
 
 bool Sender::was_spurious(const Ack& a, const News& news, const AckOutcome& out) {
-  if (undo_from < 0 || cc.undo_cwnd == 0 || resent_ms < 0) return false;
+  if (air().undo_from < 0 || cc.undo_cwnd == 0 || air().resent_ms < 0) return false;
   if (phase == Phase::open) {
     // The recovery is over; duplicates of its retransmissions are reported for one more flight.
-    if (una > undo_until) undo_from = -1;
-    return undo_from >= 0 && news.dsack && undo_bytes <= 0;
+    if (una > air().undo_until) air().undo_from = -1;
+    return air().undo_from >= 0 && news.dsack && air().undo_bytes <= 0;
   }
-  if (news.dsack && undo_bytes <= 0) return true;
+  if (news.dsack && air().undo_bytes <= 0) return true;
   // RFC 3522 section 3.2 step 5: the acknowledgment of the first retransmission echoes what was sent before it.
-  if (out.acked > 0 && una > undo_from && a.echo_ms && *a.echo_ms < resent_ms) return true;
+  if (out.acked > 0 && una > air().undo_from && a.echo_ms && *a.echo_ms < air().resent_ms) return true;
   // RFC 5682 section 2.1 step 3b, section 3.1 step 3b.
   return frto == 3 && news.original;
 }
@@ -52,15 +52,15 @@ void Sender::step_frto(const News& news, const AckOutcome& out) {
 
 void Sender::undo(Instant now) {
   congestion->on_undo(cc, now);
-  if (phase != Phase::open) log.find_all();
+  if (phase != Phase::open) air().log.find_all();
   phase = Phase::open;
-  inflation = 0;
+  air().inflation = 0;
   dup_acks = 0;
   frto = 0;
   head_due = false;
   spared = false;
-  undo_from = -1;
-  resent_ms = -1;
+  air().undo_from = -1;
+  air().resent_ms = -1;
 }
 
 }  // namespace iopkt::tcp

@@ -293,7 +293,7 @@ std::optional<ParseError> Line::tcp(const Carrier& carrier, Bytes bytes) {
     TcpFlag flag;
     char letter;
   } kLetters[] = {{syn, 'S'},       {fin, 'F'}, {rst, 'R'}, {psh, 'P'},
-                  {wire::ack, '.'}, {urg, 'U'}, {ece, 'E'}, {cwr, 'W'}};
+                  {wire::ack, '.'}, {urg, 'U'}, {ece, 'E'}, {cwr, 'W'}, {ae, 'A'}};
   for (const auto& [flag, letter] : kLetters)
     if ((h.flags & flag) != 0) flags += letter;
   say(flags + "]");
@@ -318,6 +318,19 @@ void Line::tcp_options(const TcpOptions& o) {
   if (o.timestamps)
     add("ts " + std::to_string(o.timestamps->value) + " " + std::to_string(o.timestamps->echo));
   if (o.window_scale) add("ws " + std::to_string(*o.window_scale));
+  if (o.accecn) {
+    // In the order of the option, as packetdrill has it.
+    std::string fields = "ecn";
+    const auto field = [&](bool there, const char* name, std::uint32_t value) {
+      if (there) fields += std::string(" ") + name + " " + std::to_string(value);
+    };
+    if (o.accecn->order1) field(o.accecn->has_e1b(), "e1b", o.accecn->e1b);
+    else field(o.accecn->has_e0b(), "e0b", o.accecn->e0b);
+    field(o.accecn->has_ceb(), "ceb", o.accecn->ceb);
+    if (o.accecn->order1) field(o.accecn->has_e0b(), "e0b", o.accecn->e0b);
+    else field(o.accecn->has_e1b(), "e1b", o.accecn->e1b);
+    add(fields);
+  }
   for (std::size_t i = 0; i < o.sack_count; ++i)
     add("sack " + std::to_string(o.sack[i].left.value) + "-" + std::to_string(o.sack[i].right.value));
   if (!list.empty()) say("<" + list + ">");

@@ -6,6 +6,7 @@
 #include "wire/ipv4.hpp"
 #include "wire/ipv6.hpp"
 #include "wire/nd.hpp"
+#include "wire/tcp.hpp"
 #include "wire/test_frames.hpp"
 
 namespace iopkt::wire {
@@ -41,6 +42,26 @@ TEST(Describe, SaysOneLineOfEachKind) {
       {"0200", "ethernet truncated len=2"},
   };
   for (const auto& row : rows) EXPECT_EQ(describe(from_hex(row.hex)), row.line);
+}
+
+TEST(Describe, TellsOfAccEcn) {
+  const auto line = [](const TcpHeader& h) {
+    std::vector<std::byte> segment(encoded_len(h));
+    encode(h, segment);
+    std::vector<std::byte> packet(20);
+    encode(Ipv4Header{.ttl = 64, .protocol = IpProtocol::tcp, .src = {10, 0, 0, 1}, .dst = {10, 0, 0, 2},
+                      .payload_len = static_cast<std::uint16_t>(segment.size())}, packet);
+    packet.insert(packet.end(), segment.begin(), segment.end());
+    return describe_ip(packet);
+  };
+  TcpHeader h{.flags = syn | ece | cwr | ae};
+  EXPECT_NE(line(h).find("tcp [SEWA] "), std::string::npos) << line(h);
+  h = {.flags = ack | ae | ece};
+  h.options.accecn = AccEcnOption{.fields = 2, .e0b = 1461, .ceb = 7};
+  EXPECT_NE(line(h).find("tcp [.EA] "), std::string::npos) << line(h);
+  EXPECT_NE(line(h).find("<ecn e0b 1461 ceb 7>"), std::string::npos) << line(h);
+  h.options.accecn = AccEcnOption{.order1 = true, .fields = 3, .e0b = 1, .ceb = 0, .e1b = 9};
+  EXPECT_NE(line(h).find("<ecn e1b 9 ceb 0 e0b 1>"), std::string::npos) << line(h);
 }
 
 TEST(Describe, JudgesTransportChecksumsOnlyWhenAsked) {

@@ -15,7 +15,9 @@ enum Kind : std::uint8_t {
   timestamps = 8,
   md5 = 19,
   ao = 29,
-  fast_open = 34
+  fast_open = 34,
+  accecn0 = 172,
+  accecn1 = 174
 };
 
 constexpr std::size_t kMaxOptionsLen = TcpView::kMaxHeaderLen - TcpView::kMinHeaderLen;
@@ -25,6 +27,16 @@ void read_signature(TcpSignature::Kind kind, Bytes from, std::uint8_t key_id, st
   const bool twice = out.signature.kind != TcpSignature::Kind::none;
   out.signature = {.kind = kind, .key_id = key_id, .next_key_id = next_key_id, .length = static_cast<std::uint8_t>(from.size()), .twice = twice};
   std::copy_n(from.begin(), std::min(from.size(), out.signature.mac.size()), out.signature.mac.begin());
+}
+
+/// RFC 9768 section 3.2.3: "the whole 3-octet fields that fit within the length", in one order or the other.
+void read_accecn(Bytes bytes, bool order1, TcpOptions& out) {
+  const std::size_t fields = std::min<std::size_t>((bytes.size() - 2) / 3, 3);
+  AccEcnOption o{.order1 = order1, .fields = static_cast<std::uint8_t>(fields)};
+  std::uint32_t* const places[] = {order1 ? &o.e1b : &o.e0b, &o.ceb, order1 ? &o.e0b : &o.e1b};
+  for (std::size_t i = 0; i < fields; ++i)
+    *places[i] = std::uint32_t{load_u8(bytes, 2 + 3 * i)} << 16 | load_be16(bytes, 3 + 3 * i);
+  out.accecn = o;
 }
 
 /// One option by its kind; `bytes` is the whole option, 2 bytes or more. Another length than the kind's:
@@ -60,6 +72,10 @@ void read_option(Bytes bytes, TcpOptions& out) {
       std::copy_n(bytes.begin() + 2, size, out.fast_open->bytes.begin());
       break;
     }
+    case Kind::accecn0:
+    case Kind::accecn1:
+      read_accecn(bytes, load_u8(bytes, 0) == Kind::accecn1, out);
+      break;
     case Kind::md5:
       if (bytes.size() == 18) read_signature(TcpSignature::Kind::md5, bytes.subspan(2), 0, 0, out);
       break;
@@ -116,6 +132,14 @@ std::size_t sack_blocks_that_fit(const TcpOptions& o) {
   return left < 12 ? 0 : std::min<std::size_t>(o.sack_count, (left - 4) / 8);
 }
 
+/// 0: there is none, or no room for it.
+std::size_t accecn_len(const TcpOptions& o, std::size_t sack_blocks) {
+  if (!o.accecn) return 0;
+  const std::size_t others = fixed_options_len(o) + cookie_len(o) + (sack_blocks > 0 ? 4 + 8 * sack_blocks : 0);
+  const std::size_t len = encoded_len(*o.accecn);
+  return len <= kMaxOptionsLen - others ? len : 0;
+}
+
 /// Writes options one after the other.
 class Writer {
  public:
@@ -148,6 +172,14 @@ void write_signature(const TcpSignature& s, Writer& out) {
   while (out.at() % 4 != 0) out.nops(1);
 }
 
+void write_accecn(const AccEcnOption& o, Writer& out) {
+  out.u8(o.order1 ? Kind::accecn1 : Kind::accecn0), out.u8(static_cast<std::uint8_t>(2 + 3 * o.fields));
+  const std::uint32_t values[] = {o.order1 ? o.e1b : o.e0b, o.ceb, o.order1 ? o.e0b : o.e1b};
+  for (std::size_t i = 0; i < o.fields; ++i)
+    out.u8(static_cast<std::uint8_t>(values[i] >> 16)), out.u16(static_cast<std::uint16_t>(values[i]));
+  while (out.at() % 4 != 0) out.nops(1);
+}
+
 void write_options(const TcpOptions& o, std::size_t sack_blocks, Writer& out) {
   write_signature(o.signature, out);
   if (o.mss) {
@@ -174,6 +206,7 @@ void write_options(const TcpOptions& o, std::size_t sack_blocks, Writer& out) {
     out.bytes(Bytes{o.fast_open->bytes}.first(o.fast_open->size));
     out.nops(static_cast<int>(len) - 2 - o.fast_open->size);
   }
+  if (accecn_len(o, sack_blocks) > 0) write_accecn(*o.accecn, out);
   if (sack_blocks > 0) {
     out.nops(2);
     out.u8(Kind::sack), out.u8(static_cast<std::uint8_t>(2 + 8 * sack_blocks));
@@ -208,9 +241,12 @@ std::size_t encoded_len(const TcpSignature& s) {
   return 0;
 }
 
+std::size_t encoded_len(const AccEcnOption& o) { return (2 + 3 * std::size_t{o.fields} + 3) / 4 * 4; }
+
 std::size_t encoded_len(const TcpHeader& h) {
   const std::size_t sack_blocks = sack_blocks_that_fit(h.options);
-  return TcpView::kMinHeaderLen + fixed_options_len(h.options) + cookie_len(h.options) + (sack_blocks > 0 ? 4 + 8 * sack_blocks : 0);
+  return TcpView::kMinHeaderLen + fixed_options_len(h.options) + cookie_len(h.options) + accecn_len(h.options, sack_blocks) +
+         (sack_blocks > 0 ? 4 + 8 * sack_blocks : 0);
 }
 
 std::size_t encode(const TcpHeader& h, MutableBytes out) {
@@ -222,8 +258,7 @@ std::size_t encode(const TcpHeader& h, MutableBytes out) {
   store_be16(out, At::dst, h.dst.value);
   store_be32(out, At::seq, h.seq.value);
   store_be32(out, At::ack, h.ack.value);
-  store_u8(out, At::data_offset, static_cast<std::uint8_t>(len / 4 << 4));
-  store_u8(out, At::flags, h.flags);
+  store_be16(out, At::data_offset, static_cast<std::uint16_t>(len / 4 << 12 | (h.flags & kTcpFlags)));
   store_be16(out, At::window, h.window);
   store_be16(out, At::checksum, 0);
   store_be16(out, At::urgent, h.urgent);

@@ -1,5 +1,5 @@
 // Transmission Control Protocol segments: RFC 9293 (header, options), RFC 7323 (window scale, timestamps),
-// RFC 2018 (SACK), RFC 7413 (Fast Open), RFC 2385 and 5925 (signatures). No state, no I/O, no allocation.
+// RFC 2018 (SACK), RFC 7413 (Fast Open), RFC 9768 (AccECN), RFC 2385 and 5925 (signatures). No state, no I/O, no allocation.
 #pragma once
 
 #include <array>
@@ -35,7 +35,13 @@ struct SeqNum {
   friend constexpr bool operator>=(SeqNum a, SeqNum b) { return b <= a; }
 };
 
-enum TcpFlag : std::uint8_t { fin = 1, syn = 2, rst = 4, psh = 8, ack = 16, urg = 32, ece = 64, cwr = 128 };
+/// As in the two bytes with the data offset. `ae` was once the nonce sum.
+enum TcpFlag : std::uint16_t { fin = 1, syn = 2, rst = 4, psh = 8, ack = 16, urg = 32, ece = 64, cwr = 128, ae = 256 };
+inline constexpr std::uint16_t kTcpFlags = 0x1ff;
+
+/// RFC 9768 section 3.2.2: AE, CWR and ECE as one number, 0..7.
+constexpr std::uint8_t ace_of(std::uint16_t flags) { return static_cast<std::uint8_t>(flags >> 6 & 7); }
+constexpr std::uint16_t flags_of_ace(std::uint32_t ace) { return static_cast<std::uint16_t>((ace & 7) << 6); }
 
 /// Received bytes [left, right) that the cumulative acknowledgment does not cover.
 struct SackBlock {
@@ -66,6 +72,18 @@ struct TcpSignature {
   friend constexpr bool operator==(const TcpSignature&, const TcpSignature&) = default;
 };
 
+/// RFC 9768 section 3.2.3: counts of payload bytes by their mark, modulo 2^24.
+struct AccEcnOption {
+  bool order1{};          ///< Kind 174, which begins with ECT(1); else 172.
+  std::uint8_t fields{};  ///< 0..3: how many of its fields are there; those that are not are zero here.
+  std::uint32_t e0b{}, ceb{}, e1b{};
+  static constexpr std::uint32_t kMask = 0xffffff;
+  bool has_e0b() const { return fields > (order1 ? 2 : 0); }
+  bool has_ceb() const { return fields > 1; }
+  bool has_e1b() const { return fields > (order1 ? 0 : 2); }
+  friend constexpr bool operator==(const AccEcnOption&, const AccEcnOption&) = default;
+};
+
 struct TcpOptions {
   std::optional<std::uint16_t> mss;
   std::optional<std::uint8_t> window_scale;  ///< As sent: RFC 7323 section 2.3 takes more than 14 as 14.
@@ -74,6 +92,7 @@ struct TcpOptions {
   std::array<SackBlock, 4> sack{};  ///< The first sack_count count, the others are zero.
   std::uint8_t sack_count{};        ///< 0..4
   std::optional<FastOpenCookie> fast_open;
+  std::optional<AccEcnOption> accecn;
   TcpSignature signature;
   friend constexpr bool operator==(const TcpOptions&, const TcpOptions&) = default;
 };
@@ -81,7 +100,7 @@ struct TcpOptions {
 struct TcpHeader {
   Port src, dst;
   SeqNum seq, ack;
-  std::uint8_t flags{};    ///< TcpFlag, or'ed
+  std::uint16_t flags{};   ///< TcpFlag, or'ed; the reserved bits are ignored, and written as zero.
   std::uint16_t window{};  ///< As sent: not scaled
   std::uint16_t urgent{};
   TcpOptions options;
@@ -115,7 +134,7 @@ class TcpView {
   Port dst() const { return Port{load_be16(bytes_, At::dst)}; }
   SeqNum seq() const { return SeqNum{load_be32(bytes_, At::seq)}; }
   SeqNum ack() const { return SeqNum{load_be32(bytes_, At::ack)}; }
-  std::uint8_t flags() const { return load_u8(bytes_, At::flags); }
+  std::uint16_t flags() const { return load_be16(bytes_, At::data_offset) & kTcpFlags; }
   std::uint16_t window() const { return load_be16(bytes_, At::window); }
   std::uint16_t checksum() const { return load_be16(bytes_, At::checksum); }
   std::uint16_t urgent() const { return load_be16(bytes_, At::urgent); }
@@ -129,8 +148,8 @@ class TcpView {
 
  private:
   struct At {
-    static constexpr std::size_t src = 0, dst = 2, seq = 4, ack = 8, data_offset = 12, flags = 13,
-                                 window = 14, checksum = kChecksumOffset, urgent = 18;
+    static constexpr std::size_t src = 0, dst = 2, seq = 4, ack = 8, data_offset = 12, window = 14,
+                                 checksum = kChecksumOffset, urgent = 18;
   };
   TcpView(Bytes bytes, std::size_t header_len) : bytes_(bytes), header_len_(header_len) {}
   friend std::size_t encode(const TcpHeader& h, MutableBytes out);
@@ -140,16 +159,18 @@ class TcpView {
 
 /// Bytes that a signature takes in a header, a multiple of 4; 0: there is none.
 std::size_t encoded_len(const TcpSignature& s);
+/// With the NOPs behind it: 4, 8 or 12.
+std::size_t encoded_len(const AccEcnOption& o);
 /// Where its MAC lies in a header that encode() wrote.
 inline constexpr std::size_t kSignatureOffset = 24;
 
 /// Length of the header that encode() writes: 20..60, a multiple of 4. SACK blocks and the Fast Open cookie are left out
-/// where they do not fit beside the other options (the fourth block beside timestamps).
+/// where they do not fit beside the other options (the fourth block beside timestamps), and AccECN's beside all of them.
 std::size_t encoded_len(const TcpHeader& h);
 
 /// Writes `h` with a zero checksum to the front of `out`, which holds at least encoded_len(h) bytes; answers
 /// that length. Options come in the customary order with NOPs so that each lies aligned: signature, MSS, SACK-permitted,
-/// timestamps, window scale, Fast Open cookie, SACK.
+/// timestamps, window scale, Fast Open cookie, AccECN, SACK.
 std::size_t encode(const TcpHeader& h, MutableBytes out);
 
 }  // namespace iopkt::wire

@@ -137,6 +137,14 @@ TEST(TcpOptions, AreReadUntilTheyEndOrBreak) {
        {.signature = {.kind = TcpSignature::Kind::ao, .key_id = 5, .next_key_id = 6, .length = 22, .mac = md5.mac}}},
       {"two signatures are seen to be two", "1d 04 05 06 13 12 000102030405060708090a0b0c0d0e0f 01 01",
        {.signature = {.kind = TcpSignature::Kind::md5, .length = 16, .mac = md5.mac, .twice = true}}},
+      {"AccECN in its first order", "ac 0b 000065 000032 000008 01",
+       {.accecn = AccEcnOption{.fields = 3, .e0b = 0x65, .ceb = 0x32, .e1b = 8}}},
+      {"AccECN in its second order, two fields", "ae 08 800001 ffffff", {.accecn = AccEcnOption{.order1 = true, .fields = 2, .ceb = 0xffffff, .e1b = 0x800001}}},
+      {"AccECN with one field", "ac 05 000065 01 01 01", {.accecn = AccEcnOption{.fields = 1, .e0b = 0x65}}},
+      {"AccECN without any", "ae 02 01 01", {.accecn = AccEcnOption{.order1 = true}}},
+      {"of another length, the whole fields (RFC 9768 section 3.2.3)", "ac 07 000065 0000 01", {.accecn = AccEcnOption{.fields = 1, .e0b = 0x65}}},
+      {"of a longer one, three", "ac 0e 000001 000002 000003 000004 01 01",
+       {.accecn = AccEcnOption{.fields = 3, .e0b = 1, .ceb = 2, .e1b = 3}}},
       {"four SACK blocks fill the header",
        "01 01 05 22 00000001 00000002 00000003 00000004 00000005 00000006 00000007 00000008 01 01 01 01",
        {.sack = {SackBlock{{1}, {2}}, SackBlock{{3}, {4}}, SackBlock{{5}, {6}}, SackBlock{{7}, {8}}},
@@ -161,6 +169,20 @@ TEST(TcpEncode, PutsTheOptionsOfASynInTheCustomaryOrder) {
   EXPECT_EQ(encode(h, out), 40u);
   EXPECT_EQ(out, from_hex("0001 0002 00000003 00000000 a0 02 ffff 0000 0000"
                           "02 04 05b4 04 02 08 0a 00000001 00000000 01 03 03 07"));
+}
+
+TEST(TcpEncode, AccEcnComesLastAndOnlyWhereThereIsRoom) {
+  TcpHeader h{.flags = wire::ack | ae | ece, .options = {.timestamps = TcpTimestamps{1, 2}, .sack_count = 2}};
+  h.options.accecn = AccEcnOption{.fields = 2, .e0b = 0x102, .ceb = 3};
+  ASSERT_EQ(encoded_len(h), 60u);
+  std::vector<std::byte> out(60);
+  encode(h, out);
+  EXPECT_EQ(TcpView::parse(out)->header(), h);
+  EXPECT_EQ(TcpView::parse(out)->flags(), 0x150);
+  h.options.accecn->fields = 3;
+  EXPECT_EQ(encoded_len(h), 52u);
+  EXPECT_EQ(encoded_len(AccEcnOption{.fields = 0}), 4u);
+  EXPECT_EQ(encoded_len(AccEcnOption{.fields = 3}), 12u);
 }
 
 TEST(TcpEncode, LeavesOutTheSackBlockThatDoesNotFit) {

@@ -260,16 +260,19 @@ class Parser {
     if (out.end - out.begin != out.length) fail("a range of sequence numbers whose length is another");
     return out;
   }
-  std::uint8_t flags() {
+  std::uint16_t flags() {
     skip();
-    static constexpr std::string_view kLetters = "FSRP.UEW";
-    std::uint8_t out = 0;
+    static constexpr std::string_view kLetters = "FSRP.UEWA";
+    std::uint16_t out = 0;
     if (accept("-")) return 0;
     while (!done()) {
+      // A digit is AccECN's counter: A, W and E as one number.
+      const bool ace = peek() >= '0' && peek() <= '7';
       const auto place = kLetters.find(peek());
-      if (place == std::string_view::npos) break;
-      if ((out & 1u << place) != 0) fail("a flag twice");
-      out = static_cast<std::uint8_t>(out | 1u << place);
+      if (!ace && place == std::string_view::npos) break;
+      const auto bits = static_cast<std::uint16_t>(ace ? (peek() - '0') << 6 : 1 << place);
+      if ((out & (ace ? 7 << 6 : bits)) != 0) fail("a flag twice");
+      out = static_cast<std::uint16_t>(out | bits);
       advance();
     }
     if (out == 0) fail("expected the flags of a TCP segment before " + here());
@@ -310,6 +313,22 @@ class Parser {
     }
     return out;
   }
+  /// ECN e0b 1 ceb 0 e1b 1, or from e1b on; with fewer fields from the end on.
+  std::vector<std::uint8_t> accecn_bytes() {
+    std::vector<std::uint8_t> out{172, 2};
+    const auto field = [&](const char* name) {
+      if (!accept_word(name)) return false;
+      const std::uint32_t value = number(0xffffff);
+      for (const int shift : {16, 8, 0}) out.push_back(static_cast<std::uint8_t>(value >> shift));
+      return true;
+    };
+    const bool order1 = field("e1b");
+    if (order1) out[0] = 174;
+    if (!order1 && !field("e0b")) fail("expected \"e0b\" or \"e1b\" before " + here());
+    if (field("ceb")) field(order1 ? "e0b" : "e1b");
+    out[1] = static_cast<std::uint8_t>(out.size());
+    return out;
+  }
   TcpOption tcp_option() {
     using Kind = TcpOption::Kind;
     TcpOption out;
@@ -347,6 +366,9 @@ class Parser {
       if (cookie.size() > 38) fail("an option has 1 to 40 bytes");
       out.raw = {34, static_cast<std::uint8_t>(2 + cookie.size())};
       out.raw.insert(out.raw.end(), cookie.begin(), cookie.end());
+    } else if (name == "ECN") {
+      out.kind = Kind::raw;
+      out.raw = accecn_bytes();
     } else if (name == "hex") {
       out.kind = Kind::raw;
       out.raw = hex_bytes();

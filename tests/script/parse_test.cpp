@@ -60,6 +60,10 @@ TEST(ScriptParse, Segments) {
   EXPECT_EQ(to_string(p), "FP. 1:1001(1000) ack 5 win 257 urg 3 <mss 1460,sackOK,TS val 1 ecr 2,nop,wscale 7,sack 1:2 5:9,eol>");
   EXPECT_EQ(packet("< SEW 0:0(0) win 1").flags, 2 | 64 | 128);
   EXPECT_EQ(packet("< - 0:0(0)").flags, 0);
+  EXPECT_EQ(packet("< SEWA 0:0(0)").flags, 2 | 64 | 128 | 256);
+  EXPECT_EQ(packet("< P.5 0:0(0)").flags, 8 | 16 | 64 | 256) << "ACE as a number";
+  EXPECT_EQ(packet("< . 0:0(0) <ECN e0b 258 ceb 3 e1b 1>").options[0].raw, (std::vector<std::uint8_t>{172, 11, 0, 1, 2, 0, 0, 3, 0, 0, 1}));
+  EXPECT_EQ(packet("< . 0:0(0) <ECN e1b 1 ceb 0,nop>").options[0].raw, (std::vector<std::uint8_t>{174, 8, 0, 0, 1, 0, 0, 0}));
   EXPECT_TRUE(packet("> S. 0:0(0) ack 1 <...>").any_options);
   EXPECT_EQ(packet("> 8080>1001 . 1:1(0) ack 1").ports, (Ports{8080, 1001}));
   EXPECT_EQ(packet("< S 0:0(0) win 9 <FO>").options.at(0).raw, (std::vector<std::uint8_t>{34, 2}));
@@ -133,6 +137,8 @@ TEST(ScriptParse, OptionsCommandsAssertionsAndComments) {
 
 TEST(ScriptParse, FaultsNameTheirLine) {
   EXPECT_EQ(fault("0 close(3) = 0\n\n+0 < S 0:0(1)\n"), "3: a range of sequence numbers whose length is another");
+  EXPECT_EQ(fault("0 < .5E 0:0(0)"), "1: a flag twice");
+  EXPECT_EQ(fault("0 < . 0:0(0) <ECN ceb 1>"), "1: expected \"e0b\" or \"e1b\" before \"ceb 1>\"");
   EXPECT_EQ(fault("0 < X 0:0(0)"), "1: expected the flags of a TCP segment before \"X 0:0(0)\"");
   EXPECT_EQ(fault("0 < SS 0:0(0)"), "1: a flag twice");
   EXPECT_EQ(fault("0 < S 0:0(0) win 65536"), "1: a number outside of 0..65535");

@@ -10,6 +10,16 @@ std::string text(const Range& r) {
   return std::to_string(r.begin) + ":" + std::to_string(r.end) + "(" + std::to_string(r.length) + ")";
 }
 
+/// Empty: it is no such option.
+std::string accecn_text(const std::vector<std::uint8_t>& raw) {
+  if (raw.size() < 5 || raw.size() > 11 || raw.size() % 3 != 2 || raw[1] != raw.size() || (raw[0] != 172 && raw[0] != 174)) return "";
+  const char* const names[] = {raw[0] == 174 ? "e1b" : "e0b", "ceb", raw[0] == 174 ? "e0b" : "e1b"};
+  std::string out = "ECN";
+  for (std::size_t i = 2; i < raw.size(); i += 3)
+    out += std::string(" ") + names[i / 3] + " " + std::to_string(raw[i] << 16 | raw[i + 1] << 8 | raw[i + 2]);
+  return out;
+}
+
 std::string text(const TcpOption& o) {
   using Kind = TcpOption::Kind;
   switch (o.kind) {
@@ -32,6 +42,7 @@ std::string text(const TcpOption& o) {
         for (std::size_t i = 2; i < o.raw.size(); ++i) std::snprintf(two, sizeof two, "%02x", o.raw[i]), out += two;
         return out;
       }
+      if (const std::string accecn = accecn_text(o.raw); !accecn.empty()) return accecn;
       for (const std::uint8_t byte : o.raw) std::snprintf(two, sizeof two, " %02x", byte), out += two;
       return out;
     }
@@ -54,9 +65,9 @@ std::string brackets(const Packet& p) {
 }
 
 std::string tcp(const Packet& p) {
-  static constexpr char kLetters[] = "FSRP.UEW";
+  static constexpr char kLetters[] = "FSRP.UEWA";
   std::string out;
-  for (int bit = 0; bit < 8; ++bit)
+  for (int bit = 0; bit < 9; ++bit)
     if ((p.flags & 1u << bit) != 0 && bit != 4) out += kLetters[bit];
   if ((p.flags & 16) != 0) out += '.';
   if (out.empty()) out = "-";

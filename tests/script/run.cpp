@@ -205,7 +205,9 @@ class Player {
     std::uint32_t last_data_sent, last_ack_sent, last_data_recv, last_ack_recv;
     std::uint32_t pmtu, rcv_ssthresh, rtt, rttvar, snd_ssthresh, snd_cwnd, advmss, reordering, rcv_rtt, rcv_space, total_retrans;
     std::uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
-    std::uint32_t segs_out, segs_in, notsent_bytes, min_rtt;
+    std::uint32_t segs_out, segs_in, notsent_bytes, min_rtt, data_segs_in, data_segs_out;
+    std::uint64_t delivery_rate, busy_time, rwnd_limited, sndbuf_limited;
+    std::uint32_t delivered, delivered_ce;
   };
   static std::optional<std::int64_t> field_of(const tcp_info_t& i, const std::string& name) {
 #define IOPKT_FIELD(f) \
@@ -216,6 +218,7 @@ class Player {
     IOPKT_FIELD(pmtu); IOPKT_FIELD(rtt); IOPKT_FIELD(rttvar); IOPKT_FIELD(snd_ssthresh); IOPKT_FIELD(snd_cwnd);
     IOPKT_FIELD(advmss); IOPKT_FIELD(reordering); IOPKT_FIELD(rcv_space); IOPKT_FIELD(total_retrans); IOPKT_FIELD(pacing_rate);
     IOPKT_FIELD(bytes_acked); IOPKT_FIELD(bytes_received); IOPKT_FIELD(notsent_bytes); IOPKT_FIELD(min_rtt);
+    IOPKT_FIELD(delivered_ce);
 #undef IOPKT_FIELD
     if (name == "tcpi_snd_wscale") return i.scales & 15;
     if (name == "tcpi_rcv_wscale") return i.scales >> 4;

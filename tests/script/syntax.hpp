@@ -71,7 +71,7 @@ struct Packet {
   bool bad_checksum = false;        ///< of TCP, UDP or ICMP; inbound
   std::optional<Ports> ports;
   // TCP
-  std::uint8_t flags = 0;
+  std::uint16_t flags = 0;
   Range seq;
   std::optional<std::uint32_t> ack, window, urgent;
   bool any_options = false;         ///< <...>

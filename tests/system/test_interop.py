@@ -179,6 +179,30 @@ def test_ecn_is_refused(bed, one):
     assert {s.ecn for s in segments} == {0}
 
 
+@pytest.mark.parametrize("kernel", [0, 1, 2])
+def test_accurate_ecn_falls_back(bed, kernel):
+    """RFC 9768 section 3.1.2, table 2: this kernel has no AccECN, and gets what it has: the ECN of RFC 3168, or none."""
+    bed.kernel_set("ipv4.tcp_ecn", kernel)
+    bed.ours_set("net.inet.tcp.ecn.enable", 3)
+    for one in bed.every():
+        one.open()
+        one.send(50_000)
+        one.send(50_000, from_client=False)
+        bed.impair("mark=0.2", "delay=2")
+        one.send(100_000, from_client=one.ours_opens)
+        bed.impair("mark=0", "delay=0")
+        segments = one.segments()
+        syn, answer = syns(segments)
+        agreed = kernel == 1 or (kernel == 2 and one.ours_opens)
+        assert "".join(f for f in syn.flags if f in "ECN") == ("ECN" if one.ours_opens else "EC" if kernel == 1 else ""), str(one)
+        assert "".join(f for f in answer.flags if f in "ECN") == ("E" if agreed else ""), str(one)
+        assert (syn.ecn, answer.ecn) == (0, 0)
+        ours = [s for s in sent(segments, True) if not s.has("S")]
+        assert not any(s.has("N") or {172, 174} & s.options.keys() for s in ours), "AccECN without agreement"
+        assert any(s.ecn for s in ours if s.length) == agreed, str(one)
+        assert any(s.has("C") for s in ours) == agreed, "CWR after an ECE"
+
+
 # ---- time
 
 
