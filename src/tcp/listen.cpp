@@ -73,7 +73,7 @@ HalfOpen half_open_of(const Context& context, const OpenConfig& config, const Se
   h.timestamps = config.timestamps && t.timestamps != 0 && seg.options.timestamps.has_value();
   if (h.timestamps) h.ts_recent = seg.options.timestamps->value;
   h.sack = config.sack && t.sack_enable != 0 && seg.options.sack_permitted;
-  // RFC 3168 section 6.1.1: an ECN-setup SYN has both. A cookie does not remember it.
+  // RFC 3168 section 6.1.1: an ECN-setup SYN has both.
   h.ecn = t.ecn_enable != 0 && seg.has(wire::ece) && seg.has(wire::cwr);
   return h;
 }
