@@ -152,6 +152,7 @@ void Reassembly::run(Instant now, std::vector<Expired>& out) {
     Datagram& datagram = order_.front();
     if (!datagram.given_up) {
       Expired expired{.first = datagram.first, .packets = {}};
+      if (expired.first) expired.first->restore_fragment_header(datagram.key.id);
       for (Fragment& fragment : datagram.fragments) expired.packets.push_back(std::move(fragment.packet));
       bytes_ -= datagram.bytes;
       if (!expired.packets.empty()) out.push_back(std::move(expired));

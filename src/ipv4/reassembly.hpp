@@ -55,7 +55,7 @@ class Reassembly {
                              Instant now, std::vector<Dead>& dead);
 
   /// A datagram whose time is over. Every packet of it dies with ip_fragment_timeout. Time exceeded is sent
-  /// only if `first` is there: the header of the fragment with offset 0, whose payload packets.front() is.
+  /// only if `first` is there: the header of the fragment with offset 0, as it came, whose payload packets.front() is.
   struct Expired {
     std::optional<wire::IpHeader> first;
     packet::Burst packets;  ///< Without IP headers

@@ -295,7 +295,7 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
 
 void to_time_wait(ShardState& s, TimeWaitTable::Place place, Segment& seg) {
   tcp::TimeWait wait = s.time_waits.wait(place, s.now);
-  const tcp::TimeWaitOutcome outcome = tcp::on_segment(wait, seg.in, s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
+  const tcp::TimeWaitOutcome outcome = tcp::on_segment(wait, seg.in, s.now, s.settings.tcp);
   switch (outcome.kind) {
     case tcp::TimeWaitOutcome::Kind::ignore: s.drop(Drop::tcp_time_wait); break;
     case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, s.time_waits.fib(place)); break;

@@ -246,7 +246,7 @@ std::optional<Drop> Connection::check_ack(const SegmentIn& seg, Offset ack, Inst
 
 SegmentResult Connection::input_time_wait(const SegmentIn& seg, Instant now) {
   TimeWait self = time_wait();
-  const TimeWaitOutcome outcome = tcp::on_segment(self, seg, now, 2 * ms(tun().msl_ms));
+  const TimeWaitOutcome outcome = tcp::on_segment(self, seg, now, tun());
   b_.linger_at = self.until;
   switch (outcome.kind) {
     case TimeWaitOutcome::Kind::ignore:

@@ -218,6 +218,7 @@ TEST(TcpTimeWait, AnswersByRfc9293Rfc1337AndRfc6191) {
       {"as here", 502, kSyn, 0, 900, true, Kind::reopen, false},
       {"an earlier one never", 502, kSyn, 0, 899, true, Kind::ack, false},
       {"without one, by the number", 502, kSyn, 0, {}, true, Kind::reopen, false},
+      {"one where there was none makes it good", 100, kSyn, 0, 1, false, Kind::reopen, false},
       {"old timestamp: no restart by PAWS", 500, kFin | kAck, 0, 800, true, Kind::ack, false},
   };
   for (const auto& row : rows) {
@@ -228,7 +229,7 @@ TEST(TcpTimeWait, AnswersByRfc9293Rfc1337AndRfc6191) {
     wire::TcpOptions o;
     if (row.ts) o.timestamps = {*row.ts, 0};
     const auto out = on_segment(self, {.seq = {row.seq}, .ack = {300}, .flags = row.flags, .options = o, .payload_len = row.len},
-                                now, 60s);
+                                now, default_tunables());
     EXPECT_EQ(out.kind, row.kind);
     EXPECT_EQ(self.until, row.restarts ? now + 60s : now + 1s);
     if (row.kind == Kind::ack) {

@@ -13,7 +13,7 @@ constexpr std::int64_t kUnitMs = 64'000;
 constexpr std::uint32_t kTimeMask = 31, kHashMask = 0xffffff;
 /// What peers name most: the least, the default, dial-up and tunnels, IPv6's and IPv4's Ethernet, jumbo frames, loopback.
 constexpr std::array<std::uint16_t, 8> kMss{64, 536, 1220, 1380, 1440, 1460, 8940, 65483};
-constexpr std::uint32_t kOptionBits = 6, kOptionMask = (1u << kOptionBits) - 1, kNoScale = 15, kSack = 1u << 4;
+constexpr std::uint32_t kOptionBits = 6, kOptionMask = (1u << kOptionBits) - 1, kNoScale = 15, kSack = 1u << 4, kEcn = 1u << 5;
 
 std::uint32_t hash_of(HashKey secret, const wire::Endpoint& local, const wire::Endpoint& remote, SeqNum irs, std::uint32_t top) {
   std::array<std::byte, 3 * 4 + 2 * (4 + 16)> bytes{};
@@ -61,15 +61,15 @@ std::optional<std::uint16_t> mss_of_cookie(HashKey secret, const wire::Endpoint&
 
 SegmentOut cookie_syn_ack(const HalfOpen& child, Instant now) {
   SegmentOut out = syn_ack(child, now);
-  // A cookie does not remember RFC 3168's ECN; of AccECN the ACK speaks (RFC 9768 section 5.1).
-  if (child.ecn == EcnMode::classic) out.flags = static_cast<std::uint16_t>(out.flags & ~wire::ece);
   if (!child.timestamps) {
     // Nothing would remember what these agree to.
+    if (child.ecn == EcnMode::classic) out.flags = static_cast<std::uint16_t>(out.flags & ~wire::ece);
     out.options.window_scale.reset();
     out.options.sack_permitted = false;
     return out;
   }
-  const std::uint32_t kept = (child.window_scaling ? child.snd_scale : kNoScale) | (child.sack ? kSack : 0);
+  const std::uint32_t scale = child.window_scaling ? child.snd_scale : kNoScale;
+  const std::uint32_t kept = scale | (child.sack ? kSack : 0) | (child.ecn == EcnMode::classic ? kEcn : 0);
   const auto clock = static_cast<std::uint32_t>(now.milliseconds());
   std::uint32_t value = (clock & ~kOptionMask) | kept;
   if (value > clock) value -= kOptionMask + 1;  // never ahead of the clock that the connection goes on with
@@ -85,16 +85,18 @@ std::optional<HalfOpen> child_of_cookie(const Context& context, HashKey secret, 
   if (!mss) return std::nullopt;
   // The SYN as it was, as far as it is known: then the rest is what a listener makes of any.
   wire::TcpOptions options;
+  std::uint16_t flags = wire::syn;
   options.mss = *mss;
   if (ack.options.timestamps) {
     const std::uint32_t kept = ack.options.timestamps->echo - config.timestamp_offset;
     options.timestamps = wire::TcpTimestamps{ack.options.timestamps->value, 0};
     if ((kept & kNoScale) != kNoScale) options.window_scale = static_cast<std::uint8_t>(kept & kNoScale);
     options.sack_permitted = (kept & kSack) != 0;
+    if ((kept & kEcn) != 0) flags |= wire::ece | wire::cwr;
   }
-  // RFC 9768 section 5.1: 0 and 1 are of clients that did not ask.
-  const bool accurate = context.tunables->ecn_enable >= 3 && wire::ace_of(ack.flags) > 1;
-  const std::uint16_t flags = wire::syn | (accurate ? wire::ae | wire::cwr | wire::ece : 0);
+  // RFC 9768 section 5.1: of AccECN the ACK speaks; 0 and 1 are of clients that did not ask.
+  const bool accurate = context.tunables->ecn_enable >= 3 && flags == wire::syn && wire::ace_of(ack.flags) > 1;
+  if (accurate) flags |= wire::ae | wire::cwr | wire::ece;
   const SegmentIn syn{.seq = irs, .flags = flags, .window = ack.window, .options = options};
   HalfOpen child = half_open_of(context, config, syn, ack.ack - 1, now);
   child.untimed = true;

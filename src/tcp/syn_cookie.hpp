@@ -2,7 +2,7 @@
 // comes back with the ACK, in the acknowledgment number and in the timestamp's echo. RFC 4987 section 3.6.
 //
 // ISS, from the top: 5 bits time (units of 64 s), 3 bits index of the peer's MSS, 24 bits keyed hash over both and the SYN.
-// The 6 lowest bits of TSval: 4 bits the peer's window scale (15: none), 1 bit SACK-permitted, 1 bit unused.
+// The 6 lowest bits of TSval: 4 bits the peer's window scale (15: none), 1 bit SACK-permitted, 1 bit ECN (RFC 3168).
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ std::optional<std::uint16_t> mss_of_cookie(HashKey secret, const wire::Endpoint&
 /// The SYN,ACK of a child whose iss is a cookie; its timestamp carries the options.
 SegmentOut cookie_syn_ack(const HalfOpen& child, Instant now);
 
-/// The child again from the ACK that answers it. Without timestamps there is no window scale and no SACK. nullopt: the ACK
-/// answers no cookie. `config` as for the SYN.
+/// The child again from the ACK that answers it. Without timestamps there is no window scale, no SACK and no ECN. nullopt: the
+/// ACK answers no cookie. `config` as for the SYN.
 std::optional<HalfOpen> child_of_cookie(const Context& context, HashKey secret, const OpenConfig& config, const wire::Endpoint& local,
                                         const wire::Endpoint& remote, const SegmentIn& ack, Instant now);
 

@@ -17,18 +17,20 @@ SegmentOut answer_of(const TimeWait& self, Instant now) {
 
 }  // namespace
 
-TimeWaitOutcome on_segment(TimeWait& self, const SegmentIn& seg, Instant now, Duration two_msl) {
+TimeWaitOutcome on_segment(TimeWait& self, const SegmentIn& seg, Instant now, const Tunables& tunables) {
   using Kind = TimeWaitOutcome::Kind;
   // RFC 1337: a RST never ends TIME-WAIT.
   if (seg.has(wire::rst)) return {Kind::ignore, {}};
 
   const bool has_ts = seg.options.timestamps.has_value();
   if (seg.has(wire::syn) && !seg.has(wire::ack)) {
-    // RFC 6191 section 2: with timestamps on both, a later timestamp, or the same one and a higher sequence number;
-    // else RFC 9293 section 3.10.7.4 (and RFC 1122 section 4.2.2.13): a sequence number above all of the old ones.
+    // RFC 6191 section 2: with timestamps on both, a later timestamp, or the same one and a higher sequence number; where only the
+    // new one has them, no old segment can be taken for one of its. Else RFC 9293 section 3.10.7.4 (and RFC 1122 section 4.2.2.13):
+    // a sequence number above all of the old ones.
     const bool seq_above = seg.seq > self.rcv_nxt;
-    bool fresh = seq_above;
-    if (self.timestamps && has_ts) {
+    const bool would_have_ts = has_ts && tunables.timestamps != 0;
+    bool fresh = seq_above || (would_have_ts && !self.timestamps);
+    if (self.timestamps && would_have_ts) {
       const auto age = static_cast<std::int32_t>(seg.options.timestamps->value - self.ts_recent);
       fresh = age > 0 || (age == 0 && seq_above);
     }
@@ -42,7 +44,7 @@ TimeWaitOutcome on_segment(TimeWait& self, const SegmentIn& seg, Instant now, Du
   const std::int32_t ahead = seg.seq - self.rcv_nxt;
   if (seg.length() == 0 && ahead == 0) return {Kind::ignore, {}};  // the acknowledgment of our last ACK, or an echo of it
   // Retransmission of the FIN: its number is the one before RCV.NXT.
-  if (seg.has(wire::fin) && ahead + static_cast<std::int32_t>(seg.length()) == 0) self.until = now + two_msl;
+  if (seg.has(wire::fin) && ahead + static_cast<std::int32_t>(seg.length()) == 0) self.until = now + 2 * ms(tunables.msl_ms);
   return {Kind::ack, answer_of(self, now)};
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/time.hpp"
 #include "tcp/segment.hpp"
+#include "tcp/tunables.hpp"
 
 namespace iopkt::tcp {
 
@@ -30,8 +31,9 @@ struct TimeWaitOutcome {
   SegmentOut answer;
 };
 
-/// The answer to one segment. Restarts the 2 MSL only for a FIN that the peer sent again.
-TimeWaitOutcome on_segment(TimeWait& self, const SegmentIn& seg, Instant now, Duration two_msl);
+/// The answer to one segment. Restarts the 2 MSL only for a FIN that the peer sent again. Of `tunables` the MSL counts, and whether a
+/// new connection would have timestamps.
+TimeWaitOutcome on_segment(TimeWait& self, const SegmentIn& seg, Instant now, const Tunables& tunables);
 
 /// connect() to the same pair of endpoints before `until`: safe when the peer too will see later timestamps (RFC 6191 section 2
 /// has the argument for the other side; the clock of timestamps moves in milliseconds). The ISS must be next_iss() or above.

@@ -24,6 +24,8 @@ struct Flow {
   std::optional<std::uint32_t> timestamp; ///< the stack's TSval less the script's
   std::optional<std::uint32_t> peer_syn;  ///< of the last SYN that arrived
   bool new_incarnation = false;           ///< a SYN with another number came: the next SYN that leaves may choose anew
+  PacketBytes pieces;                     ///< of a packet that leaves in fragments, so far
+  std::uint32_t pieces_id = 0;
 };
 
 /// The wire's packet for one that arrives. `flow` learns from it.

@@ -210,6 +210,12 @@ class Parser {
     } else if (accept_word("icmp") || (out.icmpv6 = accept_word("icmpv6"))) {
       out.kind = Packet::Kind::icmp;
       icmp(out);
+    } else if (accept_word("proto")) {
+      out.kind = Packet::Kind::other;
+      out.protocol = static_cast<std::uint8_t>(number(255));
+      expect("(");
+      out.length = number(1u << 17);  // a piece of it may lie beyond what a packet can have
+      expect(")");
     } else {
       if (out.quoted_tcp || out.quoted_udp) fail("only an ICMP error quotes a packet");
       tcp(out, inbound);
@@ -235,10 +241,49 @@ class Parser {
       else if (name == "df") out.dont_fragment = true;
       else if (name == "nodf") out.dont_fragment = false;
       else if (name == "badsum") out.bad_checksum = true;
+      else if (name == "nosum") out.no_checksum = true;
       else if (name == "udp") expect("("), out.quoted_udp = number(65507), expect(")");
+      else if (name == "from") out.from = address();
+      else if (name == "to") out.to = address();
+      else if (name == "piece") piece(out);
+      else if (name == "ext") extension(out);
+      else if (name == "options") out.ip_options = hex_bytes();
+      else if (name == "cut") out.cut = number(65535);
+      else if (name == "lost") out.lost = number(65535);
+      else if (name == "doff") out.data_offset = static_cast<std::uint8_t>(number(15));
+      else if (name == "at") out.payload_at = number(1u << 20);
       else fail("unknown word in brackets: " + name);
     } while (accept(","));
     expect("]");
+  }
+  wire::IpAddress address() {
+    skip();
+    std::string text;
+    while (is_digit() || is_letter() || peek() == '.' || peek() == ':') text += peek(), advance();
+    const auto parsed = wire::IpAddress::parse(text);
+    if (!parsed) fail("not an address: " + text);
+    return *parsed;
+  }
+  /// piece 0:1480+ id 7: the plus says that more follows.
+  void piece(Packet& out) {
+    Piece p;
+    p.begin = number(65535);
+    expect(":");
+    p.end = number(1u << 17);
+    if (p.end < p.begin) fail("a piece that ends before it begins");
+    p.more = accept("+");
+    if (accept_word("id")) p.id = number();
+    p.behind = out.extensions.size();
+    if (out.piece) fail("a piece of a piece");
+    out.piece = p;
+  }
+  /// ext 60 00 01 04 00 00 00 00: its type, then what stands behind the byte that names the next one.
+  void extension(Packet& out) {
+    ExtensionHeader e;
+    e.type = static_cast<std::uint8_t>(number(255));
+    e.bytes = hex_bytes();
+    if (out.extensions.size() == 64 || e.bytes.size() > 2047) fail("more extension headers than there is room for");
+    out.extensions.push_back(std::move(e));
   }
   void ports(Packet& out) {
     skip();

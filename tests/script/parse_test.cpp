@@ -81,6 +81,27 @@ TEST(ScriptParse, BracketsSayWhatIpSays) {
   EXPECT_EQ(fault("0 < [ecn] . 1:1(0)"), "1: unknown word in brackets: ecn");
 }
 
+TEST(ScriptParse, BracketsSayWhatStandsAroundTheTransport) {
+  const std::string said = "[from 192.0.2.7, to 10.0.0.1, ext 0 00 1e 04 00 00 00 00, piece 0:1480+ id 7, ext 60 00 01 04 00 00 00 00, nosum, cut 2, "
+                           "lost 3, at 100] udp (500)";
+  const Packet p = packet("< " + said);
+  EXPECT_EQ(p.from, wire::IpAddress::parse("192.0.2.7"));
+  ASSERT_EQ(p.extensions.size(), 2u);
+  EXPECT_EQ(p.extensions[1].type, 60);
+  EXPECT_EQ(p.extensions[0].bytes, (std::vector<std::uint8_t>{0, 0x1e, 4, 0, 0, 0, 0}));
+  ASSERT_TRUE(p.piece.has_value());
+  EXPECT_TRUE(p.piece->more);
+  EXPECT_EQ(p.piece->id, 7u);
+  EXPECT_EQ(p.piece->behind, 1u);
+  EXPECT_EQ(to_string(p), said);
+  EXPECT_EQ(to_string(packet("< [from fd00::1, options 07 07 04, doff 4] . 1:1(0) ack 1")), "[from fd00::1, options 07 07 04, doff 4] . 1:1(0) ack 1");
+  EXPECT_EQ(to_string(packet("> proto 59 (20)")), "proto 59 (20)");
+  EXPECT_EQ(to_string(packet("> icmp parameter_problem pointer 20")), "icmp parameter_problem pointer 20");
+  EXPECT_EQ(fault("0 < [from 1.2.3] udp (1)"), "1: not an address: 1.2.3");
+  EXPECT_EQ(fault("0 < [piece 9:8] udp (1)"), "1: a piece that ends before it begins");
+  EXPECT_EQ(fault("0 < [piece 0:8, piece 0:8] udp (1)"), "1: a piece of a piece");
+}
+
 TEST(ScriptParse, OtherProtocols) {
   EXPECT_EQ(packet("< udp (100)").length, 100u);
   EXPECT_EQ(packet("> udp 8080>1001 (100)").ports, (Ports{8080, 1001}));

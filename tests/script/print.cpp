@@ -20,6 +20,18 @@ std::string accecn_text(const std::vector<std::uint8_t>& raw) {
   return out;
 }
 
+std::string text(const Piece& p) {
+  return "piece " + std::to_string(p.begin) + ":" + std::to_string(p.end) + (p.more ? "+" : "") + (p.id != 1 ? " id " + std::to_string(p.id) : "");
+}
+
+/// With a blank before each byte.
+std::string hex(const std::vector<std::uint8_t>& bytes) {
+  std::string out;
+  char two[4];
+  for (const std::uint8_t byte : bytes) std::snprintf(two, sizeof two, " %02x", byte), out += two;
+  return out;
+}
+
 std::string text(const TcpOption& o) {
   using Kind = TcpOption::Kind;
   switch (o.kind) {
@@ -43,8 +55,7 @@ std::string text(const TcpOption& o) {
         return out;
       }
       if (const std::string accecn = accecn_text(o.raw); !accecn.empty()) return accecn;
-      for (const std::uint8_t byte : o.raw) std::snprintf(two, sizeof two, " %02x", byte), out += two;
-      return out;
+      return out + hex(o.raw);
     }
   }
   return "?";
@@ -60,7 +71,19 @@ std::string brackets(const Packet& p) {
   if (p.tos) add("tos " + std::to_string(*p.tos));
   if (p.ttl) add("ttl " + std::to_string(*p.ttl));
   if (p.dont_fragment) add(*p.dont_fragment ? "df" : "nodf");
+  if (p.from) add("from " + p.from->to_string());
+  if (p.to) add("to " + p.to->to_string());
+  for (std::size_t i = 0; i <= p.extensions.size(); ++i) {
+    if (p.piece && p.piece->behind == i) add(text(*p.piece));
+    if (i < p.extensions.size()) add("ext " + std::to_string(p.extensions[i].type) + hex(p.extensions[i].bytes));
+  }
+  if (!p.ip_options.empty()) add("options" + hex(p.ip_options));
   if (p.bad_checksum) add("badsum");
+  if (p.no_checksum) add("nosum");
+  if (p.cut != 0) add("cut " + std::to_string(p.cut));
+  if (p.lost != 0) add("lost " + std::to_string(p.lost));
+  if (p.data_offset) add("doff " + std::to_string(*p.data_offset));
+  if (p.payload_at != 0) add("at " + std::to_string(p.payload_at));
   return out.empty() ? "" : out + "] ";
 }
 
@@ -88,7 +111,7 @@ std::string icmp(const Packet& p) {
   for (const IcmpName& row : icmp_names())
     if (row.v6 == p.icmpv6 && row.type_number == p.icmp_type && row.code_number == p.icmp_code)
       out = kind + std::string(row.type) + (row.code.empty() ? "" : " ") + std::string(row.code);
-  if (p.mtu) out += (p.icmpv6 && p.icmp_type == 4 ? " pointer " : " mtu ") + std::to_string(*p.mtu);
+  if (p.mtu) out += (p.icmp_type == (p.icmpv6 ? 4 : 12) ? " pointer " : " mtu ") + std::to_string(*p.mtu);
   if (p.length != 0) out += " (" + std::to_string(p.length) + ")";
   return out;
 }
@@ -102,6 +125,7 @@ std::string to_string(const Packet& p) {
     case Packet::Kind::tcp: return out + ports + tcp(p);
     case Packet::Kind::udp: return out + "udp " + ports + "(" + std::to_string(p.length) + ")";
     case Packet::Kind::icmp: return out + icmp(p);
+    case Packet::Kind::other: return out + "proto " + std::to_string(p.protocol) + " (" + std::to_string(p.length) + ")";
   }
   return out;
 }

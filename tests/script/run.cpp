@@ -101,6 +101,7 @@ class Player {
   Duration play(const Event& event, Duration at, const PacketEvent& what) {
     if (what.packet.kind == Packet::Kind::icmp && what.packet.icmpv6 != (flow_.family == wire::IpFamily::v6))
       throw Fault(event.line, "a message of the other family's ICMP: say --ip_version=ipv4 or ipv6");
+    if (!may_have(what.packet)) throw Fault(event.line, "an address or a header of the other family: say --ip_version=ipv4 or ipv6");
     if (what.inbound) {
       advance(at);
       quiet_until(event.line, at);
@@ -112,6 +113,11 @@ class Player {
     }
     const Duration latest = event.time.any ? at + kLongest : event.time.until ? (event.time.relative ? last_ : Duration{}) + *event.time.until : at;
     return expect(event, at, latest, what.packet);
+  }
+  bool may_have(const Packet& p) const {
+    const bool v6 = flow_.family == wire::IpFamily::v6;
+    const bool good = (!p.from || p.from->is_v6() == v6) && (!p.to || p.to->is_v6() == v6);
+    return good && (v6 ? p.ip_options.empty() : p.extensions.empty());
   }
   Duration expect(const Event& event, Duration earliest, Duration latest, const Packet& said) {
     const std::string want = "  expected at " + to_string(earliest) +

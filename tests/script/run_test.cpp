@@ -51,6 +51,22 @@ TEST(ScriptRun, EachFieldCounts) {
     EXPECT_THAT(play(write + packet + "\n"), HasSubstr("another packet")) << packet;
 }
 
+TEST(ScriptRun, WhatStandsAroundTheTransportCounts) {
+  const std::string send = "0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 3\n+0 sendto(3, ..., 3000, 0, ..., ...) = 3000\n";
+  EXPECT_EQ(play(send + "+0 > [piece 0:1480+] udp (3000)\n+0 > [piece 1480:2960+, to 192.0.2.1] udp (3000)\n+0 > [piece 2960:3008] udp (3000)\n"), "");
+  EXPECT_THAT(play(send + "+0 > udp (3000)\n"), HasSubstr("a fragment of an IP packet"));
+  EXPECT_THAT(play(send + "+0 > [piece 0:1472+] udp (3000)\n"), HasSubstr("another packet"));
+  EXPECT_THAT(play(send + "+0 > [piece 0:1480+, to 192.0.2.2] udp (3000)\n"), HasSubstr("another packet"));
+  EXPECT_THAT(play(send + "+0 > [piece 0:1480+] udp (3000)\n+0 > [piece 1480:2960+] udp (3000)\n+0 > [piece 2960:3008] udp (2999)\n"),
+              HasSubstr("another packet"));
+  const std::string one = "0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 3\n+0 sendto(3, ..., 10, 0, ..., ...) = 10\n";
+  EXPECT_THAT(play(one + "+0 > [nosum] udp (10)\n"), HasSubstr("another packet"));
+  EXPECT_THAT(play(one + "+0 > [at 5] udp (10)\n"), HasSubstr("the payload is not what was written"));
+  EXPECT_THAT(play(one + "+0 > [piece 0:18] udp (10)\n"), HasSubstr("another packet"));
+  EXPECT_THAT(play("0 < [from fd00::1] udp (10)\n"), HasSubstr("of the other family"));
+  EXPECT_THAT(play("0 < [ext 60 00 01 04 00 00 00 00] udp (10)\n"), HasSubstr("of the other family"));
+}
+
 TEST(ScriptRun, TimesCount) {
   const std::string fin = kOpen + "+0 < F. 1:1(0) ack 1 win 32792\n";
   EXPECT_EQ(play(fin + "+0 > . 1:1(0) ack 2\n"), "");

@@ -393,6 +393,7 @@ Sockets::Result Sockets::send_datagram(Socket& k, const Request& r) {
     if (!to) return -EAFNOSUPPORT;
     request.destination = *to;
   }
+  if (const auto size = of(k).get_option(k.id, num::kSolUdp, num::udp_segment, 4)) request.segment_size = static_cast<std::uint16_t>(int_in(*size));
   const Errno done = of(k).send(k.id, request, r.data, {});
   return done == Errno::ok ? static_cast<std::int64_t>(r.data.size()) : result_of(done);
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/time.hpp"
+#include "wire/address.hpp"
 
 namespace iopkt::script {
 
@@ -61,14 +62,35 @@ struct Ports {
   friend bool operator==(const Ports&, const Ports&) = default;
 };
 
+/// An extension header of IPv6: its type, and all of it behind the first byte, which names what follows.
+struct ExtensionHeader {
+  std::uint8_t type = 0;
+  std::vector<std::uint8_t> bytes;
+};
+/// A fragment: which bytes of what was cut, in front of how many of the extension headers it was cut, and whether more follows.
+struct Piece {
+  std::uint32_t begin = 0, end = 0, id = 1;
+  bool more = false;
+  std::size_t behind = 0;
+  friend bool operator==(const Piece& a, const Piece& b) { return a.begin == b.begin && a.end == b.end && a.more == b.more; }
+};
+
 /// A packet, as said or as seen; what is not set was not said.
 struct Packet {
-  enum class Kind : std::uint8_t { tcp, udp, icmp } kind = Kind::tcp;
+  enum class Kind : std::uint8_t { tcp, udp, icmp, other } kind = Kind::tcp;
   // [...] before the packet
   std::optional<std::uint8_t> tos, ttl;
   std::optional<std::uint8_t> ecn;  ///< 0..3 as in the header
   std::optional<bool> dont_fragment;
-  bool bad_checksum = false;        ///< of TCP, UDP or ICMP; inbound
+  std::optional<wire::IpAddress> from, to;  ///< where they are not the peer's and ours
+  std::optional<Piece> piece;
+  bool bad_checksum = false;        ///< of TCP, UDP or ICMP; inbound, as all of these:
+  bool no_checksum = false;         ///< of UDP
+  std::vector<ExtensionHeader> extensions;
+  std::vector<std::uint8_t> ip_options;      ///< of IPv4
+  std::uint32_t cut = 0;            ///< bytes of the transport that are missing, as its own header says
+  std::uint32_t lost = 0;           ///< bytes of the packet that are missing, as the IP header says
+  std::optional<std::uint8_t> data_offset;   ///< of TCP, in words, where it lies
   std::optional<Ports> ports;
   // TCP
   std::uint16_t flags = 0;
@@ -76,8 +98,10 @@ struct Packet {
   std::optional<std::uint32_t> ack, window, urgent;
   bool any_options = false;         ///< <...>
   std::vector<TcpOption> options;
-  // UDP, ICMP
+  // UDP, ICMP, other protocols
   std::uint32_t length = 0;
+  std::uint32_t payload_at = 0;      ///< of UDP: which place of the pattern it begins with
+  std::uint8_t protocol = 0;         ///< of Kind::other
   bool icmpv6 = false;               ///< said as such: the numbers are ICMPv6's
   std::uint8_t icmp_type = 0, icmp_code = 0;
   std::optional<std::uint32_t> mtu;
