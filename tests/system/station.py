@@ -2,12 +2,12 @@
 
 The wire is a TAP without any offload: what comes out of it are frames as a wire carries them, and what is written arrives in order.
 """
+import contextlib
 import ctypes
 import fcntl
 import ipaddress
 import json
 import os
-import pathlib
 import select
 import struct
 import time
@@ -37,16 +37,23 @@ def solicited_node(address):
     return str(ipaddress.ip_address(int(ipaddress.ip_address("ff02::1:ff00:0")) | int(ipaddress.ip_address(address)) & 0xFFFFFF))
 
 
-def open_tap(namespace, name):
-    """A descriptor of a new TAP in that namespace; this thread is back in its own."""
+@contextlib.contextmanager
+def in_namespace(namespace):
+    """This thread is in that network namespace; sockets that it makes stay there."""
     with open("/proc/thread-self/ns/net") as own, open(namespace.path) as there:
         if _libc.setns(there.fileno(), CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f"setns: {namespace.name}")
         try:
-            tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+            yield
         finally:
             _libc.setns(own.fileno(), CLONE_NEWNET)
+
+
+def open_tap(namespace, name):
+    """A descriptor of a new TAP in that namespace."""
+    with in_namespace(namespace):
+        tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
     return tap
 
 
