@@ -99,7 +99,10 @@ class Station:
         """The next frame, decoded, or None. Questions for our addresses are answered on the way and seen all the same."""
         if not select.select([self.tap], [], [], max(0, limit))[0]:
             return None
-        frame = Ether(os.read(self.tap, 65536))
+        data = os.read(self.tap, 65536)
+        if data[12:14] == b"\x08\x00":
+            data = data[:14 + int.from_bytes(data[16:18], "big")]  # a short frame is padded
+        frame = Ether(data)
         if IPv6 in frame and isinstance(frame[IPv6].payload, ICMPv6ND_NS) and frame[ICMPv6ND_NS].tgt in self.addresses and frame[IPv6].src != "::":
             target, asker = frame[ICMPv6ND_NS].tgt, frame[IPv6].src
             mac = self.addresses[target]
