@@ -175,25 +175,31 @@ def flood(lab, kinds, count):
         assert "packets transmitted" in program.text(), program.text()
 
 
+def scan(lab, address):
+    return lab.start_in_peer(*NMAP, *(["-6"] if ":" in address else []), address)
+
+
 def test_scanned_and_flooded(attacked):
-    """All floods at least once, and both scans; then again until the time is over."""
+    """All floods at least once with scans going on, whose answers they eat, until the time is over; then the same scans in peace, which end."""
     lab, end = attacked.lab, time.monotonic() + SECONDS
-    scans = {address: None for address in (OURS, OURS6)}
-    for round in itertools.count():
-        for address, scan in scans.items():
-            if scan is None or (not scan.running() and time.monotonic() < end):
-                scans[address] = lab.start_in_peer(*NMAP, *(["-6"] if ":" in address else []), address)
+    scans = {address: scan(lab, address) for address in (OURS, OURS6)}
+    for round in itertools.count(1):
         for begin in range(0, len(FLOODS), 6):
             flood(lab, FLOODS[begin:begin + 6], 1000)
             assert lab.stack.running(), lab.stack.log()
             attacked.answers()
+        for address in scans:
+            if not scans[address].running():
+                scans[address] = scan(lab, address)
         if time.monotonic() >= end:
             break
-    for scan in scans.values():
-        said = scan.wait(limit=300)
+    for one in scans.values():
+        one.kill()
+    for one in [scan(lab, address) for address in scans]:
+        said = one.wait(limit=300)
         assert re.search(rf"^{PORT}/tcp +open", said, re.M) and "1 host up" in said, said
     drops, counters = attacked.grown()
-    print(f"rounds: {round + 1}; dropped: {drops}")
+    print(f"rounds: {round}; dropped: {drops}")
     expected = {"tcp_no_socket", "udp_no_socket", "icmp_rate_limited", "ip_unknown_protocol", "tcp_no_syn_in_listen", "tcp_bad_checksum", "ip_source_route",
                 "ip_fragment_limit", "tcp_truncated"}
     assert expected <= set(drops), f"not counted: {expected - set(drops)}"
