@@ -35,12 +35,12 @@ def wait(name, *wanted):
     'What poll() says once one of these is there.'
     names = {'IN': 1, 'PRI': 2, 'OUT': 4, 'ERR': 8, 'HUP': 16, 'RDHUP': 0x2000}
     poll = select.poll()
-    poll.register(s[name], sum(names.values()))
-    for _ in range(200):
-        got = poll.poll(50)
-        said = {n for n in names if got and got[0][1] & names[n]}
-        if said & set(wanted): return ' '.join(sorted(said))
-    return 'not ' + ' '.join(wanted) + ' but ' + ' '.join(sorted(said))
+    poll.register(s[name], sum(names[w] for w in wanted))
+    poll.poll(3000)
+    poll.modify(s[name], sum(names.values()))
+    got = poll.poll(0)
+    said = ' '.join(sorted(n for n in names if got and got[0][1] & names[n]))
+    return said if set(said.split()) & set(wanted) else 'not ' + ' '.join(wanted) + ' but ' + said
 def tried(text):
     try: return repr(eval(text))
     except OSError as fault: return errno.errorcode.get(fault.errno, str(fault))
