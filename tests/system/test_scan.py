@@ -172,7 +172,8 @@ def flood(lab, kinds, count):
     programs = [lab.start_in_peer("hping3", OURS, "-I", PEER_INTERFACE, "-q", "-n", "-c", count, "-i", "u100", *words) for words in kinds]
     for program in programs:
         program.wait(None, limit=300)
-        assert "packets transmitted" in program.text(), program.text()
+        # Its last words are the sign that all were sent; now and then hping3 dies of a bug of its own behind them.
+        assert "hping statistic" in program.text(), program.text()
 
 
 def scan(lab, address):
