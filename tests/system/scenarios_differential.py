@@ -108,14 +108,6 @@ def _(p):
     p.call("s['c'].listen(1)")
 
 
-@scenario("close while connecting")
-def _(p):
-    p.connect()
-    p.call("s['c'].close()")
-    p.send("SA", ack=1)
-    p.see()
-
-
 @scenario("shutdown while connecting")
 def _(p):
     p.connect()

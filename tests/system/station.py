@@ -143,10 +143,11 @@ class Station:
             before.append(frame)
 
     def ask(self, *packets, four=False, noise=False, **how):
-        """What the stack answers to these: its packets up to the fence, without what it says of its own accord."""
+        """What the stack answers to these, without what it says of its own accord. Output and timers may come behind the packets of a
+        turn: the second fence is of a later one."""
         self.fence(four)
         self.send(*packets, **how)
-        return [frame for frame in self.fence(four) if noise or not is_noise(frame)]
+        return [frame for frame in self.fence(four) + self.fence(four) if noise or not is_noise(frame)]
 
 
 def is_noise(frame):
