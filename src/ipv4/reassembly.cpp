@@ -63,6 +63,11 @@ std::optional<Reassembly::Done> Reassembly::insert(const wire::IpHeader& header,
     return refuse(Drop::ip_fragment_limit);
   }
 
+  if (begin == 0) {
+    std::vector<std::byte> sent(fragment.header_len);
+    packet->copy_out(0, sent);
+    datagram.first_sent = wire::HeaderBytes{sent};
+  }
   packet->trim_front(fragment.header_len);
   packet->network_len = fragment.header_len;
   packet->flags &= ~std::uint32_t{IOPKT_CSUM_NEEDED | IOPKT_CSUM_VALID};
@@ -152,7 +157,7 @@ void Reassembly::run(Instant now, std::vector<Expired>& out) {
     Datagram& datagram = order_.front();
     if (!datagram.given_up) {
       Expired expired{.first = datagram.first, .packets = {}};
-      if (expired.first) expired.first->restore_fragment_header(datagram.key.id);
+      if (expired.first) expired.first->bytes = datagram.first_sent;
       for (Fragment& fragment : datagram.fragments) expired.packets.push_back(std::move(fragment.packet));
       bytes_ -= datagram.bytes;
       if (!expired.packets.empty()) out.push_back(std::move(expired));

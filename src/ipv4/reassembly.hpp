@@ -55,7 +55,8 @@ class Reassembly {
                              Instant now, std::vector<Dead>& dead);
 
   /// A datagram whose time is over. Every packet of it dies with ip_fragment_timeout. Time exceeded is sent
-  /// only if `first` is there: the header of the fragment with offset 0, as it came, whose payload packets.front() is.
+  /// only if `first` is there: the header of the fragment with offset 0, whose payload packets.front() is; its bytes are those that
+  /// came, of IPv6 with the fragment header, to be quoted.
   struct Expired {
     std::optional<wire::IpHeader> first;
     packet::Burst packets;  ///< Without IP headers
@@ -81,6 +82,7 @@ class Reassembly {
     Instant deadline;
     std::vector<Fragment> fragments;  // sorted, disjoint
     std::optional<wire::IpHeader> first;
+    wire::HeaderBytes first_sent;  // as it came: `first` has the bytes of the whole
     std::uint32_t total = 0;  // 0: the last fragment is not here
     std::uint32_t have = 0;
     std::size_t bytes = 0;

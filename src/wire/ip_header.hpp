@@ -71,26 +71,6 @@ struct IpHeader {
     store_be16(b, Ipv6View::At::payload_len, static_cast<std::uint16_t>(b.size() - Ipv6View::kHeaderLen + payload_len));
   }
 
-  /// Of a first fragment, whose header lost its fragment header for make_whole(): with it again, as an error quotes it (RFC 4443
-  /// section 2.4 (c)). An IPv4 header has lost nothing.
-  void restore_fragment_header(std::uint32_t id) {
-    if (dst.is_v4()) return;
-    const MutableBytes b = bytes.mutable_span();
-    std::size_t named = Ipv6View::At::next_header;
-    for (std::size_t at = Ipv6View::kHeaderLen; at < b.size();) {
-      const auto len = extension_len(static_cast<IpProtocol>(load_u8(b, named)), Bytes{b}.subspan(at));
-      if (!len) return;
-      named = at;
-      at += *len;
-    }
-    const Ipv6FragmentHeader header{.next_header = static_cast<IpProtocol>(load_u8(b, named)), .offset = 0, .more = true, .id = id};
-    store_u8(b, named, static_cast<std::uint8_t>(IpProtocol::fragment));
-    std::vector<std::byte> all(b.begin(), b.end());
-    all.resize(b.size() + Ipv6FragmentHeader::kLen);
-    encode(header, MutableBytes{all}.subspan(b.size()));
-    bytes = HeaderBytes{all};
-  }
-
  private:
   static HeaderBytes encoded(const Ipv4Header& h) {
     std::array<std::byte, Ipv4View::kMaxHeaderLen> raw{};
