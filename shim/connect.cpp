@@ -33,13 +33,14 @@ int ask_to_connect(const Socket& s, const sockaddr* address, socklen_t length, s
 }
 
 /// The stack shows the connection first and then lifts the stall that lasted while it connected: what is connected may be polled, or
-/// written to without blocking, at once. With bytes queued (Fast Open) the stall may be these'.
+/// written to without blocking, at once. With bytes queued (Fast Open) the stall may be these'. A stack that is held up is not waited for
+/// much longer.
 void wait_for_room(int fd, const Socket& s) {
   ipc::ProgramEnd end = s.end(fd);
   const ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
   pollfd shown{.fd = fd, .events = POLLOUT, .revents = 0};
-  while (s.alive() && (s.status() & Status::reset) == 0 && writer.queued() == 0 && ipc::sys::poll_one(shown, 1) == 0) {
-  }
+  for (int tries = 0; tries < 100; ++tries)
+    if (!s.alive() || (s.status() & Status::reset) != 0 || writer.queued() != 0 || ipc::sys::poll_one(shown, 1) != 0) return;
 }
 
 /// The outcome of a connect that has started; blocks unless the descriptor does not. 0 or an errno.

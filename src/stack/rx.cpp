@@ -81,7 +81,7 @@ void rx_owned(ShardState& s, std::uint32_t interface_index, PacketPtr packet, bo
   if (owner == s.number) return rx_ip(s, interface_index, std::move(packet), fragmented);
   // A flood leaves room in the queue for what belongs to connections.
   const bool crowded = s.outbox[owner]->pushed() - s.outbox[owner]->popped() >= kShardQueue / 2;
-  if (crowded && is_opening(*packet)) return s.drop(Drop::tcp_syn_queue_full);
+  if (crowded && !packet->looped && is_opening(*packet)) return s.drop(Drop::tcp_syn_queue_full);
   send_to(s, owner, message::Input{interface_index, std::move(packet)});
 }
 

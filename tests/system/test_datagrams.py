@@ -1,6 +1,8 @@
 """UDP_SEGMENT, UDP_GRO and UDP_CORK: the same calls on the kernel's stack and on ours, over loopback."""
 import pytest
 
+from lab import PEER
+
 SCRIPT = r"""
 import errno, select, socket, struct
 SEGMENT, GRO, CORK, MORE = 103, 104, 1, socket.MSG_MORE
@@ -69,3 +71,32 @@ def test_equal_to_the_kernel(own_lab, shards):
     wanted = kernel.run(["/usr/bin/python3", "-c", SCRIPT])
     assert "-- end" in wanted and "(17, 104, 1000)" in wanted
     assert lab.run(True, "/usr/bin/python3", "-c", SCRIPT).splitlines() == wanted.splitlines()
+
+
+SERVER = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 7002))
+for _ in range(3):
+    data, name = s.recvfrom(100)
+    try: s.sendto(data, name)
+    except OSError: pass
+print('served')
+"""
+CLIENT = """
+import socket, sys
+for address in sys.argv[1:]:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((address, 0)); s.settimeout(20)
+    s.sendto(address.encode(), ('10.9.0.2', 7002))
+print('answered', s.recv(100).decode())
+"""
+
+
+def test_who_cannot_be_answered_harms_no_server(own_lab):
+    """A datagram from where no route leads: its answer goes nowhere, and the server's next recvfrom() is not told of it."""
+    lab = own_lab()
+    lab.peer.run(["ip", "address", "add", "192.0.2.9/32", "dev", lab.peer_interface])
+    server = lab.start(True, "/usr/bin/python3", "-c", SERVER)
+    lab.wait_listening(True, 7002, server, "udp")
+    said = lab.run(False, "/usr/bin/python3", "-c", CLIENT, "192.0.2.9", "192.0.2.9", PEER)
+    assert said == f"answered {PEER}\n"
+    assert "served" in server.wait()
