@@ -105,8 +105,9 @@ unsigned ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
     // The program's call has returned long ago: as with an ICMP error, the next one is told. But a server that answers whoever asks
     // does not hear with its next question that there was no way to the one before.
     const bool unreachable = error == ENETUNREACH || error == EHOSTUNREACH;
-    const bool named = (datagram.header.flags & ipc::RecordHeader::has_destination) != 0;
-    if (error != 0 && !(unreachable && named)) socket.slot.error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
+    constexpr auto kAsksFor = ipc::RecordHeader::has_destination | ipc::RecordHeader::has_pktinfo | ipc::RecordHeader::dont_route;
+    const bool only_named = (datagram.header.flags & kAsksFor) == ipc::RecordHeader::has_destination;
+    if (error != 0 && !(unreachable && only_named)) socket.slot.error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
   }
   if (socket.send.broken()) {
     broken(socket, "a datagram that cannot be");
