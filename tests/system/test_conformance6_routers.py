@@ -1,5 +1,6 @@
 """Conformance of what a host makes of routers (RFC 4861 sections 6 and 8, 4862 section 5.5, 4191, 8106) and of floods of all of it, with Scapy
 as the routers, good and bad. Each case has a router, a prefix or a destination of its own; all are played, and looked at once."""
+import collections
 import struct
 import time
 
@@ -26,6 +27,11 @@ def lab():
             made.stack.utility("sysctl", "-w", setting)
         yield made
         assert made.stack.running(), "the stack has ended:\n" + made.stack.log()
+
+
+def drops_named(rows):
+    """By name: how many of the rows name a drop, their last word."""
+    return dict(collections.Counter(row[3] for row in rows if row[3]))
 
 
 # ---- router advertisements
@@ -148,11 +154,7 @@ def test_advertisement(routers, name):
 
 
 def test_what_was_ignored_is_counted(routers):
-    expected = {}
-    for row in ADVERTISEMENTS:
-        if row[3]:
-            expected[row[3]] = expected.get(row[3], 0) + 1
-    assert routers[1] == expected
+    assert routers[1] == drops_named(ADVERTISEMENTS)
 
 
 # What is told of a link, one after the other; None: as it was.
@@ -233,11 +235,7 @@ def test_redirect(redirects, name, mac):
 
 
 def test_ignored_redirects_are_counted(redirects):
-    expected = {}
-    for row in REDIRECTS:
-        if row[3]:
-            expected[row[3]] = expected.get(row[3], 0) + 1
-    assert redirects[1] == expected
+    assert redirects[1] == drops_named(REDIRECTS)
 
 
 def test_rfc4861_8_3_redirects_can_be_refused(lab, redirects):
