@@ -17,6 +17,7 @@ set(THREADS_PREFER_PTHREAD_FLAG ON)
 option(IOPKT_WERROR "Warnings are errors" OFF)
 set(IOPKT_SANITIZE "" CACHE STRING "Sanitizers for everything, e.g. address,undefined")
 option(IOPKT_FUZZ "Build fuzz/ with libFuzzer (needs clang); otherwise they replay" OFF)
+option(IOPKT_COVERAGE "Count what runs, for scripts/coverage (needs clang)" OFF)
 # Words put before each test program. The thread sanitizer of gcc 12 stops at address layouts of newer kernels.
 set(IOPKT_TEST_LAUNCHER "" CACHE STRING "Command prefix for test programs, e.g. setarch;-R")
 
@@ -66,6 +67,12 @@ if(IOPKT_SANITIZE)
     # It does not follow fences. Ours order a store before a system call, which it does not follow either.
     add_compile_options(-Wno-tsan)
   endif()
+endif()
+
+if(IOPKT_COVERAGE)
+  # Threads and processes count in the same places, so that a number is what it says.
+  add_compile_options(-fprofile-instr-generate -fcoverage-mapping -fprofile-update=atomic)
+  add_link_options(-fprofile-instr-generate)
 endif()
 
 find_program(IOPKT_CCACHE ccache)
