@@ -168,7 +168,7 @@ void bulk(const sockaddr_in& to, double seconds, int streams, bool send) {
       bytes += got;
     }
   }
-  std::printf("gbit=%.3f\n", static_cast<double>(bytes) * 8 / seconds_since(start) / 1e9);
+  std::printf("gbit=%.6f\n", static_cast<double>(bytes) * 8 / seconds_since(start) / 1e9);
 }
 
 void round_trips(const sockaddr_in& to, double seconds, std::size_t size) {
