@@ -14,6 +14,13 @@ if os.environ.get("IOPKT_SYSTEM_FULL") == "1":
     LABS += [("tap", 2, "inet"), ("veth", 1, "inet"), ("tap", 1, "inet6"), ("veth", 1, "inet6"), ("veth", 2, "inet6")]
 
 
+def pytest_collection_modifyitems(items):
+    """Several workers share the tests: those of one file on one lab stay together, so that each lab is made once for them."""
+    for item in items:
+        lab = item.callspec.params.get("lab_key", ()) if hasattr(item, "callspec") else ()
+        item.add_marker(pytest.mark.xdist_group("-".join([item.path.stem, *map(str, lab)])))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
