@@ -23,7 +23,7 @@ struct Registration {
 /// Sockets that are not connected yet and are watched: more than this at once are not put back (a documented
 /// limit).
 constexpr int kRegistrations = 1024;
-constinit Registration g_registrations[kRegistrations];
+constinit Registration g_registrations[kRegistrations]{};
 constinit std::atomic<int> g_count{0};
 constinit std::atomic<bool> g_held{false};
 

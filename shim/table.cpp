@@ -4,7 +4,7 @@
 namespace iopkt::shim {
 
 // 8 MiB of zero pages; only those that are written to take memory.
-constinit std::atomic<std::uint64_t> g_table[kTableSize];
+constinit std::atomic<std::uint64_t> g_table[kTableSize]{};
 constinit std::atomic<int> g_table_end{0};
 
 namespace {

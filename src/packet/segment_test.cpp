@@ -446,6 +446,9 @@ TEST_F(SegmentTest, LeavesGarbageAlone) {
     }
     coalesce(burst, random.chance(0.5) ? 14 : 0);
     EXPECT_LE(burst.size(), 6u);
+    std::size_t left = 0;
+    for (const PacketPtr& packet : burst) left += packet->size();
+    EXPECT_LE(left, bytes);
   }
 }
 

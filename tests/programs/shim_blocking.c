@@ -1,7 +1,7 @@
 /* Blocking calls: signals, time limits, threads, several readers; and options. */
-#include <stdatomic.h>
-
 #include "shim_case.h"
+
+#include <stdatomic.h>
 
 static atomic_int signals;
 static void count_signal(int number) {

@@ -273,22 +273,19 @@ static void original_destination(void) {
 }
 
 static void lost_before(void) {
-  int s = udp(), c = udp(), sent = 0, came = 0;
+  int s = udp(), c = udp(), sent = 0;
   unsigned lost = 0;
   struct sockaddr_in a = name_of(s);
   static char block[8000];
   show("SO_RXQ_OVFL", set_int(s, SOL_SOCKET, SO_RXQ_OVFL, 1));
   for (; sent < 200; ++sent) must("sendto", (int)sendto(c, block, sizeof block, 0, (struct sockaddr *)&a, sizeof a));
   for (int last = 0; last == 0;) { /* until one has come that was sent when there was room again */
-    while (recv(s, block, sizeof block, MSG_DONTWAIT) == sizeof block) ++came;
+    while (recv(s, block, sizeof block, MSG_DONTWAIT) == sizeof block) continue;
     must("sendto", (int)sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a));
     char control[64];
     struct iovec v = {block, sizeof block};
     struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    if (await(s, POLLIN) == 0 || recvmsg(s, &m, 0) != 1) {
-      ++came;
-      continue;
-    }
+    if (await(s, POLLIN) == 0 || recvmsg(s, &m, 0) != 1) continue;
     struct cmsghdr *k = CMSG_FIRSTHDR(&m);
     if (k != NULL && k->cmsg_level == SOL_SOCKET && k->cmsg_type == SO_RXQ_OVFL) memcpy(&lost, CMSG_DATA(k), sizeof lost);
     last = 1;

@@ -14,6 +14,7 @@ if os.environ.get("IOPKT_SYSTEM_FULL") == "1":
     LABS += [("tap", 2, "inet"), ("veth", 1, "inet"), ("tap", 1, "inet6"), ("veth", 1, "inet6"), ("veth", 2, "inet6")]
 
 
+@pytest.hookimpl(tryfirst=True)  # the plug-in reads the mark here too
 def pytest_collection_modifyitems(items):
     """Several workers share the tests: those of one file on one lab stay together, so that each lab is made once for them."""
     for item in items:

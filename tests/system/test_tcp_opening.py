@@ -52,7 +52,7 @@ class Capture:
 
     def __init__(self, lab, path):
         self.path = path
-        self.program = lab.start_in_peer("tcpdump", "-i", PEER_INTERFACE, "--immediate-mode", "-U", "-B", "16384", "-w", path, "tcp port 7000")
+        self.program = lab.start_in_peer("tcpdump", "-i", PEER_INTERFACE, "--immediate-mode", "-U", "-B", "65536", "-w", path, "tcp port 7000")
         wait_until(lambda: "listening on" in self.program.text(), self.program.text)
 
     def segments(self, answers=1, payload=0):
