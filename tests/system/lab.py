@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,16 @@ def sha256(path):
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def all_pings(count):
+    """Words for ping: with a limit for all it waits for each of `count` answers; without, only two round trips after the last question."""
+    return ["-n", "-i", "0.01", "-w", str(LIMIT), "-c", str(count)]
+
+
+def lost_pings(said, count):
+    """Which of the first `count` questions were not answered."""
+    return set(range(1, count + 1)) - {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl=", said)}
 
 
 class Running:

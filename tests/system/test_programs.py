@@ -10,8 +10,8 @@ import time
 import pytest
 
 from conftest import LABS
-from lab import FULL, sha256
-from namespaces import wait_until
+from lab import FULL, all_pings, lost_pings, sha256
+from namespaces import LIMIT, wait_until
 from nginx import PORT as HTTP_PORT, start_nginx
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
@@ -219,9 +219,8 @@ def test_netcat(lab, on_stack, sender):
 
 
 def test_ping_from_the_peer(lab):
-    said = lab.run(False, "ping", "-n", "-i", "0.01", "-c", 20, lab.address(True))
-    assert "20 received, 0% packet loss" in said
-    assert "ttl=" in said
+    said = lab.run(False, "ping", *all_pings(20), lab.address(True))
+    assert not lost_pings(said, 20), said
 
 
 def test_ping_with_every_size(lab):
@@ -235,9 +234,9 @@ def test_ping_with_every_size(lab):
 
 def test_flood_of_pings(lab):
     before = lab.stack.counters("icmp6" if lab.inet6 else "icmp")
-    said = lab.run(False, "ping", "-n", "-f", "-c", 500, lab.address(True))
+    said = lab.run(False, "ping", "-n", "-f", "-w", LIMIT, "-c", 500, lab.address(True))
     received = int(re.search(r"(\d+) received", said).group(1))
-    assert received == 500, said
+    assert received >= 500, said
     after = lab.stack.counters("icmp6" if lab.inet6 else "icmp")
     grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
     assert any(value >= 500 for value in grown.values()), grown
@@ -248,8 +247,8 @@ def test_ping_on_the_stack(lab):
     copy = lab.folder / "ping"
     copy.write_bytes(pathlib.Path("/usr/bin/ping").read_bytes())
     copy.chmod(0o755)
-    said = lab.run(True, copy, "-n", "-i", "0.01", "-c", 20, lab.address(False))
-    assert "20 received, 0% packet loss" in said
+    said = lab.run(True, copy, *all_pings(20), lab.address(False))
+    assert not lost_pings(said, 20), said
 
 
 # ---- wrk
