@@ -15,6 +15,7 @@ namespace num = socket::num;
 using tcp::Key;
 using tcp::KeyChain;
 using tcp::MacAlgorithm;
+using Options = socket::SocketOptions;
 
 constexpr std::size_t kAddressLen = 128;  // struct sockaddr_storage
 
@@ -118,9 +119,9 @@ void put_address(const Socket& k, const wire::IpAddress& address, std::uint8_t (
 
 constexpr std::uint8_t bits_of(const wire::IpAddress& address) { return address.is_v4() ? 32 : 128; }
 
-KeyChain copy_of(const Socket& k) { return k.options->keys ? *k.options->keys : KeyChain{}; }
-void adopt(Socket& k, KeyChain&& chain) {
-  k.options.own().keys = chain.keys.empty() ? nullptr : std::make_shared<const KeyChain>(std::move(chain));
+KeyChain copy_of(const Options& options) { return options.keys ? *options.keys : KeyChain{}; }
+void adopt(Options& options, KeyChain&& chain) {
+  options.keys = chain.keys.empty() ? nullptr : std::make_shared<const KeyChain>(std::move(chain));
 }
 
 /// Whether one of the other kind stands for some of the same peers.
@@ -135,7 +136,7 @@ std::vector<std::byte> secret_of(const std::uint8_t* from, std::size_t length) {
   return {bytes.begin(), bytes.end()};
 }
 
-Errno set_md5(Socket& k, Bytes value, bool extended) {
+Errno set_md5(const Socket& k, Options& options, Bytes value, bool extended) {
   const auto wanted = read<Md5Sig>(value);
   if (!wanted) return Errno::inval;
   const auto peer = peer_of(k, wanted->address);
@@ -147,26 +148,26 @@ Errno set_md5(Socket& k, Bytes value, bool extended) {
   }
   if (extended && (wanted->flags & kMd5Interface) != 0) return Errno::inval;  // there are no VRFs
   Key key{.algorithm = MacAlgorithm::md5, .peer = peer->address, .prefix_len = prefix, .mac_len = 16};
-  KeyChain chain = copy_of(k);
+  KeyChain chain = copy_of(options);
   const auto old = std::ranges::find_if(chain.keys, [&](const Key& one) {
     return one.is_md5() && one.prefix_len == prefix && one.peer.family() == key.peer.family() && one.fits(key.peer);
   });
   if (wanted->key_len == 0) {
     if (old == chain.keys.end()) return Errno::noent;
     chain.keys.erase(old);
-    return adopt(k, std::move(chain)), Errno::ok;
+    return adopt(options, std::move(chain)), Errno::ok;
   }
   if (clashes(chain, key)) return Errno::keyrejected;
   key.secret = secret_of(wanted->key, wanted->key_len);
   if (old != chain.keys.end()) *old = std::move(key);
   else if (chain.keys.size() >= KeyChain::kMost) return Errno::nobufs;
   else chain.keys.push_back(std::move(key));
-  return adopt(k, std::move(chain)), Errno::ok;
+  return adopt(options, std::move(chain)), Errno::ok;
 }
 
 bool may_change_ids(const Socket& k) { return k.state != SocketState::listening; }
 
-Errno add_ao(Socket& k, Bytes value) {
+Errno add_ao(const Socket& k, Options& options, Bytes value) {
   const auto wanted = read<AoAdd>(value);
   if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext)) != 0) return Errno::inval;
   if ((wanted->key_flags & ~(kWithInterface | kWithoutOptions)) != 0 || (wanted->key_flags & kWithInterface) != 0 || wanted->interface_index != 0)
@@ -188,16 +189,16 @@ Errno add_ao(Socket& k, Bytes value) {
           .without_options = (wanted->key_flags & kWithoutOptions) != 0,
           .secret = secret_of(wanted->key, wanted->key_len)};
   if (key.mac_len < kMacLenLeast || key.mac_len > tcp::Mac{}.size()) return Errno::inval;
-  KeyChain chain = copy_of(k);
+  KeyChain chain = copy_of(options);
   if (clashes(chain, key)) return Errno::keyrejected;
   for (const Key& other : chain.keys)
     if (!other.is_md5() && (other.send_id == key.send_id || other.receive_id == key.receive_id) && (other.fits(key.peer) || key.fits(other.peer)))
       return Errno::exist;
   if (chain.keys.size() >= KeyChain::kMost) return Errno::nobufs;
-  if ((wanted->flags & kSetCurrent) != 0) k.options.own().ao_current = key.send_id;
-  if ((wanted->flags & kSetNext) != 0) k.options.own().ao_next = key.receive_id;
+  if ((wanted->flags & kSetCurrent) != 0) options.ao_current = key.send_id;
+  if ((wanted->flags & kSetNext) != 0) options.ao_next = key.receive_id;
   chain.keys.push_back(std::move(key));
-  return adopt(k, std::move(chain)), Errno::ok;
+  return adopt(options, std::move(chain)), Errno::ok;
 }
 
 /// Whether `k` could use a key with that SendID or RecvID: a connection those of its peer alone.
@@ -210,14 +211,14 @@ bool has_receive_id(const Socket& k, const KeyChain& chain, std::uint8_t id) {
   return std::ranges::any_of(chain.keys, [&](const Key& key) { return !key.is_md5() && key.receive_id == id; });
 }
 
-Errno delete_ao(Socket& k, Bytes value) {
+Errno delete_ao(const Socket& k, Options& options, Bytes value) {
   const auto wanted = read<AoDelete>(value);
   if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext)) != 0 || wanted->key_flags != 0 || wanted->interface_index != 0)
     return Errno::inval;
   const auto peer = peer_of(k, wanted->address);
   if (!peer || peer->port != 0 || wanted->prefix_len > bits_of(peer->address)) return Errno::inval;
   if ((wanted->flags & (kSetCurrent | kSetNext)) != 0 && !may_change_ids(k)) return Errno::inval;
-  KeyChain chain = copy_of(k);
+  KeyChain chain = copy_of(options);
   const auto gone = std::ranges::find_if(chain.keys, [&](const Key& one) {
     return !one.is_md5() && one.send_id == wanted->send_id && one.receive_id == wanted->receive_id && one.prefix_len == wanted->prefix_len &&
            one.fits(peer->address);
@@ -231,21 +232,21 @@ Errno delete_ao(Socket& k, Bytes value) {
   if (in_use && ((!current && !has_send_id(k, chain, blank_signature({*k.options, {}, {}}, k.remote.address).key_id)) ||
                  (!next && k.options->ao_next >= 0 && !has_receive_id(k, chain, static_cast<std::uint8_t>(k.options->ao_next)))))
     return Errno::busy;
-  if (current) k.options.own().ao_current = wanted->current;
-  if (next) k.options.own().ao_next = wanted->next;
-  return adopt(k, std::move(chain)), Errno::ok;
+  if (current) options.ao_current = wanted->current;
+  if (next) options.ao_next = wanted->next;
+  return adopt(options, std::move(chain)), Errno::ok;
 }
 
-Errno set_ao_info(Socket& k, Bytes value) {
+Errno set_ao_info(Socket& k, Options& options, Bytes value) {
   const auto wanted = read<AoInfo>(value);
   if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext | kRequired | kSetCounters)) != 0) return Errno::inval;
   const bool current = (wanted->flags & kSetCurrent) != 0, next = (wanted->flags & kSetNext) != 0;
   if ((current || next) && !may_change_ids(k)) return Errno::inval;
-  const KeyChain chain = copy_of(k);
+  const KeyChain chain = copy_of(options);
   if ((current && !has_send_id(k, chain, wanted->current)) || (next && !has_receive_id(k, chain, wanted->next))) return Errno::noent;
-  if (current) k.options.own().ao_current = wanted->current;
-  if (next) k.options.own().ao_next = wanted->next;
-  k.options.own().ao_required = (wanted->flags & kRequired) != 0;
+  if (current) options.ao_current = wanted->current;
+  if (next) options.ao_next = wanted->next;
+  options.ao_required = (wanted->flags & kRequired) != 0;
   if ((wanted->flags & kSetCounters) != 0)
     k.auth_counts = std::make_unique<AuthCounts>(
         AuthCounts{.good = wanted->good, .bad = wanted->bad, .key_not_found = wanted->key_not_found, .required = wanted->required});
@@ -269,14 +270,14 @@ AoShown shown(const Socket& k, const Key& key, const wire::TcpSignature& now) {
 
 }  // namespace
 
-std::optional<Errno> set_key_option(Socket& k, int level, int name, Bytes value) {
+std::optional<Errno> set_key_option(Socket& k, Options& options, int level, int name, Bytes value) {
   if (level != num::kSolTcp || k.kind != socket::SocketKind::tcp) return std::nullopt;
   switch (name) {
-    case num::tcp_md5sig: return set_md5(k, value, false);
-    case num::tcp_md5sig_ext: return set_md5(k, value, true);
-    case num::tcp_ao_add_key: return add_ao(k, value);
-    case num::tcp_ao_del_key: return delete_ao(k, value);
-    case num::tcp_ao_info: return set_ao_info(k, value);
+    case num::tcp_md5sig: return set_md5(k, options, value, false);
+    case num::tcp_md5sig_ext: return set_md5(k, options, value, true);
+    case num::tcp_ao_add_key: return add_ao(k, options, value);
+    case num::tcp_ao_del_key: return delete_ao(k, options, value);
+    case num::tcp_ao_info: return set_ao_info(k, options, value);
     default: return std::nullopt;
   }
 }

@@ -222,13 +222,13 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   k->protocol = static_cast<std::uint8_t>(protocol);
   k->user = request.user;
   k->fib = request.fib;
-  if (request.fib != 0) k->options.own().fib = request.fib;
+  if (request.fib != 0) k->options.change([&](socket::SocketOptions& o) { o.fib = request.fib; });
   k->send.memory = request.send;
   k->receive.memory = request.receive;
   if (kind == SocketKind::raw) {
-    if (protocol == 255) k->options.own().header_included = 1;
+    if (protocol == 255) k->options.change([](socket::SocketOptions& o) { o.header_included = true; });
     // RFC 3542 section 3.1: always there for ICMPv6.
-    if (v6 && protocol == static_cast<int>(wire::IpProtocol::icmpv6)) k->options.own().checksum_offset6 = 2;
+    if (v6 && protocol == static_cast<int>(wire::IpProtocol::icmpv6)) k->options.change([](socket::SocketOptions& o) { o.checksum_offset6 = 2; });
     register_raw(s, *k);
   }
   return k->id;

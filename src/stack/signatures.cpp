@@ -122,7 +122,8 @@ std::optional<Drop> check_signature(ShardState& s, const Signing& signing, const
 void follow_key(Socket& k, const tcp::SegmentIn& seg) {
   const wire::TcpSignature& shown = seg.options.signature;
   if (shown.kind != Kind::ao || !k.options->keys) return;
-  if (k.options->keys->ao_to_send(k.remote.address, shown.next_key_id) != nullptr) k.options.own().ao_current = shown.next_key_id;
+  if (k.options->ao_current == shown.next_key_id || k.options->keys->ao_to_send(k.remote.address, shown.next_key_id) == nullptr) return;
+  k.options.change([&](socket::SocketOptions& o) { o.ao_current = shown.next_key_id; });
 }
 
 void count_signature(Socket& k, const tcp::SegmentIn& seg, const std::optional<Drop>& wrong) {

@@ -120,9 +120,9 @@ void follow_key(Socket& k, const tcp::SegmentIn& seg);
 void count_signature(Socket& k, const tcp::SegmentIn& seg, const std::optional<packet::Drop>& wrong);
 
 // ---- keys.cpp: the options that set them
-/// setsockopt() of the keys. nullopt: another option. Errors: inval, noent (no such key or algorithm), exist, busy (in use), nobufs (too
+/// setsockopt() of the keys, in `options`, a copy of the socket's. nullopt: another option. Errors: inval, noent (no such key or algorithm), exist, busy (in use), nobufs (too
 /// many), keyrejected (the peer has one of the other kind).
-std::optional<Errno> set_key_option(Socket& k, int level, int name, Bytes value);
+std::optional<Errno> set_key_option(Socket& k, socket::SocketOptions& options, int level, int name, Bytes value);
 socket::Result<std::string> get_key_option(const Socket& k, int name, Bytes given, std::size_t room);
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes);
