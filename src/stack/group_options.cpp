@@ -65,7 +65,7 @@ bool same_group(const Membership& one, const Wish& wish) { return one.key.group.
 // ---- changes, told to every shard
 
 void tell(ShardState& s, const Socket& k, const group::Key& key, const std::optional<group::Filter>& filter) {
-  const message::GroupChange change{key, s.number, k.id, filter};
+  const message::GroupChange change{key, s.number, k.id, k.user, filter};
   on_group_change(s, change);
   send_to_all_others(s, [&] { return change; });
 }
