@@ -44,7 +44,17 @@ void keep_payload(Socket& k, const Segment& seg, const tcp::Copies& copies) {
   }
 }
 
+void reset_unknown(ShardState& s, const Segment& seg) {
+  s.drop(Drop::tcp_no_socket);
+  if (const auto answer = tcp::on_segment_in_closed(seg.in)) {
+    ++s.counters.tcp.closed_resets;
+    send_segment(s, seg.flow, *answer, nullptr, nullptr, seg.at.fib());
+  }
+}
+
 void to_connection(ShardState& s, Socket& k, Segment& seg) {
+  // It ended in this very turn, and goes when the turn does: as if it had gone.
+  if (k.tcp->state() == tcp::State::closed) return reset_unknown(s, seg);
   // IP_MINTTL (RFC 5082): only from so near.
   if (seg.at.ip.ttl < k.options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   const bool opening = k.tcp->state() == tcp::State::syn_sent;
@@ -60,14 +70,6 @@ void to_connection(ShardState& s, Socket& k, Segment& seg) {
   if (result.drop) s.drop(*result.drop);
   else if (result.reopen) s.drop(Drop::tcp_time_wait);
   mark_dirty(s, k);
-}
-
-void reset_unknown(ShardState& s, const Segment& seg) {
-  s.drop(Drop::tcp_no_socket);
-  if (const auto answer = tcp::on_segment_in_closed(seg.in)) {
-    ++s.counters.tcp.closed_resets;
-    send_segment(s, seg.flow, *answer, nullptr, nullptr, seg.at.fib());
-  }
 }
 
 ListenerPtr find_listener(const ShardState& s, const Segment& seg) {

@@ -108,6 +108,15 @@ def _(p):
     p.call("s['c'].listen(1)")
 
 
+@scenario("close while connecting")
+def _(p):
+    p.connect()
+    p.call("s['c'].close()")
+    p.quiet()  # the stack knows of it
+    p.send("SA", ack=1)
+    p.see()
+
+
 @scenario("shutdown while connecting")
 def _(p):
     p.connect()
