@@ -456,6 +456,17 @@ def _(p):
     p.see()
 
 
+@scenario("close with a linger time and unread data")
+def _(p):
+    p.connected()
+    p.call("s['c'].setblocking(True)")
+    p.call(LINGER.replace("1, 0", "1, 5"))
+    p.send("PA", b"unread", seq=1, ack=1)
+    p.call("wait('c', 'IN')")
+    p.call("s['c'].close()")
+    p.see()
+
+
 @scenario("close with linger 0")
 def _(p):
     p.accepted()
