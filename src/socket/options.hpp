@@ -14,7 +14,7 @@
 #include "wire/address.hpp"
 
 namespace iopkt::tcp {
-struct KeyChain;
+class KeyChain;
 }
 
 namespace iopkt::socket {
@@ -71,6 +71,7 @@ struct SocketOptions {
   std::shared_ptr<const tcp::KeyChain> keys;        ///< TCP_MD5SIG, TCP_AO_ADD_KEY; null: none
   std::int16_t ao_current = -1, ao_next = -1;       ///< TCP-AO: SendID of the current key, RecvID of the one asked for; -1: the first
   bool ao_required = false;                         ///< TCP_AO_INFO: peers without a key are refused
+  bool ao_accept_icmp = false;                      ///< TCP_AO_INFO: RFC 5925 section 7.8, what ICMP says of a connection counts
   std::string_view congestion;  ///< an algorithm's own name; empty: as the route or net.inet.tcp.congctl.selected say
   // IPPROTO_UDP
   std::int32_t segment = 0;  ///< UDP_SEGMENT: bytes of each datagram that a call is cut into; 0: one

@@ -59,7 +59,7 @@ void to_connection(ShardState& s, Socket& k, Segment& seg) {
   if (seg.at.ip.ttl < k.options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   const bool opening = k.tcp->state() == tcp::State::syn_sent;
   const std::uint32_t extension = opening ? 0 : k.tcp->receive_extension(seg.in.seq);
-  const auto wrong = check_signature(s, {*k.options, k.tcp->iss(), k.tcp->irs(), extension}, seg.flow, seg.in, *seg.packet, seg.header_len);
+  const auto wrong = check_signature(s, {*k.options, k.tcp->iss(), k.tcp->irs(), extension, -1, derived_keys(k)}, seg.flow, seg.in, *seg.packet, seg.header_len);
   count_signature(k, seg.in, wrong);
   if (wrong) return s.drop(*wrong);
   follow_key(k, seg.in);
@@ -376,6 +376,7 @@ void on_flow_error(ShardState& s, const message::FlowError& error) {
   }
   if ((*entry)->kind != Timed::Kind::connection) return;
   auto& k = static_cast<Socket&>(**entry);
+  if (ignores_icmp(k, error)) return s.drop(Drop::icmp_signed_flow);
   if (error.mtu != 0) {
     const std::uint32_t headers = ip_and_tcp_len(error.flow.local.address.family());
     if ((k.options->mtu_discover != 0 || error.flow.local.address.is_v6()) && error.mtu > headers)
