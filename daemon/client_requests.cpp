@@ -123,8 +123,9 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
       };
       stack().set_rings(socket.id, memory(socket.send_block), memory(socket.receive_block));
     }
-    const bool fast_open = (request->fixed<ipc::AddressRequest>().flags & ipc::AddressRequest::fast_open) != 0;
-    error = static_cast<int>(stack().connect(socket.id, address->endpoint, fast_open));
+    const std::uint32_t flags = request->fixed<ipc::AddressRequest>().flags;
+    const bool fast_open = (flags & ipc::AddressRequest::fast_open) != 0;
+    error = static_cast<int>(stack().connect(socket.id, address->endpoint, fast_open, (flags & ipc::AddressRequest::no_data) == 0));
     // In the words of the other family it is the family that is refused (IPV6_V6ONLY).
     if (error == ENETUNREACH && address->was_inet && is_v6_only(socket)) error = EAFNOSUPPORT;
     if (error == EINPROGRESS) socket.set_status(ipc::Status::connecting | ipc::Status::bound);

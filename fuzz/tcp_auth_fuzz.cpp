@@ -11,7 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::Input in(data, size);
   const std::uint8_t how = in.u8();
   tcp::Key key{.algorithm = static_cast<tcp::MacAlgorithm>(how % 3), .prefix_len = in.u8(), .without_options = (how & 64) != 0};
-  key.secret = in.bytes(how >> 2 & 15);
+  const std::vector<std::byte> secret = in.bytes(how >> 2 & 15);
+  key.secret.assign(secret.begin(), secret.end());
   const wire::IpAddress from{wire::Ipv4Address{in.u32()}}, to{wire::Ipv4Address{in.u32()}};
   key.peer = from;
   IOPKT_ASSERT(key.fits(from));

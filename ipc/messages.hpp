@@ -81,6 +81,7 @@ struct CloseRequest {
 struct AddressRequest {
   static constexpr std::uint32_t only_port = 1;  ///< bind: choose the port that a first datagram would choose; no blob is read
   static constexpr std::uint32_t fast_open = 2;  ///< connect: MSG_FASTOPEN
+  static constexpr std::uint32_t no_data = 4;    ///< connect, with fast_open: the call has no byte that the SYN could wait for
   std::uint64_t slot;
   std::uint32_t flags;
   std::uint32_t reserved;

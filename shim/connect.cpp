@@ -71,7 +71,7 @@ int outcome(int fd, Entry entry, const Socket& s, bool dont_wait) {
 
 /// How a stream is to be connected.
 struct How {
-  std::uint32_t flags = 0;   ///< AddressRequest::fast_open
+  std::uint32_t flags = 0;   ///< AddressRequest::fast_open, no_data
   bool dont_wait = false;    ///< MSG_DONTWAIT
 };
 
@@ -208,14 +208,14 @@ int connect_socket(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   return error != 0 ? fail(error) : 0;
 }
 
-int connect_fast(int fd, Entry entry, const sockaddr* address, socklen_t length, bool dont_wait) {
+int connect_fast(int fd, Entry entry, const sockaddr* address, socklen_t length, bool data, bool dont_wait) {
   const Socket s = socket_of(entry);
   if (address != nullptr && length >= sizeof(sa_family_t) && address->sa_family == AF_UNSPEC) return EOPNOTSUPP;
   if ((s.status() & Status::connected) != 0) return EISCONN;
   if (address == nullptr || length > sizeof(sockaddr_storage) || length < (domain_of(s) == AF_INET6 ? kIn6Least : sizeof(sockaddr_in)))
     return EINVAL;
   if (address->sa_family != domain_of(s)) return EAFNOSUPPORT;
-  return connect_stream(fd, entry, address, length, {.flags = ipc::AddressRequest::fast_open, .dont_wait = dont_wait});
+  return connect_stream(fd, entry, address, length, {.flags = ipc::AddressRequest::fast_open | (data ? 0 : ipc::AddressRequest::no_data), .dont_wait = dont_wait});
 }
 
 }  // namespace iopkt::shim

@@ -27,7 +27,8 @@ int fail(int error) {
   return -1;
 }
 
-/// SO_LINGER with a time: close() waits until everything sent is acknowledged.
+/// SO_LINGER with a time: close() waits until everything sent is acknowledged. Where something is unread there is nothing to wait for:
+/// the peer is told by a reset (RFC 2525 section 2.17).
 void linger(int fd, Entry entry) {
   const Socket s = socket_of(entry);
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
@@ -37,8 +38,9 @@ void linger(int fd, Entry entry) {
   if (client_word(s, ClientWord::holders).load(std::memory_order_relaxed) > 1) return;
   if ((s.status() & ipc::Status::connected) == 0) return;
   const KeepErrno keep;
-  shutdown_socket(fd, entry, SHUT_WR);
   ipc::ProgramEnd end = s.end(fd);
+  if (ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).readable() > 0) return;
+  shutdown_socket(fd, entry, SHUT_WR);
   const ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
   const std::uint64_t give_up = now_ns() + seconds * 1'000'000'000;
   while (writer.queued() > 0 && s.alive() && (s.status() & ipc::Status::reset) == 0 && now_ns() < give_up) {

@@ -90,6 +90,7 @@ Outcome discovery_list(const Context& context, const Record& arguments) {
   }
   const DiscoveryState state = context.stack.shard(0).discovery_state();
   Outcome outcome;
+  outcome.answer.boolean("settled", state.settled);
   add_links(context, only, state, outcome.answer);
   add_routers(context, only, state, outcome.answer);
   add_prefixes(context, only, state, outcome.answer);

@@ -110,11 +110,12 @@ void Machine::set_age(std::uint32_t interface_index, IpFamily family, Link& link
 
 // ---- what changes here: RFC 3376 section 5.1
 
-void Machine::changed(const Key& key, const Filter& before, const Filter& after, Instant now, std::vector<Message>& out) {
+void Machine::changed(const Key& key, const Filter& before, const Filter& after, std::uint32_t user, Instant now, std::vector<Message>& out) {
   if (before == after) return;
   Link& link = link_of(key.interface_index, key.group.family());
   Group& g = groups_[key];
   g.filter = after;
+  g.user = user;
   const Age age = age_of(key.interface_index, key.group.family(), now);
   if (is_silent(key.group) || !link.up) {
     if (!after.is_member()) groups_.erase(key);
@@ -163,7 +164,8 @@ void Machine::report_change(const Key& key, Group& g, Instant now, std::vector<M
   }
   for (auto it = g.sources_left.begin(); it != g.sources_left.end();) it = --it->second == 0 ? g.sources_left.erase(it) : std::next(it);
   say(key.interface_index, key.group.family(), std::move(records), out);
-  const bool once = !g.filter.is_member() && leaving_ >= kLeavingMost;
+  const auto leaving = leaving_.find(g.user);
+  const bool once = !g.filter.is_member() && ((leaving != leaving_.end() && leaving->second >= kLeavingMost) || leaving_of_all_ >= kLeavingOfAll);
   if (!once && (g.mode_left > 0 || !g.sources_left.empty())) {
     g.change_at = now + within(kUnsolicitedInterval);
     return;
@@ -258,12 +260,12 @@ void Machine::report_heard(const Key& key, Instant now) {
 // ---- interfaces
 
 void Machine::say_again(std::uint32_t interface_index, IpFamily family, Instant now, std::vector<Message>& out) {
-  std::vector<std::pair<Key, Filter>> joined;
+  std::vector<std::pair<Key, Group>> joined;
   for (auto& [key, g] : groups_)
-    if (of_interface(key, interface_index, family) && g.filter.is_member()) joined.emplace_back(key, g.filter);
-  for (const auto& [key, filter] : joined) {
+    if (of_interface(key, interface_index, family) && g.filter.is_member()) joined.emplace_back(key, g);
+  for (const auto& [key, g] : joined) {
     groups_.erase(key);
-    changed(key, {}, filter, now, out);
+    changed(key, {}, g.filter, g.user, now, out);
   }
 }
 
@@ -287,10 +289,11 @@ void Machine::link_down(std::uint32_t interface_index) {
 void Machine::note_deadlines() {
   next_ = Instant::never();
   for (const auto& [at, link] : links_) next_ = std::min(next_, link.general_at);
-  leaving_ = 0;
+  leaving_.clear();
+  leaving_of_all_ = 0;
   for (const auto& [key, g] : groups_) {
     next_ = std::min({next_, g.change_at, g.answer_at});
-    if (!g.filter.is_member()) ++leaving_;
+    if (!g.filter.is_member()) ++leaving_[g.user], ++leaving_of_all_;
   }
 }
 

@@ -56,8 +56,8 @@ class Machine {
  public:
   explicit Machine(std::uint64_t seed) : random_(seed) {}
 
-  /// What an interface listens to has changed (Table::Change).
-  void changed(const Key& key, const Filter& before, const Filter& after, Instant now, std::vector<Message>& out);
+  /// What an interface listens to has changed (Table::Change), by a socket of `user`.
+  void changed(const Key& key, const Filter& before, const Filter& after, std::uint32_t user, Instant now, std::vector<Message>& out);
   void query_heard(std::uint32_t interface_index, const Query& query, Instant now);
   /// Another host reported the group, in an older version: where that is what the querier speaks, too, we need not.
   void report_heard(const Key& key, Instant now);
@@ -79,7 +79,8 @@ class Machine {
   static constexpr Duration kOldUnsolicitedInterval = 10s;   ///< the same, in older versions
   static constexpr Duration kOldResponse = 10s;              ///< of a query that has no field for it
   static constexpr Duration kOlderMost = 1800s;              ///< an older querier is believed no longer, whatever intervals were said
-  static constexpr std::size_t kLeavingMost = 1024;          ///< groups that were left and are to be said again; of more it is said once
+  static constexpr std::size_t kLeavingMost = 1024;          ///< groups that a user left and that are to be said again; of more it is said once
+  static constexpr std::size_t kLeavingOfAll = 4 * kLeavingMost;  ///< the same of all users together
 
  private:
   struct Link {  // an interface and family
@@ -98,6 +99,7 @@ class Machine {
     Instant answer_at = Instant::never();
     std::vector<wire::IpAddress> asked;                // the sources of the query; empty: all
     bool reported_last = false;                        // older versions: nobody else did since
+    std::uint32_t user = 0;                            // who changed it last
   };
 
   Duration within(Duration limit) { return Duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(limit.count()))) + 1}; }
@@ -113,7 +115,9 @@ class Machine {
   Random random_;
   std::map<LinkKey, Link> links_;
   std::map<Key, Group> groups_;
-  std::size_t leaving_ = 0;  // of these, those that nobody is a member of any more
+  // Of these, those that nobody is a member of any more, by who left them, and all.
+  std::map<std::uint32_t, std::size_t> leaving_;
+  std::size_t leaving_of_all_ = 0;
   Instant next_ = Instant::never();
 };
 

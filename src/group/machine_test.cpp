@@ -27,9 +27,9 @@ struct Rig {
   void note(std::vector<Message> out) {
     for (Message& m : out) said.emplace_back(now, std::move(m));
   }
-  void set(const Filter& filter, const IpAddress& group = kGroup) {
+  void set(const Filter& filter, const IpAddress& group = kGroup, std::uint32_t user = 0) {
     std::vector<Message> out;
-    machine.changed({1, group}, std::exchange(current, filter), filter, now, out);
+    machine.changed({1, group}, std::exchange(current, filter), filter, user, now, out);
     note(std::move(out));
   }
   void hear(Query query) { machine.query_heard(1, query, now); }
@@ -294,6 +294,18 @@ TEST(GroupMachine, LeavingInALoopIsBounded) {
   r.wait(5s);
   EXPECT_EQ(ends(), Machine::kLeavingMost) << "so many are told again";
   EXPECT_TRUE(r.machine.next_deadline().is_never());
+  // One user's loop is not another's.
+  for (std::uint32_t i = 0; i < kLoop; ++i) r.set(Filter::everything(), Ipv4Address{0xef020000 + i}, 1), r.set({}, Ipv4Address{0xef020000 + i}, 1);
+  r.set(Filter::everything(), kGroup, 2), r.set({}, kGroup, 2);
+  r.records();
+  r.wait(5s);
+  EXPECT_EQ(ends(), Machine::kLeavingMost + 1);
+  // Many users together have a bound, too.
+  for (std::uint32_t i = 0; i < 5 * Machine::kLeavingMost; ++i)
+    r.set(Filter::everything(), Ipv4Address{0xef020000 + i}, 10 + i / 1000), r.set({}, Ipv4Address{0xef020000 + i}, 10 + i / 1000);
+  r.records();
+  r.wait(5s);
+  EXPECT_EQ(ends(), Machine::kLeavingOfAll);
 }
 
 TEST(GroupMachine, AForgedOlderQueryIsBelievedForAWhile) {

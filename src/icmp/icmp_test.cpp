@@ -320,5 +320,20 @@ TEST_F(IcmpTest, ErrorsHaveARate) {
   EXPECT_EQ(count(10), 0);
 }
 
+TEST(IcmpTrouble, OfUnreachablesByRfc1122Section3_2_2_1) {
+  using wire::IcmpUnreachable;
+  const auto trouble = [](IcmpUnreachable code) {
+    Message m;
+    m.code = static_cast<std::uint8_t>(code);
+    m.type = static_cast<std::uint8_t>(wire::IcmpType::destination_unreachable);
+    return trouble_of(wire::IpFamily::v4, m);
+  };
+  for (const auto code : {IcmpUnreachable::network, IcmpUnreachable::network_unknown, IcmpUnreachable::network_prohibited, IcmpUnreachable::network_for_tos})
+    EXPECT_EQ(trouble(code), Trouble::network) << static_cast<int>(code);
+  for (const auto code : {IcmpUnreachable::host, IcmpUnreachable::host_unknown, IcmpUnreachable::host_prohibited, IcmpUnreachable::host_for_tos,
+                          IcmpUnreachable::administratively_prohibited})
+    EXPECT_EQ(trouble(code), Trouble::host) << static_cast<int>(code);
+}
+
 }  // namespace
 }  // namespace iopkt::icmp

@@ -51,7 +51,9 @@ constexpr Trouble trouble_of(wire::IpFamily family, const Message& m) {
     case wire::IcmpType::destination_unreachable:
       switch (static_cast<wire::IcmpUnreachable>(m.code)) {
         case wire::IcmpUnreachable::network:
-        case wire::IcmpUnreachable::network_unknown: return Trouble::network;
+        case wire::IcmpUnreachable::network_unknown:
+        case wire::IcmpUnreachable::network_prohibited:
+        case wire::IcmpUnreachable::network_for_tos: return Trouble::network;
         case wire::IcmpUnreachable::protocol: return Trouble::protocol;
         case wire::IcmpUnreachable::port: return Trouble::port;
         case wire::IcmpUnreachable::fragmentation_needed: return Trouble::too_big;

@@ -100,7 +100,7 @@ Reassembly::List::iterator Reassembly::find_or_create(const Key& key, Instant no
   }
   order_.emplace_back();
   order_.back().key = key;
-  order_.back().deadline = now + std::chrono::seconds{tunables_.frag_ttl_s};
+  order_.back().since = now;
   const auto at = std::prev(order_.end());
   datagrams_.emplace(key, at);
   return at;
@@ -153,7 +153,7 @@ std::optional<Reassembly::Done> Reassembly::complete(List::iterator at, std::vec
 }
 
 void Reassembly::run(Instant now, std::vector<Expired>& out) {
-  while (!order_.empty() && order_.front().deadline <= now) {
+  while (next_deadline() <= now) {
     Datagram& datagram = order_.front();
     if (!datagram.given_up) {
       Expired expired{.first = datagram.first, .packets = {}};

@@ -61,7 +61,7 @@ class Reassembly {
     std::optional<wire::IpHeader> first;
     packet::Burst packets;  ///< Without IP headers
   };
-  Instant next_deadline() const { return order_.empty() ? Instant::never() : order_.front().deadline; }
+  Instant next_deadline() const { return order_.empty() ? Instant::never() : order_.front().since + std::chrono::seconds{tunables_.frag_ttl_s}; }
   void run(Instant now, std::vector<Expired>& out);
 
   std::size_t datagrams() const { return order_.size(); }
@@ -79,7 +79,7 @@ class Reassembly {
   };
   struct Datagram {
     Key key;
-    Instant deadline;
+    Instant since;
     std::vector<Fragment> fragments;  // sorted, disjoint
     std::optional<wire::IpHeader> first;
     wire::HeaderBytes first_sent;  // as it came: `first` has the bytes of the whole

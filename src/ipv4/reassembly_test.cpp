@@ -150,6 +150,9 @@ TEST_F(ReassemblyTest, EndsAfterItsTime) {
   add({16, 8, true}, 1, start + 10s);
   add({16, 8, false}, 2, start + 1s);
   EXPECT_EQ(reassembly_.next_deadline(), start + 30s);
+  tunables_.frag_ttl_s = 5;
+  EXPECT_EQ(reassembly_.next_deadline(), start + 5s) << "a change is of what waits, too";
+  tunables_.frag_ttl_s = 30;
   std::vector<Reassembly::Expired> out;
   reassembly_.run(start + 30s - 1ns, out);
   EXPECT_TRUE(out.empty());

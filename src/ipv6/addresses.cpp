@@ -87,32 +87,49 @@ void Host::write_lifetimes(Link& link, iface::Interface& interface) {
   }
 }
 
+/// RFC 4862 section 5.5.3 (e): nobody may end an address at once by a forged advertisement.
+Instant Host::renewed(Instant valid_now, Instant said, Instant now) {
+  const bool trusted = said > now + kTwoHours || said > valid_now;
+  return trusted ? said : std::min(valid_now, now + kTwoHours);
+}
+
+/// RFC 4862 section 5.5.3: what another word of its prefix makes of the ends of an address, or of one that is to be formed. At once: the
+/// rules are about each word, and run() may look at the last of several.
+void Host::age_address(Link& link, const iface::Interface& interface, Prefix& p, Instant now) {
+  if (!p.said.autonomous || p.said.length != 64 || p.said.preferred_s > p.said.valid_s) return;
+  const auto network = wire::IpPrefix::of(p.said.prefix, 64);
+  bool known = false;
+  for (const InterfaceAddress& a : interface.addresses) {
+    if (!a.is(aflag::autoconf) || is_link_local(a) || !network.contains(a.address)) continue;
+    known |= !a.is(aflag::temporary);
+    const auto life = std::ranges::find(link.lifetimes, a.address, &Lifetime::address);
+    if (life == link.lifetimes.end()) continue;
+    life->valid = std::min(renewed(life->valid, p.until(), now), life->valid_most);
+    life->preferred = std::min(p.preferred_until(), life->preferred_most);
+  }
+  if (known) p.to_form.reset();
+  else if (p.to_form && p.to_form->valid > now) p.to_form = {p.preferred_until(), renewed(p.to_form->valid, p.until(), now)};
+  else if (p.said.valid_s != 0) p.to_form = {p.preferred_until(), p.until()};
+}
+
 bool Host::form_addresses(Link& link, iface::Interface& interface, Instant now) {
   bool changed = false;
   for (Prefix& p : link.prefixes) {
-    if (!std::exchange(p.fresh, false) || !p.said.autonomous || p.said.length != 64 || p.said.preferred_s > p.said.valid_s) continue;
+    if (!std::exchange(p.fresh, false)) continue;
     const auto network = wire::IpPrefix::of(p.said.prefix, 64);
     bool known = false;
     for (InterfaceAddress& a : interface.addresses) {
       if (!a.is(aflag::autoconf) || is_link_local(a) || !network.contains(a.address)) continue;
       known |= !a.is(aflag::temporary);
       const auto life = std::ranges::find(link.lifetimes, a.address, &Lifetime::address);
-      if (life != link.lifetimes.end()) changed |= renew(*life, a, p, now);
+      if (life == link.lifetimes.end()) continue;
+      const std::uint32_t flags = life->preferred > now ? a.flags & ~aflag::deprecated : a.flags | aflag::deprecated;
+      changed |= std::exchange(a.flags, flags) != flags;
     }
-    if (!known && p.said.valid_s != 0) changed |= form_address(link, interface, p, now);
+    if (!known && p.to_form && p.to_form->valid > now) changed |= form_address(link, interface, p, now);
+    p.to_form.reset();
   }
   return changed;
-}
-
-/// What another advertisement of its prefix makes of an address. True: something that the other shards have to know.
-bool Host::renew(Lifetime& life, InterfaceAddress& a, const Prefix& p, Instant now) {
-  const Instant valid = p.until();
-  // Nobody may end an address at once by a forged advertisement.
-  const bool trusted = valid > now + kTwoHours || valid > life.valid;
-  life.valid = std::min(trusted ? valid : std::min(life.valid, now + kTwoHours), life.valid_most);
-  life.preferred = std::min(p.preferred_until(), life.preferred_most);
-  const std::uint32_t flags = life.preferred > now ? a.flags & ~aflag::deprecated : a.flags | aflag::deprecated;
-  return std::exchange(a.flags, flags) != flags;
 }
 
 /// One that nothing can be told of but the network.
@@ -125,8 +142,8 @@ bool Host::form_address(Link& link, iface::Interface& interface, const Prefix& p
   InterfaceAddress a{.address = stable_address(config_.secret, p.said.prefix, interface.name, link.conflicts),
                      .prefix_length = static_cast<std::uint8_t>(p.said.on_link ? 64 : 128),
                      .flags = aflag::autoconf | first_flags(interface, aflag::autoconf),
-                     .preferred_until = p.preferred_until(),
-                     .valid_until = p.until()};
+                     .preferred_until = p.to_form->preferred,
+                     .valid_until = p.to_form->valid};
   if (a.preferred_until <= now) a.flags |= aflag::deprecated;
   link.lifetimes.push_back({a.address, a.preferred_until, a.valid_until, a.preferred_until, a.valid_until});
   interface.addresses.push_back(a);

@@ -113,6 +113,7 @@ struct DiscoveryState {
   std::vector<Domain> dns_domains;
   std::vector<Lifetime> lifetimes;
   std::vector<Link> links;
+  bool settled{true};  ///< The tables follow what was heard a few times at once, and then now and then: they have.
 };
 
 struct Tables {

@@ -69,6 +69,11 @@ class Host final : public Discovery {
     wire::NdPrefix said;
     Instant heard;
     bool fresh{};  ///< run() has not looked at it yet
+    /// Of the address that run() has to form: what has been said of it since the first word, by RFC 4862 section 5.5.3 (d) and (e).
+    struct Ends {
+      Instant preferred, valid;
+    };
+    std::optional<Ends> to_form;
     Instant until() const;
     Instant preferred_until() const;
   };
@@ -131,6 +136,8 @@ class Host final : public Discovery {
 
   void wake(Instant now) { deadline_ = std::min(deadline_, now); }
   void wake_for_news(Instant now);
+  void earn_news(Instant now);
+  void spend_news(Instant now);
 
   // nd_input.cpp
   using Answer = Expected<DiscoveryOutcome, packet::Drop>;
@@ -140,7 +147,7 @@ class Host final : public Discovery {
   Answer redirected(const DiscoveryContext& context, const wire::NdRedirect& m, const wire::NdOptions& options);
   bool take_router(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& m, const wire::NdRoute& way);
   void take_times(Link& link, const wire::RouterAdvertisement& m, Instant now);
-  bool take_prefixes(Link& link, const wire::NdOptions& options, Instant now);
+  bool take_prefixes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options);
   bool take_routes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options);
   void take_servers(Link& link, const wire::NdOptions& options, Instant now);
   static bool may_complain(Link& link, Instant now);
@@ -161,7 +168,8 @@ class Host final : public Discovery {
   bool form_address(Link& link, iface::Interface& interface, const Prefix& prefix, Instant now);
   bool form_temporaries(Link& link, iface::Interface& interface, Instant now);
   bool form_temporary(Link& link, iface::Interface& interface, const Prefix& prefix, Instant now);
-  bool renew(Lifetime& life, iface::InterfaceAddress& a, const Prefix& prefix, Instant now);
+  static Instant renewed(Instant valid_now, Instant said, Instant now);
+  static void age_address(Link& link, const iface::Interface& interface, Prefix& prefix, Instant now);
   Duration regenerate_advance(const Link& link) const;
   bool expire_addresses(Link& link, iface::Interface& interface, Instant now);
   bool set_parameters(Link& link, iface::Interface& interface, Instant now);
@@ -185,7 +193,7 @@ class Host final : public Discovery {
   static constexpr unsigned kNewsAtOnce = 16;       // changes of tables by what packets say, in a row; then
   static constexpr Duration kNewsTime = 100ms;      // one in this time
   unsigned news_left_ = kNewsAtOnce;
-  Instant news_from_;                    // when that was last counted
+  Instant news_from_;                    // since when the next one is earned
 };
 
 }  // namespace iopkt::ipv6

@@ -134,7 +134,7 @@ Host::Answer Host::router_advertised(const DiscoveryContext& context, const wire
   if (m.hop_limit >= kLeastHopLimit) link.hop_limit = m.hop_limit;
   if (options.mtu && *options.mtu >= wire::Ipv6View::kMinMtu && *options.mtu <= context.in.mtu) link.mtu = options.mtu;
   take_times(link, m, context.now);
-  all = take_prefixes(link, options, context.now) && all;
+  all = take_prefixes(link, context, options) && all;
   all = take_routes(link, context, options) && all;
   take_servers(link, options, context.now);
   wake_for_news(context.now);
@@ -194,7 +194,8 @@ bool Host::take_routes(Link& link, const DiscoveryContext& context, const wire::
   return all;
 }
 
-bool Host::take_prefixes(Link& link, const wire::NdOptions& options, Instant now) {
+bool Host::take_prefixes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options) {
+  const Instant now = context.now;
   bool all = true;
   for (const wire::NdPrefix& said : options.prefixes) {
     // RFC 4861 section 6.3.4, RFC 4862 section 5.5.3 (b): the link's own prefix is not advertised.
@@ -202,11 +203,18 @@ bool Host::take_prefixes(Link& link, const wire::NdOptions& options, Instant now
     const auto same = [&](const Prefix& p) {
       return p.said.length == said.length && wire::IpPrefix::of(p.said.prefix, said.length) == wire::IpPrefix::of(said.prefix, said.length);
     };
-    const auto known = std::ranges::find_if(link.prefixes, same);
-    if (known != link.prefixes.end()) *known = {said, now, true};
-    else if (said.valid_s == 0) continue;
-    else if (link.prefixes.size() < config_.tunables.max_prefixes) link.prefixes.push_back({said, now, true});
-    else all = false;
+    auto known = std::ranges::find_if(link.prefixes, same);
+    if (known != link.prefixes.end()) {
+      known->said = said, known->heard = now, known->fresh = true;
+    } else {
+      if (said.valid_s == 0) continue;
+      if (link.prefixes.size() >= config_.tunables.max_prefixes) {
+        all = false;
+        continue;
+      }
+      known = link.prefixes.insert(link.prefixes.end(), Prefix{.said = said, .heard = now, .fresh = true, .to_form = {}});
+    }
+    age_address(link, context.in, *known, now);
   }
   return all;
 }

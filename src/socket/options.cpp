@@ -16,7 +16,21 @@ namespace {
 
 constexpr std::size_t kInterfaceNameMax = 15;  // IFNAMSIZ less the final zero
 
-using Field = std::int32_t SocketOptions::*;
+/// Of whatever width: programs know an int.
+class Field {
+ public:
+  constexpr Field(std::int32_t SocketOptions::*number) : number_(number) {}
+  constexpr Field(bool SocketOptions::*flag) : flag_(flag) {}
+  std::int32_t of(const SocketOptions& options) const { return number_ != nullptr ? options.*number_ : options.*flag_; }
+  void set(SocketOptions& options, std::int32_t value) const {
+    if (number_ != nullptr) options.*number_ = value;
+    else options.*flag_ = value != 0;
+  }
+
+ private:
+  std::int32_t SocketOptions::*number_ = nullptr;
+  bool SocketOptions::*flag_ = nullptr;
+};
 enum Rule : std::uint8_t {
   plain = 0,
   boolean = 1,      // anything but 0 is 1
@@ -209,6 +223,12 @@ std::string bytes_of(std::span<const std::int32_t> numbers) {
 
 const SocketOptions SharedOptions::kDefault;
 
+void SharedOptions::adopt(SocketOptions&& changed) {
+  if (changed == **this) return;
+  if (changed == kDefault) options_.reset();
+  else options_ = std::make_shared<const SocketOptions>(std::move(changed));
+}
+
 Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, Bytes value, bool privileged,
                  bool txprio_enabled, wire::IpFamily family) {
   if (level == kSolSocket && (name == so_sndbuf || name == so_rcvbuf || name == so_sndbufforce || name == so_rcvbufforce)) {
@@ -286,7 +306,7 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   auto number = integer(value, (row->rule & byte_allowed) != 0);
   if (!number) return number.error();
   if ((row->rule & boolean) != 0) {
-    options.*row->field = *number != 0;
+    row->field.set(options, *number != 0);
     return Errno::ok;
   }
   if (level == kSolIp && name == ip_ttl && *number == -1) *number = 0;  // back to the default
@@ -307,7 +327,7 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   // RFC 3828 section 3.1: the header is always covered; the host raises less than it, and lowers what no field holds.
   if (level == kSolUdpLite && *number != 0) *number = std::clamp(*number, 8, 65535);
   if (level == kSolSocket && name == so_priority && !privileged && *number > 6) return Errno::perm;
-  options.*row->field = *number;
+  row->field.set(options, *number);
   return Errno::ok;
 }
 
@@ -351,7 +371,7 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
     answer.assign(kLength, '\0');
     std::memcpy(answer.data() + kMtuAt, &facts.mtu, sizeof facts.mtu);
   } else if (const Row* row = find(facts.kind, facts.family, level, name)) {
-    one(row->level == kSolUdpLite ? std::max(options.*row->field, 0) : options.*row->field);
+    one(row->level == kSolUdpLite ? std::max(row->field.of(options), 0) : row->field.of(options));
     if ((row->rule & byte_allowed) != 0 && room == 1) answer.resize(1);
   } else {
     return unexpected(Errno::noprotoopt);

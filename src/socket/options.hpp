@@ -14,7 +14,7 @@
 #include "wire/address.hpp"
 
 namespace iopkt::tcp {
-struct KeyChain;
+class KeyChain;
 }
 
 namespace iopkt::socket {
@@ -31,38 +31,39 @@ inline constexpr std::int32_t kPreferDefault = kPreferEither | kPreferHome;
 /// Plain values of one socket; the initial value here is the default that a program sees.
 struct SocketOptions {
   // SOL_SOCKET
-  std::int32_t reuse_address = 0, reuse_port = 0, keepalive = 0, broadcast = 0, oob_inline = 0, dont_route = 0;
-  std::int32_t debug = 0, no_check = 0, priority = 0, timestamp = 0, timestamp_ns = 0, rxq_overflow = 0;
-  std::int32_t linger_on = 0, linger_seconds = 0;
+  bool reuse_address = false, reuse_port = false, keepalive = false, broadcast = false, oob_inline = false, dont_route = false;
+  bool debug = false, no_check = false, timestamp = false, timestamp_ns = false, rxq_overflow = false, pass_credentials = false;
+  bool linger_on = false;
+  std::int32_t priority = 0, linger_seconds = 0;
   std::int32_t receive_low_water = 1, send_low_water = 1;
   std::int32_t send_buffer = 0, receive_buffer = 0;  ///< bytes that the program chose; 0: the ring's, which grows by itself
   std::int32_t fib = 0, txq_priority = 0;
-  std::int32_t busy_poll = 0, peek_offset = -1, pass_credentials = 0;
+  std::int32_t busy_poll = 0, peek_offset = -1;
   std::string bind_device;
   // IPPROTO_IP
-  std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
-  std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0;
-  std::int32_t bind_no_port = 0, receive_original_destination = 0;
-  std::int32_t multicast_ttl = 1, multicast_loop = 1, multicast_all = 1;
+  bool header_included = false, receive_ttl = false, receive_tos = false, packet_info = false, receive_error = false, free_bind = false;
+  bool bind_no_port = false, receive_original_destination = false, multicast_loop = true, multicast_all = true;
+  std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, mtu_discover = 1, min_ttl = 0, multicast_ttl = 1;
   std::uint32_t multicast_interface = 0;
   wire::IpAddress multicast_source;  ///< by which IP_MULTICAST_IF named the interface; unspecified: by its index
   // IPPROTO_IPV6: of sockets of AF_INET6, for packets of that family
-  std::int32_t v6_only = 0, unicast_hops = -1 /* net.inet6.ip6.hlim */, tclass = 0, multicast_hops6 = 1, multicast_loop6 = 1;
-  std::int32_t multicast_all6 = 1, auto_flow_label = 1;
+  bool v6_only = false, multicast_loop6 = true, multicast_all6 = true, auto_flow_label = true, dont_fragment6 = false, receive_error6 = false;
+  bool receive_packet_info6 = false, receive_hop_limit = false, receive_tclass = false, receive_original_destination6 = false;
+  std::int32_t unicast_hops = -1 /* net.inet6.ip6.hlim */, tclass = 0, multicast_hops6 = 1;
   std::int32_t packet_interface6 = 0;                         ///< IPV6_PKTINFO: by which datagrams leave; 0: not said
   std::int32_t fragment_size6 = 0;                            ///< IPV6_MTU: no larger packets than this; 0: as the path has it
   std::int32_t address_preferences = kPreferDefault;          ///< RFC 5014
-  std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, dont_fragment6 = 0, receive_error6 = 0, min_hop_count = 0;
-  std::int32_t receive_packet_info6 = 0, receive_hop_limit = 0, receive_tclass = 0, receive_original_destination6 = 0;
+  std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, min_hop_count = 0;
   std::int32_t checksum_offset6 = -1;  ///< IPV6_CHECKSUM of raw sockets: where in the payload; -1: none
   std::array<std::uint32_t, 8> icmp6_filter{};  ///< ICMP6_FILTER: bit t set: no messages of type t
   // IPPROTO_RAW (of the socket, not of the packet)
   std::int32_t icmp_filter = 0;  ///< bit t set: no messages of type t
   // IPPROTO_TCP
-  std::int32_t no_delay = 0, cork = 0, quick_ack = 0, max_segment = 0;
+  bool no_delay = false, cork = false, quick_ack = false, fastopen_connect = false;
+  std::int32_t max_segment = 0;
   std::int32_t keep_idle = 0, keep_interval = 0, keep_count = 0, syn_count = 0, linger2 = 0;  // 0: as in net.inet.tcp
   std::int32_t user_timeout_ms = 0;
-  std::int32_t fastopen = 0 /* pending requests of a listener; 0: none */, fastopen_connect = 0;
+  std::int32_t fastopen = 0;   ///< pending requests of a listener; 0: none
   std::string fastopen_key;  ///< one or two of 16 bytes, the newest first; empty: the stack's
   std::int32_t defer_accept = 0;  ///< s
   std::int32_t window_clamp = 0;  ///< bytes; 0: none
@@ -70,30 +71,36 @@ struct SocketOptions {
   std::shared_ptr<const tcp::KeyChain> keys;        ///< TCP_MD5SIG, TCP_AO_ADD_KEY; null: none
   std::int16_t ao_current = -1, ao_next = -1;       ///< TCP-AO: SendID of the current key, RecvID of the one asked for; -1: the first
   bool ao_required = false;                         ///< TCP_AO_INFO: peers without a key are refused
-  std::string congestion;  ///< empty: as the route or net.inet.tcp.congctl.selected say
+  bool ao_accept_icmp = false;                      ///< TCP_AO_INFO: RFC 5925 section 7.8, what ICMP says of a connection counts
+  std::string_view congestion;  ///< an algorithm's own name; empty: as the route or net.inet.tcp.congctl.selected say
   // IPPROTO_UDP
   std::int32_t segment = 0;  ///< UDP_SEGMENT: bytes of each datagram that a call is cut into; 0: one
-  std::int32_t coalesce = 0; ///< UDP_GRO
-  std::int32_t udp_cork = 0;
+  bool coalesce = false;     ///< UDP_GRO
+  bool udp_cork = false;
   // IPPROTO_UDPLITE: bytes of coverage, 0: all
   std::int32_t send_coverage = 0;
   std::int32_t receive_coverage = -1;  ///< the least that is accepted; -1: never set, any
+  friend bool operator==(const SocketOptions&, const SocketOptions&) = default;
 };
 
-/// The options of one socket. Copies share them until one of them changes something: a connection has what its listener had.
+/// The options of one socket. Copies share them, on other threads too, for what is shared never changes: a connection has what its
+/// listener had.
 class SharedOptions {
  public:
   const SocketOptions& operator*() const { return options_ ? *options_ : kDefault; }
   const SocketOptions* operator->() const { return &**this; }
-  /// To change them. Holds until the next copy of this object.
-  SocketOptions& own() {
-    if (!options_ || options_.use_count() > 1) options_ = std::make_shared<SocketOptions>(**this);
-    return *options_;
+  /// `change(SocketOptions&)`. What it leaves as it was costs nothing. References to the options before hold no longer.
+  template <class Change>
+  void change(Change change) {
+    SocketOptions changed = **this;
+    change(changed);
+    adopt(std::move(changed));
   }
+  void adopt(SocketOptions&& changed);
 
  private:
   static const SocketOptions kDefault;
-  std::shared_ptr<SocketOptions> options_;  ///< null: kDefault
+  std::shared_ptr<const SocketOptions> options_;  ///< null: kDefault
 };
 
 /// What goes into the header of a packet to `destination`: TTL or hop limit (0: the stack's own), TOS or traffic class.

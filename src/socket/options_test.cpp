@@ -240,16 +240,17 @@ TEST(SocketOptions, OneByteIsEnoughForIpOptions) {
 }  // namespace
 TEST(SharedOptions, WhoChangesSomethingHasItsOwn) {
   SharedOptions listener, untouched;
-  listener.own().no_delay = 1;
+  listener.change([](SocketOptions& o) { o.no_delay = true, o.multicast_ttl = 7; });
   SharedOptions child = listener;
   EXPECT_EQ(&*child, &*listener) << "shared until one changes them";
-  child.own().no_delay = 0;
-  EXPECT_EQ(listener->no_delay, 1);
-  const SocketOptions* alone = &*child;
-  child.own().cork = 1;
-  EXPECT_EQ(&*child, alone) << "not copied where nobody shares them";
-  EXPECT_EQ(untouched->no_delay, 0);
-  EXPECT_EQ(untouched.own().multicast_ttl, 1) << "begins as the default";
+  child.change([](SocketOptions& o) { o.no_delay = true; });
+  EXPECT_EQ(&*child, &*listener) << "which this does not";
+  child.change([](SocketOptions& o) { o.no_delay = false; });
+  EXPECT_TRUE(listener->no_delay);
+  EXPECT_FALSE(child->no_delay);
+  EXPECT_EQ(child->multicast_ttl, 7);
+  child.change([](SocketOptions& o) { o.multicast_ttl = 1; });
+  EXPECT_EQ(&*child, &*untouched) << "all are as they were at first";
 }
 
 TEST(SocketOptions, ABufferThatWasNotChosenIsTheRing) {

@@ -65,7 +65,7 @@ bool same_group(const Membership& one, const Wish& wish) { return one.key.group.
 // ---- changes, told to every shard
 
 void tell(ShardState& s, const Socket& k, const group::Key& key, const std::optional<group::Filter>& filter) {
-  const message::GroupChange change{key, s.number, k.id, filter};
+  const message::GroupChange change{key, s.number, k.id, k.user, filter};
   on_group_change(s, change);
   send_to_all_others(s, [&] { return change; });
 }
@@ -262,16 +262,14 @@ Errno set_multicast_interface(ShardState& s, Socket& k, Bytes value) {
   const wire::IpAddress address = v4_at(value, value.size() >= 8 ? 4 : 0);
   std::uint32_t index = value.size() >= 12 ? number_at(value, 8) : 0;
   if (index == 0 && address.is_unspecified()) {
-    k.options.own().multicast_interface = 0;
-    k.options.own().multicast_source = {};
+    k.options.change([](socket::SocketOptions& o) { o.multicast_interface = 0, o.multicast_source = {}; });
     return Errno::ok;
   }
   const iface::InterfaceTable& all = s.network->interfaces;
   const iface::Interface* out = index != 0 ? all.by_index(index) : all.find_local(address);
   if (out == nullptr) return Errno::addrnotavail;
   if (k.bound_interface != 0 && k.bound_interface != out->index) return Errno::inval;
-  k.options.own().multicast_interface = out->index;
-  k.options.own().multicast_source = address;
+  k.options.change([&](socket::SocketOptions& o) { o.multicast_interface = out->index, o.multicast_source = address; });
   return Errno::ok;
 }
 

@@ -17,11 +17,13 @@ group::Listener listener_of(std::uint32_t shard, SocketId id) { return std::uint
 
 constexpr wire::Ipv6Address kAllRoutersOfSite{{0xff, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}};  // RFC 4291 section 2.7.1
 
-void change(ShardState& s, const group::Key& key, group::Listener who, const std::optional<group::Filter>& filter) {
+constexpr std::uint32_t kNoUser = UINT32_MAX;  // the stack's own memberships
+
+void change(ShardState& s, const group::Key& key, group::Listener who, std::uint32_t user, const std::optional<group::Filter>& filter) {
   const auto change = filter ? s.groups.set(key, who, *filter, true) : s.groups.remove(key, who);
   if (!s.memberships) return;
   std::vector<group::Message> out;
-  s.memberships->changed(key, change.before, change.after, s.now, out);
+  s.memberships->changed(key, change.before, change.after, user, s.now, out);
   send_reports(s, out);
   if (change.before.is_member() != change.after.is_member()) note_filter_change(s, key.interface_index);
 }
@@ -38,7 +40,7 @@ void note_filter_change(ShardState& s, std::uint32_t interface_index) {
   if (!std::ranges::count(s.filter_changes, interface_index)) s.filter_changes.push_back(interface_index);
 }
 
-void on_group_change(ShardState& s, const message::GroupChange& m) { change(s, m.key, listener_of(m.shard, m.id), m.filter); }
+void on_group_change(ShardState& s, const message::GroupChange& m) { change(s, m.key, listener_of(m.shard, m.id), m.user, m.filter); }
 
 void listen_for_ourselves(ShardState& s) {
   if (s.inet6 == nullptr) return;
@@ -56,9 +58,9 @@ void listen_for_ourselves(ShardState& s) {
   wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
   const std::vector<group::Key> before = std::exchange(s.own_groups, wanted);
   for (const group::Key& key : before)
-    if (!std::ranges::binary_search(wanted, key)) change(s, key, group::kOwnListener, std::nullopt);
+    if (!std::ranges::binary_search(wanted, key)) change(s, key, group::kOwnListener, kNoUser, std::nullopt);
   for (const group::Key& key : wanted)
-    if (!std::ranges::binary_search(before, key)) change(s, key, group::kOwnListener, group::Filter::everything());
+    if (!std::ranges::binary_search(before, key)) change(s, key, group::kOwnListener, kNoUser, group::Filter::everything());
 }
 
 bool hears_group(const ShardState& s, std::uint32_t interface_index, const wire::IpAddress& group, const wire::IpAddress& source) {

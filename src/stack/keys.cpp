@@ -15,6 +15,7 @@ namespace num = socket::num;
 using tcp::Key;
 using tcp::KeyChain;
 using tcp::MacAlgorithm;
+using Options = socket::SocketOptions;
 
 constexpr std::size_t kAddressLen = 128;  // struct sockaddr_storage
 
@@ -69,7 +70,8 @@ struct AoShown {  // struct tcp_ao_getsockopt
 static_assert(sizeof(AoShown) == 304);
 
 // set_current, set_rnext, ao_required, set_counters of the structures above; is_current, is_rnext, get_all of the last.
-constexpr std::uint32_t kSetCurrent = 1, kSetNext = 2, kRequired = 4, kSetCounters = 8;
+constexpr std::uint32_t kSetCurrent = 1, kSetNext = 2, kRequired = 4, kSetCounters = 8, kAcceptIcmp = 16;
+constexpr std::uint32_t kDeleteAsync = 4;
 constexpr std::uint16_t kIsCurrent = 1, kIsNext = 2, kGetAll = 4;
 constexpr std::uint8_t kWithInterface = 1, kWithoutOptions = 2;  // TCP_AO_KEYF_IFINDEX, _EXCLUDE_OPT
 constexpr std::uint8_t kMacLenDefault = 12, kMacLenLeast = 4;
@@ -82,6 +84,13 @@ std::optional<T> read(Bytes value) {
   std::memcpy(&out, value.data(), sizeof out);
   return out;
 }
+
+/// What a program gave holds a secret: not after the call.
+template <class T>
+struct EraseAtEnd {
+  T& what;
+  ~EraseAtEnd() { tcp::erase(&what, sizeof what); }
+};
 
 struct Peer {
   wire::IpAddress address;
@@ -118,26 +127,37 @@ void put_address(const Socket& k, const wire::IpAddress& address, std::uint8_t (
 
 constexpr std::uint8_t bits_of(const wire::IpAddress& address) { return address.is_v4() ? 32 : 128; }
 
-KeyChain copy_of(const Socket& k) { return k.options->keys ? *k.options->keys : KeyChain{}; }
-void adopt(Socket& k, KeyChain&& chain) {
-  k.options.own().keys = chain.keys.empty() ? nullptr : std::make_shared<const KeyChain>(std::move(chain));
+std::vector<Key> keys_of(const Options& options) { return options.keys ? options.keys->keys() : std::vector<Key>{}; }
+/// Errors: nobufs.
+Errno adopt(ShardState& s, const Socket& k, Options& options, KeyChain&& chain) {
+  if (chain.keys().empty()) return options.keys.reset(), Errno::ok;
+  auto admitted = KeyAccounts::admit(s.stack.key_accounts(), k.user, std::move(chain));
+  if (!admitted) return Errno::nobufs;
+  options.keys = std::move(admitted);
+  return Errno::ok;
+}
+Errno adopt(ShardState& s, const Socket& k, Options& options, std::vector<Key>&& keys) {
+  KeyChain chain;
+  chain.set(std::move(keys));
+  return adopt(s, k, options, std::move(chain));
 }
 
 /// Whether one of the other kind stands for some of the same peers.
-bool clashes(const KeyChain& chain, const Key& key) {
-  for (const Key& other : chain.keys)
+bool clashes(const std::vector<Key>& keys, const Key& key) {
+  for (const Key& other : keys)
     if (other.is_md5() != key.is_md5() && (other.fits(key.peer) || key.fits(other.peer))) return true;
   return false;
 }
 
-std::vector<std::byte> secret_of(const std::uint8_t* from, std::size_t length) {
+tcp::Secret secret_of(const std::uint8_t* from, std::size_t length) {
   const Bytes bytes = as_bytes(from, length);
   return {bytes.begin(), bytes.end()};
 }
 
-Errno set_md5(Socket& k, Bytes value, bool extended) {
-  const auto wanted = read<Md5Sig>(value);
+Errno set_md5(ShardState& s, const Socket& k, Options& options, Bytes value, bool extended) {
+  auto wanted = read<Md5Sig>(value);
   if (!wanted) return Errno::inval;
+  const EraseAtEnd erase{*wanted};
   const auto peer = peer_of(k, wanted->address);
   if (!peer || wanted->key_len > Key::kLongest) return Errno::inval;
   std::uint8_t prefix = bits_of(peer->address);
@@ -147,28 +167,30 @@ Errno set_md5(Socket& k, Bytes value, bool extended) {
   }
   if (extended && (wanted->flags & kMd5Interface) != 0) return Errno::inval;  // there are no VRFs
   Key key{.algorithm = MacAlgorithm::md5, .peer = peer->address, .prefix_len = prefix, .mac_len = 16};
-  KeyChain chain = copy_of(k);
-  const auto old = std::ranges::find_if(chain.keys, [&](const Key& one) {
+  std::vector<Key> keys = keys_of(options);
+  const auto old = std::ranges::find_if(keys, [&](const Key& one) {
     return one.is_md5() && one.prefix_len == prefix && one.peer.family() == key.peer.family() && one.fits(key.peer);
   });
   if (wanted->key_len == 0) {
-    if (old == chain.keys.end()) return Errno::noent;
-    chain.keys.erase(old);
-    return adopt(k, std::move(chain)), Errno::ok;
+    if (old == keys.end()) return Errno::noent;
+    keys.erase(old);
+    return adopt(s, k, options, std::move(keys));
   }
-  if (clashes(chain, key)) return Errno::keyrejected;
+  if (clashes(keys, key)) return Errno::keyrejected;
   key.secret = secret_of(wanted->key, wanted->key_len);
-  if (old != chain.keys.end()) *old = std::move(key);
-  else if (chain.keys.size() >= KeyChain::kMost) return Errno::nobufs;
-  else chain.keys.push_back(std::move(key));
-  return adopt(k, std::move(chain)), Errno::ok;
+  if (old != keys.end()) *old = std::move(key);
+  else if (keys.size() >= KeyChain::kMost) return Errno::nobufs;
+  else keys.push_back(std::move(key));
+  return adopt(s, k, options, std::move(keys));
 }
 
 bool may_change_ids(const Socket& k) { return k.state != SocketState::listening; }
 
-Errno add_ao(Socket& k, Bytes value) {
-  const auto wanted = read<AoAdd>(value);
-  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext)) != 0) return Errno::inval;
+Errno add_ao(ShardState& s, const Socket& k, Options& options, Bytes value) {
+  auto wanted = read<AoAdd>(value);
+  if (!wanted) return Errno::inval;
+  const EraseAtEnd erase{*wanted};
+  if (wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext)) != 0) return Errno::inval;
   if ((wanted->key_flags & ~(kWithInterface | kWithoutOptions)) != 0 || (wanted->key_flags & kWithInterface) != 0 || wanted->interface_index != 0)
     return Errno::inval;
   const auto peer = peer_of(k, wanted->address);
@@ -188,42 +210,46 @@ Errno add_ao(Socket& k, Bytes value) {
           .without_options = (wanted->key_flags & kWithoutOptions) != 0,
           .secret = secret_of(wanted->key, wanted->key_len)};
   if (key.mac_len < kMacLenLeast || key.mac_len > tcp::Mac{}.size()) return Errno::inval;
-  KeyChain chain = copy_of(k);
-  if (clashes(chain, key)) return Errno::keyrejected;
-  for (const Key& other : chain.keys)
+  std::vector<Key> keys = keys_of(options);
+  if (clashes(keys, key)) return Errno::keyrejected;
+  for (const Key& other : keys)
     if (!other.is_md5() && (other.send_id == key.send_id || other.receive_id == key.receive_id) && (other.fits(key.peer) || key.fits(other.peer)))
       return Errno::exist;
-  if (chain.keys.size() >= KeyChain::kMost) return Errno::nobufs;
-  if ((wanted->flags & kSetCurrent) != 0) k.options.own().ao_current = key.send_id;
-  if ((wanted->flags & kSetNext) != 0) k.options.own().ao_next = key.receive_id;
-  chain.keys.push_back(std::move(key));
-  return adopt(k, std::move(chain)), Errno::ok;
+  if (keys.size() >= KeyChain::kMost) return Errno::nobufs;
+  if ((wanted->flags & kSetCurrent) != 0) options.ao_current = key.send_id;
+  if ((wanted->flags & kSetNext) != 0) options.ao_next = key.receive_id;
+  keys.push_back(std::move(key));
+  return adopt(s, k, options, std::move(keys));
 }
 
 /// Whether `k` could use a key with that SendID or RecvID: a connection those of its peer alone.
 bool has_send_id(const Socket& k, const KeyChain& chain, std::uint8_t id) {
   if (k.state == SocketState::open) return chain.ao_to_send(k.remote.address, id) != nullptr;
-  return std::ranges::any_of(chain.keys, [&](const Key& key) { return !key.is_md5() && key.send_id == id; });
+  return std::ranges::any_of(chain.keys(), [&](const Key& key) { return !key.is_md5() && key.send_id == id; });
 }
 bool has_receive_id(const Socket& k, const KeyChain& chain, std::uint8_t id) {
   if (k.state == SocketState::open) return chain.ao_received(k.remote.address, id) != nullptr;
-  return std::ranges::any_of(chain.keys, [&](const Key& key) { return !key.is_md5() && key.receive_id == id; });
+  return std::ranges::any_of(chain.keys(), [&](const Key& key) { return !key.is_md5() && key.receive_id == id; });
 }
 
-Errno delete_ao(Socket& k, Bytes value) {
+Errno delete_ao(ShardState& s, const Socket& k, Options& options, Bytes value) {
   const auto wanted = read<AoDelete>(value);
-  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext)) != 0 || wanted->key_flags != 0 || wanted->interface_index != 0)
+  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext | kDeleteAsync)) != 0 || wanted->key_flags != 0 || wanted->interface_index != 0)
     return Errno::inval;
+  // As on the host: a listener's keys alone go without waiting for anybody, which they do here in any case.
+  if ((wanted->flags & kDeleteAsync) != 0 && k.state != SocketState::listening) return Errno::inval;
   const auto peer = peer_of(k, wanted->address);
   if (!peer || peer->port != 0 || wanted->prefix_len > bits_of(peer->address)) return Errno::inval;
   if ((wanted->flags & (kSetCurrent | kSetNext)) != 0 && !may_change_ids(k)) return Errno::inval;
-  KeyChain chain = copy_of(k);
-  const auto gone = std::ranges::find_if(chain.keys, [&](const Key& one) {
+  std::vector<Key> keys = keys_of(options);
+  const auto gone = std::ranges::find_if(keys, [&](const Key& one) {
     return !one.is_md5() && one.send_id == wanted->send_id && one.receive_id == wanted->receive_id && one.prefix_len == wanted->prefix_len &&
            one.fits(peer->address);
   });
-  if (gone == chain.keys.end()) return Errno::noent;
-  chain.keys.erase(gone);
+  if (gone == keys.end()) return Errno::noent;
+  keys.erase(gone);
+  KeyChain chain;
+  chain.set(std::move(keys));
   const bool current = (wanted->flags & kSetCurrent) != 0, next = (wanted->flags & kSetNext) != 0;
   if ((current && !has_send_id(k, chain, wanted->current)) || (next && !has_receive_id(k, chain, wanted->next))) return Errno::noent;
   // What the connection uses can only go when another takes its place.
@@ -231,24 +257,28 @@ Errno delete_ao(Socket& k, Bytes value) {
   if (in_use && ((!current && !has_send_id(k, chain, blank_signature({*k.options, {}, {}}, k.remote.address).key_id)) ||
                  (!next && k.options->ao_next >= 0 && !has_receive_id(k, chain, static_cast<std::uint8_t>(k.options->ao_next)))))
     return Errno::busy;
-  if (current) k.options.own().ao_current = wanted->current;
-  if (next) k.options.own().ao_next = wanted->next;
-  return adopt(k, std::move(chain)), Errno::ok;
+  if (current) options.ao_current = wanted->current;
+  if (next) options.ao_next = wanted->next;
+  return adopt(s, k, options, std::move(chain));
 }
 
-Errno set_ao_info(Socket& k, Bytes value) {
+Errno set_ao_info(Socket& k, Options& options, Bytes value) {
   const auto wanted = read<AoInfo>(value);
-  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext | kRequired | kSetCounters)) != 0) return Errno::inval;
+  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext | kRequired | kSetCounters | kAcceptIcmp)) != 0) return Errno::inval;
   const bool current = (wanted->flags & kSetCurrent) != 0, next = (wanted->flags & kSetNext) != 0;
   if ((current || next) && !may_change_ids(k)) return Errno::inval;
-  const KeyChain chain = copy_of(k);
+  static const KeyChain kNone;
+  const KeyChain& chain = options.keys ? *options.keys : kNone;
   if ((current && !has_send_id(k, chain, wanted->current)) || (next && !has_receive_id(k, chain, wanted->next))) return Errno::noent;
-  if (current) k.options.own().ao_current = wanted->current;
-  if (next) k.options.own().ao_next = wanted->next;
-  k.options.own().ao_required = (wanted->flags & kRequired) != 0;
-  if ((wanted->flags & kSetCounters) != 0)
-    k.auth_counts = std::make_unique<AuthCounts>(
-        AuthCounts{.good = wanted->good, .bad = wanted->bad, .key_not_found = wanted->key_not_found, .required = wanted->required});
+  if (current) options.ao_current = wanted->current;
+  if (next) options.ao_next = wanted->next;
+  options.ao_required = (wanted->flags & kRequired) != 0;
+  options.ao_accept_icmp = (wanted->flags & kAcceptIcmp) != 0;
+  if ((wanted->flags & kSetCounters) != 0) {
+    if (!k.auth) k.auth = std::make_unique<AuthState>();
+    k.auth->good = wanted->good, k.auth->bad = wanted->bad;
+    k.auth->key_not_found = wanted->key_not_found, k.auth->required = wanted->required, k.auth->dropped_icmp = wanted->dropped_icmp;
+  }
   return Errno::ok;
 }
 
@@ -269,44 +299,53 @@ AoShown shown(const Socket& k, const Key& key, const wire::TcpSignature& now) {
 
 }  // namespace
 
-std::optional<Errno> set_key_option(Socket& k, int level, int name, Bytes value) {
+std::optional<Errno> set_key_option(ShardState& s, Socket& k, Options& options, int level, int name, Bytes value) {
   if (level != num::kSolTcp || k.kind != socket::SocketKind::tcp) return std::nullopt;
   switch (name) {
-    case num::tcp_md5sig: return set_md5(k, value, false);
-    case num::tcp_md5sig_ext: return set_md5(k, value, true);
-    case num::tcp_ao_add_key: return add_ao(k, value);
-    case num::tcp_ao_del_key: return delete_ao(k, value);
-    case num::tcp_ao_info: return set_ao_info(k, value);
+    case num::tcp_md5sig: return set_md5(s, k, options, value, false);
+    case num::tcp_md5sig_ext: return set_md5(s, k, options, value, true);
+    case num::tcp_ao_add_key: return add_ao(s, k, options, value);
+    case num::tcp_ao_del_key: return delete_ao(s, k, options, value);
+    case num::tcp_ao_info: return set_ao_info(k, options, value);
     default: return std::nullopt;
   }
 }
 
 socket::Result<std::string> get_key_option(const Socket& k, int name, Bytes given, std::size_t room) {
-  const bool any = k.options->keys && std::ranges::any_of(k.options->keys->keys, [](const Key& key) { return !key.is_md5(); });
+  const bool any = k.options->keys && std::ranges::any_of(k.options->keys->keys(), [](const Key& key) { return !key.is_md5(); });
   if (!any) return unexpected(Errno::noent);
   const wire::TcpSignature now = blank_signature({*k.options, {}, {}}, k.remote.address);
   const auto text = [](const auto& value) { return std::string(reinterpret_cast<const char*>(&value), sizeof value); };
   if (name == num::tcp_ao_info) {
     AoInfo out{};
-    out.flags = (now.kind == wire::TcpSignature::Kind::ao ? kSetCurrent | kSetNext : 0u) | (k.options->ao_required ? kRequired : 0u);
+    out.flags = (now.kind == wire::TcpSignature::Kind::ao ? kSetCurrent | kSetNext : 0u) | (k.options->ao_required ? kRequired : 0u) |
+                (k.options->ao_accept_icmp ? kAcceptIcmp : 0u);
     out.current = now.key_id, out.next = now.next_key_id;
-    const AuthCounts counts = k.auth_counts ? *k.auth_counts : AuthCounts{};
+    static const AuthState kNone;
+    const AuthState& counts = k.auth ? *k.auth : kNone;
     out.good = counts.good, out.bad = counts.bad;
     out.key_not_found = counts.key_not_found, out.required = counts.required;
+    out.dropped_icmp = counts.dropped_icmp;
     return text(out).substr(0, room);
   }
   const auto wanted = read<AoShown>(given);
   if (!wanted) return unexpected(Errno::inval);
+  // Of one peer, where an address is named.
+  std::uint16_t family = 0;
+  std::memcpy(&family, wanted->address, sizeof family);
+  const auto peer = peer_of(k, wanted->address);
+  if (family != 0 && (!peer || peer->port != 0 || wanted->prefix_len > bits_of(peer->address))) return unexpected(Errno::inval);
   // An array of them; the first says what is asked for, and the answer how many there are.
   std::string out;
   std::uint32_t count = 0;
   const std::size_t most = std::min<std::size_t>((wanted->flags & kGetAll) != 0 ? wanted->count : 1, room / sizeof(AoShown));
-  for (const Key& key : k.options->keys->keys) {
+  for (const Key& key : k.options->keys->keys()) {
     if (key.is_md5()) continue;
     const bool current = now.key_id == key.send_id, next = now.next_key_id == key.receive_id;
     bool asked = (wanted->flags & kGetAll) != 0;
     if ((wanted->flags & (kIsCurrent | kIsNext)) != 0) asked = ((wanted->flags & kIsCurrent) != 0 && current) || ((wanted->flags & kIsNext) != 0 && next);
-    else if (!asked) asked = key.send_id == wanted->send_id && key.receive_id == wanted->receive_id;
+    else if (!asked) asked = key.send_id == wanted->send_id && key.receive_id == wanted->receive_id &&
+                             (family == 0 || (key.prefix_len == wanted->prefix_len && key.fits(peer->address)));
     if (!asked) continue;
     if (count++ < most) out += text(shown(k, key, now));
   }

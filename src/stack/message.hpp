@@ -173,6 +173,7 @@ struct GroupChange {
   group::Key key;
   std::uint32_t shard;
   SocketId id;
+  std::uint32_t user;
   std::optional<group::Filter> filter;
 };
 }  // namespace message

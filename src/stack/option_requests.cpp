@@ -49,16 +49,17 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   if (k == nullptr) return Errno::badf;
   if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
   if (const auto done = set_group_option(s, *k, level, name, value)) return *done;
-  const auto key_set = set_key_option(*k, level, name, value);
-  const Errno result = key_set ? *key_set : socket::set_option(k->options.own(), k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
+  socket::SocketOptions wanted_options = *k->options;
+  const auto key_set = set_key_option(s, *k, wanted_options, level, name, value);
+  const Errno result = key_set ? *key_set : socket::set_option(wanted_options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
   if (result != Errno::ok) return result;
+  const bool binds = level == num::kSolSocket && name == num::so_bindtodevice;
+  const bool to_device = binds && !wanted_options.bind_device.empty();
+  const iface::Interface* device = to_device ? s.network->interfaces.by_name(wanted_options.bind_device) : nullptr;
+  if (to_device && device == nullptr) return Errno::nodev;
+  k->options.adopt(std::move(wanted_options));
   k->fib = static_cast<std::uint8_t>(k->options->fib);
-  if (level == num::kSolSocket && name == num::so_bindtodevice) {
-    const iface::Interface* device = k->options->bind_device.empty() ? nullptr : s.network->interfaces.by_name(k->options->bind_device);
-    if (device == nullptr && !k->options->bind_device.empty()) {
-      k->options.own().bind_device.clear();
-      return Errno::nodev;
-    }
+  if (binds) {
     k->bound_interface = device == nullptr ? 0 : device->index;
     if (k->kind == socket::SocketKind::raw) register_raw(s, *k);
   }

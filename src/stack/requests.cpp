@@ -113,7 +113,7 @@ bool may_follow(const ShardState& s, TimeWaitTable::Place old) {
   return old == TimeWaitTable::kNone || tcp::may_reconnect(s.time_waits.wait(old, s.now), s.now, 2 * tcp::ms(s.settings.tcp.msl_ms));
 }
 
-Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool fast_open) {
+Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool fast_open, bool data_follows) {
   if (k.state == SocketState::listening) return Errno::isconn;
   if (k.state == SocketState::open) return k.tcp && k.tcp->state() == tcp::State::syn_sent ? Errno::already : Errno::isconn;
   if (k.state == SocketState::failed) return Errno::inval;
@@ -163,6 +163,7 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool f
   tcp::OpenConfig config = open_config(s, flow, k.fib, *k.options, k.receive.memory.size);
   // A signature leaves no room for a cookie.
   if ((fast_open || k.options->fastopen_connect != 0) && !k.options->keys) prepare_fast_open(s, flow, config);
+  config.hold_syn = config.hold_syn && data_follows;
   k.tcp = std::make_unique<tcp::Connection>(tcp::Connection::open_active(s.tcp_context, config, iss, s.now));
   k.tcp->set_send_tail(k.send.tail);
   if (k.shut_write) k.tcp->shutdown_write();
@@ -222,13 +223,13 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   k->protocol = static_cast<std::uint8_t>(protocol);
   k->user = request.user;
   k->fib = request.fib;
-  if (request.fib != 0) k->options.own().fib = request.fib;
+  if (request.fib != 0) k->options.change([&](socket::SocketOptions& o) { o.fib = request.fib; });
   k->send.memory = request.send;
   k->receive.memory = request.receive;
   if (kind == SocketKind::raw) {
-    if (protocol == 255) k->options.own().header_included = 1;
+    if (protocol == 255) k->options.change([](socket::SocketOptions& o) { o.header_included = true; });
     // RFC 3542 section 3.1: always there for ICMPv6.
-    if (v6 && protocol == static_cast<int>(wire::IpProtocol::icmpv6)) k->options.own().checksum_offset6 = 2;
+    if (v6 && protocol == static_cast<int>(wire::IpProtocol::icmpv6)) k->options.change([](socket::SocketOptions& o) { o.checksum_offset6 = 2; });
     register_raw(s, *k);
   }
   return k->id;
@@ -315,12 +316,12 @@ Errno Shard::choose_port(SocketId id) {
   return k == nullptr ? Errno::badf : port_for_sending(*state_, *k);
 }
 
-Errno Shard::connect(SocketId id, const wire::Endpoint& remote, bool fast_open) {
+Errno Shard::connect(SocketId id, const wire::Endpoint& remote, bool fast_open, bool data_follows) {
   ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
   if (fast_open && s.settings.tcp.fastopen_client == 0) return Errno::opnotsupp;
-  return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote, fast_open) : connect_datagram(s, *k, remote);
+  return k->kind == SocketKind::tcp ? connect_tcp(s, *k, remote, fast_open, data_follows) : connect_datagram(s, *k, remote);
 }
 
 Errno Shard::disconnect(SocketId id) {

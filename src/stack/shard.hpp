@@ -95,9 +95,9 @@ class Shard {
   /// Gives a datagram socket without a port the one that its first datagram would take. Errors: badf, addrinuse (none is free).
   Errno choose_port(SocketId id);
   /// TCP: Errno::inprogress, and later `connected` or `failed`; with `fast_open` (MSG_FASTOPEN, as TCP_FASTOPEN_CONNECT) and a known
-  /// cookie Errno::ok: the SYN waits for the first progress(), and what the ring has then goes with it. Datagrams: done at once. A remote address of family
-  /// "unspecified" is disconnect().
-  Errno connect(SocketId id, const wire::Endpoint& remote, bool fast_open = false);
+  /// cookie Errno::ok: the SYN waits for the first progress(), and what the ring has then goes with it, unless no `data_follows`.
+  /// Datagrams: done at once. A remote address of family "unspecified" is disconnect().
+  Errno connect(SocketId id, const wire::Endpoint& remote, bool fast_open = false, bool data_follows = true);
   Errno disconnect(SocketId id);
   Errno listen(SocketId id, std::uint32_t backlog);
   Errno shutdown(SocketId id, int how);

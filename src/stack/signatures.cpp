@@ -27,12 +27,16 @@ std::vector<std::byte> bytes_of(const packet::Packet& packet, std::uint32_t from
 
 /// The MAC of a segment that `from` sends. A first SYN knows its own ISN only.
 std::optional<tcp::Mac> mac_of(const tcp::Key& key, const wire::Endpoint& from, const wire::Endpoint& to, wire::SeqNum from_isn,
-                               wire::SeqNum to_isn, std::uint32_t extension, Bytes header, Bytes payload) {
+                               wire::SeqNum to_isn, std::uint32_t extension, Bytes header, Bytes payload, tcp::TrafficKeys::One* known) {
   const tcp::SignedSegment segment{from.address, to.address, header, payload};
   if (key.is_md5()) return tcp::md5_digest(key, segment);
-  const auto with = tcp::traffic_key(key, {from.address, to.address, from.port, to.port, from_isn, to_isn});
-  if (!with) return std::nullopt;
-  return tcp::ao_mac(key, *with, extension, segment);
+  if (known == nullptr || known->key != &key || known->from_isn != from_isn || known->to_isn != to_isn) {
+    const auto derived = tcp::traffic_key(key, {from.address, to.address, from.port, to.port, from_isn, to_isn});
+    if (!derived) return std::nullopt;
+    if (known == nullptr) return tcp::ao_mac(key, *derived, extension, segment);
+    *known = {&key, from_isn, to_isn, *derived};
+  }
+  return tcp::ao_mac(key, known->value, extension, segment);
 }
 
 wire::TcpSignature blank_of(const socket::SocketOptions& options, const wire::IpAddress& remote, int current) {
@@ -48,12 +52,34 @@ wire::TcpSignature blank_of(const socket::SocketOptions& options, const wire::Ip
           .length = key->mac_len};
 }
 
+AuthState& auth_of(Socket& k) {
+  if (!k.auth) k.auth = std::make_unique<AuthState>();
+  return *k.auth;
+}
+
 }  // namespace
+
+tcp::TrafficKeys* derived_keys(Socket& k) {
+  if (!k.options->keys) return nullptr;
+  tcp::TrafficKeys& derived = auth_of(k).derived;
+  if (derived.chain != k.options->keys) derived = tcp::TrafficKeys{.chain = k.options->keys, .out = {}, .in = {}};
+  return &derived;
+}
+
+bool ignores_icmp(Socket& k, const message::FlowError& error) {
+  if (!k.options->keys || k.options->ao_accept_icmp || !tcp::is_synchronized(k.tcp->state())) return false;
+  if (k.options->keys->ao_to_send(k.remote.address, -1) == nullptr) return false;
+  const bool v4 = error.flow.local.address.is_v4();
+  const bool hard = error.failure == tcp::Failure::refused || error.failure == (v4 ? tcp::Failure::protocol_unreachable : tcp::Failure::admin_prohibited);
+  if (!hard && !(v4 && error.mtu != 0)) return false;
+  ++auth_of(k).dropped_icmp;
+  return true;
+}
 
 std::uint8_t signature_len(const socket::SocketOptions& options, const wire::IpAddress& remote) {
   if (!options.keys) return 0;
   std::size_t most = 0;
-  for (const tcp::Key& key : options.keys->keys) {
+  for (const tcp::Key& key : options.keys->keys()) {
     if (!key.fits(remote)) continue;
     const wire::TcpSignature option{.kind = key.is_md5() ? Kind::md5 : Kind::ao, .length = key.is_md5() ? std::uint8_t{16} : key.mac_len};
     most = std::max(most, wire::encoded_len(option));
@@ -78,7 +104,7 @@ bool sign(const Signing& signing, const FlowKey& flow, const wire::TcpSignature&
   const std::uint16_t flags = wire::TcpView::parse(header)->flags();
   const bool first = (flags & wire::syn) != 0 && (flags & wire::ack) == 0;
   const auto mac = mac_of(*key, flow.local, flow.remote, signing.iss, first ? wire::SeqNum{} : signing.irs, signing.extension, header,
-                          bytes_of(packet, header_len));
+                          bytes_of(packet, header_len), signing.derived != nullptr ? &signing.derived->out : nullptr);
   if (!mac) return false;
   packet.copy_in(wire::kSignatureOffset, Bytes{*mac}.first(option.length));
   return true;
@@ -113,7 +139,8 @@ std::optional<Drop> check_signature(ShardState& s, const Signing& signing, const
   const bool first = seg.has(wire::syn) && !seg.has(wire::ack);
   const std::vector<std::byte> bytes = bytes_of(packet, 0);
   const auto mac = mac_of(*key, flow.remote, flow.local, seg.has(wire::syn) ? seg.seq : signing.irs, first ? wire::SeqNum{} : signing.iss,
-                          signing.extension, Bytes{bytes}.first(header_len), Bytes{bytes}.subspan(header_len));
+                          signing.extension, Bytes{bytes}.first(header_len), Bytes{bytes}.subspan(header_len),
+                          signing.derived != nullptr ? &signing.derived->in : nullptr);
   if (!mac || !tcp::same_mac(Bytes{*mac}.first(shown.length), Bytes{shown.mac}.first(shown.length))) return Drop::tcp_signature_mismatch;
   ++s.counters.tcp.signatures_good;
   return std::nullopt;
@@ -122,13 +149,13 @@ std::optional<Drop> check_signature(ShardState& s, const Signing& signing, const
 void follow_key(Socket& k, const tcp::SegmentIn& seg) {
   const wire::TcpSignature& shown = seg.options.signature;
   if (shown.kind != Kind::ao || !k.options->keys) return;
-  if (k.options->keys->ao_to_send(k.remote.address, shown.next_key_id) != nullptr) k.options.own().ao_current = shown.next_key_id;
+  if (k.options->ao_current == shown.next_key_id || k.options->keys->ao_to_send(k.remote.address, shown.next_key_id) == nullptr) return;
+  k.options.change([&](socket::SocketOptions& o) { o.ao_current = shown.next_key_id; });
 }
 
 void count_signature(Socket& k, const tcp::SegmentIn& seg, const std::optional<Drop>& wrong) {
   if (!k.options->keys && !k.options->ao_required) return;
-  if (!k.auth_counts) k.auth_counts = std::make_unique<AuthCounts>();
-  AuthCounts& counts = *k.auth_counts;
+  AuthState& counts = auth_of(k);
   if (!wrong && seg.options.signature.kind == Kind::ao) ++counts.good;
   else if (wrong == Drop::tcp_signature_mismatch) ++counts.bad;
   else if (wrong == Drop::tcp_key_unknown) ++counts.key_not_found;

@@ -8,6 +8,7 @@
 #include "packet/pool.hpp"
 #include "socket/port_table.hpp"
 #include "stack/config.hpp"
+#include "stack/key_accounts.hpp"
 #include "stack/shard.hpp"
 
 namespace iopkt::stack {
@@ -32,6 +33,7 @@ class Stack {
   void publish(Network next);
 
   socket::PortTable& tcp_ports() { return tcp_ports_; }
+  const std::shared_ptr<KeyAccounts>& key_accounts() const { return key_accounts_; }
   socket::PortTable& udp_ports() { return udp_ports_; }
   socket::PortTable& udplite_ports() { return udplite_ports_; }
 
@@ -43,6 +45,7 @@ class Stack {
   StackConfig config_;
   LogSink& log_;
   packet::Pools pools_;
+  std::shared_ptr<KeyAccounts> key_accounts_ = std::make_shared<KeyAccounts>();  // chains outlive us
   socket::PortTable tcp_ports_, udp_ports_, udplite_ports_;
   NetworkPtr network_;
   std::vector<std::unique_ptr<Shard>> shards_;

@@ -30,6 +30,7 @@
 #include "stack/spsc.hpp"
 #include "stack/stack.hpp"
 #include "stack/time_wait_table.hpp"
+#include "tcp/auth.hpp"
 #include "tcp/connection.hpp"
 #include "tcp/fast_open.hpp"
 #include "tcp/listen.hpp"
@@ -56,9 +57,10 @@ struct GroupsHeld {
   std::uint32_t memberships = 0, parts = 0;
 };
 
-/// TCP_AO_INFO's counters.
-struct AuthCounts {
-  std::uint64_t good = 0, bad = 0, key_not_found = 0, required = 0;
+/// Of a connection with keys: TCP_AO_INFO's counters, and the keys that were derived.
+struct AuthState {
+  std::uint64_t good = 0, bad = 0, key_not_found = 0, required = 0, dropped_icmp = 0;
+  tcp::TrafficKeys derived;
 };
 
 /// A socket of any kind. Owned by the slab of its shard.
@@ -99,7 +101,7 @@ struct Socket : Timed {
   std::uint32_t mss_route_mtu = 0;
   RingSizes wanted;                  ///< of the rings, in bytes; 0: as they are
   std::uint64_t sent_shown = 0;      ///< TCP_NOTSENT_LOWAT: the sent position that the last event told of
-  std::unique_ptr<AuthCounts> auth_counts;  ///< null: all are 0
+  std::unique_ptr<AuthState> auth;   ///< null: all are 0
   Instant space_asked{};             ///< when that was last announced
   Instant linger_until = Instant::never();
 };

@@ -44,12 +44,22 @@ void keep_payload(Socket& k, const Segment& seg, const tcp::Copies& copies) {
   }
 }
 
+void reset_unknown(ShardState& s, const Segment& seg) {
+  s.drop(Drop::tcp_no_socket);
+  if (const auto answer = tcp::on_segment_in_closed(seg.in)) {
+    ++s.counters.tcp.closed_resets;
+    send_segment(s, seg.flow, *answer, nullptr, nullptr, seg.at.fib());
+  }
+}
+
 void to_connection(ShardState& s, Socket& k, Segment& seg) {
+  // It ended in this very turn, and goes when the turn does: as if it had gone.
+  if (k.tcp->state() == tcp::State::closed) return reset_unknown(s, seg);
   // IP_MINTTL (RFC 5082): only from so near.
   if (seg.at.ip.ttl < k.options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   const bool opening = k.tcp->state() == tcp::State::syn_sent;
-  const Signing signing{*k.options, k.tcp->iss(), k.tcp->irs(), opening ? 0 : k.tcp->receive_extension(seg.in.seq)};
-  const auto wrong = check_signature(s, signing, seg.flow, seg.in, *seg.packet, seg.header_len);
+  const std::uint32_t extension = opening ? 0 : k.tcp->receive_extension(seg.in.seq);
+  const auto wrong = check_signature(s, {*k.options, k.tcp->iss(), k.tcp->irs(), extension, -1, derived_keys(k)}, seg.flow, seg.in, *seg.packet, seg.header_len);
   count_signature(k, seg.in, wrong);
   if (wrong) return s.drop(*wrong);
   follow_key(k, seg.in);
@@ -60,14 +70,6 @@ void to_connection(ShardState& s, Socket& k, Segment& seg) {
   if (result.drop) s.drop(*result.drop);
   else if (result.reopen) s.drop(Drop::tcp_time_wait);
   mark_dirty(s, k);
-}
-
-void reset_unknown(ShardState& s, const Segment& seg) {
-  s.drop(Drop::tcp_no_socket);
-  if (const auto answer = tcp::on_segment_in_closed(seg.in)) {
-    ++s.counters.tcp.closed_resets;
-    send_segment(s, seg.flow, *answer, nullptr, nullptr, seg.at.fib());
-  }
 }
 
 ListenerPtr find_listener(const ShardState& s, const Segment& seg) {
@@ -374,6 +376,7 @@ void on_flow_error(ShardState& s, const message::FlowError& error) {
   }
   if ((*entry)->kind != Timed::Kind::connection) return;
   auto& k = static_cast<Socket&>(**entry);
+  if (ignores_icmp(k, error)) return s.drop(Drop::icmp_signed_flow);
   if (error.mtu != 0) {
     const std::uint32_t headers = ip_and_tcp_len(error.flow.local.address.family());
     if ((k.options->mtu_discover != 0 || error.flow.local.address.is_v6()) && error.mtu > headers)

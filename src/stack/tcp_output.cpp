@@ -119,7 +119,7 @@ void mark_dirty(ShardState& s, Socket& k) {
 
 void send_queued(ShardState& s, Socket& k) {
   while (const auto segment = k.tcp->poll_output(s.now)) {
-    const Signing signing{*k.options, k.tcp->iss(), k.tcp->irs(), k.tcp->send_extension(segment->seq)};
+    const Signing signing{*k.options, k.tcp->iss(), k.tcp->irs(), k.tcp->send_extension(segment->seq), -1, derived_keys(k)};
     send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
   }
 }

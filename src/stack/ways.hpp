@@ -102,7 +102,13 @@ struct Signing {
   wire::SeqNum iss, irs;         ///< what of these is not known yet is of no matter
   std::uint32_t extension = 0;   ///< RFC 5925 section 6.2
   int current = -1;              ///< TCP-AO: SendID of the key; -1: the options'
+  tcp::TrafficKeys* derived = nullptr;  ///< of a connection, with keys of these options; null: each key is derived anew
 };
+/// For Signing, of a connection.
+tcp::TrafficKeys* derived_keys(Socket& k);
+/// RFC 5925 section 7.8: what ICMP says of a connection with keys is no reason to do anything, unless its program wants so. True: it
+/// is counted and forgotten.
+bool ignores_icmp(Socket& k, const message::FlowError& error);
 /// Bytes that a signature takes in each header to `remote`; 0: there is no key.
 std::uint8_t signature_len(const socket::SocketOptions& options, const wire::IpAddress& remote);
 /// Whether that signature is TCP-MD5, which leaves no room for timestamps and SACK.
@@ -120,9 +126,9 @@ void follow_key(Socket& k, const tcp::SegmentIn& seg);
 void count_signature(Socket& k, const tcp::SegmentIn& seg, const std::optional<packet::Drop>& wrong);
 
 // ---- keys.cpp: the options that set them
-/// setsockopt() of the keys. nullopt: another option. Errors: inval, noent (no such key or algorithm), exist, busy (in use), nobufs (too
-/// many), keyrejected (the peer has one of the other kind).
-std::optional<Errno> set_key_option(Socket& k, int level, int name, Bytes value);
+/// setsockopt() of the keys, in `options`, a copy of the socket's. nullopt: another option. Errors: inval, noent (no such key or
+/// algorithm), exist, busy (in use), nobufs (too many, of the socket or its user), keyrejected (the peer has one of the other kind).
+std::optional<Errno> set_key_option(ShardState& s, Socket& k, socket::SocketOptions& options, int level, int name, Bytes value);
 socket::Result<std::string> get_key_option(const Socket& k, int name, Bytes given, std::size_t room);
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes);

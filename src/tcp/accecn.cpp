@@ -157,18 +157,18 @@ std::optional<std::uint32_t> AccEcn::take_option(const wire::AccEcnOption& o) {
 }
 
 std::uint32_t decode_ace(std::uint8_t ace, std::uint32_t counter, std::uint32_t acked, std::optional<std::uint32_t> ce_bytes,
-                         std::uint32_t mss) {
+                         std::uint32_t mss, bool marks_of_late) {
   const std::uint32_t least = (ace - counter) % kCycle;
   if (acked <= least) return least;  // "the Data Sender SHOULD consider the ACE counter to be correct"
   const std::uint32_t most = acked - (acked - least) % kCycle;
-  if (!ce_bytes) return most;
+  if (!ce_bytes) return marks_of_late ? most : least;
   // The fewest that can have so many bytes.
   std::uint32_t marks = least;
   while (marks < most && *ce_bytes > std::uint64_t{marks} * mss) marks += kCycle;
   return marks;
 }
 
-AccEcn::Echo AccEcn::on_ack(const SegmentIn& seg, std::uint32_t acked, std::uint32_t mss) {
+AccEcn::Echo AccEcn::on_ack(const SegmentIn& seg, std::uint32_t acked, std::uint32_t mss, bool marks_of_late) {
   constexpr std::uint8_t kOddMost = 3;
   const std::optional<std::uint32_t> ce_bytes = seg.options.accecn ? take_option(*seg.options.accecn) : std::nullopt;
   const std::uint8_t ace = wire::ace_of(seg.flags);
@@ -177,12 +177,13 @@ AccEcn::Echo AccEcn::on_ack(const SegmentIn& seg, std::uint32_t acked, std::uint
   if (!fed_back && ace == 0 && acked < kCycle - 5 && !bytes) sends_ect = heeds = false;
   fed_back = true;
   if (!heeds) return {};
-  const std::uint32_t more = decode_ace(ace, s_cep, acked, ce_bytes, mss);
+  const bool told = ((ace - s_cep) % kCycle) != 0 || bytes;
+  const std::uint32_t more = decode_ace(ace, s_cep, acked, ce_bytes, mss, marks_of_late);
   s_cep += more;
   // Section 3.2.3.2.5. Once is no proof: segments may be short, and an option may have come late for want of room.
   if (more > 0) odd_echoes = 0;
   else if (bytes && ++odd_echoes >= kOddMost) sends_ect = heeds = false;
-  return {.marks = more, .congestion = more > 0 || bytes};
+  return {.marks = more, .congestion = more > 0 || bytes, .told = told};
 }
 
 }  // namespace iopkt::tcp

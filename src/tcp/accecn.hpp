@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "tcp/ranges.hpp"
 #include "tcp/segment.hpp"
 
 namespace iopkt::tcp {
@@ -33,10 +34,11 @@ std::uint16_t handshake_flags(std::uint8_t ip_ecn);
 std::optional<std::uint8_t> handshake_ecn(std::uint16_t flags);
 
 /// Section 3.2.2.5.2, appendix A.2: how many more packets are marked than `counter` says, after an acknowledgment of `acked` packets
-/// with this ACE field. `ce_bytes`: how many more bytes are, where the option says it; without it the field is taken to have gone round
-/// as often as it can.
+/// with this ACE field. `ce_bytes`: how many more bytes are, where the option says it. Without it the safest likely case counts: where
+/// `marks_of_late` were seen the field is taken to have gone round as often as it can; where none were it has not: a receiver tells of
+/// the first mark at once, and of every second or third (section 3.2.2.5.1).
 std::uint32_t decode_ace(std::uint8_t ace, std::uint32_t counter, std::uint32_t acked, std::optional<std::uint32_t> ce_bytes,
-                         std::uint32_t mss);
+                         std::uint32_t mss, bool marks_of_late);
 
 /// Of one connection in accurate mode. Plain values.
 struct AccEcn {
@@ -63,6 +65,7 @@ struct AccEcn {
   bool heeds{true};              ///< and the feedback is worth something.
   bool fed_back{};               ///< An ACE field was seen after the handshake.
   bool r_counted_syn_ack{};      ///< r_cep has the mark of a SYN,ACK: once (section 3.2.2.2).
+  Offset marks_end{};            ///< End of what was sent when a mark was last told of: until that is acknowledged, marks are likely.
   friend bool operator==(const AccEcn&, const AccEcn&) = default;
 
   // ---- the receiver
@@ -86,10 +89,11 @@ struct AccEcn {
   bool on_last_ack(std::uint16_t flags);
   struct Echo {
     std::uint32_t marks{};  ///< So many more packets are marked;
-    bool congestion{};      ///< this, or bytes are.
+    bool congestion{};      ///< this, or bytes are;
+    bool told{};            ///< and it is no guess.
   };
-  /// Sections 3.2.2.2 and 3.2.3.1: an acknowledgment that is the first of `acked` packets, 1 at least.
-  Echo on_ack(const SegmentIn& seg, std::uint32_t acked, std::uint32_t mss);
+  /// Sections 3.2.2.2 and 3.2.3.1: an acknowledgment that is the first of `acked` packets, 1 at least. `marks_of_late`: see decode_ace().
+  Echo on_ack(const SegmentIn& seg, std::uint32_t acked, std::uint32_t mss, bool marks_of_late);
 
  private:
   wire::AccEcnOption option_with(std::uint8_t fields) const;

@@ -43,8 +43,12 @@ TEST(AccEcn, TheAceFieldByAppendixA2) {
       {1, 0xfffffffe, 3, {}, 3},
   };
   for (const auto& row : rows)
-    EXPECT_EQ(decode_ace(row.ace, row.counter, row.acked, row.ce_bytes, 1000), row.more)
+    EXPECT_EQ(decode_ace(row.ace, row.counter, row.acked, row.ce_bytes, 1000, true), row.more)
         << int{row.ace} << " " << row.counter << " " << row.acked << " " << row.ce_bytes.value_or(77);
+  // Where no marks were seen of late, none are likely, and a first one is told of at once.
+  EXPECT_EQ(decode_ace(5, 5, 44, {}, 1000, false), 0u);
+  EXPECT_EQ(decode_ace(6, 5, 44, {}, 1000, false), 1u);
+  EXPECT_EQ(decode_ace(6, 5, 20, 17000u, 1000, false), 17u) << "bytes are no guess";
 }
 
 TEST(AccEcn, WhateverAcksAreLostTheCountIsRightBySection3_2_2_5) {
@@ -62,7 +66,7 @@ TEST(AccEcn, WhateverAcksAreLostTheCountIsRightBySection3_2_2_5) {
       wire::TcpOptions o;
       o.accecn = receiver.option(28, false);
       if (!options) o.accecn.reset();
-      sender.on_ack({.flags = static_cast<std::uint16_t>(wire::ack | wire::flags_of_ace(receiver.r_cep)), .options = o}, unsaid, 1000);
+      sender.on_ack({.flags = static_cast<std::uint16_t>(wire::ack | wire::flags_of_ace(receiver.r_cep)), .options = o}, unsaid, 1000, true);
       receiver.on_sent(o.accecn, false);
       unsaid = 0;
       ASSERT_EQ(sender.s_cep - 5, marked);
@@ -148,7 +152,7 @@ TEST(AccEcn, AcknowledgmentsAreDueBySection3_2_2_5_1) {
 TEST(AccEcn, ZeroedAndContradictingFeedbackBySections3_2_2_4And3_2_3_2) {
   wire::TcpOptions o;
   const auto ack = [&](AccEcn& a, std::uint16_t ace, std::uint32_t packets = 1) {
-    return a.on_ack({.flags = static_cast<std::uint16_t>(wire::ack | wire::flags_of_ace(ace)), .options = o}, packets, 1000);
+    return a.on_ack({.flags = static_cast<std::uint16_t>(wire::ack | wire::flags_of_ace(ace)), .options = o}, packets, 1000, true);
   };
   AccEcn a;
   EXPECT_FALSE(ack(a, 0).congestion);
@@ -235,6 +239,86 @@ TEST(AccEcn, MarksReduceOnceForAWindowAndAreNotAnsweredWithCwr) {
   EXPECT_EQ(s.c->info().delivered_ce, 8u);
   s.give({.ack = static_cast<std::uint32_t>(s.block().snd.nxt), .flags = static_cast<std::uint16_t>(wire::ack | wire::flags_of_ace(++ace))});
   EXPECT_EQ(s.count(&C::ecn_reductions), 2u) << "the next window";
+}
+
+TEST(AccEcn, LargeAcknowledgmentsWithoutMarksAreNoSignOfThemBySection3_2_2_5) {
+  Script s;
+  open_accurate(s);
+  s.edit([](ControlBlock& b) { b.snd.cc.cwnd = 200'000; });
+  s.write(2'000'000);
+  std::uint32_t acked = 1;
+  const auto ack = [&](std::uint32_t packets, std::uint16_t ace) {
+    s.now += 1ms;
+    s.give({.ack = acked += packets * 1000, .flags = static_cast<std::uint16_t>(wire::ack | wire::flags_of_ace(ace))});
+  };
+  const auto open_window = [&] { s.edit([](ControlBlock& b) { b.snd.wnd = b.snd.max_wnd = b.snd.cc.cwnd = 300'000; }), s.drain(); };
+  open_window();
+  for (int i = 0; i < 10; ++i) ack(44, 5), open_window();
+  EXPECT_EQ(s.count(&C::ecn_reductions), 0u);
+  EXPECT_EQ(s.c->info().delivered_ce, 0u);
+  ack(44, 6);
+  EXPECT_EQ(s.c->info().delivered_ce, 1u);
+  EXPECT_EQ(s.count(&C::ecn_reductions), 1u);
+  open_window();
+  // Within the round trip: all eightfold.
+  const Offset end = s.block().accurate->marks_end;
+  ack(44, 6);
+  EXPECT_EQ(s.c->info().delivered_ce, 41u);
+  while (s.block().snd.una <= end) ack(6, 6);
+  open_window();
+  ack(44, 6);
+  EXPECT_EQ(s.c->info().delivered_ce, 41u) << "the guess was no mark";
+}
+
+TEST(AccEcn, PacketsAreCountedAsTheyWereSent) {
+  Script s;
+  s.config.options.nodelay = true;
+  open_accurate(s);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(s.write(100).size(), 1u);
+  s.give({.ack = 301, .flags = wire::ack});  // 5 and three marks
+  EXPECT_TRUE(s.block().accurate->sends_ect) << "three small segments bring the field to zero";
+  EXPECT_EQ(s.c->info().delivered_ce, 3u);
+  // Eight small ones, all marked, and the option that says so: not a contradiction.
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < 8; ++i) EXPECT_EQ(s.write(10).size(), 1u);
+    wire::TcpOptions o;
+    o.accecn = wire::AccEcnOption{.fields = 2, .e0b = 1, .ceb = 80u * static_cast<std::uint32_t>(round + 1)};
+    s.give_raw({.seq = s.irs + 1, .ack = s.iss + 301 + 80 * static_cast<std::uint32_t>(round + 1), .flags = wire::ack, .window = 65535, .options = o});
+  }
+  EXPECT_TRUE(s.block().accurate->sends_ect);
+  EXPECT_EQ(s.c->info().delivered_ce, 35u);
+  EXPECT_EQ(s.count(&C::ecn_mangled), 0u);
+}
+
+TEST(AccEcn, ALateSynAckIsAnsweredWithTheCounterBySection3_2_2_1) {
+  const auto syn_ack = [](Script& s) {
+    wire::TcpOptions o;
+    o.mss = 1000;
+    return s.c->on_segment({.seq = s.irs, .ack = s.iss + 1, .flags = wire::syn | wire::ack | wire::cwr, .window = 65535, .options = o}, s.now, s.copies);
+  };
+  const wire::TcpOptions none;
+  Script first;
+  open_accurate(first);
+  syn_ack(first);
+  auto out = first.drain();
+  EXPECT_EQ(wire::ace_of(out.at(0).flags), 2) << "our ACK may have been lost";
+  Script received;
+  open_accurate(received);
+  received.give({.len = 100});
+  syn_ack(received);
+  out = received.drain();
+  EXPECT_EQ(wire::ace_of(out.at(0).flags), 5) << "the server has sent data: it is established";
+  Script sent;
+  open_accurate(sent);
+  sent.write(100);
+  syn_ack(sent);
+  out = sent.drain();
+  EXPECT_EQ(wire::ace_of(out.at(0).flags), 5);
+  Script both;
+  open_accurate(both);
+  syn_ack(both);
+  out = both.give({.len = 100});
+  EXPECT_EQ(wire::ace_of(out.at(0).flags), 5) << "data in the same turn";
 }
 
 TEST(AccEcn, AnAcknowledgmentWithoutNewsDoesNotCountBySection3_2_2) {

@@ -7,8 +7,11 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <numeric>
+#include <tuple>
 
 #include "base/assert.hpp"
+#include "wire/ip_prefix.hpp"
 
 namespace iopkt::tcp {
 
@@ -34,8 +37,10 @@ class Hasher {
  public:
   Hasher(MacAlgorithm algorithm, Bytes key) {
     const bool sha1 = algorithm == MacAlgorithm::hmac_sha1;
-    const std::unique_ptr<EVP_MAC, FreeMac> mac(EVP_MAC_fetch(nullptr, sha1 ? "HMAC" : "CMAC", nullptr));
-    context_.reset(mac ? EVP_MAC_CTX_new(mac.get()) : nullptr);
+    // Looked up in the library's tables once.
+    static const std::unique_ptr<EVP_MAC, FreeMac> kHmac(EVP_MAC_fetch(nullptr, "HMAC", nullptr)), kCmac(EVP_MAC_fetch(nullptr, "CMAC", nullptr));
+    EVP_MAC* const mac = sha1 ? kHmac.get() : kCmac.get();
+    context_.reset(mac != nullptr ? EVP_MAC_CTX_new(mac) : nullptr);
     char digest[] = "SHA1", cipher[] = "AES-128-CBC";
     const OSSL_PARAM parameters[] = {
         sha1 ? OSSL_PARAM_construct_utf8_string("digest", digest, 0) : OSSL_PARAM_construct_utf8_string("cipher", cipher, 0),
@@ -128,23 +133,68 @@ bool Key::fits(const wire::IpAddress& remote) const {
   return bits % 8 == 0 || ((mine[whole] ^ theirs[whole]) >> (8 - bits % 8)) == 0;
 }
 
+void erase(void* at, std::size_t size) { OPENSSL_cleanse(at, size); }
+
+namespace {
+
+/// Without its zone, which no key has.
+wire::IpAddress key_network(const wire::IpAddress& address, std::uint8_t prefix_len) {
+  const wire::IpAddress bare = address.is_v4() ? address : wire::IpAddress{address.v6()};
+  return wire::network_of(bare, std::min<std::uint8_t>(prefix_len, bare.is_v4() ? 32 : 128));
+}
+
+}  // namespace
+
+void KeyChain::set(std::vector<Key> keys) {
+  keys_ = std::move(keys);
+  spans_.clear();
+  by_network_.clear();
+  std::vector<std::uint32_t> order(keys_.size());
+  std::iota(order.begin(), order.end(), 0u);
+  const auto rank = [&](std::uint32_t i) {
+    const Key& key = keys_[i];
+    return std::tuple{key.is_md5(), key.peer.family(), -int{key.prefix_len}, key_network(key.peer, key.prefix_len), i};
+  };
+  std::ranges::sort(order, {}, rank);
+  for (const std::uint32_t i : order) {
+    const Key& key = keys_[i];
+    const auto at = static_cast<std::uint32_t>(by_network_.size());
+    if (spans_.empty() || spans_.back().md5 != key.is_md5() || spans_.back().family != key.peer.family() || spans_.back().prefix_len != key.prefix_len)
+      spans_.push_back({key.is_md5(), key.peer.family(), key.prefix_len, at, at});
+    by_network_.push_back({key_network(key.peer, key.prefix_len), i});
+    ++spans_.back().end;
+  }
+}
+
+/// Of those that `fits(key)`: of the longest prefix TCP-MD5's, else the first that was added.
+template <class Fits>
+const Key* KeyChain::find(bool md5, const wire::IpAddress& remote, Fits fits) const {
+  std::optional<std::uint32_t> best;
+  for (const Span& span : spans_) {
+    if (span.md5 != md5 || span.family != remote.family()) continue;
+    const wire::IpAddress network = key_network(remote, span.prefix_len);
+    const auto end = by_network_.begin() + span.end;
+    for (auto at = std::lower_bound(by_network_.begin() + span.begin, end, network, [](const Place& p, const wire::IpAddress& n) { return p.network < n; });
+         at != end && at->network == network; ++at) {
+      if (!fits(keys_[at->key])) continue;
+      if (md5) return &keys_[at->key];
+      best = std::min(best.value_or(at->key), at->key);
+      break;  // the others of this network were added later
+    }
+  }
+  return best ? &keys_[*best] : nullptr;
+}
+
 const Key* KeyChain::md5_for(const wire::IpAddress& remote) const {
-  const Key* best = nullptr;
-  for (const Key& key : keys)
-    if (key.is_md5() && key.fits(remote) && (best == nullptr || key.prefix_len > best->prefix_len)) best = &key;
-  return best;
+  return find(true, remote, [](const Key&) { return true; });
 }
 
 const Key* KeyChain::ao_to_send(const wire::IpAddress& remote, int send_id) const {
-  for (const Key& key : keys)
-    if (!key.is_md5() && (send_id < 0 || key.send_id == send_id) && key.fits(remote)) return &key;
-  return nullptr;
+  return find(false, remote, [&](const Key& key) { return send_id < 0 || key.send_id == send_id; });
 }
 
 const Key* KeyChain::ao_received(const wire::IpAddress& remote, int receive_id) const {
-  for (const Key& key : keys)
-    if (!key.is_md5() && (receive_id < 0 || key.receive_id == receive_id) && key.fits(remote)) return &key;
-  return nullptr;
+  return find(false, remote, [&](const Key& key) { return receive_id < 0 || key.receive_id == receive_id; });
 }
 
 std::optional<Mac> md5_digest(const Key& key, const SignedSegment& segment) {

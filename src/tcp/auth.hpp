@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -15,6 +16,25 @@ namespace iopkt::tcp {
 
 enum class MacAlgorithm : std::uint8_t { md5, hmac_sha1, aes128_cmac };
 
+/// Zeroes what was secret, for good.
+void erase(void* at, std::size_t size);
+
+template <class T>
+struct ErasingAllocator {
+  using value_type = T;
+  ErasingAllocator() = default;
+  template <class U>
+  ErasingAllocator(const ErasingAllocator<U>&) {}
+  T* allocate(std::size_t count) { return std::allocator<T>{}.allocate(count); }
+  void deallocate(T* at, std::size_t count) {
+    erase(at, count * sizeof(T));
+    std::allocator<T>{}.deallocate(at, count);
+  }
+  friend bool operator==(const ErasingAllocator&, const ErasingAllocator&) { return true; }
+};
+/// Bytes that nobody finds in memory that is free again.
+using Secret = std::vector<std::byte, ErasingAllocator<std::byte>>;
+
 /// A key for peers. RFC 5925 calls it a Master Key Tuple; TCP-MD5 has neither identifiers nor the choice of a length.
 struct Key {
   static constexpr std::size_t kLongest = 80;  ///< bytes of the secret
@@ -25,16 +45,21 @@ struct Key {
   std::uint8_t send_id{}, receive_id{};
   std::uint8_t mac_len{12};          ///< TCP-AO: 4..16 bytes of the MAC are sent.
   bool without_options{};            ///< TCP-AO: the MAC covers no other option.
-  std::vector<std::byte> secret;
+  Secret secret;
 
   bool is_md5() const { return algorithm == MacAlgorithm::md5; }
   bool fits(const wire::IpAddress& remote) const;
 };
 
 /// The keys of a socket. Immutable once a socket has it: a change makes another one.
-struct KeyChain {
+class KeyChain {
+ public:
   static constexpr std::size_t kMost = 1024;
-  std::vector<Key> keys;
+
+  const std::vector<Key>& keys() const { return keys_; }
+  void set(std::vector<Key> keys);
+
+  // At most a step for each length of prefix that the keys have, and the keys of one network; what they answer holds until set().
 
   /// TCP-MD5: that of the longest prefix.
   const Key* md5_for(const wire::IpAddress& remote) const;
@@ -42,6 +67,25 @@ struct KeyChain {
   const Key* ao_to_send(const wire::IpAddress& remote, int send_id) const;
   /// By the identifier that the peer's segments have.
   const Key* ao_received(const wire::IpAddress& remote, int receive_id) const;
+
+ private:
+  /// Keys of one kind, family and length of prefix: [begin, end) of by_network_.
+  struct Span {
+    bool md5;
+    wire::IpFamily family;
+    std::uint8_t prefix_len;
+    std::uint32_t begin, end;
+  };
+  struct Place {
+    wire::IpAddress network;
+    std::uint32_t key;  ///< in keys_
+  };
+  template <class Fits>
+  const Key* find(bool md5, const wire::IpAddress& remote, Fits fits) const;
+
+  std::vector<Key> keys_;
+  std::vector<Span> spans_;         // longer prefixes first
+  std::vector<Place> by_network_;
 };
 
 /// A segment as its MAC sees it: `header` is the whole TCP header with its options; what is in the MAC's place and in the checksum's
@@ -68,8 +112,25 @@ struct TrafficKeyContext {
   wire::Port from_port, to_port;
   wire::SeqNum from_isn, to_isn;
 };
-using TrafficKey = std::array<std::byte, 20>;  ///< AES-128-CMAC uses 16 of them
+/// AES-128-CMAC uses 16 bytes of it.
+struct TrafficKey : std::array<std::byte, 20> {
+  TrafficKey() : array{} {}
+  TrafficKey(const TrafficKey&) = default;
+  TrafficKey& operator=(const TrafficKey&) = default;
+  ~TrafficKey() { erase(data(), size()); }
+};
 std::optional<TrafficKey> traffic_key(const Key& key, const TrafficKeyContext& context);
+
+/// Of a connection: each of its traffic keys is derived once, as long as the same key is used.
+struct TrafficKeys {
+  struct One {
+    const Key* key{};  ///< null: nothing is known yet
+    wire::SeqNum from_isn{}, to_isn{};
+    TrafficKey value;
+  };
+  std::shared_ptr<const KeyChain> chain;  ///< to which the keys belong
+  One out, in;
+};
 
 /// RFC 5925 section 5.1: the MAC; its first key.mac_len bytes are sent. `extension`: RFC 5925 section 6.2. The MAC's place in the header is
 /// where its TCP-AO option is.

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <new>
 #include <string>
 
+#include "base/random.hpp"
 #include "wire/test_frames.hpp"
 
 namespace iopkt::tcp {
@@ -139,25 +142,75 @@ Key key_of(const char* peer, std::uint8_t prefix, int send = -1, int receive = -
 
 TEST(TcpAuth, TheLongestPrefixOfAnMd5KeyWins) {
   KeyChain chain;
-  chain.keys = {key_of("10.0.0.0", 8), key_of("10.1.0.0", 16), key_of("10.1.2.3", 32), key_of("0.0.0.0", 0)};
+  chain.set({key_of("10.0.0.0", 8), key_of("10.1.0.0", 16), key_of("10.1.2.3", 32), key_of("0.0.0.0", 0)});
   const auto found = [&](const char* remote) { return chain.md5_for(wire::IpAddress{*wire::Ipv4Address::parse_strict(remote)}); };
-  EXPECT_EQ(found("10.1.2.3"), &chain.keys[2]);
-  EXPECT_EQ(found("10.1.2.4"), &chain.keys[1]);
-  EXPECT_EQ(found("10.2.2.4"), &chain.keys[0]);
-  EXPECT_EQ(found("11.2.2.4"), &chain.keys[3]);
+  EXPECT_EQ(found("10.1.2.3"), &chain.keys()[2]);
+  EXPECT_EQ(found("10.1.2.4"), &chain.keys()[1]);
+  EXPECT_EQ(found("10.2.2.4"), &chain.keys()[0]);
+  EXPECT_EQ(found("11.2.2.4"), &chain.keys()[3]);
   EXPECT_EQ(chain.md5_for(wire::IpAddress{*wire::Ipv6Address::parse("::1")}), nullptr) << "of another family";
 }
 
 TEST(TcpAuth, AoKeysAreFoundByTheIdentifierOfEachDirection) {
   KeyChain chain;
-  chain.keys = {key_of("10.0.0.0", 8, 1, 2), key_of("10.0.0.0", 8, 3, 4), key_of("11.0.0.0", 8, 5, 6)};
+  chain.set({key_of("10.0.0.0", 8, 1, 2), key_of("10.0.0.0", 8, 3, 4), key_of("11.0.0.0", 8, 5, 6)});
   const wire::IpAddress remote{wire::Ipv4Address{10, 9, 9, 9}};
-  EXPECT_EQ(chain.ao_to_send(remote, 3), &chain.keys[1]);
-  EXPECT_EQ(chain.ao_to_send(remote, -1), &chain.keys[0]);
-  EXPECT_EQ(chain.ao_received(remote, 4), &chain.keys[1]);
+  EXPECT_EQ(chain.ao_to_send(remote, 3), &chain.keys()[1]);
+  EXPECT_EQ(chain.ao_to_send(remote, -1), &chain.keys()[0]);
+  EXPECT_EQ(chain.ao_received(remote, 4), &chain.keys()[1]);
   EXPECT_EQ(chain.ao_received(remote, 3), nullptr);
   EXPECT_EQ(chain.ao_received(remote, 6), nullptr) << "of another peer";
   EXPECT_EQ(chain.md5_for(remote), nullptr);
+}
+
+TEST(TcpAuth, KeysAreFoundAsIfAllWereLookedAt) {
+  Random random{9};
+  for (int round = 0; round < 50; ++round) {
+    std::vector<Key> keys;
+    for (std::uint64_t i = random.below(200); i > 0; --i) {
+      Key key{.peer = wire::Ipv4Address{static_cast<std::uint32_t>(random.below(64)) << 26 | 3}, .prefix_len = static_cast<std::uint8_t>(random.below(8) * 4)};
+      if (random.chance(0.2)) key.peer = *wire::Ipv6Address::parse("2001:db8::1");
+      if (random.chance(0.7)) key.algorithm = MacAlgorithm::hmac_sha1;
+      key.send_id = static_cast<std::uint8_t>(random.below(8)), key.receive_id = static_cast<std::uint8_t>(random.below(8));
+      keys.push_back(key);
+    }
+    KeyChain chain;
+    chain.set(keys);
+    for (std::uint32_t net = 0; net < 64; ++net) {
+      const wire::IpAddress remote{wire::Ipv4Address{net << 26 | 99}};
+      const auto first = [&](auto wanted) -> const Key* {
+        for (const Key& key : chain.keys())
+          if (!key.is_md5() && key.fits(remote) && wanted(key)) return &key;
+        return nullptr;
+      };
+      const Key* md5 = nullptr;
+      for (const Key& key : chain.keys())
+        if (key.is_md5() && key.fits(remote) && (md5 == nullptr || key.prefix_len > md5->prefix_len)) md5 = &key;
+      const Key* found = chain.md5_for(remote);
+      ASSERT_EQ(found == nullptr, md5 == nullptr);
+      if (found != nullptr) {
+        ASSERT_TRUE(found->is_md5() && found->fits(remote) && found->prefix_len == md5->prefix_len);
+      }
+      ASSERT_EQ(chain.ao_to_send(remote, -1), first([](const Key&) { return true; }));
+      const int id = static_cast<int>(random.below(8));
+      ASSERT_EQ(chain.ao_to_send(remote, id), first([&](const Key& key) { return key.send_id == id; }));
+      ASSERT_EQ(chain.ao_received(remote, id), first([&](const Key& key) { return key.receive_id == id; }));
+    }
+  }
+}
+
+TEST(TcpAuth, SecretsAreZeroInMemoryThatIsFreeAgain) {
+  alignas(16) static std::byte heap[32];
+  std::fill(std::begin(heap), std::end(heap), std::byte{7});
+  erase(heap, 31);
+  EXPECT_EQ(std::count(std::begin(heap), std::end(heap), std::byte{0}), 31);
+  EXPECT_EQ(heap[31], std::byte{7});
+  TrafficKey key;
+  key[19] = std::byte{1};
+  TrafficKey* at = new (heap) TrafficKey(key);
+  EXPECT_EQ(heap[19], std::byte{1});
+  at->~TrafficKey();
+  EXPECT_EQ(heap[19], std::byte{0});
 }
 
 TEST(TcpAuth, PrefixesOfBothFamiliesEndAnywhere) {
@@ -178,7 +231,7 @@ TEST(TcpAuth, PrefixesOfBothFamiliesEndAnywhere) {
 
 TEST(TcpAuth, Md5CoversAllButOptionsAndChecksum) {
   Key key = key_of("10.0.0.2", 32);
-  key.secret = from_hex("736563726574");
+  for (const char letter : std::string("secret")) key.secret.push_back(static_cast<std::byte>(letter));
   const wire::IpAddress from{wire::Ipv4Address{10, 0, 0, 1}}, to{wire::Ipv4Address{10, 0, 0, 2}};
   std::vector<std::byte> header = from_hex("0001 0002 00000003 00000004 70 10 0005 0000 0000 01010101 01010101");
   std::vector<std::byte> payload = from_hex("68656c6c6f");

@@ -63,6 +63,8 @@ void Connection::input_ecn(const SegmentIn& seg) {
   if (seg.ce()) count().rx_ce += seg.packets;
   if (b_.ecn == EcnMode::accurate) {
     rcv.ect_seen = rcv.ect_seen || seg.ecn != 0;
+    // A server that has sent data knows of our ACK, but for one of Fast Open.
+    if (seg.payload_len > 0 && b_.fast_open == FastOpen::none) b_.accurate->handshake_due = false;
     if (b_.accurate->on_packets(seg, seg.payload_len > 0 || rcv.unacked > 0)) rcv.ack_now = true;
     return;
   }
@@ -91,7 +93,8 @@ void Connection::input_ecn_echo(const SegmentIn& seg, const Sender::AckOutcome& 
   AccEcn& a = *b_.accurate;
   if (got.delivered == 0) return;
   const bool trusted = a.sends_ect;
-  const AccEcn::Echo echo = a.on_ack(seg, (got.delivered + b_.snd.mss() - 1) / b_.snd.mss(), b_.snd.mss());
+  const AccEcn::Echo echo = a.on_ack(seg, got.packets, b_.snd.mss(), b_.snd.una <= a.marks_end);
+  if (echo.told) a.marks_end = b_.snd.max;
   if (trusted && !a.sends_ect) ++count().ecn_mangled;
   count().ecn_delivered_ce += echo.marks;
   if (echo.congestion) reduce_for_mark(got.flight, now);

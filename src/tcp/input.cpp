@@ -185,7 +185,9 @@ std::optional<Drop> Connection::check_sequence(const SegmentIn& seg, Offset begi
     // step would otherwise answer each other for ever.
     if (seg.length() > 0) b_.rcv.ack_now = true;
     else challenge(now);
-    if (b_.accurate && seg.has(wire::syn) && seg.has(wire::ack) && begin == 0) b_.accurate->on_syn_ack(seg.ecn);
+    // RFC 9768 section 3.2.2.1: our ACK of it was lost, unless something that followed on it shows that it was not. Then the flags of the
+    // next one are a counter to the server, as all others.
+    if (b_.accurate && seg.has(wire::syn) && seg.has(wire::ack) && begin == 0 && b_.rcv.nxt == 1 && b_.snd.max <= 1) b_.accurate->on_syn_ack(seg.ecn);
   }
   return Drop::tcp_out_of_window;
 }

@@ -75,7 +75,7 @@ SegmentOut Connection::output_mtu_probe(std::uint32_t payload, Instant now) {
   SegmentOut out = data_segment(r, payload, now);
   count().tx_bytes += out.payload_len;
   ++count().mtu_probes;
-  snd.on_sent_new(r, false, now);
+  snd.on_sent_new(r, 0, false, now);
   snd.on_mtu_probe_sent(r, next_probe_mss());
   if (b_.rexmt_at.is_never()) arm_rexmt(now);
   arm_probe(now);

@@ -175,7 +175,7 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
   if (b_.syn_data) b_.syn_data->sent = std::max(b_.syn_data->sent, data);
   count().tx_bytes += data;
   b_.syn_due = b_.syn_held = false;
-  if (snd.nxt == 0) snd.on_sent_new({0, end}, false, now);
+  if (snd.nxt == 0) snd.on_sent_new({0, end}, 0, false, now);
   else out.retransmission = true;
   if (b_.rexmt_at.is_never()) arm_rexmt(now);
   ++count().tx_segments;
@@ -245,7 +245,7 @@ std::optional<SegmentOut> Connection::output_retransmission(Instant now, bool sp
     snd.air().rescue = snd.air().recovery_point;
     ++count().recovery_rescue;
   }
-  snd.on_retransmitted(r, now);
+  snd.on_retransmitted(r, mss, now);
   ++count().tx_retransmitted_segments;
   count().tx_retransmitted_bytes += out.payload_len;
   // RFC 6675 section 5 step 4.2 and RFC 6298 section 5.1.
@@ -349,7 +349,7 @@ std::optional<SegmentOut> Connection::output_new(Instant now) {
   count().tx_bytes += out.payload_len;
   if (p.fin) ++count().tx_fins;
   mark_new_data(out);
-  snd.on_sent_new(r, p.length % mss != 0, now);
+  snd.on_sent_new(r, mss, p.length % mss != 0, now);
   if (b_.cork_flush && r.end >= snd.tail) b_.cork_flush = false;
   if (snd.nxt >= snd.tail) b_.cork_at = Instant::never();
   b_.probe_due = false;
@@ -382,13 +382,13 @@ std::optional<SegmentOut> Connection::output_loss_probe(Instant now) {
   ++count().recovery_probes;
   if (again) {
     out.retransmission = true;
-    snd.on_retransmitted(r, now);
+    snd.on_retransmitted(r, mss, now);
     ++count().tx_retransmitted_segments;
     count().tx_retransmitted_bytes += out.payload_len;
   } else {
     count().tx_bytes += out.payload_len;
     mark_new_data(out);
-    snd.on_sent_new(r, fresh < mss, now);
+    snd.on_sent_new(r, mss, fresh < mss, now);
   }
   snd.on_probe_sent(again);
   arm_rexmt(now);
@@ -407,7 +407,7 @@ std::optional<SegmentOut> Connection::output_probe(Instant now) {
   const Range r{snd.una, snd.una + 1};
   SegmentOut out = data_segment(r, 1, now);
   if (snd.nxt == snd.una) {
-    snd.on_sent_new(r, false, now);
+    snd.on_sent_new(r, 0, false, now);
     snd.air().timed_end = 0;
     snd.probe_end = r.end;
   } else {

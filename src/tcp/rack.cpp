@@ -42,6 +42,7 @@ void Sender::take_sacks(const Ack& a, News& news, AckOutcome& out) {
 /// RFC 8985 section 6.2 steps 1 to 3, and what else one delivered transmission says.
 void Sender::note_delivered(const Sent& s, const TransmitState& note, News& news) {
   news.delivered += s.length();
+  news.packets += s.packets();
   news.fack = std::max(news.fack, s.end);
   const Duration took = news.now - s.at;
   const bool earlier_copy = s.again && ((news.echo_ms && *news.echo_ms < s.at.milliseconds()) || took < rtt.minimum);

@@ -108,6 +108,7 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
     if (out.duplicate && dup_acks < 255) ++dup_acks;
   }
   out.delivered = static_cast<std::uint32_t>(news.delivered);
+  out.packets = news.packets;
   air().rk.fack = std::max(air().rk.fack, news.fack);
   if (uses_rack()) {
     out.reordered = news.reordered && !air().rk.reordering_seen;
@@ -494,11 +495,11 @@ std::optional<Range> Sender::rescue_range(std::uint32_t size) const {
   return Range{std::max(from, to - Offset{size}), to};
 }
 
-void Sender::on_retransmitted(Range r, Instant now) {
+void Sender::on_retransmitted(Range r, std::uint32_t segment, Instant now) {
   head_due = false;
   if (r.begin == una) air().head_mark = nxt;
   const bool idle = pipe() == 0;
-  air().log.resent(r, now);
+  air().log.resent(r, now, segment);
   remember_sent(r.begin, idle, now);
   if (air().timed_end > r.begin) air().timed_end = 0;  // Karn
   if (air().undo_from >= 0) {
@@ -512,7 +513,7 @@ void Sender::on_retransmitted(Range r, Instant now) {
   on_any_sent(r.end - r.begin, now);
 }
 
-void Sender::on_sent_new(Range r, bool small, Instant now) {
+void Sender::on_sent_new(Range r, std::uint32_t segment, bool small, Instant now) {
   IOPKT_ASSERT(r.begin == nxt);
   if (!in_flight()) {
     progress_at = now;
@@ -522,7 +523,7 @@ void Sender::on_sent_new(Range r, bool small, Instant now) {
   if (small) air().small_end = r.end;
   nxt = r.end;
   const bool again = r.begin < max;
-  air().log.append(r, again, now);
+  air().log.append(r, again, now, segment);
   remember_sent(air().log.back().begin, idle, now);
   max = std::max(max, nxt);
   if (air().timed_end == 0 && !again && phase != Phase::loss) {

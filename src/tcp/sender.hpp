@@ -169,7 +169,8 @@ struct Sender {
   struct AckOutcome {
     std::uint32_t acked{};
     std::uint32_t flight{};     ///< FlightSize before it.
-    std::uint32_t delivered{};  ///< Bytes that the peer is now known to have, by SACK or without.
+    std::uint32_t delivered{};  ///< Bytes that the peer is now known to have, by SACK or without,
+    std::uint32_t packets{};    ///< and the packets that they were in.
     bool duplicate{}, entered_recovery{}, exited_recovery{}, sampled{}, lost_again{}, undone{}, probe_repaired{}, reordered{};
     bool restart_timer{};   ///< RFC 6298 section 5.3
     std::uint8_t sacks_used{}, sacks_bad{}, dsacks{};
@@ -208,9 +209,10 @@ struct Sender {
   std::optional<Range> next_hole(bool speculative) const;
   /// Rule 4, once per recovery.
   std::optional<Range> rescue_range(std::uint32_t mss) const;
-  void on_retransmitted(Range r, Instant now);
+  /// In packets of `segment` bytes.
+  void on_retransmitted(Range r, std::uint32_t segment, Instant now);
   /// `small`: it ends in less than a full segment.
-  void on_sent_new(Range r, bool small, Instant now);
+  void on_sent_new(Range r, std::uint32_t segment, bool small, Instant now);
   /// What on_sent_new() told of last was a segment that shows whether the path takes `probe_mss`.
   void on_mtu_probe_sent(Range r, std::uint16_t probe_mss);
   /// What is in flight was not accepted (a window probe's byte, data of a SYN): SND.NXT goes back to SND.UNA.
@@ -230,6 +232,7 @@ struct Sender {
     Instant now{};
     std::optional<std::int64_t> echo_ms;
     Offset delivered{};            ///< Bytes, RFC 9937 DeliveredData.
+    std::uint32_t packets{};
     Offset sacked{};               ///< Of these, by SACK.
     Offset fack{};
     Instant newest{};              ///< The last sent of what was never sent again.

@@ -9,6 +9,11 @@ namespace iopkt::tcp {
 namespace {
 constexpr std::size_t kKept = 8;        // records whose memory an idle connection keeps
 constexpr std::size_t kSlack = 64;   // dead records before they are moved out of the way
+
+std::uint16_t segment_of(Range r, std::uint32_t segment) {
+  const Offset length = r.end - r.begin;
+  return static_cast<std::uint16_t>(std::clamp<Offset>(segment == 0 ? length : std::min<Offset>(segment, length), 1, 65535));
+}
 }  // namespace
 
 std::size_t SentLog::first_above(Offset at) const {
@@ -87,7 +92,7 @@ void SentLog::merge_sacked(std::size_t from, std::size_t to) {
   if (from < to) erase(out + 1, to);
 }
 
-void SentLog::append(Range r, bool again, Instant when) {
+void SentLog::append(Range r, bool again, Instant when, std::uint32_t segment) {
   IOPKT_ASSERT(empty() || back().end == r.begin);
   if (size() >= kMost && back().state == Sent::State::flying) {
     // Later than it was for a part of it: only more patience.
@@ -98,6 +103,7 @@ void SentLog::append(Range r, bool again, Instant when) {
     last.order = ++order_;
     last.again = last.again || again;
     last.shared = true;
+    last.segment = std::min(last.segment, segment_of(r, segment));
     return count(last, 1);
   }
   if (head_ >= kSlack && head_ * 2 >= log_.size()) {
@@ -105,7 +111,7 @@ void SentLog::append(Range r, bool again, Instant when) {
     if (noted_) notes_.erase(notes_.begin(), notes_.begin() + static_cast<std::ptrdiff_t>(head_));
     head_ = 0;
   }
-  log_.push_back({.begin = r.begin, .end = r.end, .at = when, .order = ++order_, .again = again});
+  log_.push_back({.begin = r.begin, .end = r.end, .at = when, .order = ++order_, .again = again, .segment = segment_of(r, segment)});
   if (noted_) notes_.emplace_back();
   count(log_.back(), 1);
 }
@@ -166,7 +172,7 @@ std::optional<Range> SentLog::first_lost() const {
 
 /// At the bound: the beginning of record i that went out again becomes part of the record on its left that did so just before. For
 /// that one it is later than it was: only more patience.
-bool SentLog::share_with_left(std::size_t i, Range r, Instant when) {
+bool SentLog::share_with_left(std::size_t i, Range r, Instant when, std::uint16_t segment) {
   if (size() < 2 * kMost || i == 0 || at(i).begin != r.begin || at(i).end <= r.end) return false;
   Sent& left = at(i - 1);
   if (left.state != Sent::State::flying || !left.again || left.length() >= kLargest) return false;
@@ -176,21 +182,23 @@ bool SentLog::share_with_left(std::size_t i, Range r, Instant when) {
   left.at = when;
   left.order = ++order_;
   left.shared = true;
+  left.segment = std::min(left.segment, segment);
   count(left, 1), count(rest, 1);
   if (lost_from_ >= r.begin && lost_from_ < r.end) lost_from_ = r.end;
   return true;
 }
 
-void SentLog::resent(Range r, Instant when) {
+void SentLog::resent(Range r, Instant when, std::uint32_t segment) {
   std::size_t i = first_above(r.begin);
-  if (i == size() || share_with_left(i, r, when)) return;
+  if (i == size() || share_with_left(i, r, when, segment_of(r, segment))) return;
   if (at(i).begin < r.begin) split(i++, r.begin);
   std::size_t last = i;
   while (last < size() && at(last).end < r.end) ++last;
   if (last < size() && at(last).end > r.end) split(last, r.end);
   last = std::min(last + 1, size());
   for (std::size_t k = i; k < last; ++k) count(at(k), -1);
-  at(i) = {.begin = at(i).begin, .end = at(last - 1).end, .at = when, .order = ++order_, .state = Sent::State::flying, .again = true};
+  at(i) = {.begin = at(i).begin, .end = at(last - 1).end, .at = when, .order = ++order_, .state = Sent::State::flying, .again = true,
+           .segment = segment_of(r, segment)};
   count(at(i), 1);
   if (lost_from_ >= r.begin && lost_from_ < r.end) lost_from_ = r.end;
   erase(i + 1, last);

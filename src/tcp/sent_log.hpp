@@ -24,8 +24,11 @@ struct Sent {
   State state{};
   bool again{};            ///< It was sent more than once.
   bool shared{};           ///< Several transmissions that had no room for records of their own: `at` is the newest one's.
+  std::uint16_t segment{65535};  ///< Payload of each packet that it went out as; the least where it is shared.
 
   Offset length() const { return end - begin; }
+  /// As how many it went out, at most.
+  std::uint32_t packets() const { return length() <= segment ? 1 : static_cast<std::uint32_t>((length() + segment - 1) / segment); }
   friend bool operator==(const Sent&, const Sent&) = default;
 };
 static_assert(sizeof(Sent) == 40);
@@ -60,7 +63,8 @@ class SentLog {
   Offset highest_sacked() const;
 
   /// [r.begin, r.end) went out; r.begin is the end of the last record. `again`: a zero-window probe had part of it before.
-  void append(Range r, bool again, Instant at);
+  /// `segment`: see Sent; 0: it was one packet.
+  void append(Range r, bool again, Instant at, std::uint32_t segment = 0);
   /// From now on transmissions have notes; those before were not noted.
   void keep_notes();
   bool keeps_notes() const { return noted_; }
@@ -83,8 +87,8 @@ class SentLog {
   void forget_sacks();
   /// The lowest lost bytes at or above SND.UNA, adjacent records together.
   std::optional<Range> first_lost() const;
-  /// [r.begin, r.end) went out again.
-  void resent(Range r, Instant at);
+  /// [r.begin, r.end) went out again; `segment` as with append().
+  void resent(Range r, Instant at, std::uint32_t segment = 0);
   /// Nothing at or above `edge` was sent, after all.
   void truncate(Offset edge);
   void clear();
@@ -101,7 +105,7 @@ class SentLog {
   void set_state(Sent& s, Sent::State state, bool again);
   void count(const Sent& s, int sign);
   void split(std::size_t i, Offset where);
-  bool share_with_left(std::size_t i, Range r, Instant when);
+  bool share_with_left(std::size_t i, Range r, Instant when, std::uint16_t segment);
   void erase(std::size_t from, std::size_t to);
   void merge_sacked(std::size_t from, std::size_t to);
   void give_back();

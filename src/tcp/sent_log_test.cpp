@@ -134,6 +134,22 @@ TEST(TcpSentLog, ManySmallTransmissionsShareTheLastRecord) {
 }
 
 /// Notes stay with their records, however these are divided, joined and moved.
+TEST(TcpSentLog, WhatIsDeliveredIsToldByPackets) {
+  SentLog log;
+  std::uint32_t packets = 0;
+  const auto count = [&](const Sent& s, const TransmitState&) { packets += s.packets(); };
+  log.append({0, 10'000}, false, Instant{1}, 1000);
+  log.append({10'000, 10'300}, false, Instant{1}, 1000);
+  log.append({10'300, 13'000}, false, Instant{1});
+  log.remove_below(4000, count);
+  EXPECT_EQ(packets, 4u);
+  log.sack(6000, 10'300, count);
+  EXPECT_EQ(packets, 4u + 4 + 1);
+  log.resent({4000, 6000}, Instant{2}, 500);
+  log.remove_below(13'000, count);
+  EXPECT_EQ(packets, 9u + 4 + 1) << "as they went out last, and what was SACKed not again";
+}
+
 TEST(TcpSentLog, NotesStayWithTheirRecords) {
   Random random{9};
   SentLog log;

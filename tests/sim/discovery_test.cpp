@@ -160,6 +160,50 @@ TEST_P(SimDiscovery, AddressesAge) {
   EXPECT_TRUE(formed("2001:db8:3::").empty());
 }
 
+TEST_P(SimDiscovery, EachWordOfALifetimeCountsByRfc4862Section5_5_3) {
+  // Behind a burst the tables follow later: of several words the last alone is seen then, but all have happened.
+  const auto burst = [&] {
+    for (int i = 0; i < 40; ++i) advertise({.lifetime_s = static_cast<std::uint16_t>(i % 2 == 0 ? 1800 : 0)}, {});
+    EXPECT_FALSE(a.shard(0).discovery_state().settled);
+  };
+  burst();
+  advertise({.lifetime_s = 0}, {.prefixes = {prefix("2001:db8:1::", 86400)}});
+  advertise({.lifetime_s = 0}, {.prefixes = {prefix("2001:db8:1::", 1, 1)}});
+  EXPECT_TRUE(formed("2001:db8:1::").empty());
+  net.run_for(200ms);
+  EXPECT_TRUE(a.shard(0).discovery_state().settled);
+  ASSERT_EQ(formed("2001:db8:1::").size(), 1u);
+  EXPECT_GT(lifetime("2001:db8:1::").valid_until, net.now() + 7100s);
+  // Of one that is there: more than two hours, and then nothing.
+  net.run_for(3000s);
+  burst();
+  advertise({.lifetime_s = 0}, {.prefixes = {prefix("2001:db8:1::", 86400)}});
+  advertise({.lifetime_s = 0}, {.prefixes = {prefix("2001:db8:1::", 1, 1)}});
+  net.run_for(200ms);
+  EXPECT_GT(lifetime("2001:db8:1::").valid_until, net.now() + 7100s) << "two hours from then, not what was left of those before";
+  // A word that is none of autoconfiguration takes nothing back.
+  burst();
+  advertise({.lifetime_s = 0}, {.prefixes = {prefix("2001:db8:2::")}});
+  auto other = prefix("2001:db8:2::");
+  other.autonomous = false;
+  advertise({.lifetime_s = 0}, {.prefixes = {other}});
+  net.run_for(200ms);
+  EXPECT_EQ(formed("2001:db8:2::").size(), 1u);
+}
+
+TEST_P(SimDiscovery, TheTablesFollowTenTimesASecond) {
+  net.run_for(10s);
+  const auto version = [&] { return a.stack().network()->version; };
+  const std::uint64_t before = version();
+  const Instant from = net.now();
+  for (int i = 0; net.now() < from + 5s; ++i) {
+    advertise({.lifetime_s = static_cast<std::uint16_t>(i % 2 == 0 ? 1800 : 0)}, {});
+    net.run_for(7ms);
+  }
+  EXPECT_LE(version() - before, 16u + 50 + 1);
+  EXPECT_GE(version() - before, 50u);
+}
+
 TEST_P(SimDiscovery, FloodsOfAdvertisementsAreBounded) {
   const auto limits = a.stack().network()->settings.ipv6;
   for (int i = 0; i < 300; ++i) {

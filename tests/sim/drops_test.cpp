@@ -110,6 +110,28 @@ class SimDrops : public ::testing::TestWithParam<std::uint32_t> {
   wire::TcpHeader heard_from_a;
 };
 
+TEST_P(SimDrops, ASynAckForAConnectThatWasGivenUpInTheSameTurn) {
+  Host::Stream& s = a.connect(at(b, 9));
+  net.tap = [&](const Host& from, Frame& frame) {
+    const auto ip = wire::Ipv4View::parse(Bytes{frame}.subspan(14));
+    if (!ip || ip->header().protocol != wire::IpProtocol::tcp || &from != &a) return true;
+    heard_from_a = wire::TcpView::parse(ip->payload())->header();
+    return false;  // b would refuse
+  };
+  net.run_for(1ms);
+  ASSERT_EQ(heard_from_a.flags & (wire::syn | wire::ack), wire::syn);
+  const wire::SeqNum iss = heard_from_a.seq;
+  const auto answer = segment(b.address(), a.address(), {.src = Port{9}, .dst = heard_from_a.src, .seq = wire::SeqNum{77}, .ack = iss + 1,
+                                                         .flags = wire::syn | wire::ack, .window = 1000});
+  a.shard(0).close(s.id);
+  a.receive(packet_to(a, {.protocol = wire::IpProtocol::tcp, .src = b.address()}, answer));
+  net.run_for(1ms);
+  EXPECT_EQ(heard_from_a.flags, wire::rst);
+  EXPECT_EQ(heard_from_a.seq, iss + 1);
+  EXPECT_EQ(a.drops(Drop::tcp_no_socket), 1u);
+  net.tap = nullptr;
+}
+
 // ---------------------------------------------------------------------------------------------- queues
 
 class SimShardDrops : public SimDrops {};

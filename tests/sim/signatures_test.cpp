@@ -318,6 +318,82 @@ TEST_P(SimSignatures, AoKeysAreShownAndCounted) {
   EXPECT_EQ(good, 1u) << "the SYN,ACK";
 }
 
+TEST_P(SimSignatures, KeysAreShownOfTheAddressThatIsNamed) {
+  Host::Stream& s = a.stream();
+  const wire::IpAddress other{Ipv4Address{10, 0, 0, 9}};
+  ASSERT_EQ(set(s, num::tcp_ao_add_key, ao(kB, {.secret = "b", .send_id = 1, .receive_id = 2})), Errno::ok);
+  ASSERT_EQ(set(s, num::tcp_ao_add_key, ao(other, {.secret = "other", .send_id = 1, .receive_id = 2})), Errno::ok);
+  const auto secret_of = [&](const wire::IpAddress* peer, std::uint8_t prefix) -> std::string {
+    std::vector<std::byte> wanted(304);
+    if (peer != nullptr) {
+      const Struct named(*peer);
+      const Bytes bytes = named;
+      std::copy(bytes.begin(), bytes.end(), wanted.begin());
+    }
+    wanted[278] = std::byte{1}, wanted[279] = std::byte{2}, wanted[280] = std::byte{prefix};
+    const auto got = a.shard(0).get_option(s.id, num::kSolTcp, num::tcp_ao_get_keys, 304, wanted);
+    return got ? got->substr(192, 80).c_str() : got.error() == Errno::noent ? "none" : "refused";
+  };
+  EXPECT_EQ(secret_of(&kB, 32), "b");
+  EXPECT_EQ(secret_of(&other, 32), "other");
+  EXPECT_EQ(secret_of(&other, 24), "none");
+  EXPECT_EQ(secret_of(&kA, 32), "none");
+  EXPECT_EQ(secret_of(&kA, 33), "refused");
+  EXPECT_EQ(secret_of(nullptr, 0), "b") << "the first of all";
+}
+
+TEST_P(SimSignatures, AListenersKeysMayGoWithoutWaiting) {
+  constexpr std::uint32_t kAsync = 4;
+  ASSERT_EQ(set_listener(num::tcp_ao_add_key, ao(kA, {})), Errno::ok);
+  Host::Stream& s = a.stream();
+  ASSERT_EQ(set(s, num::tcp_ao_add_key, ao(kB, {})), Errno::ok);
+  EXPECT_EQ(set(s, num::tcp_ao_del_key, ao_delete(kB, 1, 1, kAsync)), Errno::inval);
+  EXPECT_EQ(set_listener(num::tcp_ao_del_key, ao_delete(kA, 1, 1, kAsync)), Errno::ok);
+  EXPECT_EQ(set_listener(num::tcp_ao_del_key, ao_delete(kA, 1, 1)), Errno::noent);
+}
+
+wire::Ipv4Header ip_header(wire::IpProtocol protocol, const wire::IpAddress& from, const wire::IpAddress& to, std::size_t payload) {
+  wire::Ipv4Header header{.protocol = protocol, .src = from.v4(), .dst = to.v4()};
+  header.ttl = 60;
+  header.payload_len = static_cast<std::uint16_t>(payload);
+  return header;
+}
+
+TEST_P(SimSignatures, IcmpIsNotHeededByRfc5925Section7_8) {
+  ASSERT_EQ(set_listener(num::tcp_ao_add_key, ao(kA, {})), Errno::ok);
+  Host::Stream& s = a.stream();
+  ASSERT_EQ(set(s, num::tcp_ao_add_key, ao(kB, {})), Errno::ok);
+  ASSERT_TRUE(opens(s));
+  const auto unreachable = [&](std::uint8_t code, std::uint16_t mtu) {
+    const wire::TcpHeader& last = *std::ranges::find(seen, Port{179}, &wire::TcpHeader::dst);
+    std::vector<std::byte> message(8 + 20 + 8);
+    message[0] = std::byte{3}, message[1] = std::byte{code};
+    store_be16(message, 6, mtu);
+    wire::encode(ip_header(wire::IpProtocol::tcp, kA, kB, 1000), MutableBytes{message}.subspan(8));
+    store_be16(message, 28, last.src.value), store_be16(message, 30, last.dst.value), store_be32(message, 32, last.seq.value);
+    store_be16(message, 2, wire::finish(wire::sum(message, 0)));
+    const wire::Ipv4Header header = ip_header(wire::IpProtocol::icmp, kB, kA, message.size());
+    Frame frame(14 + 20);
+    wire::store_mac(frame, 0, {{0x02, 0, 0, 0, 0, 1}}), wire::store_mac(frame, 6, {{0x02, 0, 0, 0, 0, 2}});
+    store_be16(frame, 12, 0x0800);
+    wire::encode(header, MutableBytes{frame}.subspan(14));
+    frame.insert(frame.end(), message.begin(), message.end());
+    a.receive(frame);
+    net.run_for(1ms);
+  };
+  for (const std::uint8_t code : {std::uint8_t{2}, std::uint8_t{3}, std::uint8_t{4}}) unreachable(code, 600);
+  EXPECT_EQ(a.drops(Drop::icmp_signed_flow), 3u);
+  unreachable(1, 0);
+  EXPECT_EQ(a.drops(Drop::icmp_signed_flow), 3u) << "no hard error";
+  std::vector<std::byte> none(304);
+  const auto info = [&] { return *a.shard(0).get_option(s.id, num::kSolTcp, num::tcp_ao_info, 48, none); };
+  EXPECT_EQ(info()[40], 3) << "pkt_dropped_icmp";
+  ASSERT_EQ(set(s, num::tcp_ao_info, ao_info(16)), Errno::ok);
+  EXPECT_EQ(info()[0] & 16, 16);
+  unreachable(4, 600);
+  EXPECT_EQ(a.drops(Drop::icmp_signed_flow), 3u) << "the program takes them";
+}
+
 TEST_P(SimSignatures, SequenceNumbersThatWrapChangeTheExtension) {
   // RFC 5925 section 6.2. The clock of RFC 6528 moves by one in 4 us: the second connection of the same ports begins just before 2^32.
   ASSERT_EQ(set_listener(num::tcp_ao_add_key, ao(kA, {})), Errno::ok);

@@ -108,6 +108,15 @@ def _(p):
     p.call("s['c'].listen(1)")
 
 
+@scenario("close while connecting")
+def _(p):
+    p.connect()
+    p.call("s['c'].close()")
+    p.quiet()  # the stack knows of it
+    p.send("SA", ack=1)
+    p.see()
+
+
 @scenario("shutdown while connecting")
 def _(p):
     p.connect()
@@ -442,6 +451,17 @@ def _(p):
 def _(p):
     p.accepted()
     p.send("PA", b"unread", seq=1)
+    p.call("wait('c', 'IN')")
+    p.call("s['c'].close()")
+    p.see()
+
+
+@scenario("close with a linger time and unread data")
+def _(p):
+    p.connected()
+    p.call("s['c'].setblocking(True)")
+    p.call(LINGER.replace("1, 0", "1, 5"))
+    p.send("PA", b"unread", seq=1, ack=1)
     p.call("wait('c', 'IN')")
     p.call("s['c'].close()")
     p.see()

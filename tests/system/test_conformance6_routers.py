@@ -2,7 +2,6 @@
 as the routers, good and bad. Each case has a router, a prefix or a destination of its own; all are played, and looked at once."""
 import collections
 import struct
-import time
 
 import pytest
 from scapy.layers.inet6 import (ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_Redirect, ICMPv6NDOptDstLLAddr,
@@ -17,7 +16,6 @@ from test_conformance6_nd import ALL_NODES, NEW, forms, grown, nd, raw_nd
 
 ROUTER, ROUTER_MAC, OTHER_MAC = "fe80::b1", "02:00:00:00:00:b1", "02:00:00:00:00:b2"
 BOUND = 64  # entries, in the floods
-NEWS = 0.15  # s: after a few advertisements in a row the tables follow ten times a second
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +25,11 @@ def lab():
             made.stack.utility("sysctl", "-w", setting)
         yield made
         assert made.stack.running(), "the stack has ended:\n" + made.stack.log()
+
+
+def settle(lab):
+    """After a few advertisements in a row the tables follow ten times a second."""
+    wait_until(lambda: lab.stack.json("ndp", "-r")["settled"], lambda: "news that wait")
 
 
 def drops_named(rows):
@@ -136,7 +139,7 @@ def routers(lab):
         for packet in said if isinstance(said, list) else [said]:
             assert lab.station.ask(packet) == [], name
             if isinstance(said, list) or number == len(ADVERTISEMENTS) - 1:
-                time.sleep(NEWS)
+                settle(lab)
     counted = grown(lab, before)
     told = lab.stack.json("ndp", "-r")
     addresses = lab.stack.json("ifconfig", "-L", "en0")["interfaces"][0]["addresses"]
@@ -171,7 +174,7 @@ LINKS = [("rfc4861-6.3.4 a hop limit", (48, 1450), (48, 1450)), ("rfc4861-6.3.4 
 @pytest.mark.parametrize("name,said,what,value", PARAMETERS, ids=[row[0] for row in PARAMETERS])
 def test_parameter(lab, name, said, what, value):
     lab.station.ask(ra(ROUTER, routerlifetime=0, **{"chlim": 0, **said}))
-    time.sleep(NEWS)
+    settle(lab)
     assert lab.stack.json("ndp", "-i", "en0")["interfaces"][0][what] == value
 
 
