@@ -12,6 +12,7 @@
 #include "base/time.hpp"
 #include "socket/errno.hpp"
 #include "wire/address.hpp"
+#include "wire/ipv4.hpp"
 
 namespace iopkt::tcp {
 struct KeyChain;
@@ -43,6 +44,8 @@ struct SocketOptions {
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
   std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0;
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
+  std::int32_t receive_options = 0, receive_return_options = 0;  ///< IP_RECVOPTS, IP_RETOPTS
+  wire::Ipv4OptionBytes ip_options;  ///< IP_OPTIONS: of every packet, as ipv4::given_options() made them
   std::int32_t multicast_ttl = 1, multicast_loop = 1, multicast_all = 1;
   std::uint32_t multicast_interface = 0;
   wire::IpAddress multicast_source;  ///< by which IP_MULTICAST_IF named the interface; unspecified: by its index
