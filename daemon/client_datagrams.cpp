@@ -8,12 +8,29 @@
 
 #include "client_address.hpp"
 #include "client_shard.hpp"
+#include "ipv4/options.hpp"
+#include "socket/numbers.hpp"
 
 namespace iopkt::daemon {
+
+namespace num = socket::num;
+
 namespace {
 
 constexpr std::size_t kPiecesMax = 32;
 constexpr std::size_t kPayloadMax = 65527;  ///< of a UDP datagram over IPv6; over IPv4 the stack knows less
+
+/// Control data that has a length of its own. False: malformed, or options that cannot be.
+bool take_control(std::span<const std::byte> control, stack::DatagramRequest& request) {
+  int type = 0;
+  std::span<const std::byte> value;
+  while (ipc::next_control(control, type, value)) {
+    if (type != num::ip_retopts) return false;
+    request.options = ipv4::given_options(value, false);
+    if (!request.options) return false;
+  }
+  return control.empty();
+}
 
 stack::DatagramRequest request_of(const ipc::RecordHeader& header) {
   using Record = ipc::RecordHeader;
@@ -52,6 +69,15 @@ ipc::RecordHeader header_of(const stack::Datagram& datagram) {
   return header;
 }
 
+/// IP_RECVOPTS, IP_RETOPTS: what the program wants of it is a matter of the moment in which it reads. Answers how many bytes there are.
+std::size_t control_of(const stack::Datagram& datagram, ipc::ControlBytes& control) {
+  std::size_t used = 0;
+  if (datagram.options.empty()) return used;
+  ipc::put_control(control, used, num::ip_recvopts, datagram.options);
+  ipc::put_control(control, used, num::ip_retopts, ipv4::options_for_reply(datagram.options, datagram.source.address.v4()).span());
+  return used;
+}
+
 }  // namespace
 
 void ClientShard::drop_parts(ClientSocket& socket) {
@@ -62,12 +88,16 @@ void ClientShard::drop_parts(ClientSocket& socket) {
 /// One record is one datagram, unless the program said that more of it follows. An errno or 0.
 int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record) {
   const bool more = (record.header.flags & ipc::RecordHeader::more_follows) != 0;
-  if (!more && !socket.parts)
-    return static_cast<int>(stack().send(socket.id, request_of(record.header), record.first, record.second));
+  const auto control = std::span{record.control}.first(record.header.control_len);
+  if (!more && !socket.parts) {
+    stack::DatagramRequest request = request_of(record.header);
+    if (!take_control(control, request)) return EINVAL;
+    return static_cast<int>(stack().send(socket.id, request, record.first, record.second));
+  }
   if (!socket.parts) {
     Client& owner = *socket.owner.client;
     if (!owner.part_bytes.take(kPayloadMax, owner.quota.part_bytes)) return ENOBUFS;
-    socket.parts = std::make_unique<ClientSocket::Parts>(ClientSocket::Parts{.header = record.header, .payload = {}});
+    socket.parts = std::make_unique<ClientSocket::Parts>(ClientSocket::Parts{.header = record.header, .control = {control.begin(), control.end()}, .payload = {}});
     socket.parts->payload.reserve(kPayloadMax);
   }
   std::vector<std::byte>& payload = socket.parts->payload;
@@ -82,7 +112,9 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
 
 int ClientShard::send_parts(ClientSocket& socket) {
   if (!socket.parts) return 0;
-  const int error = static_cast<int>(stack().send(socket.id, request_of(socket.parts->header), socket.parts->payload, {}));
+  stack::DatagramRequest request = request_of(socket.parts->header);
+  const bool good = take_control(socket.parts->control, request);
+  const int error = good ? static_cast<int>(stack().send(socket.id, request, socket.parts->payload, {})) : EINVAL;
   drop_parts(socket);
   return error;
 }
@@ -151,7 +183,9 @@ void ClientShard::on_datagram(const stack::Datagram& datagram) {
   const bool shut = (socket->status & ipc::Status::shut_rd) != 0;
   ipc::RecordHeader header = header_of(datagram);
   header.lost = socket->lost_datagrams;
-  const Put put = shut ? Put::full : ipc::DatagramProducer::put(socket->receive, header, std::span{pieces}.first(count));
+  ipc::ControlBytes control;
+  const auto said = std::span{control}.first(control_of(datagram, control));
+  const Put put = shut ? Put::full : ipc::DatagramProducer::put(socket->receive, header, std::span{pieces}.first(count), said);
   if (put == Put::queued_flush) list_for_flush(*socket);
   if (put != Put::queued && put != Put::queued_flush) {
     ++socket->lost_datagrams;

@@ -216,7 +216,8 @@ void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
     return static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, privileged));
   };
   int error = set(false);
-  if (error == EPERM && request.may(option.name == num::so_bindtodevice ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
+  const bool raw = (option.level == num::kSolSocket && option.name == num::so_bindtodevice) || (option.level == num::kSolIp && option.name == num::ip_options);
+  if (error == EPERM && request.may(raw ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
   if (error == 0 && send_size) resize_send_ring(socket);
   if (error == 0 && option.level == num::kSolTcp && option.name == num::tcp_notsent_lowat && socket.send.size() != 0 && !socket.stream) {

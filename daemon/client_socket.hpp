@@ -76,7 +76,7 @@ struct ClientSocket final : PollHandler {
   /// A datagram whose parts are still coming (MSG_MORE): the first part's header says where it goes.
   struct Parts {
     ipc::RecordHeader header;
-    std::vector<std::byte> payload;
+    std::vector<std::byte> control, payload;
   };
   std::unique_ptr<Parts> parts;
   /// The error queue (IP_RECVERR), oldest first; none while it is empty.

@@ -52,12 +52,18 @@ HashKey stable_secret(std::uint32_t instance) {
   return {half(0), half(1)};
 }
 
+std::uint32_t ms_of_day() {
+  const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(since_1970).count() % 86'400'000);
+}
+
 stack::StackConfig config_of(const EngineContext& context, std::uint32_t shards) {
   const Options& options = context.options;
   const TcpipConfig& tcpip = options.tcpip;
   stack::StackConfig config;
   config.shards = shards;
   config.inet6 = context.inet6;
+  config.ms_of_day = &ms_of_day;
   config.dedicated_local = options.dedicated_stack_thread;
   config.pools.pagesize = tcpip.pagesize;
   config.pools.mclbytes = tcpip.mclbytes;

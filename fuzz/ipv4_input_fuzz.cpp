@@ -65,8 +65,18 @@ void deliver(Env& env, ipv4::Ipv4In& in, packet::PacketPtr packet) {
   }
 }
 
+/// What an answer carries can be given, and what is given can be sent.
+void answer_options(const wire::Ipv4Header& header) {
+  const wire::Ipv4OptionBytes back = ipv4::options_for_reply(header.options.span(), header.src);
+  const auto given = ipv4::given_options(back.span(), false);
+  IOPKT_ASSERT(given && *given == back && back.len % 4 == 0);
+  IOPKT_ASSERT(ipv4::check_options(ipv4::on_the_wire(*given, header.src).span()).has_value());
+  if (const auto own = ipv4::given_options(header.options.span(), true))
+    IOPKT_ASSERT(ipv4::check_options(ipv4::on_the_wire(*own, header.src).span()).has_value());
+}
+
 void pass_on(Env& env, ipv4::Ipv4In& in, packet::PacketPtr packet) {
-  if (!ipv4::forward(*packet, in.header, wire::Ipv4Address{10, 0, 0, 1}, 77)) return;
+  if (!ipv4::forward(*packet, in.header, {wire::Ipv4Address{10, 0, 0, 1}, env.table, {.ms_of_day = [] { return 77u; }}})) return;
   const auto view = wire::Ipv4View::parse(
       packet->head().first(std::min<std::size_t>(packet->head().size(), packet->size())));
   IOPKT_ASSERT(!view || (view->checksum_ok() && view->header() == in.header));
@@ -111,6 +121,7 @@ void run(packet::Cache& cache, unsigned switches, std::vector<std::byte> bytes) 
   if (!in) return;
   IOPKT_ASSERT(packet->size() == in->header_len + std::uint32_t{in->header.payload_len});
   IOPKT_ASSERT(packet->own());
+  answer_options(in->header);
   if (in->way == ipv4::Way::forward)
     pass_on(env, *in, std::move(packet));
   else

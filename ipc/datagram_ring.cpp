@@ -12,22 +12,44 @@ namespace {
 /// Does the record fit what is there? `available`: bytes between its start and the tail.
 bool plausible(const RecordHeader& header, std::size_t available) {
   return header.total_len >= sizeof(RecordHeader) && header.total_len <= available &&
-         header.total_len % kRecordAlign == 0 && header.payload_len <= header.total_len - sizeof(RecordHeader);
+         header.total_len % kRecordAlign == 0 && header.control_len <= kControlMax &&
+         std::size_t{header.payload_len} + header.control_len <= header.total_len - sizeof(RecordHeader);
 }
 }  // namespace
+
+bool next_control(std::span<const std::byte>& rest, int& type, std::span<const std::byte>& value) {
+  ControlItem item;
+  if (rest.size() < sizeof item) return false;
+  std::memcpy(&item, rest.data(), sizeof item);
+  if (item.length > rest.size() - sizeof item) return false;
+  type = item.type;
+  value = rest.subspan(sizeof item, item.length);
+  rest = rest.subspan(sizeof item + item.length);
+  return true;
+}
+
+bool put_control(ControlBytes& to, std::size_t& used, int type, std::span<const std::byte> value) {
+  const ControlItem item{static_cast<std::uint16_t>(type), static_cast<std::uint16_t>(value.size())};
+  if (value.size() > to.size() || used + sizeof item + value.size() > to.size()) return false;
+  std::memcpy(to.data() + used, &item, sizeof item);
+  if (!value.empty()) std::memcpy(to.data() + used + sizeof item, value.data(), value.size());
+  used += sizeof item + value.size();
+  return true;
+}
 
 // ---------------------------------------------------------------------------------------------- stack side
 
 DatagramProducer::Put DatagramProducer::put(ReceiveRingProducer& ring, RecordHeader header,
-                                            std::span<const iovec> payload) {
+                                            std::span<const iovec> payload, std::span<const std::byte> control) {
   const std::size_t size = ring.size();
   if (size == 0) return Put::no_ring;
   const std::size_t length = total_length(payload, kRingSizeMax);
-  const std::size_t total = record_size(length);
+  const std::size_t total = record_size(length + control.size());
   if (total > size / 2) return Put::too_long;
   if (total > ring.free_space()) return Put::full;
   header.total_len = static_cast<std::uint32_t>(total);
   header.payload_len = static_cast<std::uint32_t>(length);
+  header.control_len = static_cast<std::uint16_t>(control.size());
   if (header.original_len == 0) header.original_len = header.payload_len;
   std::uint64_t at = ring.tail();
   copy_to_ring(ring.base(), size, at, &header, sizeof header);
@@ -36,6 +58,7 @@ DatagramProducer::Put DatagramProducer::put(ReceiveRingProducer& ring, RecordHea
     copy_to_ring(ring.base(), size, at, piece.iov_base, piece.iov_len);
     at += piece.iov_len;
   }
+  copy_to_ring(ring.base(), size, at, control.data(), control.size());
   return ring.publish((ring.tail() + total) & kPositionMask) ? Put::queued_flush : Put::queued;
 }
 
@@ -55,6 +78,7 @@ bool DatagramConsumer::next(SendRingConsumer& ring, std::uint64_t position, Data
   const std::size_t first = std::min<std::size_t>(out.header.payload_len, ring.size() - start);
   out.first = {ring.base() + start, first};
   out.second = {ring.base(), out.header.payload_len - first};
+  copy_from_ring(out.control.data(), ring.base(), ring.size(), position + sizeof(RecordHeader) + out.header.payload_len, out.header.control_len);
   out.end = (position + out.header.total_len) & kPositionMask;
   return true;
 }
@@ -68,7 +92,7 @@ bool DatagramReader::copy_header(const ReaderCore::View& view, RecordHeader& hea
   return plausible(header, view.unread);
 }
 
-ReadOutcome DatagramReader::read(std::span<const iovec> to, RecordHeader& header, bool take) {
+ReadOutcome DatagramReader::read(std::span<const iovec> to, RecordHeader& header, bool take, ControlBytes* control) {
   for (;;) {
     const std::uint32_t status = core_.status();
     ReaderCore::View view;
@@ -83,6 +107,8 @@ ReadOutcome DatagramReader::read(std::span<const iovec> to, RecordHeader& header
       continue;
     }
     const std::size_t n = scatter(to, view.base, view.size, view.head.position() + sizeof header, header.payload_len);
+    if (control != nullptr)
+      copy_from_ring(control->data(), view.base, view.size, view.head.position() + sizeof header + header.payload_len, header.control_len);
     io_->step(Step::copied);
     const bool right = take ? core_.claim(view, header.total_len) : core_.still_valid(view);
     if (!right) continue;
@@ -109,17 +135,19 @@ bool DatagramReader::nothing_unread() const {
   return !core_.load(view) || view.unread == 0;
 }
 
-WriteOutcome DatagramWriter::write(RecordHeader header, std::span<const iovec> payload) {
+WriteOutcome DatagramWriter::write(RecordHeader header, std::span<const iovec> payload, std::span<const std::byte> control) {
   const std::size_t length = total_length(payload, kRingSizeMax);
-  header.total_len = static_cast<std::uint32_t>(record_size(length));
+  header.total_len = static_cast<std::uint32_t>(record_size(length + control.size()));
+  header.control_len = static_cast<std::uint16_t>(control.size());
   header.payload_len = static_cast<std::uint32_t>(length);
   for (;;) {
-    if (const auto outcome = try_write(header, payload)) return *outcome;
+    if (const auto outcome = try_write(header, payload, control)) return *outcome;
   }
 }
 
 /// Nothing: the ring was full when it was looked at, and is not any more.
-std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header, std::span<const iovec> payload) {
+std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header, std::span<const iovec> payload,
+                                                      std::span<const std::byte> control) {
   SendRingWriter& w = writer_;
   const WriteOutcome obstacle = w.blocked();
   if (obstacle.kind != WriteOutcome::Kind::full) return obstacle;
@@ -141,6 +169,7 @@ std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header
         copy_to_ring(view.base, view.size, at, piece.iov_base, piece.iov_len);
         at += piece.iov_len;
       }
+      copy_to_ring(view.base, view.size, at, control.data(), control.size());
       w.io_->step(Step::write_copied);
       if (!lock.still_mine()) {
         lock.retake();

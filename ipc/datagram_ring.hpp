@@ -6,6 +6,7 @@
 
 #include <sys/uio.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -49,15 +50,30 @@ struct RecordHeader {
   std::uint16_t protocol{};      ///< packet sockets: ethertype, host order
   std::uint16_t vlan{};
   std::uint16_t hatype{};        ///< packet sockets: sll_hatype
-  std::uint16_t net_offset{};    ///< packet sockets: where the network header starts
+  std::uint16_t control_len{};   ///< bytes of ControlItems behind the payload
   std::uint32_t lost{};          ///< datagrams that found no room in the ring before this one (SO_RXQ_OVFL)
 };
 static_assert(sizeof(RecordHeader) == 96);
 
+/// Control data of variable length: this, `length` bytes, and the next. Its type is that of the control message at the level of the
+/// datagram's family (IP_RECVOPTS, IP_RETOPTS).
+struct ControlItem {
+  std::uint16_t type{}, length{};
+};
+
+/// Of one datagram; both kinds of IPv4 options.
+inline constexpr std::size_t kControlMax = 2 * (sizeof(ControlItem) + 40);
+using ControlBytes = std::array<std::byte, kControlMax>;
+
+/// Takes the next item off the front of `rest`; false: there is none, or it is cut short.
+bool next_control(std::span<const std::byte>& rest, int& type, std::span<const std::byte>& value);
+/// Puts one behind the first `used` bytes; false: there is no room.
+bool put_control(ControlBytes& to, std::size_t& used, int type, std::span<const std::byte> value);
+
 constexpr std::size_t record_size(std::size_t payload) {
   return (sizeof(RecordHeader) + payload + kRecordAlign - 1) / kRecordAlign * kRecordAlign;
 }
-static_assert(record_size(65535) <= kDatagramRecordMax);
+static_assert(record_size(65535 + kControlMax) <= kDatagramRecordMax);
 
 // ---------------------------------------------------------------------------------------------- stack side
 
@@ -68,7 +84,7 @@ class DatagramProducer {
   /// Copies `header` and `payload` (pieces one after another; header.payload_len is set from them) into the ring and publishes.
   /// full: not enough room (count the drop). too_long: would take more than half of the ring. queued_flush: call ring.flush()
   /// at the end of the burst. The producer's position must have been moved by this class alone.
-  static Put put(ReceiveRingProducer& ring, RecordHeader header, std::span<const iovec> payload);
+  static Put put(ReceiveRingProducer& ring, RecordHeader header, std::span<const iovec> payload, std::span<const std::byte> control = {});
 };
 
 /// Takes datagrams out of a client's send ring.
@@ -77,6 +93,7 @@ class DatagramConsumer {
   struct Datagram {
     RecordHeader header;             ///< checked copy: total_len and payload_len fit the ring
     std::span<const std::byte> first, second;  ///< the payload in the ring's memory, in one or two pieces; the client can still change it
+    ControlBytes control;            ///< a copy of the control data, header.control_len bytes
     std::uint64_t end{};             ///< consume_to(end) when it has been sent
   };
   /// The record at `position` (head() for the first; `end` of the one before for the next). False: none there, or the record is
@@ -92,8 +109,8 @@ class DatagramReader {
   DatagramReader(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
       : core_(slot, arena, arena_size, io), io_(&io) {}
   /// Takes one datagram (`take`) or looks at it (MSG_PEEK); copies what fits into `to`. On data, header.payload_len is the whole
-  /// length, bytes what was copied.
-  ReadOutcome read(std::span<const iovec> to, RecordHeader& header, bool take = true);
+  /// length, bytes what was copied. `control`: gets header.control_len bytes; null: they are not wanted.
+  ReadOutcome read(std::span<const iovec> to, RecordHeader& header, bool take = true, ControlBytes* control = nullptr);
   /// FIONREAD: the payload of the next datagram; 0: none (or an empty one).
   std::size_t next_size();
   bool nothing_unread() const;
@@ -111,14 +128,14 @@ class DatagramWriter {
   DatagramWriter(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
       : writer_(slot, arena, arena_size, io) {}
   /// Queues one datagram whole, or nothing. header: flags, remote, local, ifindex, ttl, tos, gso_size as wanted; lengths are set here.
-  WriteOutcome write(RecordHeader header, std::span<const iovec> payload);
+  WriteOutcome write(RecordHeader header, std::span<const iovec> payload, std::span<const std::byte> control = {});
   int sleep_for_room(const std::atomic<std::uint32_t>& alive, std::int64_t timeout_ns) {
     return writer_.sleep_for_room(alive, timeout_ns);
   }
   std::size_t queued() const { return writer_.queued(); }
 
  private:
-  std::optional<WriteOutcome> try_write(const RecordHeader& header, std::span<const iovec> payload);
+  std::optional<WriteOutcome> try_write(const RecordHeader& header, std::span<const iovec> payload, std::span<const std::byte> control);
   SendRingWriter writer_;
 };
 

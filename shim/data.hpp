@@ -22,6 +22,7 @@ ssize_t total_of(const iovec* pieces, std::size_t count);
 /// What a received datagram came with.
 struct Arrival {
   ipc::RecordHeader header;
+  ipc::ControlBytes control;  ///< header.control_len bytes
   bool truncated;
 };
 
@@ -35,9 +36,9 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
                          Arrival& arrival);
 /// `flags`: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (of streams), MSG_OOB, kPlainCall.
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags);
-/// One datagram, or a part of one. `header`: what is not a length is filled in.
+/// One datagram, or a part of one. `header`: what is not a length is filled in, but control_len, of `control`.
 ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,
-                      const ipc::RecordHeader& header);
+                      const ipc::RecordHeader& header, const ipc::ControlBytes& control = {});
 
 /// The pending error of a socket, taken from the slot and from the descriptor, so that POLLERR goes away; 0:
 /// none. `flags`: kPlainCall.

@@ -45,11 +45,14 @@ class ControlWriter {
 
   template <class Value>
   void put(int level, int type, const Value& value) {
+    put(level, type, &value, sizeof value);
+  }
+  void put(int level, int type, const void* value, std::size_t size) {
     if (left_ < sizeof(cmsghdr)) {
       message_.msg_flags |= MSG_CTRUNC;
       return;
     }
-    std::size_t length = CMSG_LEN(sizeof value);
+    std::size_t length = CMSG_LEN(size);
     if (left_ < length) {
       message_.msg_flags |= MSG_CTRUNC;
       length = left_;
@@ -59,8 +62,8 @@ class ControlWriter {
     head.cmsg_level = level;
     head.cmsg_type = type;
     memcpy(at_, &head, sizeof head);
-    memcpy(at_ + CMSG_LEN(0), &value, length - CMSG_LEN(0));
-    const std::size_t space = std::min<std::size_t>(left_, CMSG_SPACE(sizeof value));
+    memcpy(at_ + CMSG_LEN(0), value, length - CMSG_LEN(0));
+    const std::size_t space = std::min<std::size_t>(left_, CMSG_SPACE(size));
     at_ += space;
     left_ -= space;
     used_ += space;
@@ -88,7 +91,17 @@ void put_control6(ControlWriter& out, const Socket& s, const Header& h, std::uin
     out.put(IPPROTO_UDP, UDP_GRO, static_cast<int>(h.gso_size));
 }
 
-void put_control(ControlWriter& out, const Socket& s, const Header& h) {
+void put_options(ControlWriter& out, std::span<const std::byte> control, std::uint64_t hints) {
+  int type = 0;
+  std::span<const std::byte> value;
+  while (ipc::next_control(control, type, value)) {
+    const std::uint64_t wanted = type == IP_RECVOPTS ? Hint::want_options : type == IP_RETOPTS ? Hint::want_return_options : 0;
+    if ((hints & wanted) != 0) out.put(IPPROTO_IP, type, value.data(), value.size());
+  }
+}
+
+/// `control`: its ControlItems.
+void put_control(ControlWriter& out, const Socket& s, const Header& h, std::span<const std::byte> control) {
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
   if ((hints & (Hint::timestamp | Hint::timestampns)) != 0) {
     timespec ts{.tv_sec = h.timestamp_ns / 1'000'000'000, .tv_nsec = h.timestamp_ns % 1'000'000'000};
@@ -116,6 +129,7 @@ void put_control(ControlWriter& out, const Socket& s, const Header& h) {
   if ((h.flags & Header::has_ttl) != 0 && (hints & Hint::want_ttl) != 0)
     out.put(IPPROTO_IP, IP_TTL, static_cast<int>(h.ttl));
   if ((h.flags & Header::has_tos) != 0 && (hints & Hint::want_tos) != 0) out.put(IPPROTO_IP, IP_TOS, h.tos);
+  put_options(out, control, hints);
   if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_origdst) != 0) {
     sockaddr_in to = in_of(h.local);
     to.sin_port = htons(ipc::read_names(*s.slot).local.port);  // the socket's own: nothing else came to it
@@ -163,8 +177,17 @@ int take_octet(const unsigned char* data, std::size_t size, int least, std::uint
   return 0;
 }
 
-int take_control4(int type, const unsigned char* data, std::size_t size, Header& h) {
+/// As on the host, 40 bytes of what is longer. The stack judges them with the datagram.
+int take_options(const unsigned char* data, std::size_t size, Header& h, ipc::ControlBytes& control) {
+  std::size_t used = 0;  // the last of several counts
+  if (!ipc::put_control(control, used, IP_RETOPTS, {reinterpret_cast<const std::byte*>(data), std::min<std::size_t>(size, 40)})) return EINVAL;
+  h.control_len = static_cast<std::uint16_t>(used);
+  return 0;
+}
+
+int take_control4(int type, const unsigned char* data, std::size_t size, Header& h, ipc::ControlBytes& control) {
   switch (type) {
+    case IP_RETOPTS: return take_options(data, size, h, control);
     case IP_PKTINFO: return take_pktinfo(data, size, h);
     case IP_TTL: return take_octet(data, size, 1, Header::has_ttl, h.ttl, h);
     case IP_TOS: return take_octet(data, size, 0, Header::has_tos, h.tos, h);
@@ -208,7 +231,7 @@ std::size_t scatter_to(const msghdr& message, const std::byte* from, std::size_t
 }
 
 /// Reads what a program asks for one datagram. Each family knows its own words; of IPv6's IPv4 takes IPV6_PKTINFO. 0 or an errno.
-int take_control(const Socket& s, const msghdr& message, Header& h) {
+int take_control(const Socket& s, const msghdr& message, Header& h, ipc::ControlBytes& control) {
   const bool v6 = family_towards(s, h) == AF_INET6, dual = !v6 && domain_of(s) == AF_INET6;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr;
        c = CMSG_NXTHDR(const_cast<msghdr*>(&message), c)) {
@@ -219,7 +242,7 @@ int take_control(const Socket& s, const msghdr& message, Header& h) {
     if (c->cmsg_level == SOL_SOCKET) {
       error = EINVAL;
     } else if (c->cmsg_level == IPPROTO_IP && !v6) {
-      error = take_control4(c->cmsg_type, data, size, h);
+      error = take_control4(c->cmsg_type, data, size, h, control);
     } else if (c->cmsg_level == IPPROTO_IPV6 && (v6 || (dual && c->cmsg_type == IPV6_PKTINFO))) {
       error = take_control6(c->cmsg_type, data, size, h);
     } else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_SEGMENT) {
@@ -299,7 +322,7 @@ ssize_t receive_error(int fd, Entry entry, msghdr& message) {
   h.ifindex = e.ifindex;
   h.ttl = e.ttl, h.tos = e.tos;
   ControlWriter control(message);
-  put_control(control, s, h);
+  put_control(control, s, h, {});
   put_error(control, domain_of(s), e);
   return static_cast<ssize_t>(copied);
 }
@@ -328,7 +351,7 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
     message->msg_namelen = 0;
   }
   ControlWriter control(*message);
-  put_control(control, socket_of(entry), arrival.header);
+  put_control(control, socket_of(entry), arrival.header, std::span{arrival.control}.first(arrival.header.control_len));
   return n;
 }
 
@@ -346,11 +369,12 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   }
   const Socket s = socket_of(entry);
   Header header{};
+  ipc::ControlBytes wanted{};
   // A socket has its port from its first try on, whatever comes of it.
   int error = bind_if_unbound(s);
   if (error == 0) error = take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
   header.gso_size = static_cast<std::uint32_t>(client_word(s, ClientWord::segment).load(std::memory_order_relaxed));
-  if (error == 0 && message->msg_controllen > 0) error = take_control(s, *message, header);
+  if (error == 0 && message->msg_controllen > 0) error = take_control(s, *message, header, wanted);
   if (error == 0 && (flags & MSG_DONTROUTE) != 0) header.flags |= Header::dont_route;
   const bool udp = s.slot->type.load(std::memory_order_relaxed) == SOCK_DGRAM;
   const bool corked = (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & Hint::cork) != 0;
@@ -359,7 +383,7 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
     error = EMSGSIZE;
   if (error == 0) error = check_destination(s, header, static_cast<std::size_t>(total_of(message->msg_iov, message->msg_iovlen)));
   if (error != 0) return fail(error);
-  return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header);
+  return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header, wanted);
 }
 
 ssize_t receive_from(int fd, Entry entry, void* to, std::size_t size, int flags, sockaddr* address,

@@ -118,6 +118,8 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
   if (level == IPPROTO_IP && name == IP_PKTINFO) remember(s, Hint::want_pktinfo, number != 0);
   if (level == IPPROTO_IP && name == IP_RECVTTL) remember(s, Hint::want_ttl, number != 0);
   if (level == IPPROTO_IP && name == IP_RECVTOS) remember(s, Hint::want_tos, number != 0);
+  if (level == IPPROTO_IP && name == IP_RECVOPTS) remember(s, Hint::want_options, number != 0);
+  if (level == IPPROTO_IP && name == IP_RETOPTS) remember(s, Hint::want_return_options, number != 0);
   if (level == IPPROTO_IP && name == IP_RECVORIGDSTADDR) remember(s, Hint::want_origdst, number != 0);
   if (level == SOL_SOCKET && name == SO_RXQ_OVFL) remember(s, Hint::want_ovfl, number != 0);
   if (level == IPPROTO_IP && name == IP_RECVERR) remember(s, Hint::error_queue, number != 0);

@@ -6,8 +6,7 @@
 
 namespace iopkt::ipv4 {
 
-Expected<void, Refused> forward(packet::Packet& packet, wire::Ipv4Header& header, wire::Ipv4Address outgoing,
-                                std::uint32_t ms_of_day) {
+Expected<void, Refused> forward(packet::Packet& packet, wire::Ipv4Header& header, const Stamp& stamp) {
   // RFC 1812 5.3.1: a packet whose time to live would become 0 is not passed on.
   if (header.ttl <= 1)
     return unexpected(
@@ -16,7 +15,7 @@ Expected<void, Refused> forward(packet::Packet& packet, wire::Ipv4Header& header
   // A packet that is refused is quoted as it came.
   wire::Ipv4OptionBytes options = header.options;
   if (!options.empty()) {
-    if (const auto done = stamp_options(MutableBytes{options.bytes}.first(options.len), outgoing, ms_of_day); !done)
+    if (const auto done = stamp_options(MutableBytes{options.bytes}.first(options.len), stamp); !done)
       return unexpected(Refused{
           Drop::ip_bad_option,
           wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, done.error().pointer)});

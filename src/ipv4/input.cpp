@@ -1,5 +1,7 @@
 #include "ipv4/input.hpp"
 
+#include <algorithm>
+
 #include "ipv4/options.hpp"
 
 namespace iopkt::ipv4 {
@@ -70,19 +72,35 @@ Expected<Destination, Drop> destination_of(const InputContext& context, const pa
   return Destination{Way::forward, Cast::unicast};
 }
 
+Refused bad_option(OptionError error) {
+  return {Drop::ip_bad_option, IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, error.pointer)};
+}
+
 Expected<void, Refused> judge_options(const InputContext& context, const wire::Ipv4View& ip, Way way) {
   ++context.counters.rx_options;
   const auto report = check_options(ip.options());
-  if (!report)
-    return unexpected(Refused{
-        Drop::ip_bad_option,
-        IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, report.error().pointer)});
+  if (!report) return unexpected(bad_option(report.error()));
   if (!report->source_route) return {};
   if (context.tunables.accept_source_route == 0) return unexpected(Refused{Drop::ip_source_route, {}});
   // We are the end of a source route or nothing: we do not pass such packets on.
   if (way == Way::deliver && report->source_route_completed) return {};
   return unexpected(
       Refused{Drop::ip_source_route, IcmpHeader::unreachable(wire::IcmpUnreachable::source_route_failed)});
+}
+
+/// RFC 1122 3.2.2.6: what is recorded of the way has its end, too. Of a datagram in pieces the first has the options.
+Expected<void, Refused> stamp_arrival(const InputContext& context, const wire::Ipv4View& ip, Cast cast, packet::Packet& packet) {
+  const iface::InterfaceAddress* primary = context.in.primary(wire::IpFamily::v4);
+  const Ipv4Address own = cast == Cast::unicast ? ip.dst() : primary != nullptr ? primary->address.v4() : Ipv4Address{};
+  wire::Ipv4OptionBytes options;  // what is refused is quoted as it came
+  options.len = static_cast<std::uint8_t>(ip.options().size());
+  std::ranges::copy(ip.options(), options.bytes.begin());
+  const MutableBytes stamped = MutableBytes{options.bytes}.first(options.len);
+  if (const auto done = stamp_options(stamped, {own, context.interfaces, context.clock}); !done) return unexpected(bad_option(done.error()));
+  const MutableBytes header = packet.mutable_head().first(ip.header_len());
+  std::ranges::copy(stamped, header.begin() + wire::Ipv4View::kMinHeaderLen);
+  wire::store_ipv4_checksum(header);
+  return {};
 }
 
 }  // namespace
@@ -113,9 +131,11 @@ Expected<Ipv4In, Refused> input(const InputContext& context, packet::Packet& pac
   if (is_bad_destination(packet, ip.dst())) return refuse(Drop::ip_bad_destination);
   const auto destination = destination_of(context, packet, ip);
   if (!destination) return refuse(destination.error());
-  if (header_len > wire::Ipv4View::kMinHeaderLen)
-    if (const auto verdict = judge_options(context, ip, destination->way); !verdict)
-      return unexpected(verdict.error());
+  if (header_len > wire::Ipv4View::kMinHeaderLen) {
+    auto verdict = judge_options(context, ip, destination->way);
+    if (verdict && destination->way == Way::deliver && ip.fragment_offset() == 0) verdict = stamp_arrival(context, ip, destination->cast, packet);
+    if (!verdict) return unexpected(verdict.error());
+  }
 
   Ipv4In result{.header = ip.header(),
                 .way = destination->way,

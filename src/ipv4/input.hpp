@@ -7,6 +7,7 @@
 #include "base/expected.hpp"
 #include "iface/interface.hpp"
 #include "ipv4/counters.hpp"
+#include "ipv4/options.hpp"
 #include "ipv4/tunables.hpp"
 #include "packet/drops.hpp"
 #include "packet/packet.hpp"
@@ -31,6 +32,7 @@ struct InputContext {
   const Ipv4Tunables& tunables;
   Ipv4Counters<Counter>& counters;
   Membership groups{};
+  StampClock clock{};
 };
 
 /// Where an accepted packet goes.
@@ -55,7 +57,7 @@ struct Refused {
 
 /// Judges the packet, which begins with its IP header; cuts link padding off the end; the header is one piece
 /// afterwards. Nothing is taken off the front, so that taps, filters and raw sockets see the whole packet:
-/// deliver with strip_header(). Without a fragment in hand, packets with GSO metadata pass as they are.
+/// deliver with strip_header(). In record-route and timestamp options of what is for us we are entered (RFC 1122 3.2.2.6). Without a fragment in hand, packets with GSO metadata pass as they are.
 /// `packet.looped`: martian rules and (unless do_loopback_cksum) the header checksum do not apply.
 Expected<Ipv4In, Refused> input(const InputContext& context, packet::Packet& packet);
 

@@ -280,7 +280,7 @@ TEST_F(Ipv4InputTest, ASourceRouteEndsHereOrNowhere) {
 
 TEST_F(Ipv4InputTest, ReadsHeadersInPieces) {
   wire::Ipv4Header h = header();
-  h.options = options_of(bytes({7, 7, 4, 0, 0, 0, 0, 0}));
+  h.options = options_of(bytes({7, 7, 8, 1, 2, 3, 4, 0}));
   const Data whole = test::data_of(*pool_.ipv4(h, test::counted(10)));
   for (std::size_t cut = 1; cut < whole.size(); ++cut) {
     auto packet = packet::allocate_header(pool_.cache());
@@ -300,7 +300,7 @@ TEST_F(Ipv4InputTest, ForwardingCountsDownAndStampsOptions) {
   auto packet = pool_.ipv4(h, test::counted(10));
   auto in = run(*packet);
   ASSERT_TRUE(in);
-  ASSERT_TRUE(forward(*packet, in->header, kOther, 0x01020304));
+  ASSERT_TRUE(forward(*packet, in->header, {kOther, table_, {.ms_of_day = [] { return 0x01020304u; }}}));
   const Data after = test::data_of(*packet);
   const auto view = wire::Ipv4View::parse(after);
   ASSERT_TRUE(view);
@@ -311,12 +311,12 @@ TEST_F(Ipv4InputTest, ForwardingCountsDownAndStampsOptions) {
   EXPECT_EQ(options,
             bytes({7, 11, 12, 1, 1, 1, 1, 192, 168, 1, 1, 68, 12, 13, 1, 192, 168, 1, 1, 1, 2, 3, 4, 0}));
   // Full now: the route stays, the timestamp counts who had no room.
-  ASSERT_TRUE(forward(*packet, in->header, kOther, 5));
+  ASSERT_TRUE(forward(*packet, in->header, {kOther, table_}));
   EXPECT_EQ(in->header.options.bytes[14], std::byte{0x11});
-  for (int i = 0; i < 14; ++i) ASSERT_TRUE(forward(*packet, in->header, kOther, 5));
+  for (int i = 0; i < 14; ++i) ASSERT_TRUE(forward(*packet, in->header, {kOther, table_}));
   const Data last = test::data_of(*packet);
   const std::uint8_t ttl = in->header.ttl;
-  const auto full = forward(*packet, in->header, kOther, 5);
+  const auto full = forward(*packet, in->header, {kOther, table_});
   ASSERT_FALSE(full);
   EXPECT_EQ(full.error().why, Drop::ip_bad_option);
   EXPECT_EQ(test::data_of(*packet), last) << "as it came: it is quoted";
@@ -328,7 +328,7 @@ TEST_F(Ipv4InputTest, TimeToLiveEndsAtOne) {
     wire::Ipv4Header h = header();
     h.ttl = ttl;
     auto packet = pool_.ipv4(h, {});
-    const auto done = forward(*packet, h, kOther, 0);
+    const auto done = forward(*packet, h, {kOther, table_});
     ASSERT_EQ(done.has_value(), ttl == 2);
     if (done) continue;
     EXPECT_EQ(done.error().why, Drop::ip_ttl_exceeded);
@@ -340,16 +340,83 @@ TEST(Ipv4Options, FragmentsCarryOnlyCopiedOnes) {
   const Data options = bytes({1, 7, 3, 4, 148, 4, 0, 0, 1, 130, 3, 9, 0, 0, 0, 0});
   const auto copied = copied_options(options);
   EXPECT_EQ(Data(copied.span().begin(), copied.span().end()), bytes({148, 4, 0, 0, 130, 3, 9}));
-  const auto reply = options_for_reply(options);
-  EXPECT_EQ(Data(reply.span().begin(), reply.span().end()), bytes({7, 3, 4}));
+  const auto reply = options_for_reply(options, kPeer);
+  EXPECT_EQ(Data(reply.span().begin(), reply.span().end()), bytes({7, 3, 4, 0}));
 }
 
 TEST(Ipv4Options, APrespecifiedTimestampIsForTheOneThatIsNamed) {
   Data options = bytes({68, 12, 5, 3, 10, 0, 0, 1, 0, 0, 0, 0});
-  ASSERT_TRUE(stamp_options(options, kOther, 7));
+  const auto seven = [] { return 7u; };
+  iface::InterfaceTable nobody;
+  ASSERT_TRUE(stamp_options(options, {kOther, nobody, {.ms_of_day = seven}}));
   EXPECT_EQ(options, bytes({68, 12, 5, 3, 10, 0, 0, 1, 0, 0, 0, 0}));
-  ASSERT_TRUE(stamp_options(options, kOurs, 7));
+  Data same = options;
+  ASSERT_TRUE(stamp_options(options, {kOurs, nobody, {.ms_of_day = seven}}));
   EXPECT_EQ(options, bytes({68, 12, 13, 3, 10, 0, 0, 1, 0, 0, 0, 7}));
+  // RFC 1812 5.2.4.3: any address of ours will do.
+  const iface::InterfaceTable table = interfaces();
+  ASSERT_TRUE(stamp_options(same, {kOther, table, {.ms_of_day = seven}}));
+  EXPECT_EQ(same, options);
+}
+
+TEST(Ipv4Options, WithoutAClockTheTimeIsMarkedAsSomeOther) {
+  EXPECT_EQ((StampClock{.now = Instant{} + 25h}).time(), 0x80000000u + 3'600'000u);
+  EXPECT_EQ((StampClock{.now = Instant{}, .ms_of_day = [] { return 9u; }}).time(), 9u);
+}
+
+TEST_F(Ipv4InputTest, WhatIsForUsHasUsInItsRecord) {
+  wire::Ipv4Header h = header();
+  h.options = options_of(bytes({7, 11, 8, 1, 1, 1, 1, 0, 0, 0, 0, 0}));
+  auto packet = pool_.ipv4(h, test::counted(10));
+  auto in = run(*packet);
+  ASSERT_TRUE(in);
+  EXPECT_EQ(in->header.options, options_of(bytes({7, 11, 12, 1, 1, 1, 1, 10, 0, 0, 1, 0})));
+  const Data after = test::data_of(*packet);
+  EXPECT_TRUE(wire::Ipv4View::parse(after)->checksum_ok());
+  // A timestamp whose count of those without room is full is an error of the packet: RFC 791 3.1.
+  h.options = options_of(bytes({68, 8, 9, 0xf0, 1, 1, 1, 1}));
+  packet = pool_.ipv4(h, {});
+  in = run(*packet);
+  ASSERT_FALSE(in);
+  EXPECT_EQ(in.error().why, Drop::ip_bad_option);
+  EXPECT_EQ(in.error().answer, wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, 23));
+}
+
+Data reply_to(std::initializer_list<int> options, Ipv4Address source = kPeer) {
+  const auto reply = options_for_reply(bytes(options), source);
+  return {reply.span().begin(), reply.span().end()};
+}
+
+TEST(Ipv4Options, ASourceRouteIsGoneBack) {
+  // Passed 1.1.1.1 and 2.2.2.2; the end is reached.
+  EXPECT_EQ(reply_to({131, 11, 12, 1, 1, 1, 1, 2, 2, 2, 2, 0}), bytes({131, 11, 4, 2, 2, 2, 2, 1, 1, 1, 1, 0}));
+  // Only what has been passed.
+  EXPECT_EQ(reply_to({137, 11, 8, 1, 1, 1, 1, 2, 2, 2, 2, 0}), bytes({137, 7, 4, 1, 1, 1, 1, 0}));
+  EXPECT_EQ(reply_to({131, 7, 4, 1, 1, 1, 1, 0}), bytes({}));
+  // RFC 1122 4.1.3.2: a source that has entered itself.
+  EXPECT_EQ(reply_to({131, 11, 12, 1, 1, 1, 1, 2, 2, 2, 2, 0}, Ipv4Address{1, 1, 1, 1}), bytes({131, 7, 4, 2, 2, 2, 2, 0}));
+  // A pointer far behind the list.
+  EXPECT_EQ(reply_to({131, 7, 255, 1, 1, 1, 1, 0}), bytes({131, 7, 4, 1, 1, 1, 1, 0}));
+}
+
+TEST(Ipv4Options, GivenOnesAreJudgedAndRouted) {
+  const auto given = [](std::initializer_list<int> options, bool any = false) { return given_options(bytes(options), any); };
+  const auto data = [](const wire::Ipv4OptionBytes& o) { return Data(o.span().begin(), o.span().end()); };
+  ASSERT_TRUE(given({1, 7, 7, 4, 0, 0, 0, 0}));
+  EXPECT_EQ(data(*given({148, 4, 0, 0, 1})), bytes({148, 4, 0, 0, 1, 0, 0, 0})) << "whole words";
+  EXPECT_FALSE(given({7, 7, 3, 0, 0, 0, 0}));
+  EXPECT_FALSE(given({7, 200, 4}));
+  EXPECT_FALSE(given({131, 3, 4})) << "no hop";
+  EXPECT_FALSE(given({131, 7, 8, 1, 1, 1, 1})) << "begun";
+  EXPECT_FALSE(given({131, 8, 4, 1, 1, 1, 1, 0})) << "no whole addresses";
+  EXPECT_FALSE(given_options(Data(41), true));
+  EXPECT_FALSE(given({130, 3, 9}));
+  EXPECT_TRUE(given({130, 3, 9}, true));
+  const auto route = *given({1, 131, 11, 4, 1, 1, 1, 1, 2, 2, 2, 2});
+  EXPECT_EQ(first_hop(route, kPeer), (Ipv4Address{1, 1, 1, 1}));
+  EXPECT_EQ(data(on_the_wire(route, Ipv4Address{9, 9, 9, 9})), bytes({1, 131, 11, 4, 2, 2, 2, 2, 9, 9, 9, 9}));
+  EXPECT_EQ(first_hop(*given({1}), kPeer), kPeer);
+  EXPECT_EQ(on_the_wire(*given({148, 4, 0, 0}), kPeer), *given({148, 4, 0, 0}));
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ enum So : int {
 };
 
 enum Ip : int {
-  ip_tos = 1, ip_ttl = 2, ip_hdrincl = 3, ip_options = 4, ip_recvopts = 6, ip_pktinfo = 8, ip_mtu_discover = 10,
+  ip_tos = 1, ip_ttl = 2, ip_hdrincl = 3, ip_options = 4, ip_recvopts = 6, ip_retopts = 7, ip_pktinfo = 8, ip_mtu_discover = 10,
   ip_recverr = 11, ip_recvttl = 12, ip_recvtos = 13, ip_mtu = 14, ip_freebind = 15, ip_transparent = 19,
   ip_recvorigdstaddr = 20, ip_minttl = 21, ip_bind_address_no_port = 24, ip_multicast_if = 32, ip_multicast_ttl = 33,
   ip_multicast_loop = 34, ip_add_membership = 35, ip_drop_membership = 36,

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <span>
 
+#include "ipv4/options.hpp"
 #include "socket/numbers.hpp"
 #include "tcp/congestion.hpp"
 #include "tcp/fast_open.hpp"
@@ -89,6 +90,8 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIp, ip_mtu_discover, &S::mtu_discover, 0, 5, byte_allowed, kAll},
     {kSolIp, ip_recverr, &S::receive_error, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_recvorigdstaddr, &S::receive_original_destination, INT32_MIN, kAny, boolean | byte_allowed, kPorts},
+    {kSolIp, ip_recvopts, &S::receive_options, INT32_MIN, kAny, boolean | byte_allowed, kAll},
+    {kSolIp, ip_retopts, &S::receive_return_options, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_freebind, &S::free_bind, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_minttl, &S::min_ttl, 0, 255, byte_allowed, kAll},
     {kSolIp, ip_bind_address_no_port, &S::bind_no_port, INT32_MIN, kAny, boolean | byte_allowed, kAll},
@@ -137,11 +140,13 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolUdpLite, udplite_recv_cscov, &S::receive_coverage, INT32_MIN, kAny, plain, kUdpLite},
 });
 
+bool has_ip_level(SocketKind kind, wire::IpFamily family) { return family == wire::IpFamily::v4 || kind != SocketKind::raw; }
+
 /// Sockets of AF_INET6 have the options of both families, for packets of both; raw ones and those of AF_INET their own only.
 bool has_row(const Row& row, SocketKind kind, wire::IpFamily family) {
   if ((row.kinds & bit(kind)) == 0) return false;
   if (row.level == kSolRaw) return (row.name == ipv6_checksum) == (family == wire::IpFamily::v6);
-  if (row.level == kSolIp) return family == wire::IpFamily::v4 || kind != SocketKind::raw;
+  if (row.level == kSolIp) return has_ip_level(kind, family);
   return row.level != kSolIpv6 || family == wire::IpFamily::v6;
 }
 
@@ -174,6 +179,14 @@ Result<std::int32_t> preferences(std::int32_t before, std::int32_t asked) {
     if (wanted == 0 && (group & kPreferHome) != 0) before = (before & ~group) | kPreferHome;
   }
   return before;
+}
+
+/// IP_OPTIONS, ip(7). As on the host, what nobody here knows is for the privileged.
+Errno set_ip_options(SocketOptions& options, Bytes value, bool privileged) {
+  const auto given = ipv4::given_options(value, privileged);
+  if (!given) return !privileged && ipv4::given_options(value, true) ? Errno::perm : Errno::inval;
+  options.ip_options = *given;
+  return Errno::ok;
 }
 
 /// IPV6_PKTINFO: struct in6_pktinfo, of which the host uses the interface alone.
@@ -291,6 +304,7 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
     std::memcpy(options.icmp6_filter.data(), value.data(), std::min(value.size(), sizeof options.icmp6_filter));
     return Errno::ok;
   }
+  if (level == kSolIp && name == ip_options && has_ip_level(kind, family)) return set_ip_options(options, value, privileged);
   if (level == kSolIpv6 && family == wire::IpFamily::v6 && name == ipv6_pktinfo) return set_packet_info(options, value);
   if (level == kSolIpv6 && family == wire::IpFamily::v6 && name == ipv6_mtu) {
     const auto number = integer(value, false);
@@ -355,6 +369,9 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
     answer.assign(reinterpret_cast<const char*>(options.icmp6_filter.data()), sizeof options.icmp6_filter);
   } else if (facts.kind == SocketKind::tcp && level == kSolTcp && name == tcp_fastopen_key) {
     answer = options.fastopen_key;
+  } else if (level == kSolIp && name == ip_options && has_ip_level(facts.kind, facts.family)) {
+    const Bytes given = options.ip_options.span();
+    answer.assign(reinterpret_cast<const char*>(given.data()), given.size());
   } else if (level == kSolIp && name == ip_multicast_if && facts.kind != SocketKind::tcp) {
     answer.resize(4);
     if (options.multicast_source.is_v4())

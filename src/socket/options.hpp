@@ -12,6 +12,7 @@
 #include "base/time.hpp"
 #include "socket/errno.hpp"
 #include "wire/address.hpp"
+#include "wire/ipv4.hpp"
 
 namespace iopkt::tcp {
 class KeyChain;
@@ -43,7 +44,9 @@ struct SocketOptions {
   // IPPROTO_IP
   bool header_included = false, receive_ttl = false, receive_tos = false, packet_info = false, receive_error = false, free_bind = false;
   bool bind_no_port = false, receive_original_destination = false, multicast_loop = true, multicast_all = true;
+  bool receive_options = false, receive_return_options = false;  ///< IP_RECVOPTS, IP_RETOPTS
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, mtu_discover = 1, min_ttl = 0, multicast_ttl = 1;
+  wire::Ipv4OptionBytes ip_options;  ///< IP_OPTIONS: of every packet, as ipv4::given_options() made them
   std::uint32_t multicast_interface = 0;
   wire::IpAddress multicast_source;  ///< by which IP_MULTICAST_IF named the interface; unspecified: by its index
   // IPPROTO_IPV6: of sockets of AF_INET6, for packets of that family

@@ -163,7 +163,7 @@ TEST(SocketOptions, WhatHasNoEffectYetIsNotTaken) {
     SocketKind kind;
     int level, name;
   } rows[] = {
-      {kUdp, kSolSocket, so_mark},       {kUdp, kSolSocket, so_vlanprio},   {kUdp, kSolIp, ip_recvopts},
+      {kUdp, kSolSocket, so_mark},       {kUdp, kSolSocket, so_vlanprio},
   };
   for (const auto& row : rows) {
     SocketOptions o;

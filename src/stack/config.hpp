@@ -25,6 +25,7 @@ struct StackConfig {
   std::uint32_t time_wait_max = 1u << 20; ///< per shard
   std::uint32_t sockets_max = 1u << 20;   ///< per shard
   std::uint32_t ipid_reserved = 0;        ///< identifiers 0..X are never used
+  std::uint32_t (*ms_of_day)() = nullptr; ///< Milliseconds since midnight UT, for timestamps of IP and ICMP; null: unknown
   bool reuseport_unicast = false;
   bool txprio_enabled = false;
 };

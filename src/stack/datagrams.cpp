@@ -87,7 +87,7 @@ bool joins_last(ShardState& s, Datagram& next) {
   if (s.datagrams.empty()) return false;
   Datagram& last = s.datagrams.back();
   if (last.id != next.id || last.error || last.source != next.source || last.destination != next.destination ||
-      last.interface_index != next.interface_index || last.ttl != next.ttl || last.tos != next.tos)
+      last.interface_index != next.interface_index || last.ttl != next.ttl || last.tos != next.tos || last.options != next.options)
     return false;
   const std::uint32_t each = last.segment_size != 0 ? last.segment_size : last.payload->size();
   const std::uint32_t size = next.payload->size(), before = last.payload->size();
@@ -149,6 +149,10 @@ Datagram make_datagram(const Arrival& at, SocketId id, const wire::Endpoint& sou
   d.tos = at.ip.tos;
   d.broadcast = at.broadcast;
   d.multicast = at.multicast;
+  if (at.ip.dst.is_v4() && at.ip.bytes.size() > wire::Ipv4View::kMinHeaderLen) {
+    const Bytes options = at.ip.bytes.span().subspan(wire::Ipv4View::kMinHeaderLen);
+    d.options.assign(options.begin(), options.end());
+  }
   d.time_ns = (payload->flags & IOPKT_TIME_VALID) != 0 ? payload->time_ns : 0;
   d.payload = std::move(payload);
   return d;
@@ -287,6 +291,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   to = *meant;
   Outgoing how;
   how.destination = to.address;
+  how.options = request.options && to.address.is_v4() ? &*request.options : ip_options_of(*k.options, to.address);
   how.fib = k.fib;
   how.interface_index = by != 0 ? by : k.bound_interface;
   if (how.interface_index == 0) how.interface_index = to.address.zone();
@@ -314,7 +319,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
     how.source = k.options->multicast_source;
   if (const Errno bad = check_source(s, k, request, how.source); bad != Errno::ok) return unexpected(bad);
   if (how.source.is_unspecified() || how.source.family() != how.destination.family()) {
-    const auto source = choose_source(s, how.destination, how.fib, how.interface_index, socket::prefers_temporary(*k.options));
+    const auto source = choose_source(s, how.towards(), how.fib, how.interface_index, socket::prefers_temporary(*k.options));
     if (!source) return unexpected(source.error());
     how.source = *source;
   }
@@ -351,6 +356,9 @@ Errno refused(ShardState& s, Drop why) {
 
 namespace {
 
+/// Of the IP header that it will have.
+std::uint32_t header_len(const Outgoing& how) { return (how.destination.is_v4() ? 20 : 40) + how.options_len(); }
+
 /// UDP_SEGMENT, udp(7).
 Errno check_segments(const Socket& k, std::uint32_t size, std::size_t length, std::uint32_t mtu, std::size_t headers) {
   constexpr std::size_t kSegmentsMax = 128;
@@ -368,7 +376,7 @@ Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destinati
   const auto path = find_path(s, *how);
   if (!path) return path.error();
   if (!may_leave(how->source, *path)) return Errno::inval;
-  const std::size_t network = how->destination.is_v4() ? 20 : 40;
+  const std::size_t network = header_len(*how);
   const std::size_t headers = (k.options->header_included != 0 ? 0 : network) + (k.kind == socket::SocketKind::raw ? 0 : wire::UdpView::kHeaderLen);
   if (segment != 0) return check_segments(k, segment, length, path->mtu, headers);
   if ((!how->dont_fragment && k.options->header_included == 0) || length + headers <= path->mtu) return Errno::ok;
@@ -384,7 +392,7 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   if (!packet) return Errno::nobufs;
   const auto path = find_path(s, *how);
   if (!path) return path.error();
-  const std::uint32_t headers = (how->destination.is_v4() ? 20 : 40) + wire::UdpView::kHeaderLen;
+  const std::uint32_t headers = header_len(*how) + wire::UdpView::kHeaderLen;
   const bool cut = request.segment_size != 0 && length > request.segment_size;
   if (const Errno refused_cut = check_segments(k, request.segment_size, length, path->mtu, headers); refused_cut != Errno::ok) return refused_cut;
   if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, {how->destination, to.port}, path->mtu);
@@ -419,7 +427,7 @@ Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Byt
 }
 
 Errno tx_local_segments(ShardState& s, PacketPtr packet, const Outgoing& how) {
-  const auto path = find_path(s, how.destination, how.fib, 0, false);
+  const auto path = find_path(s, how.towards(), how.fib, 0, false);
   if (!path) return path.error();
   if (const auto added = put_ip_header(s, *packet, how, how.source, *path); !added)
     return s.drop(added.error()), Errno::nobufs;
@@ -457,7 +465,7 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const auto path = find_path(s, *how);
   if (!path) return path.error();
   // The host does not cut up what came with its header.
-  const std::size_t on_wire = first.size() + second.size() + (k.options->header_included != 0 ? 0 : how->destination.is_v4() ? 20 : 40);
+  const std::size_t on_wire = first.size() + second.size() + (k.options->header_included != 0 ? 0 : header_len(*how));
   if ((how->dont_fragment || k.options->header_included != 0) && on_wire > path->mtu)
     return too_big_for(s, k, {how->destination, {}}, path->mtu);
   PacketPtr packet = packet::allocate_header(s.cache);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "packet/packet.hpp"
 #include "socket/errno.hpp"
@@ -73,6 +74,7 @@ struct Datagram {
   wire::IpAddress destination;
   std::uint32_t interface_index = 0;
   std::uint8_t ttl = 0, tos = 0;
+  std::vector<std::byte> options;  ///< of the IPv4 header, with our own entry
   bool broadcast = false, multicast = false;
   std::uint16_t segment_size = 0;  ///< UDP_GRO: several datagrams, each of that size but the last; 0: one
   std::uint64_t time_ns = 0;  ///< CLOCK_REALTIME when the driver stamped it, else 0

@@ -16,9 +16,7 @@ using wire::IcmpHeader;
 
 namespace {
 
-constexpr std::uint64_t kMsOfDay = 86'400'000;
 constexpr std::uint32_t kQuoteMost = 576;          // of a packet that a redirect is about: an ICMP error is no longer
-constexpr std::uint32_t kOtherClock = 0x8000'0000;  // RFC 791 section 3.1: milliseconds, but not of the universal time
 
 /// What the sender hears of find_path()'s error. nullopt: nothing, of a route that swallows.
 std::optional<icmp::Message> unreachable(wire::IpFamily family, Errno error) {
@@ -49,9 +47,7 @@ Expected<void, ipv4::Refused> take_hop(ShardState& s, packet::Packet& packet, co
   }
   wire::Ipv4Header header = v4->header();
   const auto* own = out.primary(wire::IpFamily::v4);
-  const auto ms = static_cast<std::uint64_t>((s.now - Instant{}).count()) / 1'000'000 % kMsOfDay;
-  const auto done = ipv4::forward(packet, header, own != nullptr ? own->address.v4() : wire::Ipv4Address{},
-                                  static_cast<std::uint32_t>(ms) | kOtherClock);
+  const auto done = ipv4::forward(packet, header, {own != nullptr ? own->address.v4() : wire::Ipv4Address{}, s.network->interfaces, stamp_clock(s)});
   if (done) ++s.counters.ipv4.forwarded;
   return done;
 }

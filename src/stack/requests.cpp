@@ -76,10 +76,11 @@ Errno port_for_sending(ShardState& s, Socket& k) {
 
 /// Where connections and datagrams to `to` come from. Errors: of find_path(), choose_source() and may_leave().
 socket::Result<wire::IpAddress> source_for(const ShardState& s, const Socket& k, const wire::IpAddress& to) {
-  const auto path = find_path(s, to, k.fib, k.bound_interface, k.options->dont_route != 0);
+  const wire::IpAddress first = Outgoing{.destination = to, .options = ip_options_of(*k.options, to)}.towards();
+  const auto path = find_path(s, first, k.fib, k.bound_interface, k.options->dont_route != 0);
   if (!path) return unexpected(path.error());
   if (is_anothers(s, k)) return unexpected(Errno::netunreach);
-  if (k.local.address.is_unspecified()) return choose_source(s, to, k.fib, k.bound_interface, socket::prefers_temporary(*k.options));
+  if (k.local.address.is_unspecified()) return choose_source(s, first, k.fib, k.bound_interface, socket::prefers_temporary(*k.options));
   if (!may_leave(k.local.address, *path)) return unexpected(Errno::inval);
   return k.local.address;
 }

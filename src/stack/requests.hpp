@@ -7,6 +7,7 @@
 
 #include "stack/events.hpp"
 #include "wire/address.hpp"
+#include "wire/ipv4.hpp"
 
 namespace iopkt::stack {
 
@@ -29,6 +30,7 @@ struct DatagramRequest {
   std::optional<std::uint8_t> ttl, tos;          ///< IP_TTL, IP_TOS, IPV6_HOPLIMIT, IPV6_TCLASS as control data
   bool dont_route = false;
   std::optional<bool> dont_fragment;             ///< IPV6_DONTFRAG as control data
+  std::optional<wire::Ipv4OptionBytes> options;  ///< IP_RETOPTS as control data, in the place of the socket's
   std::uint16_t segment_size = 0;                ///< UDP_SEGMENT; 0: one datagram
 };
 

@@ -155,12 +155,17 @@ Errno send_error(ShardState& s, const icmp::Message& message, const wire::IpHead
 namespace {
 
 void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cast) {
-  const icmp::InputContext context{*at.in, s.settings.icmp, s.counters.icmp, std::nullopt, &s.counters.icmp6};
+  const auto ms_of_day = s.stack.config().ms_of_day;
+  const icmp::InputContext context{*at.in, s.settings.icmp, s.counters.icmp, ms_of_day != nullptr ? std::optional{ms_of_day()} : std::nullopt,
+                                   &s.counters.icmp6};
   auto in = icmp::input(context, at.ip, cast, packet);
   if (!in) return s.drop(in.error());
   if (auto* answer = std::get_if<icmp::Answer>(&*in)) {
     Outgoing how{.destination = answer->to, .protocol = at.ip.protocol, .tos = answer->tos, .fib = at.fib()};
     if (answer->from) how.source = *answer->from;
+    // RFC 1122 section 3.2.2.6: what is recorded goes on being recorded on the way back.
+    const wire::Ipv4OptionBytes options = reply_options(at.ip);
+    if (!options.empty()) how.options = &options;
     static_cast<void>(tx_ip(s, std::move(answer->packet), how));
     return;
   }
@@ -259,7 +264,7 @@ bool joined6(const void* shard, std::uint32_t interface_index, const wire::Ipv6A
 }
 
 std::optional<Judged> judge_ipv4(ShardState& s, const iface::Interface& in, packet::Packet& packet) {
-  const ipv4::InputContext context{in, s.network->interfaces, s.settings.ipv4, s.counters.ipv4, {&joined, &s}};
+  const ipv4::InputContext context{in, s.network->interfaces, s.settings.ipv4, s.counters.ipv4, {&joined, &s}, stamp_clock(s)};
   auto ip = ipv4::input(context, packet);
   if (!ip) {
     refuse(s, in, packet, ip.error().why, ip.error().answer ? std::optional<icmp::Message>{*ip.error().answer} : std::nullopt);

@@ -156,7 +156,11 @@ bool take_cookie(ShardState& s, const ListenerPtr& listener, const socket::Share
 
 void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
   // A listener that did not ask for a size: its children get rings of the default one, so that is what the SYN,ACK offers.
-  const auto options = listener->options();
+  auto options = listener->options();
+  // RFC 1122 section 4.2.3.8: a connection goes back the way that its SYN has come, and what was recorded goes on being recorded. As on
+  // the host, IP_OPTIONS of the listener are its own.
+  if (const wire::Ipv4OptionBytes back = reply_options(seg.at.ip); back != options->ip_options)
+    options.change([&](socket::SocketOptions& o) { o.ip_options = back; });
   if (seg.at.ip.ttl < options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   // Of a segment that is no SYN: as it would be if it answered a cookie.
   const Signing signing{*options, seg.in.ack - 1, seg.in.seq - 1};

@@ -35,7 +35,8 @@ tcp::Options tcp_options(const socket::SocketOptions& o) {
 
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes) {
-  const auto path = find_path(s, flow.remote.address, fib, 0, false);
+  const wire::Ipv4OptionBytes* ip_options = ip_options_of(options, flow.remote.address);
+  const auto path = find_path(s, Outgoing{.destination = flow.remote.address, .fib = fib, .options = ip_options});
   const wire::IpFamily family = flow.remote.address.family();
   const std::uint32_t headers = ip_and_tcp_len(family);
   const std::uint32_t mtu = path ? path->mtu : default_mss(family) + headers;
@@ -53,6 +54,7 @@ tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib
   if (path && path->route != nullptr && !path->route->congestion.empty()) config.congestion = tcp::find_congestion(path->route->congestion);
   config.options = tcp_options(options);
   config.options.signature_len = signature_len(options, flow.remote.address);
+  if (ip_options != nullptr) config.options.ip_options_len = ip_options->len;
   // As the host: TCP-MD5 and timestamps together leave no room for SACK.
   config.timestamps = !uses_md5(options, flow.remote.address);
   return config;
@@ -105,6 +107,7 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
     how.tos = socket::traffic_class_of(*options, how.destination);
     how.txq = static_cast<std::uint16_t>(options->txq_priority);
     how.dont_route = options->dont_route != 0;
+    how.options = ip_options_of(*options, how.destination);
   }
   // RFC 3168 section 5: the two bits are TCP's, whatever the program set.
   how.tos = static_cast<std::uint8_t>((how.tos & ~3) | (segment.ect ? 2 : 0));

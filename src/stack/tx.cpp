@@ -99,7 +99,7 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
 }
 
 socket::Result<Path> find_path(const ShardState& s, const Outgoing& how) {
-  auto path = find_path(s, how.destination, how.fib, how.interface_index, how.dont_route);
+  auto path = find_path(s, how.towards(), how.fib, how.interface_index, how.dont_route);
   if (!path) return path;
   if (how.own_path_mtu) path->mtu = path->link_mtu;
   if (how.largest != 0) path->mtu = std::min(path->mtu, how.largest);
@@ -168,7 +168,13 @@ Expected<void, Drop> put_ip_header(ShardState& s, packet::Packet& payload, const
                           .ttl = how.ttl != 0 || how.stay_here ? how.ttl : static_cast<std::uint8_t>(s.settings.ipv4.ttl),
                           .protocol = how.protocol,
                           .src = source.v4(),
-                          .dst = how.destination.v4()};
+                          .dst = how.towards().v4()};
+  if (how.options_len() != 0) {
+    header.options = ipv4::on_the_wire(*how.options, how.destination.v4());
+    // RFC 791 section 3.1: who makes a packet is the first on its way.
+    static_cast<void>(ipv4::stamp_options(MutableBytes{header.options.bytes}.first(header.options.len),
+                                          {header.src, s.network->interfaces, stamp_clock(s), false}));
+  }
   return ipv4::add_header(payload, header, s.identifiers, s.counters.ipv4);
 }
 
@@ -180,7 +186,7 @@ Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
   }
   wire::IpAddress source = how.source;
   if (source.is_unspecified() || source.family() != how.destination.family()) {
-    const auto chosen = choose_source(s, how.destination, how.fib, how.interface_index);
+    const auto chosen = choose_source(s, how.towards(), how.fib, how.interface_index);
     if (!chosen) {
       s.drop(Drop::ip_no_route);
       return chosen.error();

@@ -5,6 +5,7 @@
 
 #include "icmp/input.hpp"
 #include "ipv4/input.hpp"
+#include "ipv4/options.hpp"
 #include "stack/state.hpp"
 #include "wire/ip_header.hpp"
 
@@ -137,6 +138,10 @@ inline std::uint32_t offered_capacity(const socket::SocketOptions& options, std:
   return options.window_clamp == 0 ? size : std::min(size, static_cast<std::uint32_t>(options.window_clamp));
 }
 tcp::Options tcp_options(const socket::SocketOptions& options);
+/// IP_OPTIONS of packets to `remote`; null: none.
+inline const wire::Ipv4OptionBytes* ip_options_of(const socket::SocketOptions& options, const wire::IpAddress& remote) {
+  return remote.is_v4() && !options.ip_options.empty() ? &options.ip_options : nullptr;
+}
 /// TCP_NOTSENT_LOWAT, or the variable, bytes; 0: more than any ring has.
 inline std::uint32_t notsent_low_water(const ShardState& s, const Socket& k) {
   const std::uint32_t bytes = k.options->notsent_low_water != 0 ? k.options->notsent_low_water : s.settings.tcp.notsent_lowat;
@@ -236,6 +241,16 @@ Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destinat
 const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
                               std::uint32_t interface_index);
 
+/// What an answer to a packet carries of its options; none with IPv6.
+inline wire::Ipv4OptionBytes reply_options(const wire::IpHeader& header) {
+  const Bytes bytes = header.bytes.span();
+  if (header.dst.is_v6() || bytes.size() <= wire::Ipv4View::kMinHeaderLen) return {};
+  return ipv4::options_for_reply(bytes.subspan(wire::Ipv4View::kMinHeaderLen), header.src.v4());
+}
+
+/// RFC 791 section 3.1: for what is entered into options.
+inline ipv4::StampClock stamp_clock(const ShardState& s) { return {s.now, s.stack.config().ms_of_day}; }
+
 // ---- tx.cpp: a packet's way out
 struct Outgoing {
   wire::IpAddress source, destination;
@@ -253,6 +268,14 @@ struct Outgoing {
   std::uint16_t txq = 0;
   std::uint32_t flow_label = 0;       ///< IPv6: 20 bits (RFC 6437)
   std::uint32_t largest = 0;          ///< IPV6_MTU: larger packets are cut; 0: as the path has it
+  const wire::Ipv4OptionBytes* options = nullptr;  ///< of IPv4, as a program gives them; null: none
+
+  /// Where the packet goes first.
+  wire::IpAddress towards() const {
+    return options != nullptr && destination.is_v4() ? wire::IpAddress{ipv4::first_hop(*options, destination.v4())} : destination;
+  }
+  /// Bytes of options in the IP header.
+  std::uint32_t options_len() const { return options != nullptr && destination.is_v4() ? options->len : 0; }
 };
 struct Path {
   const iface::Interface* out = nullptr;

@@ -76,7 +76,8 @@ std::uint32_t Connection::payload_per_segment() const {
   std::uint32_t options = fixed_options();
   if (plan.sack_blocks > 0) options += 4 + 8 * plan.sack_blocks;
   if (plan.accecn) options += static_cast<std::uint32_t>(wire::encoded_len(*plan.accecn));
-  return b_.snd.mss() - options;
+  // A path that is too narrow for both kinds of options gets its segments in fragments.
+  return std::max(static_cast<int>(b_.snd.mss()) - static_cast<int>(options + b_.options.ip_options_len), 8);
 }
 
 SegmentOut Connection::header(SeqNum seq, std::uint16_t flags, Instant now, bool data) {
@@ -192,7 +193,7 @@ std::uint16_t Connection::add_fast_open(SegmentOut& syn) const {
   syn.options.fast_open = b_.syn_data->cookie;
   if (answer || b_.fast_open != FastOpen::sent) return 0;
   const std::size_t options = wire::encoded_len(wire::TcpHeader{.options = syn.options}) - wire::TcpView::kMinHeaderLen;
-  const Offset room = std::min<Offset>(b_.syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options);
+  const Offset room = std::min<Offset>(b_.syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options) - b_.options.ip_options_len;
   syn.payload_len = static_cast<std::uint32_t>(std::clamp<Offset>(b_.snd.tail - 1, 0, std::max<Offset>(room, 0)));
   return static_cast<std::uint16_t>(syn.payload_len);
 }

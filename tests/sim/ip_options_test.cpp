@@ -1,0 +1,144 @@
+// IPv4 options of sockets on the wire: source routes out and back, what fragments carry, what segments make room for. RFC 791 section 3.1,
+// RFC 1122 sections 3.2.1.8, 4.1.3.2 and 4.2.3.8, RFC 9293 section 3.7.1.
+#include <gtest/gtest.h>
+
+#include "socket/numbers.hpp"
+#include "stack/state.hpp"
+#include "tests/support/sim_net.hpp"
+#include "wire/checksum.hpp"
+#include "wire/ipv4.hpp"
+#include "wire/tcp.hpp"
+
+namespace iopkt::sim {
+namespace {
+
+using packet::Drop;
+using socket::Errno;
+using wire::Endpoint;
+using wire::Ipv4Address;
+using wire::Port;
+
+constexpr Ipv4Address kNear{10, 0, 0, 9}, kFar{192, 0, 2, 7};
+
+std::vector<std::byte> bytes(std::initializer_list<int> values) {
+  std::vector<std::byte> out;
+  for (const int v : values) out.push_back(static_cast<std::byte>(v));
+  return out;
+}
+
+class SimIpOptions : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    net.wire({&host}, {});
+    net.tap = [&](const Host&, Frame& frame) {
+      if (load_be16(frame, 12) == 0x0800) sent.push_back(frame);
+      return true;
+    };
+    ASSERT_EQ(host.shard(0).set_neighbour({host.interface_index(), kNear}, {{2, 0, 0, 0, 0, 9}}, {}), Errno::ok);
+    ASSERT_EQ(host.shard(0).set_neighbour({host.interface_index(), Ipv4Address{10, 0, 0, 2}}, {{2, 0, 0, 0, 0, 2}}, {}), Errno::ok);
+  }
+  Errno give(stack::SocketId id, std::initializer_list<int> options) {
+    const auto value = bytes(options);
+    return host.shard(0).set_option(id, socket::num::kSolIp, socket::num::ip_options, value, false);
+  }
+  wire::Ipv4View packet(std::size_t i) const { return *wire::Ipv4View::parse(Bytes{sent.at(i)}.subspan(14)); }
+  std::vector<std::byte> options(std::size_t i) const { return {packet(i).options().begin(), packet(i).options().end()}; }
+  /// A SYN for port 7, which has come with these options.
+  void tell_syn(std::initializer_list<int> given) {
+    std::vector<std::byte> segment(20);
+    wire::encode(wire::TcpHeader{.src = Port{4000}, .dst = Port{7}, .seq = wire::SeqNum{1}, .flags = wire::syn, .window = 1000}, segment);
+    wire::Ipv4Header h{.id = 1, .ttl = 9, .protocol = wire::IpProtocol::tcp, .src = kFar, .dst = host.address(), .payload_len = 20};
+    const auto o = bytes(given);
+    std::ranges::copy(o, h.options.bytes.begin());
+    h.options.len = static_cast<std::uint8_t>(o.size());
+    const std::uint32_t pseudo = wire::pseudo_header_sum(h.src, h.dst, h.protocol, 20);
+    store_be16(segment, 16, wire::finish(pseudo + wire::sum(segment)));
+    Frame frame(14 + wire::encoded_len(h));
+    wire::store_mac(frame, 0, host.stack().network()->interfaces.by_index(host.interface_index())->mac);
+    wire::store_mac(frame, 6, {{2, 0, 0, 0, 0, 9}});
+    store_be16(frame, 12, 0x0800);
+    wire::encode(h, MutableBytes{frame}.subspan(14));
+    frame.insert(frame.end(), segment.begin(), segment.end());
+    host.receive(frame);
+    net.run_for(1ms);
+  }
+  void accept_source_routes() {
+    stack::Network next = *host.stack().network();
+    next.settings.ipv4.accept_source_route = 1;
+    host.stack().publish(std::move(next));
+    net.run_for(1ms);
+  }
+
+  SimNet net{1};
+  Host& host = net.host("10.0.0.1/24");
+  std::vector<Frame> sent;
+};
+
+TEST_F(SimIpOptions, ADatagramGoesTheWayThatItsProgramSays) {
+  auto& s = host.udp({Ipv4Address::any(), Port{5000}});
+  ASSERT_EQ(give(s.id, {1, 131, 11, 4, 10, 0, 0, 9, 192, 0, 2, 1}), Errno::ok);
+  ASSERT_EQ(host.send(s, {kFar, Port{53}}, bytes({1, 2})), Errno::ok);
+  net.run_for(1ms);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(packet(0).dst(), kNear) << "though there is no route to the end";
+  EXPECT_EQ(packet(0).src(), host.address());
+  EXPECT_EQ(options(0), bytes({1, 131, 11, 4, 192, 0, 2, 1, 192, 0, 2, 7}));
+  // RFC 1122 section 4.1.3.2 with 768: the checksum is that of the end.
+  EXPECT_EQ(wire::finish(wire::pseudo_header_sum(host.address(), kFar, wire::IpProtocol::udp, 10) + wire::sum(packet(0).payload())), 0);
+  ASSERT_EQ(give(s.id, {}), Errno::ok);
+  EXPECT_EQ(host.send(s, {kFar, Port{53}}, bytes({1, 2})), Errno::netunreach);
+}
+
+TEST_F(SimIpOptions, FragmentsCarryWhatIsToBeCopied) {
+  auto& s = host.udp({Ipv4Address::any(), Port{5000}});
+  ASSERT_EQ(give(s.id, {7, 7, 4, 0, 0, 0, 0, 148, 4, 0, 0}), Errno::ok);
+  ASSERT_EQ(host.send(s, {Ipv4Address{10, 0, 0, 2}, Port{53}}, std::vector<std::byte>(3000)), Errno::ok);
+  net.run_for(1ms);
+  ASSERT_EQ(sent.size(), 3u);
+  EXPECT_EQ(options(0), bytes({7, 7, 8, 10, 0, 0, 1, 148, 4, 0, 0, 0}));
+  EXPECT_EQ(options(1), bytes({148, 4, 0, 0}));
+  EXPECT_EQ(options(2), bytes({148, 4, 0, 0}));
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_LE(packet(i).total_len(), 1500u);
+}
+
+TEST_F(SimIpOptions, AConnectionGoesTheWayThatItsProgramSays) {
+  auto& s = host.stream();
+  ASSERT_EQ(give(s.id, {137, 7, 4, 10, 0, 0, 9}), Errno::ok);
+  host.connect(s, {kFar, Port{80}});
+  net.run_for(1ms);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(packet(0).dst(), kNear);
+  EXPECT_EQ(options(0), bytes({137, 7, 4, 192, 0, 2, 7, 0}));
+  EXPECT_EQ(wire::TcpView::parse(packet(0).payload())->header().options.mss, 1460) << "what we take has nothing to do with it";
+}
+
+TEST_F(SimIpOptions, AConnectionGoesBackTheWayThatItsSynHasCome) {
+  accept_source_routes();
+  host.listen(Port{7}, [](Host::Stream&) {});
+  tell_syn({131, 11, 12, 192, 0, 2, 1, 10, 0, 0, 9, 0});
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(packet(0).dst(), kNear);
+  EXPECT_EQ(options(0), bytes({131, 11, 4, 192, 0, 2, 1, 192, 0, 2, 7, 0}));
+  const auto segment = packet(0).payload();
+  EXPECT_EQ(wire::finish(wire::pseudo_header_sum(host.address(), kFar, wire::IpProtocol::tcp, static_cast<std::uint32_t>(segment.size())) + wire::sum(segment)), 0);
+  // And so does what is sent again.
+  net.run_for(1500ms);
+  ASSERT_EQ(sent.size(), 2u);
+  EXPECT_EQ(options(1), options(0));
+}
+
+TEST_F(SimIpOptions, ByDefaultNobodyComesByASourceRoute) {
+  host.listen(Port{7}, [](Host::Stream&) {});
+  tell_syn({131, 11, 12, 192, 0, 2, 1, 10, 0, 0, 9, 0});
+  EXPECT_EQ(sent.size(), 0u);
+  EXPECT_EQ(host.drops(Drop::ip_source_route), 1u);
+}
+
+TEST_F(SimIpOptions, TheStackSaysWhereOptionsAreWrong) {
+  host.listen(Port{7}, [](Host::Stream&) {});
+  tell_syn({7, 7, 3, 0, 0, 0, 0, 0});
+  EXPECT_EQ(host.drops(Drop::ip_bad_option), 1u);
+}
+
+}  // namespace
+}  // namespace iopkt::sim
