@@ -97,8 +97,9 @@ int Queue::open(const QueueConfig& config, const char** step) {
 }
 
 int Queue::join(int* group) {
-  // Fragments are put together once: no opening is a later one.
-  const unsigned mode = PACKET_FANOUT_HASH | (takes_ == Takes::openings ? 0u : unsigned{PACKET_FANOUT_FLAG_DEFRAG});
+  // Fragments stay what they are (no PACKET_FANOUT_FLAG_DEFRAG): the other group would see the pieces and this one the whole, and putting
+  // them together is the stack's own.
+  const unsigned mode = PACKET_FANOUT_HASH;
   const unsigned unique = *group < 0 ? unsigned{PACKET_FANOUT_FLAG_UNIQUEID} : 0u;
   const unsigned value = (*group < 0 ? 0u : static_cast<unsigned>(*group)) | (mode | unique) << 16;
   if (const int rc = set(socket_.get(), SOL_PACKET, PACKET_FANOUT, value); rc != 0) return rc;

@@ -18,7 +18,7 @@ inline int load_steering(devnp::UniqueFd& program) {
   constexpr std::uint8_t kHalf = BPF_LD | BPF_H | BPF_ABS, kByte = BPF_LD | BPF_B | BPF_ABS, kByteAt = BPF_LD | BPF_B | BPF_IND;
   constexpr std::uint8_t kSet = BPF_ALU64 | BPF_MOV | BPF_K, kCopy = BPF_ALU64 | BPF_MOV | BPF_X, kAnd = BPF_ALU64 | BPF_AND | BPF_K;
   constexpr std::uint8_t kEqual = BPF_JMP | BPF_JEQ | BPF_K, kUnequal = BPF_JMP | BPF_JNE | BPF_K, kAnyBit = BPF_JMP | BPF_JSET | BPF_K;
-  constexpr int kIpv4 = 11, kFlags = 20, kOther = 22, kOpening = 24;
+  constexpr int kHopByHop = 11, kIpv4 = 14, kFlags = 23, kOther = 25, kOpening = 27;
   // A load beyond the frame ends the program with 0, the first queue. It takes its context in r6 and leaves its result in r0.
   constexpr auto op = [](std::uint8_t code, std::uint8_t to, std::uint8_t from, std::int32_t k) {
     return bpf_insn{code, static_cast<std::uint8_t>(to & 15), static_cast<std::uint8_t>(from & 15), 0, k};
@@ -33,27 +33,30 @@ inline int load_steering(devnp::UniqueFd& program) {
       jump(2, kEqual, 0x0800, kIpv4),
       jump(3, kUnequal, 0x86dd, kOther),
       /* 4 */ load(kByte, 14 + 6),
-      jump(5, kEqual, 0, kOpening),
+      jump(5, kEqual, 0, kHopByHop),
       jump(6, kEqual, 43, kOpening),
       jump(7, kEqual, 60, kOpening),
       jump(8, kUnequal, 6, kOther),
       /* 9 */ load(kByte, 14 + 40 + 13),
       jump(10, BPF_JMP | BPF_JA, 0, kFlags),
-      /* 11 */ load(kByte, 14 + 9),
-      jump(12, kUnequal, 6, kOther),
-      /* 13 */ load(kHalf, 14 + 6),
-      jump(14, kAnyBit, 0x1fff, kOther),
-      /* 15 */ load(kByte, 14),
-      /* 16 */ op(kAnd, 0, 0, 0xf),
-      /* 17 */ op(BPF_ALU64 | BPF_LSH | BPF_K, 0, 0, 2),
-      /* 18 */ op(kCopy, 7, 0, 0),
-      /* 19 */ op(kByteAt, 0, 7, 14 + 13),
-      /* 20 */ op(kAnd, 0, 0, 0x16),
-      jump(21, kEqual, 0x02, kOpening),
-      /* 22 */ op(kSet, 0, 0, 0),
-      /* 23 */ op(BPF_JMP | BPF_EXIT, 0, 0, 0),
-      /* 24 */ op(kSet, 0, 0, 1),
-      /* 25 */ op(BPF_JMP | BPF_EXIT, 0, 0, 0),
+      /* 11 */ load(kByte, 14 + 40),
+      jump(12, kEqual, 58, kOther), /* MLD and its like */
+      jump(13, BPF_JMP | BPF_JA, 0, kOpening),
+      /* 14 */ load(kByte, 14 + 9),
+      jump(15, kUnequal, 6, kOther),
+      /* 16 */ load(kHalf, 14 + 6),
+      jump(17, kAnyBit, 0x3fff, kOther), /* a fragment */
+      /* 18 */ load(kByte, 14),
+      /* 19 */ op(kAnd, 0, 0, 0xf),
+      /* 20 */ op(BPF_ALU64 | BPF_LSH | BPF_K, 0, 0, 2),
+      /* 21 */ op(kCopy, 7, 0, 0),
+      /* 22 */ op(kByteAt, 0, 7, 14 + 13),
+      /* 23 */ op(kAnd, 0, 0, 0x16),
+      jump(24, kEqual, 0x02, kOpening),
+      /* 25 */ op(kSet, 0, 0, 0),
+      /* 26 */ op(BPF_JMP | BPF_EXIT, 0, 0, 0),
+      /* 27 */ op(kSet, 0, 0, 1),
+      /* 28 */ op(BPF_JMP | BPF_EXIT, 0, 0, 0),
   };
   bpf_attr attributes{};
   attributes.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;

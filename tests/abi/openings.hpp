@@ -50,6 +50,9 @@ inline std::vector<OpeningCase> opening_cases() {
   Bytes foreign = tcp_frame(false, 0x02);
   foreign[12] = 0x88;
   foreign[13] = 0xb5;
+  Bytes first_fragment = tcp_frame(false, 0x02), listener_report = tcp_frame(true, 0x02, 8, 0);
+  first_fragment[20] = 0x20;    /* more follow */
+  listener_report[54] = 58;     /* ICMPv6 */
   return {
       {"SYN over IPv4", tcp_frame(false, 0x02), true},
       {"SYN that speaks ECN", tcp_frame(false, 0xc2), true},
@@ -58,6 +61,7 @@ inline std::vector<OpeningCase> opening_cases() {
       {"ACK over IPv4", tcp_frame(false, 0x10), false},
       {"SYN,RST over IPv4", tcp_frame(false, 0x06), false},
       {"UDP over IPv4", tcp_frame(false, 0x02, 0, 17), false},
+      {"first fragment of IPv4", first_fragment, false},
       {"later fragment of IPv4", tcp_frame(false, 0x02, 0, 6, 1), false},
       {"IPv4 that ends before the flags", cut(tcp_frame(false, 0x02), 14 + 20 + 13), false},
       {"IPv4 that ends in its header", cut(tcp_frame(false, 0x02), 14 + 12), false},
@@ -66,6 +70,8 @@ inline std::vector<OpeningCase> opening_cases() {
       {"ACK over IPv6", tcp_frame(true, 0x10), false},
       {"UDP over IPv6", tcp_frame(true, 0x02, 0, 17), false},
       {"IPv6 with hop-by-hop options", tcp_frame(true, 0x10, 8, 0), true},
+      {"ICMPv6 behind hop-by-hop options", listener_report, false},
+      {"IPv6 that ends in its hop-by-hop options", cut(tcp_frame(true, 0x02, 8, 0), 14 + 40), false},
       {"IPv6 with a routing header", tcp_frame(true, 0x02, 8, 43), true},
       {"IPv6 with destination options", tcp_frame(true, 0x02, 8, 60), true},
       {"IPv6 with a fragment header", tcp_frame(true, 0x02, 8, 44), false},

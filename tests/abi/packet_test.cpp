@@ -275,6 +275,26 @@ TEST_F(PacketDriver, OpeningsAreSharedByFlowToo) {
   EXPECT_EQ(sum, 64u);
 }
 
+TEST_F(PacketDriver, FragmentsStayWhatTheyAre) {
+  start("if=ours", 2);
+  // A SYN in two pieces, as the kernel's own defragmentation would put it together: both come, each once.
+  Bytes first = tcp_frame(false, 0x02), second = first;
+  first[20] = 0x20;
+  first[17] = 20 + 16;
+  second[21] = 2;
+  std::size_t taken = 0, others = 0;
+  for (const Bytes& one : {first, second}) ASSERT_TRUE(send_from_peer(one));
+  const Bytes last = tcp_frame(false, 0x10);
+  ASSERT_TRUE(send_from_peer(last));
+  for (int i = 0; i < 10000 && taken + others < 3; ++i) {
+    for (std::uint32_t q = 0; q < 4; ++q)
+      for (const Frame& f : packet_.receive(q)) taken += f.bytes == first || f.bytes == second, others += f.bytes == last;
+    (void)packet_.wait_readable(1, static_cast<std::uint32_t>(i % 4));
+  }
+  EXPECT_EQ(taken, 2u);
+  EXPECT_EQ(others, 1u);
+}
+
 TEST_F(PacketDriver, PutsTheInterfaceBack) {
   ASSERT_EQ(link_flags("ours") & IFF_UP, 0);
   start("if=ours,mtu=1400,mac=02aabbccddee");
