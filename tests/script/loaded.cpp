@@ -89,6 +89,12 @@ Loaded::Loaded(const std::string& library, const std::string& flags) : table_(st
 }
 
 Loaded::~Loaded() {
+  if (worker_ && worker_->busy()) {
+    // A script that failed left a call that blocks: it keeps its thread and the library until the process ends.
+    (void)worker_.release();
+    (void)table_.release();
+    return;
+  }
   if (table_->userdata != nullptr) {
     worker_.reset();
     count("free");
