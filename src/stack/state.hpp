@@ -155,6 +155,8 @@ struct ShardState {
   std::vector<SocketEvent> events;
   std::vector<AcceptEvent> accepts;
   std::vector<Datagram> datagrams;
+  std::array<socket::SharedOptions, 8> recent_options;  // that sockets came to have last: others that come to the same share them
+  std::size_t next_recent = 0;
   std::uint64_t bind_order = 0;
   std::uint64_t raw_protocols[4] = {};             // shard 0 tells all which protocols have raw sockets
 
