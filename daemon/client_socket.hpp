@@ -55,7 +55,8 @@ struct ClientSocket final : PollHandler {
   ipc::ReceiveRingProducer receive;
   ipc::SendRingConsumer send;
   struct Block {
-    std::size_t offset = 0, size = 0;
+    std::size_t offset = 0;
+    std::uint32_t size = 0;
     bool grown = false;  ///< by itself: counted apart
   };
   Block receive_block, send_block;
@@ -114,6 +115,7 @@ struct ClientSocket final : PollHandler {
   }
   void ready(std::uint32_t events) override;
 };
+static_assert(sizeof(ClientSocket) <= 512, "what a socket costs here, beside its slot and what the stack has of it");
 
 /// One client as one shard sees it.
 struct ShardClient final : PollHandler {

@@ -25,7 +25,7 @@ ClientSocket::Block ClientShard::take_block(ClientSocket& socket, std::size_t si
   Client& owner = *socket.owner.client;
   if (!owner.ring_bytes.take(size, owner.quota.ring_bytes)) return {};
   const auto offset = socket.arena->rings.take(size);
-  if (offset) return {*offset, size};
+  if (offset) return {*offset, static_cast<std::uint32_t>(size)};
   owner.ring_bytes.give(size);
   return {};
 }

@@ -18,7 +18,7 @@ void ReceiveRingProducer::update(Change change) {
   }
   const ReceiveWord seen{slot_->rx_word.load(std::memory_order_acquire)};
   slot_->rx_word.store(change(seen).with_tail(tail_).with_mode(mode_).bits, std::memory_order_release);
-  ++counts_.forced_stores;
+  count(&Counts::forced_stores);
   repair_ = flush_ = true;
 }
 
@@ -38,7 +38,7 @@ void ReceiveRingProducer::set_ring(std::byte* base, RingRef ref) {
   IOPKT_ASSERT(base != nullptr && ref.exists());
   IOPKT_ASSERT(unread() == 0 || broken_);
   base_ = base;
-  size_ = ref.size();
+  size_ = static_cast<std::uint32_t>(ref.size());
   epoch_ = ref.epoch();
   slot_->rx_ring.store(ref.bits, std::memory_order_release);
   slot_->rx_head.store(PositionWord::make(head_, epoch_).bits, std::memory_order_release);
@@ -53,14 +53,14 @@ bool ReceiveRingProducer::move_ring(std::byte* base, RingRef ref) {
   slot_->rx_ring.store(ref.bits, std::memory_order_release);
   epoch_ = ref.epoch();
   base_ = base;
-  size_ = ref.size();
+  size_ = static_cast<std::uint32_t>(ref.size());
   for (int i = 0; i < kCasTriesMax; ++i) {
     std::uint64_t seen = slot_->rx_head.load(std::memory_order_acquire);
     const std::uint64_t next = PositionWord::make(PositionWord{seen}.position(), epoch_).bits;
     if (slot_->rx_head.compare_exchange_strong(seen, next, std::memory_order_acq_rel)) return true;
   }
   slot_->rx_head.store(PositionWord::make(checked_head(), epoch_).bits, std::memory_order_release);
-  ++counts_.forced_stores;
+  count(&Counts::forced_stores);
   return true;
 }
 
@@ -144,7 +144,7 @@ bool ReceiveRingProducer::send_first(StackIo& io) {
                           : sent == StackIo::Sent::again ? TokenState::want
                                                          : TokenState::none;
   if (sent == StackIo::Sent::gone) tokens_off_ = true;
-  if (sent == StackIo::Sent::done) ++counts_.tokens;
+  if (sent == StackIo::Sent::done) count(&Counts::tokens);
   // Another state: a reader has taken the byte before we came back.
   update([&](ReceiveWord w) { return w.state() == TokenState::sending ? w.with_state(then) : w; });
   return sent == StackIo::Sent::again;
@@ -160,7 +160,7 @@ bool ReceiveRingProducer::send_renewal(StackIo& io) {
   if (!slot_->rx_word.compare_exchange_strong(seen, next.bits, std::memory_order_acq_rel)) return true;
   const StackIo::Sent sent = io.send_token();
   if (sent == StackIo::Sent::gone) tokens_off_ = true;
-  if (sent == StackIo::Sent::done) ++counts_.renewed;
+  if (sent == StackIo::Sent::done) count(&Counts::renewed);
   update([&](ReceiveWord v) {
     if (v.state() != TokenState::sending) return v;
     v = v.with_state(TokenState::present);
@@ -185,7 +185,7 @@ bool ReceiveRingProducer::repair_now(StackIo& io) {
   };
   if (!wrong(w)) return false;
   update([&](ReceiveWord v) { return wrong(v) ? v.with_state(right).with_extra(0) : v; });
-  ++counts_.repaired;
+  count(&Counts::repaired);
   return false;
 }
 

@@ -91,9 +91,13 @@ class ReceiveRingProducer {
   struct Counts {
     std::uint64_t tokens{}, renewed{}, repaired{}, forced_stores{};
   };
-  const Counts& counts() const { return counts_; }
+  /// For a test: from now on; outlives this.
+  void count_into(Counts& counts) { counts_ = &counts; }
 
  private:
+  void count(std::uint64_t Counts::*what) {
+    if (counts_ != nullptr) ++(counts_->*what);
+  }
   template <class Change>
   void update(Change change);
   bool send_first(StackIo& io);
@@ -103,12 +107,12 @@ class ReceiveRingProducer {
 
   Slot* slot_ = nullptr;
   std::byte* base_ = nullptr;
-  std::size_t size_ = 0;
   std::uint64_t tail_ = 0, head_ = 0;
+  std::uint32_t size_ = 0;
   std::uint16_t epoch_ = 0;
   Mode mode_ = Mode::ring;
   bool flush_ = false, renew_ = false, repair_ = false, tokens_off_ = false, broken_ = false, closed_ = false;
-  Counts counts_;
+  Counts* counts_ = nullptr;
 };
 
 // ---------------------------------------------------------------------------------------------- client side

@@ -124,6 +124,8 @@ void run(const Setup& setup, int type) {
                                   << (setup.edge ? " edge" : " level") << (setup.preempt ? " preempted" : "")
                                   << (setup.slow_stack ? " slow stack" : "") << (setup.kill ? " killed" : "") << " type " << type);
   Rig rig{type};
+  ReceiveRingProducer::Counts counts;
+  rig.producer.count_into(counts);
   rig.shared->kills_left = setup.kill ? setup.readers - 1 : 0;
   Crew crew{setup.readers, setup.processes, [&](int id) { read_until_end(rig, id, setup); }};
   ASSERT_TRUE(eventually([&] { return rig.shared->ready >= static_cast<unsigned>(setup.readers); }));
@@ -157,7 +159,7 @@ void run(const Setup& setup, int type) {
     }
   }
   if (std::getenv("IOPKT_STRESS_VERBOSE") != nullptr) {  // NOLINT(concurrency-mt-unsafe)
-    const auto& c = rig.producer.counts();
+    const ReceiveRingProducer::Counts& c = counts;
     printf("%d %s %s%s%s: bursts %lu reads %lu events %lu spurious %lu tokens %lu renewed %lu repaired %lu forced %lu\n",
            setup.readers, setup.processes ? "proc" : "thr", setup.edge ? "ET" : "LT", setup.preempt ? " preempt" : "",
            setup.kill ? " kill" : "", publisher.bursts, rig.shared->operations.load(), rig.shared->events.load(),

@@ -39,7 +39,7 @@ void SendRingConsumer::set_ring(std::byte* base, RingRef ref) {
   IOPKT_ASSERT(base != nullptr && ref.exists());
   IOPKT_ASSERT(distance(head_, tail_) == 0);
   base_ = base;
-  size_ = ref.size();
+  size_ = static_cast<std::uint32_t>(ref.size());
   epoch_ = ref.epoch();
   slot_->tx_tail.store(PositionWord::make(tail_, epoch_).bits, std::memory_order_release);
   slot_->tx_ring.store(ref.bits, std::memory_order_release);
@@ -73,7 +73,7 @@ bool SendRingConsumer::move_ring(std::byte* base, RingRef ref) {
     if (!slot_->tx_tail.compare_exchange_strong(seen, PositionWord::make(tail, next_epoch).bits)) continue;
     leave_place();
     base_ = base;
-    size_ = ref.size();
+    size_ = static_cast<std::uint32_t>(ref.size());
     epoch_ = next_epoch;
     slot_->tx_ring.store(ref.bits, std::memory_order_release);
     return true;
@@ -135,12 +135,12 @@ void SendRingConsumer::store_head(bool force_open, StackIo& io) {
   if (!stored) {
     const SendWord seen{slot_->tx_word.load(std::memory_order_acquire)};
     slot_->tx_word.store(next_of(seen).bits, std::memory_order_release);
-    ++counts_.forced_stores;
+    count(&Counts::forced_stores);
   }
   if (wake) io.wake(slot_->tx_word);
   if (!opened) return;
-  ++counts_.lifted;
-  if (balance(io) == 0) ++counts_.late_units;
+  count(&Counts::lifted);
+  if (balance(io) == 0) count(&Counts::late_units);
 }
 
 bool SendRingConsumer::over_limit() { return low_water_ != 0 && over_low_water(checked_tail(), limit_, low_water_); }

@@ -89,9 +89,13 @@ class SendRingConsumer {
   struct Counts {
     std::uint64_t lifted{}, late_units{}, forced_stores{};
   };
-  const Counts& counts() const { return counts_; }
+  /// For a test: from now on; outlives this.
+  void count_into(Counts& counts) { counts_ = &counts; }
 
  private:
+  void count(std::uint64_t Counts::*what) {
+    if (counts_ != nullptr) ++(counts_->*what);
+  }
   void store_head(bool force_open, StackIo& io);
   unsigned balance(StackIo& io);
   void leave_place();
@@ -99,14 +103,13 @@ class SendRingConsumer {
 
   Slot* slot_ = nullptr;
   std::uint64_t limit_ = 0;        ///< a position; only with low_water_
-  std::uint32_t low_water_ = 0;
   std::byte* base_ = nullptr;
-  std::size_t size_ = 0;
   std::uint64_t head_ = 0, tail_ = 0;
+  std::uint32_t low_water_ = 0, size_ = 0;
   std::uint64_t left_lock_ = 0;  ///< the writer lock as it was held when the last place was left; 0: nobody held it
   std::uint16_t epoch_ = 0;
   bool datagram_ = false, broken_ = false, closed_ = false;
-  Counts counts_;
+  Counts* counts_ = nullptr;
 };
 
 // ---------------------------------------------------------------------------------------------- client side

@@ -96,6 +96,8 @@ void run(const Setup& setup, int type = SOCK_STREAM) {
   Rig rig{type};
   rig.consumer = SendRingConsumer{*rig.slot, false};  // the stream rules over both kinds of socket
   rig.consumer.set_ring(rig.ring_memory(1), rig.ring_ref(1, 0));
+  SendRingConsumer::Counts counts;
+  rig.consumer.count_into(counts);
   rig.shared->kills_left = setup.kill ? setup.writers - 1 : 0;
   Crew crew{setup.writers, setup.processes, [&](int id) { write_until_stop(rig, id, setup); }};
   ASSERT_TRUE(eventually([&] { return rig.shared->ready >= static_cast<unsigned>(setup.writers); }));
@@ -145,7 +147,7 @@ void run(const Setup& setup, int type = SOCK_STREAM) {
     EXPECT_EQ(rig.shared->spurious, 0u);
   }
   if (std::getenv("IOPKT_STRESS_VERBOSE") != nullptr) {  // NOLINT(concurrency-mt-unsafe)
-    const auto& c = rig.consumer.counts();
+    const SendRingConsumer::Counts& c = counts;
     printf("%d %s wait %d%s%s: writes %lu bytes %lu events %lu spurious %lu lifted %lu late units %lu forced %lu\n",
            setup.writers, setup.processes ? "proc" : "thr", static_cast<int>(setup.wait), setup.preempt ? " preempt" : "",
            setup.kill ? " kill" : "", rig.shared->operations.load(), taker.taken, rig.shared->events.load(),

@@ -41,6 +41,15 @@ Errno refused_now(const ShardState& s, const Socket& k, int level, int name, Byt
   return k.bound_interface != 0 && k.bound_interface != index ? Errno::inval : Errno::ok;
 }
 
+/// A server sets the same on each connection that it accepts. Keys count as long as somebody has them, so they are not kept here.
+void adopt_options(ShardState& s, Socket& k, socket::SocketOptions&& wanted) {
+  if (wanted == *k.options) return;
+  for (const socket::SharedOptions& one : s.recent_options)
+    if (*one == wanted) return void(k.options = one);
+  k.options.adopt(std::move(wanted));
+  if (!k.options->keys) s.recent_options[s.next_recent++ % s.recent_options.size()] = k.options;
+}
+
 }  // namespace
 
 Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool privileged) {
@@ -57,7 +66,7 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   const bool to_device = binds && !wanted_options.bind_device.empty();
   const iface::Interface* device = to_device ? s.network->interfaces.by_name(wanted_options.bind_device) : nullptr;
   if (to_device && device == nullptr) return Errno::nodev;
-  k->options.adopt(std::move(wanted_options));
+  adopt_options(s, *k, std::move(wanted_options));
   k->fib = static_cast<std::uint8_t>(k->options->fib);
   if (binds) {
     k->bound_interface = device == nullptr ? 0 : device->index;

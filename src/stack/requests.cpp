@@ -154,7 +154,7 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool f
   }
   k.local = local;
   k.remote = to;
-  k.flow = flow;
+  k.in_flows = true;
   k.flow_hash = hash;
   k.state = SocketState::open;
   if (const std::uint32_t home = s.stack.shard_of_flow(hash); home != s.number) {
@@ -433,7 +433,6 @@ void Shard::close(SocketId id) {
   send_queued(s, *k);
   if (k->options->linger_on != 0 && k->options->linger_seconds == 0) k->tcp->abort(s.now);
   else k->tcp->close(s.now);
-  if (k->options->linger_on == 0) k->linger_until = Instant::never();
   mark_dirty(s, *k);
 }
 

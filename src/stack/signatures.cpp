@@ -77,14 +77,7 @@ bool ignores_icmp(Socket& k, const message::FlowError& error) {
 }
 
 std::uint8_t signature_len(const socket::SocketOptions& options, const wire::IpAddress& remote) {
-  if (!options.keys) return 0;
-  std::size_t most = 0;
-  for (const tcp::Key& key : options.keys->keys()) {
-    if (!key.fits(remote)) continue;
-    const wire::TcpSignature option{.kind = key.is_md5() ? Kind::md5 : Kind::ao, .length = key.is_md5() ? std::uint8_t{16} : key.mac_len};
-    most = std::max(most, wire::encoded_len(option));
-  }
-  return static_cast<std::uint8_t>(most);
+  return options.keys ? static_cast<std::uint8_t>(options.keys->longest_option(remote)) : std::uint8_t{0};
 }
 
 bool uses_md5(const socket::SocketOptions& options, const wire::IpAddress& remote) {

@@ -81,6 +81,7 @@ struct Socket : Timed {
   bool accept_waiting = false;  ///< a child that its listener's program has not taken yet
   bool offered = false;         ///< ... but can take by itself: the end of its listener is not its end
   bool reuse_bound = false;     ///< the program chose the port itself
+  bool in_flows = false;        ///< flow() is an entry of the flow table
   wire::IpAddress bound_address;  ///< that bind() was given: what disconnect() leaves
   std::uint32_t user = 0;
   std::uint32_t pending_events = 0;
@@ -95,7 +96,6 @@ struct Socket : Timed {
   socket::SendRing send;
   socket::ReceiveRing receive;
   std::unique_ptr<tcp::Connection> tcp;
-  std::optional<FlowKey> flow;       ///< entry in the flow table
   std::uint32_t flow_hash = 0;
   std::uint32_t foreign_flow_shard = UINT32_MAX;  ///< where an exception for our flow was registered
   std::uint32_t mss_route_mtu = 0;
@@ -103,8 +103,10 @@ struct Socket : Timed {
   std::uint64_t sent_shown = 0;      ///< TCP_NOTSENT_LOWAT: the sent position that the last event told of
   std::unique_ptr<AuthState> auth;   ///< null: all are 0
   Instant space_asked{};             ///< when that was last announced
-  Instant linger_until = Instant::never();
+
+  FlowKey flow() const { return {local, remote}; }
 };
+static_assert(sizeof(Socket) <= 360);
 
 struct HalfOpenEntry : Timed {
   HalfOpenEntry() : Timed(Kind::half_open) {}
@@ -153,6 +155,8 @@ struct ShardState {
   std::vector<SocketEvent> events;
   std::vector<AcceptEvent> accepts;
   std::vector<Datagram> datagrams;
+  std::array<socket::SharedOptions, 8> recent_options;  // that sockets came to have last: others that come to the same share them
+  std::size_t next_recent = 0;
   std::uint64_t bind_order = 0;
   std::uint64_t raw_protocols[4] = {};             // shard 0 tells all which protocols have raw sockets
 

@@ -237,7 +237,7 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::Share
   ++listener->waiting;
   k->local = flow.local;
   k->remote = flow.remote;
-  k->flow = flow;
+  k->in_flows = true;
   k->flow_hash = flow_hash;
   k->send.memory = rings.send;
   k->receive.memory = rings.receive;

@@ -123,16 +123,16 @@ void mark_dirty(ShardState& s, Socket& k) {
 void send_queued(ShardState& s, Socket& k) {
   while (const auto segment = k.tcp->poll_output(s.now)) {
     const Signing signing{*k.options, k.tcp->iss(), k.tcp->irs(), k.tcp->send_extension(segment->seq), -1, derived_keys(k)};
-    send_segment(s, k.flow ? *k.flow : FlowKey{k.local, k.remote}, *segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
+    send_segment(s, k.flow(), *segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
   }
 }
 
 void remove_flow(ShardState& s, Socket& k) {
-  if (!k.flow) return;
-  s.flows.erase(*k.flow);
-  if (k.foreign_flow_shard != UINT32_MAX) send_to(s, k.foreign_flow_shard, message::FlowRemove{*k.flow});
+  if (!k.in_flows) return;
+  s.flows.erase(k.flow());
+  if (k.foreign_flow_shard != UINT32_MAX) send_to(s, k.foreign_flow_shard, message::FlowRemove{k.flow()});
   k.foreign_flow_shard = UINT32_MAX;
-  k.flow.reset();
+  k.in_flows = false;
 }
 
 void forget_foreign_flow(ShardState& s, const FlowKey& flow, std::uint8_t shard) {
@@ -145,13 +145,13 @@ namespace {
 void leave_time_wait(ShardState& s, Socket& k) {
   const auto foreign = k.foreign_flow_shard == UINT32_MAX ? TimeWaitTable::kNoShard : static_cast<std::uint8_t>(k.foreign_flow_shard);
   // A bound of memory, not of the protocol: beyond it the end comes early, as on the host.
-  if (!s.time_waits.add(*k.flow, k.tcp->time_wait(), {.binding = k.binding, .foreign_shard = foreign, .fib = k.fib})) {
+  if (!s.time_waits.add(k.flow(), k.tcp->time_wait(), {.binding = k.binding, .foreign_shard = foreign, .fib = k.fib})) {
     ++s.counters.tcp.time_wait_left_out;
     return;
   }
-  s.flows.erase(*k.flow);
+  s.flows.erase(k.flow());
   k.foreign_flow_shard = UINT32_MAX;
-  k.flow.reset();
+  k.in_flows = false;
 }
 
 void end_connection(ShardState& s, Socket& k) {
@@ -214,7 +214,7 @@ void pump(ShardState& s, Socket& k) {
   if (what != 0) raise(s, k, what, error);
   // One that signs stays a connection in TIME-WAIT: it needs its keys.
   if ((events & tcp::event_time_wait) != 0 && signature_len(*k.options, k.remote.address) == 0) {
-    if (k.flow) leave_time_wait(s, k);
+    if (k.in_flows) leave_time_wait(s, k);
     return end_connection(s, k);
   }
   if (k.tcp->state() == tcp::State::closed) return end_connection(s, k);

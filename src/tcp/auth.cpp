@@ -166,19 +166,35 @@ void KeyChain::set(std::vector<Key> keys) {
   }
 }
 
+std::span<const KeyChain::Place> KeyChain::places(const Span& span, const wire::IpAddress& remote) const {
+  if (span.family != remote.family()) return {};
+  const auto all = std::span{by_network_}.subspan(span.begin, span.end - span.begin);
+  const auto found = std::ranges::equal_range(all, key_network(remote, span.prefix_len), {}, &Place::network);
+  return {found.begin(), found.end()};
+}
+
+std::size_t KeyChain::longest_option(const wire::IpAddress& remote) const {
+  using Kind = wire::TcpSignature::Kind;
+  std::size_t most = 0;
+  for (const Span& span : spans_)
+    for (const Place& place : places(span, remote)) {
+      const Key& key = keys_[place.key];
+      const wire::TcpSignature option{.kind = key.is_md5() ? Kind::md5 : Kind::ao, .length = key.is_md5() ? std::uint8_t{16} : key.mac_len};
+      most = std::max(most, wire::encoded_len(option));
+    }
+  return most;
+}
+
 /// Of those that `fits(key)`: of the longest prefix TCP-MD5's, else the first that was added.
 template <class Fits>
 const Key* KeyChain::find(bool md5, const wire::IpAddress& remote, Fits fits) const {
   std::optional<std::uint32_t> best;
   for (const Span& span : spans_) {
-    if (span.md5 != md5 || span.family != remote.family()) continue;
-    const wire::IpAddress network = key_network(remote, span.prefix_len);
-    const auto end = by_network_.begin() + span.end;
-    for (auto at = std::lower_bound(by_network_.begin() + span.begin, end, network, [](const Place& p, const wire::IpAddress& n) { return p.network < n; });
-         at != end && at->network == network; ++at) {
-      if (!fits(keys_[at->key])) continue;
-      if (md5) return &keys_[at->key];
-      best = std::min(best.value_or(at->key), at->key);
+    if (span.md5 != md5) continue;
+    for (const Place& place : places(span, remote)) {
+      if (!fits(keys_[place.key])) continue;
+      if (md5) return &keys_[place.key];
+      best = std::min(best.value_or(place.key), place.key);
       break;  // the others of this network were added later
     }
   }

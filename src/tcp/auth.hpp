@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -67,6 +68,8 @@ class KeyChain {
   const Key* ao_to_send(const wire::IpAddress& remote, int send_id) const;
   /// By the identifier that the peer's segments have.
   const Key* ao_received(const wire::IpAddress& remote, int receive_id) const;
+  /// Of all keys of that peer, whatever their kind, the most bytes that an option with the MAC of one takes; 0: there is none.
+  std::size_t longest_option(const wire::IpAddress& remote) const;
 
  private:
   /// Keys of one kind, family and length of prefix: [begin, end) of by_network_.
@@ -80,6 +83,8 @@ class KeyChain {
     wire::IpAddress network;
     std::uint32_t key;  ///< in keys_
   };
+  /// The places of keys whose network `remote` is in, of one span.
+  std::span<const Place> places(const Span& span, const wire::IpAddress& remote) const;
   template <class Fits>
   const Key* find(bool md5, const wire::IpAddress& remote, Fits fits) const;
 

@@ -192,6 +192,7 @@ TEST(TcpAuth, KeysAreFoundAsIfAllWereLookedAt) {
         ASSERT_TRUE(found->is_md5() && found->fits(remote) && found->prefix_len == md5->prefix_len);
       }
       ASSERT_EQ(chain.ao_to_send(remote, -1), first([](const Key&) { return true; }));
+      ASSERT_EQ(chain.longest_option(remote), md5 != nullptr ? 20u : first([](const Key&) { return true; }) != nullptr ? 16u : 0u);
       const int id = static_cast<int>(random.below(8));
       ASSERT_EQ(chain.ao_to_send(remote, id), first([&](const Key& key) { return key.send_id == id; }));
       ASSERT_EQ(chain.ao_received(remote, id), first([&](const Key& key) { return key.receive_id == id; }));

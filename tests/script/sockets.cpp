@@ -231,7 +231,7 @@ Sockets::Result Sockets::connect(Socket& k, const Request& r, bool fast_open) {
   };
   give_rings(k, asked(num::so_sndbuf), asked(num::so_rcvbuf));
   if (const Errno given = of(k).set_rings(k.id, k.send_ring(), k.receive_ring()); given != Errno::ok) return result_of(given);
-  const Errno begun = of(k).connect(k.id, *to, fast_open, !r.data.empty());
+  const Errno begun = of(k).connect(k.id, *to, fast_open, !fast_open || !r.data.empty());
   if (begun == Errno::ok) k.connected = k.announced = true;  // the SYN waits for data
   if (begun != Errno::inprogress) return result_of(begun);
   k.connecting = true;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "socket/numbers.hpp"
+#include "stack/state.hpp"
 #include "tests/support/sim_net.hpp"
 #include "wire/checksum.hpp"
 #include "wire/ipv4.hpp"
@@ -585,6 +586,34 @@ TEST(SimSockets, WhatWasWrittenComesBeforeTheResetOfALingerOfZero) {
     EXPECT_EQ(accepted->error, Errno::connreset);
     EXPECT_EQ(accepted->received, s.to_send);
   }
+}
+
+TEST(SimSockets, ConnectionsThatAreSetUpAlikeShareTheirOptions) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  Host& b = net.host("10.0.0.2/24");
+  net.wire({&a, &b}, {});
+  std::vector<Host::Stream*> taken;
+  const std::int32_t on = 1, off = 0;
+  const auto options_of = [&](const Host::Stream& s) { return &*b.shard(s.shard).state().find(s.id)->options; };
+  const auto set = [&](const Host::Stream& s, int level, int name, const std::int32_t& value) {
+    EXPECT_EQ(b.shard(s.shard).set_option(s.id, level, name, as_bytes(&value, sizeof value), false), Errno::ok);
+  };
+  b.listen(Port{7}, [&](Host::Stream& s) {
+    set(s, socket::num::kSolTcp, socket::num::tcp_nodelay, on);
+    set(s, socket::num::kSolSocket, socket::num::so_keepalive, on);
+    taken.push_back(&s);
+  });
+  for (int i = 0; i < 3; ++i) a.connect(at(b, 7));
+  ASSERT_TRUE(net.run_until([&] { return taken.size() == 3; }, 10s)) << net.trace();
+  EXPECT_TRUE(options_of(*taken[0])->no_delay && options_of(*taken[0])->keepalive);
+  EXPECT_EQ(options_of(*taken[0]), options_of(*taken[1]));
+  EXPECT_EQ(options_of(*taken[0]), options_of(*taken[2]));
+  set(*taken[1], socket::num::kSolTcp, socket::num::tcp_nodelay, off);
+  EXPECT_TRUE(options_of(*taken[0])->no_delay);
+  EXPECT_FALSE(options_of(*taken[1])->no_delay);
+  EXPECT_EQ(b.shard(taken[0]->shard).set_option(taken[0]->id, socket::num::kSolTcp, 9999, as_bytes(&on, sizeof on), false), Errno::noprotoopt);
+  EXPECT_EQ(options_of(*taken[0]), options_of(*taken[2])) << "what is refused changes nothing";
 }
 
 TEST(SimSockets, ChildrenInheritWhatWasSetAfterListen) {
