@@ -75,7 +75,12 @@ std::optional<Ends> ends_of_opening(Bytes head) {
     return Ends{wire::load_ipv4(head, 12), wire::load_ipv4(head, 16)};
   }
   const auto first = static_cast<wire::IpProtocol>(load_u8(head, 6));
-  if (first != wire::IpProtocol::tcp && !wire::is_extension(first)) return std::nullopt;
+  if (first == wire::IpProtocol::tcp) {
+    constexpr std::size_t at = wire::Ipv6View::kHeaderLen;
+    if (head.size() < at || !opens(head.subspan(at))) return std::nullopt;
+    return Ends{wire::load_ipv6(head, 8), wire::load_ipv6(head, 24)};
+  }
+  if (!wire::is_extension(first)) return std::nullopt;
   const auto found = find_transport(head, 0);
   if (!found || found->protocol != wire::IpProtocol::tcp || found->is_fragment || head.size() < found->offset) return std::nullopt;
   if (!opens(head.subspan(found->offset))) return std::nullopt;
@@ -126,6 +131,7 @@ Instant openings_due(const ShardState& s) {
 
 void answer_openings(ShardState& s) {
   auto& waiting = s.openings.waiting;
+  if (waiting.empty()) return;
   const std::size_t count = std::min(waiting.size(), openings_wanted(s));
   if (count == 0) return;
   s.openings.pace.spend(s.settings.tcp.syn_rate, count);
