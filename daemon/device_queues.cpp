@@ -29,6 +29,8 @@ struct DeviceQueues::Queue final : PollHandler {
   WatchId watch = 0;
   bool hot = true;    ///< the descriptor was readable, or the last call gave frames
   bool blind = false; ///< no descriptor
+  bool openings = false;  ///< brings SYNs alone
+  bool held = false;      ///< they are left in it for now, and its descriptor is not watched
   void ready(std::uint32_t) override { hot = true; }
 };
 
@@ -73,6 +75,7 @@ void DeviceQueues::add(const std::shared_ptr<RunningInterface>& interface) {
     queue->interface = interface;
     queue->number = q;
     const int fd = attached.ops.descriptor(info.device, q, 0);
+    queue->openings = q >= info.rx_queues - info.openings_queues;
     if (fd >= 0) queue->watch = poller_.add(fd, EPOLLIN, *queue);
     queue->blind = queue->watch == 0;
     queues_.push_back(std::move(queue));
@@ -102,7 +105,7 @@ void DeviceQueues::fail(RunningInterface& interface, const char* call, int error
                                   std::strerror(error) + "); it is not used any more");
 }
 
-bool DeviceQueues::receive_from(Queue& queue) {
+bool DeviceQueues::receive_from(Queue& queue, std::uint32_t max) {
   RunningInterface& interface = *queue.interface;
   if (interface.failed) {
     poller_.remove(std::exchange(queue.watch, 0));
@@ -112,9 +115,9 @@ bool DeviceQueues::receive_from(Queue& queue) {
   int n = 0;
   {
     const auto held = hold(interface, queue.number);
-    n = interface.attached->ops.receive(interface.attached->info.device, queue.number, frames.data(), kBurst);
+    n = interface.attached->ops.receive(interface.attached->info.device, queue.number, frames.data(), max);
   }
-  if (n <= 0 || n > static_cast<int>(kBurst)) {
+  if (n <= 0 || n > static_cast<int>(max)) {
     if (n != 0) fail(interface, "receive", n < 0 ? -n : ERANGE);
     return queue.hot = false;
   }
@@ -136,13 +139,44 @@ bool DeviceQueues::receive() {
   bool any = false;
   hungry_ = false;
   for (const auto& queue : queues_) {
-    if (!queue->hot && !queue->blind) continue;
+    if ((!queue->hot && !queue->blind) || queue->openings) continue;
     unsigned bursts = 0;
-    while (bursts < kBurstsPerTurn && receive_from(*queue)) ++bursts;
+    while (bursts < kBurstsPerTurn && receive_from(*queue, kBurst)) ++bursts;
     any = any || bursts != 0;
     hungry_ = hungry_ || bursts == kBurstsPerTurn;
   }
+  for (const auto& queue : queues_)
+    if (queue->openings && (queue->hot || queue->blind) && receive_openings(*queue)) any = true;
   return any;
+}
+
+bool DeviceQueues::receive_openings(Queue& queue) {
+  const auto wanted = static_cast<std::uint32_t>(std::min<std::size_t>(shard_.openings_wanted(), kBurst));
+  if (queue.held != (wanted == 0)) {
+    queue.held = wanted == 0;
+    if (queue.watch != 0) poller_.change(queue.watch, queue.held ? 0u : std::uint32_t{EPOLLIN});
+  }
+  if (wanted == 0) return false;
+  const bool any = receive_from(queue, wanted);
+  hungry_ = hungry_ || any;
+  return any;
+}
+
+void DeviceQueues::tell_credit() {
+  const std::vector<stack::CreditNews> news = shard_.take_credit_news();
+  if (news.empty()) return;
+  for (const auto& sender : senders_) {
+    if (!sender || sender->interface->failed) continue;
+    const AttachedInterface& attached = *sender->interface->attached;
+    if (attached.ops.credit == nullptr) continue;
+    for (const stack::CreditNews& one : news) {
+      std::array<std::byte, 16> address{};
+      const std::uint32_t length = one.peer.is_v4() ? 4 : 16;
+      if (one.peer.is_v4()) wire::store_ipv4(address, 0, one.peer.v4());
+      else wire::store_ipv6(address, 0, one.peer.v6());
+      attached.ops.credit(attached.info.device, reinterpret_cast<const std::uint8_t*>(address.data()), length, one.credit);
+    }
+  }
 }
 
 bool DeviceQueues::drop_all(packet::Burst& burst) {
@@ -214,6 +248,7 @@ Duration DeviceQueues::longest_sleep() const {
   Duration least = Duration::max();
   for (const auto& queue : queues_) {
     if (queue->blind) least = std::min(least, kBlindPoll);
+    if (queue->held) least = std::min(least, std::max(shard_.openings_due() - shard_.time(), Duration::zero()));
     const AttachedInterface& attached = *queue->interface->attached;
     if (attached.ops.timeout_ms == nullptr || queue->interface->failed) continue;
     if (const int ms = attached.ops.timeout_ms(attached.info.device, queue->number); ms >= 0) {

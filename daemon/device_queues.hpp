@@ -38,10 +38,13 @@ class DeviceQueues {
   void add(const std::shared_ptr<RunningInterface>& interface);
   void remove(std::uint32_t index);
 
-  /// One bounded burst of each queue that may have work. True: frames came.
+  /// Bounded bursts of each queue that may have work, those that bring only SYNs last and no more of them than the shard would answer.
+  /// True: frames came.
   bool receive();
   /// Everything that the shard has to send and the devices take. True: something was sent.
   bool transmit();
+  /// What the shard has to say about peers, to the drivers that ask for it.
+  void tell_credit();
   /// Some queue had more than its budget: do not sleep.
   bool wants_turn() const { return hungry_; }
   /// When a queue has to be polled although its descriptor is quiet.
@@ -50,7 +53,8 @@ class DeviceQueues {
  private:
   struct Queue;
   struct Sender;
-  bool receive_from(Queue& queue);
+  bool receive_from(Queue& queue, std::uint32_t max);
+  bool receive_openings(Queue& queue);
   bool send_to(Sender& sender);
   bool drop_all(packet::Burst& burst);  ///< counted; false
   void fail(RunningInterface& interface, const char* call, int error);
@@ -60,7 +64,7 @@ class DeviceQueues {
   LogSink& log_;
   std::uint32_t position_, pollers_;
   bool polls_, hungry_ = false;
-  std::vector<std::unique_ptr<Queue>> queues_;
+  std::vector<std::unique_ptr<Queue>> queues_;  // of an interface, those for openings behind the others
   std::vector<std::unique_ptr<Sender>> senders_;  // by interface index
   packet::Burst burst_;
 };

@@ -22,7 +22,7 @@ constexpr std::uint32_t kUnitMax = 32767;
 constexpr std::uint32_t kQueuesMax = 64;
 constexpr std::uint32_t kMtuMin = 68, kMtuMax = 65535;  // RFC 791: every module takes 68 bytes
 constexpr std::size_t kInterfacesMax = 64;              // of one open: a driver that loops must end
-constexpr std::size_t kInfoSizeMin = sizeof(iopkt_device_info);
+constexpr std::size_t kInfoSizeMin = offsetof(iopkt_device_info, description) + sizeof(iopkt_device_info::description);
 constexpr std::size_t kOpsSizeMin = offsetof(iopkt_device_ops, detach) + sizeof(iopkt_device_ops::detach);
 
 /// What `ifconfig -C` can create, and what the stack has of itself.
@@ -90,6 +90,8 @@ std::string Driver::info_fault(const iopkt_device_info& info) const {
            std::to_string(info.mtu_max) + " makes no sense";
   if (!info.rx_queues || info.rx_queues > kQueuesMax || !info.tx_queues || info.tx_queues > kQueuesMax)
     return "1..64 queues each way are allowed";
+  if (info.size >= offsetof(iopkt_device_info, openings_queues) + sizeof info.openings_queues && info.openings_queues >= info.rx_queues)
+    return "no receive queue for what does not open connections";
   if (info.link_type == IOPKT_LINK_ETHERNET && (info.mac[0] & 1))
     return "its station address is a group address";
   if (interfaces_.size() == kInterfacesMax) return "more than 64 interfaces";
@@ -130,7 +132,7 @@ int Driver::attach(const iopkt_device_info* info, iopkt_interface** out) {
   auto interface = std::make_unique<AttachedInterface>();
   interface->driver = this;
   std::memcpy(&interface->ops, info->ops, std::min<std::size_t>(info->ops->size, sizeof interface->ops));
-  std::memcpy(&interface->info, info, sizeof interface->info);
+  std::memcpy(&interface->info, info, std::min<std::size_t>(info->size, sizeof interface->info));
   interface->prefix = info->prefix ? info->prefix : record_.name;
   interface->description = info->description ? info->description : "";
   interface->info.size = sizeof interface->info;

@@ -150,6 +150,7 @@ bool ShardThread::turn(Instant now) {
   shard_.run_timers();
   shard_.finish();
   work = devices_.transmit() || work;
+  devices_.tell_credit();
   if (clients_ != nullptr) work = clients_->deliver() || work;
   for (const std::uint32_t index : shard_.take_filter_changes())
     if (on_filter_) on_filter_(index, shard_.multicast_filter(index));

@@ -95,7 +95,7 @@ class ProcessSurroundings final : public control::Surroundings {
     control::Record device;
     device.number("rx_errors", counts.rx_errors).number("rx_dropped", counts.rx_dropped);
     device.number("tx_errors", counts.tx_errors).number("tx_dropped", counts.tx_dropped);
-    device.number("rx_no_buffer", counts.rx_no_buffer);
+    device.number("rx_no_buffer", counts.rx_no_buffer).number("rx_openings_dropped", counts.rx_openings_dropped);
     out.group("device", std::move(device));
   }
   std::uint64_t hardclock_ticks() const override {

@@ -16,7 +16,7 @@
 #include "../support/host_if.hpp"
 #include "../support/mac.hpp"
 #include "../support/netns.hpp"
-#include "../support/openings.hpp"
+#include "../support/steering.hpp"
 #include "claim.hpp"
 #include "guardian.hpp"
 #include "link_watch.hpp"
@@ -69,10 +69,12 @@ struct Device {
   int link_up = -1;
   std::uint32_t queue_count = 1, mtu = 1500, multicast_count = 0;
   std::uint32_t receive_count = 1; /* with a second queue behind each, where there is room: for openings */
-  std::uint64_t kernel_drops = 0; /* the control thread's */
+  std::uint64_t kernel_drops = 0, openings_drops = 0; /* the control thread's */
   bool all_multicast = false;
   std::uint8_t mac[6] = {}, host_mac[6] = {}, multicast[kMulticastMax][6] = {};
   char description[96] = {};
+  KnownPeers known;
+  UniqueFd takes_openings, takes_others; /* the programs that share frames among queues, where the host takes such */
   std::unique_ptr<Queue[]> queues;
 };
 
@@ -113,7 +115,7 @@ void look_at_link(Device& d) {
 int packet_receive(void* device, std::uint32_t queue, iopkt_frame** frames, std::uint32_t max) {
   Device& d = *static_cast<Device*>(device);
   Queue& q = d.queues[queue];
-  const int count = q.receive(*d.host, frames, queue < d.queue_count ? max : std::min(max, kOpeningsAtOnce));
+  const int count = q.receive(*d.host, frames, max);
   if (queue != 0) {
     if (count == 0 && q.empty_call() % kLookEvery == 0) (void)q.take_error();
     return count;
@@ -216,13 +218,20 @@ int packet_set_mtu(void* device, std::uint32_t mtu) {
   return 0;
 }
 
+void packet_credit(void* device, const std::uint8_t* address, std::uint32_t length, std::uint32_t credit) {
+  static_cast<Device*>(device)->known.set(address, length, credit);
+}
+
 void packet_statistics(void* device, iopkt_statistics* out) {
   Device& d = *static_cast<Device*>(device);
   for (std::uint32_t i = 0; i < d.receive_count; ++i) {
     d.queues[i].counters().add_to(out);
-    d.kernel_drops += d.queues[i].take_kernel_drops();
+    const std::uint32_t drops = d.queues[i].take_kernel_drops();
+    d.kernel_drops += drops;
+    if (i >= d.queue_count) d.openings_drops += drops;
   }
   out->rx_dropped += d.kernel_drops;
+  out->rx_openings_dropped += d.openings_drops;
 }
 
 void packet_detach(void* device) { delete static_cast<Device*>(device); }
@@ -230,7 +239,7 @@ void packet_detach(void* device) { delete static_cast<Device*>(device); }
 constexpr iopkt_device_ops kOps = {
     sizeof(iopkt_device_ops), packet_start,   packet_stop,    packet_receive,         packet_transmit,
     packet_descriptor,        packet_set_mac, packet_set_mtu, packet_set_promiscuous, packet_set_multicast,
-    packet_statistics,        packet_detach,  nullptr,
+    packet_statistics,        packet_detach,  nullptr,        packet_credit,
 };
 
 // ---- attach
@@ -302,6 +311,18 @@ int claim(Device& d, const iopkt_generic_options& generic) {
   return rc;
 }
 
+/// Without these the kernel's classic filters do the same, which know nobody.
+void load_programs(Device& d) {
+  int rc = d.known.open();
+  if (rc == 0) rc = load_steering(d.takes_openings, -1, 0, &d.known);
+  if (rc == 0) rc = load_steering(d.takes_others, 0, -1, &d.known);
+  if (rc == 0) return;
+  d.takes_openings.reset();
+  d.takes_others.reset();
+  d.log.info("%s: in a flood of SYNs those of stations that are known wait with all others: %s", d.interface_of_host.name(),
+             std::strerror(-rc));
+}
+
 int open_queues(Device& d, const iopkt_option_value* values) {
   QueueConfig config;
   config.index = d.index;
@@ -316,7 +337,12 @@ int open_queues(Device& d, const iopkt_option_value* values) {
   openings.slot_len = kOpeningSlot;
   openings.slots = config.slots * (config.slot_len / kOpeningSlot);
   openings.takes = Takes::openings;
-  if (d.receive_count > d.queue_count) config.takes = Takes::all_others;
+  if (d.receive_count > d.queue_count) {
+    config.takes = Takes::all_others;
+    load_programs(d);
+    openings.program = d.takes_openings.get();
+    config.program = d.takes_others.get();
+  }
   int group = -1, openings_group = -1;
   for (std::uint32_t i = 0; i < d.receive_count; ++i) {
     const char* step = "";
@@ -393,6 +419,7 @@ int attach(Device& d) {
   if (kernel_has_uso()) info.capabilities |= IOPKT_CAP_USO;
   info.rx_queues = d.receive_count;
   info.tx_queues = d.queue_count;
+  info.openings_queues = d.receive_count - d.queue_count;
   info.link_up = d.link_up = is_running(d) ? 1 : 0;
   info.speed_mbps = info.link_up != 0 ? speed_of(d) : 0;
   info.description = d.description;

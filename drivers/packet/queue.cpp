@@ -53,6 +53,7 @@ int Queue::open(const QueueConfig& config, const char** step) {
   if (!socket_) return -errno;
   const int fd = socket_.get();
   takes_ = config.takes;
+  program_ = config.program;
   if (const int rc = accept_frames(false); rc != 0) return rc;
 
   tpacket_req ring{};
@@ -114,6 +115,7 @@ int Queue::join(int* group) {
 int Queue::accept_frames(bool on) {
   if (on) {
     (void)take_error(); /* binding while the interface was down left ENETDOWN for the first send */
+    if (program_ >= 0) return set(socket_.get(), SOL_SOCKET, SO_ATTACH_BPF, program_);
     if (takes_ != Takes::everything) {
       auto filter = openings_filter(takes_ == Takes::openings);
       const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};

@@ -23,6 +23,7 @@ struct QueueConfig {
   std::uint32_t slots = 1024;    /* of the receive ring: power of two, 64..65536 */
   std::uint32_t slot_len = 2048; /* power of two, 256..16384 */
   Takes takes = Takes::everything;
+  int program = -1; /* that chooses them, where it may change its mind; the caller's, as long as the queue */
   int socket_buffer = 8 << 20;
   bool bypass = false; /* of the host's queueing discipline */
 };
@@ -74,6 +75,7 @@ class Queue {
   std::size_t ring_len_ = 0;
   std::uint32_t slots_ = 0, slot_len_ = 0, head_ = 0, empty_calls_ = 0;
   Takes takes_ = Takes::everything;
+  int program_ = -1;
   devnp::QueueCounters counters_;
   std::unique_ptr<std::uint8_t[]> scratch_;
   mmsghdr messages_[kBatch] = {};

@@ -1,7 +1,8 @@
 // Which frames ask for new connections, in words that the host's kernel runs: whole TCP SYNs without ACK and RST, over IPv4 and IPv6, and
 // what hides behind IPv6 extension headers, which are not followed but for ICMPv6 behind hop-by-hop options: hosts that tell routers
 // their groups send that (RFC 3810 section 5). A flood is made of these. They wait in a queue of their own, so that
-// it is not the frames of connections that find no room; what to do with them is the stack's business.
+// it is not the frames of connections that find no room; what to do with them is the stack's business. support/steering.hpp has the same
+// choice for hosts that take eBPF.
 #pragma once
 
 #include <linux/filter.h>
@@ -10,9 +11,6 @@
 #include <cstdint>
 
 namespace devnp {
-
-/// Of these frames one call of receive() answers no more, so that the frames of connections have their turn soon.
-inline constexpr std::uint32_t kOpeningsAtOnce = 16;
 
 /// A socket filter (packet(7)) that takes these frames, or all others. Nothing is lost between the two: a frame that is too short for a
 /// look is among the others.

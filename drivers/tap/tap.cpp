@@ -16,12 +16,12 @@
 
 #include "../support/frame_io.hpp"
 #include "../support/host_if.hpp"
+#include "../support/link_drops.hpp"
 #include "../support/log.hpp"
 #include "../support/mac.hpp"
 #include "../support/netns.hpp"
-#include "../support/openings.hpp"
+#include "../support/steering.hpp"
 #include "../support/vnet.hpp"
-#include "steering.hpp"
 
 #ifndef TUN_F_USO4 /* Linux 6.2 */
 #define TUN_F_USO4 0x20
@@ -73,6 +73,8 @@ struct Tap {
   std::atomic<std::uint32_t> mtu{kMtuDefault}; /* the control thread sets it while queues are polled */
   std::uint8_t mac[6] = {};
   char description[96] = {};
+  KnownPeers known;
+  LinkDrops drops; /* the control thread's */
   Queue queues[kQueuesMax];
 };
 
@@ -153,7 +155,6 @@ int tap_receive(void* device, std::uint32_t queue, iopkt_frame** frames, std::ui
   Tap& tap = *static_cast<Tap*>(device);
   Queue& q = tap.queues[queue];
   int count = 0;
-  if (queue >= tap.queue_count) max = std::min(max, kOpeningsAtOnce);
   for (std::uint32_t tries = 0; tries < max; ++tries) {
     switch (read_frame(tap, q, &frames[count])) {
       case Read::frame:
@@ -237,9 +238,14 @@ int tap_set_mtu(void* device, std::uint32_t mtu) {
 int tap_set_promiscuous(void*, int) { return 0; }
 int tap_set_multicast(void*, const std::uint8_t (*)[6], std::uint32_t) { return 0; }
 
+void tap_credit(void* device, const std::uint8_t* address, std::uint32_t length, std::uint32_t credit) {
+  static_cast<Tap*>(device)->known.set(address, length, credit);
+}
+
 void tap_statistics(void* device, iopkt_statistics* out) {
-  const Tap& tap = *static_cast<Tap*>(device);
+  Tap& tap = *static_cast<Tap*>(device);
   for (std::uint32_t i = 0; i < tap.receive_count; ++i) tap.queues[i].counters.add_to(out);
+  out->rx_dropped += tap.drops.count();
 }
 
 void tap_detach(void* device) {
@@ -251,7 +257,7 @@ void tap_detach(void* device) {
 constexpr iopkt_device_ops kOps = {
     sizeof(iopkt_device_ops), tap_start,   tap_stop,    tap_receive,         tap_transmit,
     tap_descriptor,           tap_set_mac, tap_set_mtu, tap_set_promiscuous, tap_set_multicast,
-    tap_statistics,           tap_detach,  nullptr,
+    tap_statistics,           tap_detach,  nullptr,             tap_credit,
 };
 
 // ---- attach
@@ -283,7 +289,13 @@ int set_offload(Tap& tap) {
   return ::ioctl(fd, TUNSETOFFLOAD, tcp) == 0 ? 0 : -errno;
 }
 
-/// A second queue for the frames of support/openings.hpp. An interface that was there already, several queues,
+/// The program that puts the frames of support/openings.hpp into the second queue of two.
+int load_program(Tap& tap, UniqueFd& program) {
+  const int rc = tap.known.open();
+  return rc != 0 ? rc : load_steering(program, 1, 0, &tap.known);
+}
+
+/// A second queue for those. An interface that was there already, several queues,
 /// which go by the flow, and a kernel that refuses the program do without.
 void add_openings_queue(Tap& tap, const UniqueFd& steering, ifreq* request) {
   Queue& second = tap.queues[1];
@@ -302,7 +314,7 @@ int open_interface(Tap& tap, const char* ifname) {
   ifreq request{};
   copy_name(request.ifr_name, ifname);
   UniqueFd steering;
-  const bool steers = tap.ours && tap.queue_count == 1 && devnp_tap::load_steering(steering) == 0;
+  const bool steers = tap.ours && tap.queue_count == 1 && load_program(tap, steering) == 0;
   const bool many = tap.queue_count > 1 || steers;
   request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (many ? IFF_MULTI_QUEUE : 0));
   for (std::uint32_t i = 0; i < tap.queue_count; ++i) {
@@ -326,7 +338,10 @@ int open_interface(Tap& tap, const char* ifname) {
   }
   int header_len = sizeof(VnetHeader);
   if (::ioctl(tap.queues[0].fd.get(), TUNSETVNETHDRSZ, &header_len) != 0) return -errno;
-  return tap.host_end.open(request.ifr_name);
+  int index = 0;
+  int rc = tap.host_end.open(request.ifr_name);
+  if (rc == 0) rc = tap.host_end.index(&index);
+  return rc == 0 ? tap.drops.open(index) : rc;
 }
 
 int configure_host_end(Tap& tap, const iopkt_generic_options& generic, bool up, const HostAddress* address) {
@@ -378,6 +393,7 @@ int attach(Tap& tap) {
   }
   info.rx_queues = tap.receive_count;
   info.tx_queues = tap.queue_count;
+  info.openings_queues = tap.receive_count - tap.queue_count;
   info.link_up = 1;
   info.description = tap.description;
   iopkt_interface* interface = nullptr;

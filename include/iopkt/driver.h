@@ -141,6 +141,7 @@ enum iopkt_link_type { IOPKT_LINK_ETHERNET = 1, IOPKT_LINK_RAW_IP = 12 };
 typedef struct iopkt_statistics { /* what only the driver can see; frames and bytes are counted by the stack */
   uint32_t size;
   uint64_t rx_errors, rx_dropped, tx_errors, tx_dropped, rx_no_buffer;
+  uint64_t rx_openings_dropped; /* of rx_dropped, those that found no room in queues for openings, where that is known */
 } iopkt_statistics;
 
 /* Calls on one interface. `device` is info.device. Unless said otherwise a call comes from one thread at a time. */
@@ -169,6 +170,10 @@ typedef struct iopkt_device_ops {
   void (*detach)(void *device);
   /* Milliseconds until `receive` should be called even when the descriptor is quiet; -1: never. NULL: never. */
   int (*timeout_ms)(void *device, uint32_t queue);
+  /* The station at this address (4 bytes of IPv4, 16 of IPv6) has completed a handshake, so it is no forged one: its next
+   * `credit` frames that ask for a connection should not wait in the queues for those; 0: they are used up. The stack tells
+   * when that becomes more and when it is 0, and not of each that is used. Any shard thread, also several at a time; never blocks. NULL: the driver does not tell stations apart. */
+  void (*credit)(void *device, const uint8_t *address, uint32_t length, uint32_t credit);
 } iopkt_device_ops;
 
 typedef struct iopkt_device_info {
@@ -184,6 +189,9 @@ typedef struct iopkt_device_info {
   uint32_t speed_mbps;           /* 0: unknown */
   int link_up;
   const char *description; /* one line for nicinfo */
+  uint32_t openings_queues; /* the last so many of rx_queues bring only frames that ask for new connections (TCP SYNs) or
+                               may do so: the stack takes no more of them than it has time for, and in their queue they
+                               take no room of others. Less than rx_queues */
 } iopkt_device_info;
 
 typedef struct iopkt_driver {

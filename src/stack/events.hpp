@@ -82,6 +82,12 @@ struct Datagram {
   std::optional<ErrorInfo> error;
 };
 
+/// A peer has shown that it is there (RFC 4987 section 3): so many of its next SYNs are answered before those of strangers.
+struct CreditNews {
+  wire::IpAddress peer;
+  std::uint16_t credit = 0;
+};
+
 /// Bytes; 0: no wish.
 struct RingSizes {
   std::uint32_t send = 0, receive = 0;

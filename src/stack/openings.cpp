@@ -18,20 +18,39 @@ std::uint64_t PeerCredit::hash(const wire::IpAddress& peer) const {
   return siphash24(key_, bytes);
 }
 
-void PeerCredit::earn(const wire::IpAddress& peer) {
+namespace {
+Duration time_of_one(std::uint32_t rate) { return Duration{std::chrono::seconds{1}} / rate; }
+}  // namespace
+
+std::size_t Pace::available(std::uint32_t rate) const {
+  if (rate == 0) return kOpeningsPerTurn;
+  return static_cast<std::size_t>(std::clamp<std::int64_t>((worked_ - spent_) / time_of_one(rate), 0, kOpeningsPerTurn));
+}
+
+void Pace::spend(std::uint32_t rate, std::size_t count) {
+  if (rate == 0) return;
+  const Duration each = time_of_one(rate);
+  spent_ = std::max(spent_, worked_ - each * std::int64_t{kOpeningsPerTurn}) + each * static_cast<std::int64_t>(count);
+}
+
+Duration Pace::until(std::uint32_t rate, std::size_t count) const {
+  if (rate == 0) return {};
+  return std::clamp(spent_ + time_of_one(rate) * static_cast<std::int64_t>(count) - worked_, Duration::zero(), kTurnMost);
+}
+
+std::uint16_t PeerCredit::earn(const wire::IpAddress& peer) {
   const std::uint64_t h = hash(peer);
   const auto tag = static_cast<std::uint32_t>(h >> 32);
   Entry& entry = entries_[h % kEntries];
   if (entry.tag != tag) entry = {.tag = tag};
-  entry.credit = static_cast<std::uint16_t>(std::min<unsigned>(entry.credit + kPerHandshake, kMost));
+  return entry.credit = static_cast<std::uint16_t>(std::min<unsigned>(entry.credit + kPerHandshake, kMost));
 }
 
-bool PeerCredit::spend(const wire::IpAddress& peer) {
+std::uint16_t PeerCredit::spend(const wire::IpAddress& peer) {
   const std::uint64_t h = hash(peer);
   Entry& entry = entries_[h % kEntries];
-  if (entry.tag != static_cast<std::uint32_t>(h >> 32) || entry.credit == 0) return false;
-  --entry.credit;
-  return true;
+  if (entry.tag != static_cast<std::uint32_t>(h >> 32) || entry.credit == 0) return 0;
+  return entry.credit--;
 }
 
 namespace {
@@ -56,7 +75,12 @@ std::optional<Ends> ends_of_opening(Bytes head) {
     return Ends{wire::load_ipv4(head, 12), wire::load_ipv4(head, 16)};
   }
   const auto first = static_cast<wire::IpProtocol>(load_u8(head, 6));
-  if (first != wire::IpProtocol::tcp && !wire::is_extension(first)) return std::nullopt;
+  if (first == wire::IpProtocol::tcp) {
+    constexpr std::size_t at = wire::Ipv6View::kHeaderLen;
+    if (head.size() < at || !opens(head.subspan(at))) return std::nullopt;
+    return Ends{wire::load_ipv6(head, 8), wire::load_ipv6(head, 24)};
+  }
+  if (!wire::is_extension(first)) return std::nullopt;
   const auto found = find_transport(head, 0);
   if (!found || found->protocol != wire::IpProtocol::tcp || found->is_fragment || head.size() < found->offset) return std::nullopt;
   if (!opens(head.subspan(found->offset))) return std::nullopt;
@@ -76,15 +100,42 @@ bool wait_as_opening(ShardState& s, std::uint32_t interface_index, PacketPtr& pa
   if (forwards && s.network->interfaces.find_local(ends->dst.with_zone(interface_index)) == nullptr) return false;
   auto& waiting = s.openings.waiting;
   // Who waits no longer than this turn needs no credit.
-  if (waiting.size() >= kOpeningsPerTurn && s.openings.credit.spend(ends->src)) return false;
+  if (waiting.size() >= openings_wanted(s)) {
+    const std::uint16_t credit = s.openings.credit.spend(ends->src);
+    if (credit == 1) s.openings.news.push_back({ends->src, 0});
+    if (credit != 0) return false;
+  }
   if (waiting.size() >= kOpeningsWaiting) return s.drop(Drop::tcp_syn_queue_full), true;
   waiting.push_back({interface_index, std::move(packet)});
   return true;
 }
 
+void handshake_completed(ShardState& s, const wire::IpAddress& peer) {
+  s.openings.news.push_back({peer, s.openings.credit.earn(peer)});
+}
+
+std::size_t openings_wanted(const ShardState& s) {
+  const Openings& o = s.openings;
+  std::size_t most = kOpeningsPerTurn;
+  if (s.now < o.busy_until) {
+    most = o.pace.available(s.settings.tcp.syn_rate);
+    if (most < kOpeningsAtOnce) return 0;
+  }
+  return most;
+}
+
+Instant openings_due(const ShardState& s) {
+  if (s.now >= s.openings.busy_until) return s.now;
+  return std::min(s.now + s.openings.pace.until(s.settings.tcp.syn_rate, kOpeningsAtOnce), s.openings.busy_until);
+}
+
 void answer_openings(ShardState& s) {
   auto& waiting = s.openings.waiting;
-  for (std::size_t n = 0; n < kOpeningsPerTurn && !waiting.empty(); ++n) {
+  if (waiting.empty()) return;
+  const std::size_t count = std::min(waiting.size(), openings_wanted(s));
+  if (count == 0) return;
+  s.openings.pace.spend(s.settings.tcp.syn_rate, count);
+  for (std::size_t n = 0; n < count; ++n) {
     Openings::Waiting one = std::move(waiting.front());
     waiting.pop_front();
     rx_ip_at_once(s, one.interface_index, std::move(one.packet));

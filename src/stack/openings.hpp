@@ -1,20 +1,48 @@
 // SYNs that wait to be answered, and which peers have shown that they are there: a flood brings more SYNs than there is time for. What
-// belongs to connections goes first, a turn answers a bounded number of the others in the order in which they came, and what finds no
-// room is dropped. RFC 4987.
+// belongs to connections goes first. While they have something to do the others get answers at a bounded rate, else as many as a turn
+// has time for, in the order in which they came; what finds no room is dropped. RFC 4987.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <vector>
 
 #include "base/random.hpp"
+#include "base/time.hpp"
 #include "packet/packet.hpp"
+#include "stack/events.hpp"
 #include "wire/address.hpp"
 
 namespace iopkt::stack {
 
 inline constexpr std::size_t kOpeningsPerTurn = 32;    ///< SYNs that a shard's turn answers
 inline constexpr std::size_t kOpeningsWaiting = 1024;  ///< SYNs that wait on a shard; more are dropped
+inline constexpr std::size_t kOpeningsAtOnce = 16;     ///< so many are waited for when there is a rate: answers go out together
+/// For so long after a segment of a connection there is work to do for it: it may be the peer that is kept from its own.
+inline constexpr Duration kConnectionsBusy = std::chrono::milliseconds{10};
+/// A turn that takes longer was not ours alone: the machine had other things to do, and the time was nobody's to share.
+inline constexpr Duration kTurnMost = std::chrono::microseconds{500};
+
+/// How many may go on at a rate: as many as there was time for since the last ones, within a bound. Its time is that of the turns, so
+/// that a shard which shares its processor with others gives openings the same share of what it gets.
+class Pace {
+ public:
+  /// A turn begins.
+  void tick(Instant now) {
+    worked_ += std::clamp(now - last_, Duration::zero(), kTurnMost);
+    last_ = std::max(last_, now);
+  }
+  /// `rate`: per second; 0: as many as they like.
+  std::size_t available(std::uint32_t rate) const;
+  void spend(std::uint32_t rate, std::size_t count);
+  /// How long it takes until so many are available, at least. `count`: at most kOpeningsPerTurn.
+  Duration until(std::uint32_t rate, std::size_t count) const;
+
+ private:
+  Instant last_{};
+  Duration worked_{}, spent_{};
+};
 
 /// What peers may send beyond that. A completed handshake shows that its source is no forged one; it earns the answers to the next
 /// SYNs, so that a peer that goes on completing them is never short, and one whose address is forged is no worse off than a stranger
@@ -24,9 +52,10 @@ class PeerCredit {
   static constexpr std::uint16_t kPerHandshake = 2, kMost = 1024;
 
   explicit PeerCredit(HashKey key) : key_(key), entries_(kEntries) {}
-  void earn(const wire::IpAddress& peer);
-  /// False: there is none.
-  [[nodiscard]] bool spend(const wire::IpAddress& peer);
+  /// Answers what there is now.
+  std::uint16_t earn(const wire::IpAddress& peer);
+  /// What was there before; 0: none.
+  [[nodiscard]] std::uint16_t spend(const wire::IpAddress& peer);
 
  private:
   static constexpr std::size_t kEntries = 4096;
@@ -47,6 +76,9 @@ struct Openings {
   };
   std::deque<Waiting> waiting;
   PeerCredit credit;
+  Pace pace;
+  Instant busy_until{};           ///< connections have work
+  std::vector<CreditNews> news;  ///< of this turn
 };
 
 }  // namespace iopkt::stack

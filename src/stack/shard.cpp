@@ -28,7 +28,7 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       flows(FlowKeyHash{owner.config().key}, owner.config().sockets_max),
       time_waits(owner.config().key, owner.config().time_wait_max),
       foreign_flows(FlowKeyHash{owner.config().key}, owner.config().sockets_max),
-      openings{.waiting = {}, .credit = PeerCredit{derived(owner.config().key, 7)}},
+      openings{.waiting = {}, .credit = PeerCredit{derived(owner.config().key, 7)}, .pace = {}, .news = {}},
       replica(derived(owner.config().key, 3)),
       pending(settings.neigh, derived(owner.config().key, 3)),
       reassembly(settings.ipv4, counters.ipv4, derived(owner.config().key, 1)),
@@ -120,6 +120,8 @@ packet::Cache& Shard::cache() { return state_->cache; }
 
 void Shard::begin(Instant now) {
   if (now > state_->now) state_->now = now;
+  state_->openings.news.clear();
+  state_->openings.pace.tick(state_->now);
   ++state_->counters.way.turns;
 }
 
@@ -232,6 +234,7 @@ std::vector<wire::MacAddress> Shard::multicast_filter(std::uint32_t interface_in
 }
 std::vector<group::Table::Row> Shard::list_groups() const { return state_->groups.rows(); }
 std::vector<Datagram> Shard::take_datagrams() { return std::exchange(state_->datagrams, {}); }
+std::vector<CreditNews> Shard::take_credit_news() { return std::exchange(state_->openings.news, {}); }
 std::uint64_t Shard::take_wakeups() { return std::exchange(state_->wakeups, 0); }
 
 Instant Shard::next_deadline() const {
@@ -239,15 +242,23 @@ Instant Shard::next_deadline() const {
   if (state_->neighbours) at = std::min(at, state_->neighbours->next_deadline());
   if (state_->discovery) at = std::min(at, state_->discovery->next_deadline());
   if (state_->memberships) at = std::min(at, state_->memberships->next_deadline());
+  if (!state_->openings.waiting.empty()) at = std::min(at, openings_due());
   return at;
 }
 
 bool Shard::has_work() const {
   const ShardState& s = *state_;
-  if (!s.openings.waiting.empty() || !s.dirty.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
+  if (!s.openings.waiting.empty() && openings_wanted() > 0) return true;
+  if (!s.dirty.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
   if (std::any_of(s.overflow.begin(), s.overflow.end(), [](const auto& q) { return !q.empty(); })) return true;
   return std::any_of(s.inbox.begin(), s.inbox.end(), [](const auto* q) { return q != nullptr && !q->empty(); });
 }
+
+std::size_t Shard::openings_wanted() const {
+  const std::size_t wanted = stack::openings_wanted(*state_), waiting = state_->openings.waiting.size();
+  return wanted > waiting ? wanted - waiting : 0;
+}
+Instant Shard::openings_due() const { return stack::openings_due(*state_); }
 
 std::size_t Shard::socket_count() const { return state_->slab.size() - state_->free_places.size(); }
 void Shard::count_drop(packet::Drop reason) { state_->drop(reason); }

@@ -69,6 +69,8 @@ class Shard {
   std::vector<std::uint32_t> take_filter_changes();
   /// The group addresses that the interface's device has to let through: sorted, each once.
   std::vector<wire::MacAddress> multicast_filter(std::uint32_t interface_index) const;
+  /// Peers whose credit for SYNs has changed in this turn: who has some should not wait behind those who have not.
+  std::vector<CreditNews> take_credit_news();
   /// Other shards that were sent something and may sleep: bit n is shard n. Cleared by the call.
   std::uint64_t take_wakeups();
 
@@ -76,6 +78,11 @@ class Shard {
   Instant next_deadline() const;
   /// Something is to be done at once: another turn before sleeping.
   bool has_work() const;
+
+  /// How many SYNs of strangers would be answered in this turn beside those that wait: more may be left where they are. RFC 4987.
+  std::size_t openings_wanted() const;
+  /// When it is worth asking again; not later than that of the last begin(): now.
+  Instant openings_due() const;
 
   // ---- requests; the id is this shard's
   socket::Result<SocketId> open(const OpenRequest& request);

@@ -63,6 +63,7 @@ void to_connection(ShardState& s, Socket& k, Segment& seg) {
   count_signature(k, seg.in, wrong);
   if (wrong) return s.drop(*wrong);
   follow_key(k, seg.in);
+  s.openings.busy_until = s.now + kConnectionsBusy;
   tcp::Copies copies;
   const tcp::SegmentResult result = k.tcp->on_segment(seg.in, s.now, copies);
   keep_payload(k, seg, copies);
@@ -253,7 +254,7 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::Share
     k->fast_open_parent = listener;
     ++listener->fast_open_pending;
   }
-  s.openings.credit.earn(flow.remote.address);
+  handshake_completed(s, flow.remote.address);
   s.accepts.push_back({listener->cookie, k->id, k->cookie, k->local, k->remote});
   return k;
 }

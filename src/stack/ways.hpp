@@ -77,6 +77,12 @@ bool is_opening(const packet::Packet& packet);
 bool wait_as_opening(ShardState& s, std::uint32_t interface_index, packet::PacketPtr& packet);
 /// Takes in those whose turn it is. Some may wait on.
 void answer_openings(ShardState& s);
+/// How many that would be now, if so many waited.
+std::size_t openings_wanted(const ShardState& s);
+/// When it is more than none; s.now: it is.
+Instant openings_due(const ShardState& s);
+/// The peer has answered what only it can have heard.
+void handshake_completed(ShardState& s, const wire::IpAddress& peer);
 
 // ---- tcp_input.cpp, tcp_output.cpp: connections, listeners, half-open and TIME-WAIT entries
 void rx_tcp(ShardState& s, const Arrival& at, packet::PacketPtr segment);

@@ -16,7 +16,7 @@ struct Tunables {
   std::uint32_t abc_limit, challenge_ack_limit, delack_ms, ecn_enable, ecn_option, fastopen_client, fastopen_pause_s, fastopen_server, finwait2_ms, frto, hystart, init_win, keepcnt, keepidle_s, keepintvl_s,
       mssdflt, msl_ms, mtu_probe_interval_s, mtu_probing, nagle, notsent_lowat, orphan_retries, pacing, persist_max_ms, persist_min_ms, prr, rack, reass_ranges, recvspace, recvspace_max,
       rexmt_r1, rexmt_r2, rfc1323, rto_initial_ms, rto_max_ms, rto_min_ms, sack_enable, sendspace, sendspace_max,
-      slow_start_after_idle, syn_ack_retries, syn_retries, syncookies, timestamps, tso_bytes;
+      slow_start_after_idle, syn_ack_retries, syn_rate, syn_retries, syncookies, timestamps, tso_bytes;
 };
 
 struct TunableSpec {
@@ -112,6 +112,8 @@ inline constexpr std::array kTunables{
                 &Tunables::slow_start_after_idle, 1, 0, 1},
     TunableSpec{"net.inet.tcp.syn_ack_retries", "retries", "Retransmissions of a SYN,ACK.", &Tunables::syn_ack_retries, 5,
                 1, 30},
+    TunableSpec{"net.inet.tcp.syn_rate", "SYNs/s",
+                "SYNs of strangers that each shard answers while connections have work (RFC 4987); 0: no bound.", &Tunables::syn_rate, 20000, 0, 10000000},
     // 1 s doubled seven times is 4 min; RFC 1122 section 4.2.3.5 asks for 3 min at least.
     TunableSpec{"net.inet.tcp.syn_retries", "retries", "Retransmissions of a SYN.", &Tunables::syn_retries, 7, 1, 30},
     TunableSpec{"net.inet.tcp.syncookies", "0..2", "SYN cookies (RFC 4987): 0 never, 1 when too many are half-open, 2 always.",

@@ -74,6 +74,7 @@ AT(iopkt_statistics, rx_dropped, 16);
 AT(iopkt_statistics, tx_errors, 24);
 AT(iopkt_statistics, tx_dropped, 32);
 AT(iopkt_statistics, rx_no_buffer, 40);
+AT(iopkt_statistics, rx_openings_dropped, 48);
 
 AT(iopkt_device_ops, size, 0);
 AT(iopkt_device_ops, start, 8);
@@ -88,6 +89,7 @@ AT(iopkt_device_ops, set_multicast, 72);
 AT(iopkt_device_ops, statistics, 80);
 AT(iopkt_device_ops, detach, 88);
 AT(iopkt_device_ops, timeout_ms, 96);
+AT(iopkt_device_ops, credit, 104);
 
 AT(iopkt_device_info, size, 0);
 AT(iopkt_device_info, device, 8);
@@ -104,6 +106,7 @@ AT(iopkt_device_info, tx_queues, 68);
 AT(iopkt_device_info, speed_mbps, 72);
 AT(iopkt_device_info, link_up, 76);
 AT(iopkt_device_info, description, 80);
+AT(iopkt_device_info, openings_queues, 88);
 
 AT(iopkt_driver, abi, 0);
 AT(iopkt_driver, size, 4);

@@ -1,6 +1,8 @@
 // Frames of which some ask for a new connection, and which queue of a driver they come by.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <string>
 #include <vector>
@@ -89,6 +91,46 @@ inline int queue_of(DriverHost& driver, const Bytes& frame) {
     (void)driver.wait_readable(1, 0);
   }
   return -1;
+}
+
+/// SYNs of stations that the stack knows do not come with those of strangers, until it takes that back.
+template <class Send>
+void knows_stations(DriverHost& driver, Send send) {
+  ASSERT_EQ(driver.info().openings_queues, 1u);
+  ASSERT_NE(driver.ops().credit, nullptr);
+  const auto with_source = [](bool v6, std::uint8_t network, std::uint8_t station) {
+    Bytes f = tcp_frame(v6, 0x02);
+    f[v6 ? 22 : 26] = 10;
+    f[v6 ? 29 : 27] = network;
+    f[v6 ? 37 : 29] = station;
+    return f;
+  };
+  const auto queue = [&](const Bytes& f) {
+    EXPECT_TRUE(send(f));
+    return queue_of(driver, f);
+  };
+  const std::uint8_t v4[4] = {10, 1, 0, 1}, v6[16] = {10, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1};
+  const auto tell = [&](const std::uint8_t* address, std::uint32_t length, std::uint32_t credit) {
+    driver.ops().credit(driver.device(), address, length, credit);
+  };
+  EXPECT_EQ(queue(with_source(false, 1, 1)), 1);
+  tell(v4, 4, 2);
+  EXPECT_EQ(queue(with_source(false, 1, 1)), 0);
+  EXPECT_EQ(queue(with_source(false, 1, 2)), 1) << "another station";
+  EXPECT_EQ(queue(with_source(true, 1, 1)), 1);
+  tell(v6, 16, 1);
+  EXPECT_EQ(queue(with_source(true, 1, 1)), 0);
+  EXPECT_EQ(queue(with_source(true, 1, 77)), 0) << "of the same network of 64 bits";
+  EXPECT_EQ(queue(with_source(true, 2, 1)), 1);
+  tell(v4, 4, 0);
+  EXPECT_EQ(queue(with_source(false, 1, 1)), 1);
+  EXPECT_EQ(queue(with_source(true, 1, 1)), 0);
+  // More than there is room for: some lose their places, and nobody else gets one by that.
+  for (std::uint32_t i = 0; i < 20000; ++i) {
+    const std::uint8_t other[4] = {172, static_cast<std::uint8_t>(i >> 16), static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)};
+    tell(other, 4, 1);
+  }
+  for (std::uint8_t i = 0; i < 50; ++i) EXPECT_EQ(queue(with_source(false, 9, i)), 1);
 }
 
 }  // namespace iopkt::abi_test

@@ -252,6 +252,12 @@ TEST_F(PacketDriver, AFloodOfOpeningsLeavesTheOthersTheirRoom) {
   for (std::size_t n = 1; n != 0; taken += n) n = packet_.receive(1).size();
   EXPECT_EQ(taken, 256u);
   EXPECT_EQ(packet_.statistics().rx_dropped, 1000u - 256u);
+  EXPECT_EQ(packet_.statistics().rx_openings_dropped, 1000u - 256u);
+}
+
+TEST_F(PacketDriver, KnowsStationsThatHaveCompletedHandshakes) {
+  start("if=ours");
+  knows_stations(packet_, [&](const Bytes& f) { return send_from_peer(f); });
 }
 
 TEST_F(PacketDriver, OpeningsAreSharedByFlowToo) {

@@ -365,6 +365,14 @@ TEST_F(TapDriver, AFloodOfOpeningsLeavesTheOthersTheirRoom) {
   const Bytes ack = tcp_frame(false, 0x10);
   ASSERT_TRUE(send(ack));
   EXPECT_EQ(queue_of(tap_, ack), 0);
+  EXPECT_GE(tap_.statistics().rx_dropped, 1000u) << "what found no room is counted";
+}
+
+TEST_F(TapDriver, KnowsStationsThatHaveCompletedHandshakes) {
+  ASSERT_EQ(tap_.open("ifname=iopt0"), 0) << tap_.log();
+  tap_.ops().start(tap_.device());
+  open_host_end("iopt0", false);
+  knows_stations(tap_, [&](const Bytes& f) { return ::send(socket_, f.data(), f.size(), 0) == static_cast<ssize_t>(f.size()); });
 }
 
 TEST_F(TapDriver, HasAQueuePerShard) {

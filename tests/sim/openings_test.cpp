@@ -156,7 +156,7 @@ TEST_P(SimOpenings, ATurnAnswersABoundedNumberBehindWhatIsThereAlready) {
   ASSERT_TRUE(net.run_until([&] { return at_our_ack.has_value(); }, 10s)) << net.trace();
   EXPECT_EQ(*at_our_ack - before, kOpeningsPerTurn);
   EXPECT_EQ(accepted[0]->received, s.to_send);
-  net.run_for(1ms);
+  net.run_for(1s);
   EXPECT_EQ(answered() - before, kOpeningsWaiting) << "who waits is answered";
   EXPECT_EQ(b.drops(Drop::tcp_syn_queue_full), 500u);
 }
@@ -171,9 +171,59 @@ TEST_P(SimOpenings, APeerThatCompletesHandshakesIsNotShort) {
   flood(kOpeningsWaiting);
   const std::size_t credit = 3 * PeerCredit::kPerHandshake;
   for (std::uint16_t i = 0; i < credit + 5; ++i) b.receive(syn({peer, Port{static_cast<std::uint16_t>(2000 + i)}}, listener()));
-  net.run_for(1ms);
+  net.run_for(1s);
   EXPECT_EQ(b.drops(Drop::tcp_syn_queue_full) - dropped, 5u);
   EXPECT_EQ(answered() - before, kOpeningsWaiting + credit);
+}
+
+TEST_P(SimOpenings, WhileConnectionsHaveWorkStrangersAreAnsweredAtARate) {
+  stack::Network next = *b.stack().network();
+  next.settings.tcp.syn_rate = 1000;
+  b.stack().publish(std::move(next));
+  Host::Stream& s = a.connect(listener());
+  ASSERT_TRUE(net.run_until([&] { return s.connected && accepted.size() == 1; }, 10s)) << net.trace();
+  const Instant start = net.now();
+  const std::uint64_t before = answered();
+  std::uint64_t floods = 0;
+  net.tap = [&](const Host& from, Frame& frame) {
+    const auto tcp = tcp_of(frame);
+    if (&from != &a || !tcp || tcp->payload_len == 0) return true;
+    flood(50);
+    ++floods;
+    return true;
+  };
+  s.to_send = net.random_bytes(200'000);
+  ASSERT_TRUE(net.run_until([&] { return accepted[0]->received == s.to_send; }, 30s)) << net.trace();
+  const double seconds = static_cast<double>((net.now() - start).count()) / 1e9;
+  EXPECT_GT(floods, 100u);
+  EXPECT_LE(static_cast<double>(answered() - before), 1000 * seconds + 2 * kOpeningsPerTurn);
+  EXPECT_GT(b.drops(Drop::tcp_syn_queue_full), 0u);
+  // With nothing to do for connections all who wait are answered.
+  net.tap = nullptr;
+  net.run_for(1s);
+  EXPECT_EQ(answered() - before + b.drops(Drop::tcp_syn_queue_full), 50 * floods);
+  EXPECT_EQ(b.shard(0).openings_wanted(), kOpeningsPerTurn);
+}
+
+TEST_P(SimOpenings, WhoseCreditChangesIsTold) {
+  std::vector<stack::CreditNews>& told = b.credit_news;
+  const IpAddress peer = is_v4() ? ip("10.0.0.1") : ip("2001:db8::1");
+  a.connect(listener());
+  ASSERT_TRUE(net.run_until([&] { return accepted.size() == 1; }, 10s)) << net.trace();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].peer, peer);
+  EXPECT_EQ(told[0].credit, PeerCredit::kPerHandshake);
+  told.clear();
+  // Who waits for nobody spends nothing; behind a flood the credit is used up, and that is told once.
+  b.receive(syn({peer, Port{3000}}, listener()));
+  net.run_for(2ms);
+  EXPECT_TRUE(told.empty());
+  flood(kOpeningsWaiting);
+  for (std::uint16_t i = 0; i < 3; ++i) b.receive(syn({peer, Port{static_cast<std::uint16_t>(3001 + i)}}, listener()));
+  net.run_for(1ms);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].peer, peer);
+  EXPECT_EQ(told[0].credit, 0u);
 }
 
 TEST_P(SimOpenings, WhatARouterSendsOnIsNoOpening) {
@@ -189,6 +239,30 @@ TEST_P(SimOpenings, WhatARouterSendsOnIsNoOpening) {
   flood(kOpeningsWaiting + 1);
   net.run_for(1ms);
   EXPECT_EQ(b.drops(Drop::tcp_syn_queue_full), 1u);
+}
+
+TEST(Pace, GivesTheSameShareOfEveryTurn) {
+  stack::Pace pace;
+  Instant now{1'000'000'000};
+  const std::uint32_t rate = 10'000;  // one each 100 us
+  pace.tick(now);
+  EXPECT_EQ(pace.available(rate), 5u) << "the longest turn";
+  for (int i = 0; i < 100; ++i) pace.tick(now += 100us);
+  EXPECT_EQ(pace.available(rate), kOpeningsPerTurn) << "it saves up no more than that";
+  pace.spend(rate, kOpeningsPerTurn);
+  EXPECT_EQ(pace.available(rate), 0u);
+  EXPECT_EQ(pace.until(rate, 3), 300us);
+  pace.tick(now += 250us);
+  EXPECT_EQ(pace.available(rate), 2u);
+  EXPECT_EQ(pace.until(rate, 3), 50us);
+  pace.tick(now += 10s);
+  EXPECT_EQ(pace.available(rate), 7u) << "the machine was elsewhere";
+  pace.tick(now - 1s);
+  EXPECT_EQ(pace.available(rate), 7u);
+  pace.spend(rate, 20);
+  EXPECT_EQ(pace.available(rate), 0u);
+  EXPECT_EQ(pace.available(0), kOpeningsPerTurn) << "no bound";
+  EXPECT_EQ(pace.until(0, 16), Duration::zero());
 }
 
 TEST(PeerCredit, IsBoundedAndSpent) {

@@ -279,6 +279,7 @@ bool Host::turn(Instant now) {
       else waiting_.emplace_back(n, accept);
       any = true;
     }
+    for (const stack::CreditNews& news : shard.take_credit_news()) credit_news.push_back(news);
     for (const stack::SocketEvent& event : shard.take_events()) handle(n, event), any = true;
     for (const stack::Datagram& d : shard.take_datagrams()) {
       const auto udp = udp_.find(std::uint64_t{n} << 32 | d.id.value);

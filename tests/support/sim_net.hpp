@@ -50,6 +50,7 @@ class Host final : public LogSink {
   /// False: connections wait in their listener's queue until accept_waiting().
   bool accept_at_once = true;
   void accept_waiting();
+  std::vector<stack::CreditNews> credit_news;  ///< all that was told
   /// Listens; `on_accept` is called for each connection.
   stack::SocketId listen(wire::Port port, std::function<void(Stream&)> on_accept, std::uint32_t backlog = 16,
                          std::uint32_t shard = 0);

@@ -52,7 +52,7 @@ constexpr std::array kReceived{CounterLabel{"Packets Received OK", "rx.packets"}
                                CounterLabel{"Errors on Receive", "rx.errors"}};
 constexpr std::array kDevice{
     CounterLabel{"Device Receive Errors", "rx_errors"}, CounterLabel{"Device Receive Drops", "rx_dropped"},
-    CounterLabel{"Memory Allocation Failures on Receive", "rx_no_buffer"},
+    CounterLabel{"Connection Requests Among These", "rx_openings_dropped"}, CounterLabel{"Memory Allocation Failures on Receive", "rx_no_buffer"},
     CounterLabel{"Device Transmit Errors", "tx_errors"}, CounterLabel{"Device Transmit Drops", "tx_dropped"}};
 
 template <class Labels>
