@@ -44,6 +44,7 @@ struct SocketOptions {
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
   std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0;
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
+  std::int32_t receive_extensions = 0;                           ///< IP_RECVERR_RFC4884
   std::int32_t receive_options = 0, receive_return_options = 0;  ///< IP_RECVOPTS, IP_RETOPTS
   wire::Ipv4OptionBytes ip_options;  ///< IP_OPTIONS: of every packet, as ipv4::given_options() made them
   std::int32_t multicast_ttl = 1, multicast_loop = 1, multicast_all = 1;
@@ -57,6 +58,7 @@ struct SocketOptions {
   std::int32_t address_preferences = kPreferDefault;          ///< RFC 5014
   std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, dont_fragment6 = 0, receive_error6 = 0, min_hop_count = 0;
   std::int32_t receive_packet_info6 = 0, receive_hop_limit = 0, receive_tclass = 0, receive_original_destination6 = 0;
+  std::int32_t receive_extensions6 = 0;                       ///< IPV6_RECVERR_RFC4884
   std::int32_t checksum_offset6 = -1;  ///< IPV6_CHECKSUM of raw sockets: where in the payload; -1: none
   std::array<std::uint32_t, 8> icmp6_filter{};  ///< ICMP6_FILTER: bit t set: no messages of type t
   // IPPROTO_RAW (of the socket, not of the packet)
