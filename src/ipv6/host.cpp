@@ -50,16 +50,6 @@ void Host::neighbour_changed(const neigh::Key& key, bool reachable) {
   }
 }
 
-/// As with set_parameters(): what packets say changes the tables a few times at once, and then now and then.
-void Host::wake_for_news(Instant now) {
-  if (const auto gained = (now - news_from_) / kNewsTime; gained > 0) {
-    news_left_ = static_cast<unsigned>(std::min<std::int64_t>(kNewsAtOnce, news_left_ + gained));
-    news_from_ = now;
-  }
-  news_ = true;
-  wake(news_left_ > 0 ? now : news_from_ + kNewsTime);
-}
-
 bool Host::run(Instant now, const Tables& tables, DiscoveryOutcome& out) {
   deadline_ = Instant::never();
   bool changed = false;
@@ -81,7 +71,7 @@ bool Host::run(Instant now, const Tables& tables, DiscoveryOutcome& out) {
     }
   }
   changed = install_routes(tables.fibs) || changed;
-  if (std::exchange(news_, false) && changed && news_left_ > 0) --news_left_;
+  news_.taken(changed);
   return changed;
 }
 
