@@ -63,6 +63,8 @@ Expected<std::string, PluginFault> find_file(const std::string& name, const std:
     if (::access(name.c_str(), R_OK) == 0) return name;
     return unexpected(fault(PluginFault::Kind::not_found, errno, name, std::strerror(errno)));
   }
+  if (name.starts_with("lsm-autoip"))
+    return unexpected(fault(PluginFault::Kind::not_found, ENOENT, name, "is built in: ifconfig INTERFACE autoip"));
   if (name.starts_with("lsm-"))
     return unexpected(fault(PluginFault::Kind::not_found, ENOENT, name, "modules are not built yet"));
   const std::string file = std::string{kPrefix} + bare_name(name) + std::string{kSuffix};

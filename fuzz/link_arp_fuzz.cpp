@@ -48,7 +48,7 @@ struct World {
     if ((d[0] & 0x80) != 0) room[d[3] % 28] ^= std::byte{d[2]};
     const auto in = link::arp_input({*table.by_index(1), table, counters, &neighbours}, *packet);
     if (!in || !in->learned) return;
-    IOPKT_ASSERT(!in->conflict && !in->learned->mac.is_multicast());
+    IOPKT_ASSERT(!in->contested && !in->learned->mac.is_multicast());
     neigh::Actions out;
     neighbours.learned(in->learned->key, in->learned->mac, in->learned->how, now, out);
     apply(out);

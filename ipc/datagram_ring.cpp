@@ -130,6 +130,24 @@ std::size_t DatagramReader::next_size() {
   }
 }
 
+bool DatagramReader::has_without(std::uint32_t flags) {
+  constexpr int kLookMax = 64;
+  for (;;) {
+    ReaderCore::View view;
+    if (!core_.load(view)) return false;
+    bool found = false;
+    std::size_t at = 0;
+    for (int n = 0; n < kLookMax && !found && view.unread - at >= sizeof(RecordHeader); ++n) {
+      RecordHeader header;
+      copy_from_ring(&header, view.base, view.size, view.head.position() + at, sizeof header);
+      if (!plausible(header, view.unread - at)) break;
+      found = (header.flags & flags) == 0;
+      at += header.total_len;
+    }
+    if (core_.still_valid(view)) return found;
+  }
+}
+
 bool DatagramReader::nothing_unread() const {
   ReaderCore::View view;
   return !core_.load(view) || view.unread == 0;

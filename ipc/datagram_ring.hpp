@@ -114,6 +114,8 @@ class DatagramReader {
   /// FIONREAD: the payload of the next datagram; 0: none (or an empty one).
   std::size_t next_size();
   bool nothing_unread() const;
+  /// Whether one of the next records, as far as it looks, has none of `flags`.
+  bool has_without(std::uint32_t flags);
   void set_edge() { core_.set_edge(); }
 
  private:

@@ -126,7 +126,9 @@ struct ErrorAnswer {
   std::uint8_t origin, type, code;
   std::uint8_t ttl, tos;
   std::uint8_t reserved[3];
-  std::uint32_t ifindex, reserved2;
+  std::uint32_t ifindex;
+  std::uint16_t extension_at;            ///< RFC 4884: in the blob; 0: none are known
+  std::uint8_t extension_bad, reserved2;
   std::int64_t timestamp_ns;             ///< since 1970; 0: not stamped
   SharedEndpoint to, offender, local;    ///< offender: family 0, an error of our own; local: to whom the message came
 };  // blob: what came back of the datagram

@@ -1,4 +1,4 @@
-// poll(2) where a descriptor cannot show what a datagram socket knows: an AF_UNIX end has no POLLERR that goes away again, so an
+// poll(2) and epoll_wait(2) where a descriptor cannot show what a datagram socket knows: an AF_UNIX end has no POLLERR that goes away again, so an
 // error comes as a token, and here it gets its own name. udp(7): POLLERR while an error is pending or the error queue is not empty.
 #include <errno.h>
 #include <poll.h>
@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "shim/data.hpp"
+#include "shim/epoll.hpp"
 #include "shim/process.hpp"
 #include "shim/real.hpp"
 #include "shim/table.hpp"
@@ -27,14 +28,6 @@ Entry datagram_at(const pollfd& p) {
   if (p.fd < 0) return {};
   const Entry entry = entry_of(p.fd);
   return entry.ours() && entry.datagram() ? entry : Entry{};
-}
-
-bool asks_for_errors(const Socket& s) {
-  return (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & (Hint::error_queue | Hint::error_queue6)) != 0;
-}
-
-bool has_error(const Socket& s) {
-  return s.slot->error.load(std::memory_order_acquire) != 0 || s.slot->errors.load(std::memory_order_acquire) != 0;
 }
 
 /// One pass over a program's list.
@@ -120,6 +113,24 @@ IOPKT_EXPORT int ppoll(pollfd* list, nfds_t count, const timespec* limit, const 
     return real().ppoll(list, count, limit, mask);
   const std::int64_t seconds = limit == nullptr ? 0 : std::min<std::int64_t>(limit->tv_sec, 1'000'000'000);
   return poll_list(list, count, limit == nullptr ? -1 : seconds * 1'000'000'000 + limit->tv_nsec, mask);
+}
+
+IOPKT_EXPORT int epoll_wait(int epoll, epoll_event* events, int most, int limit_ms) {
+  const int count = real().epoll_wait(epoll, events, most, limit_ms);
+  if (count > 0) show_errors(epoll, events, count);
+  return count;
+}
+
+IOPKT_EXPORT int epoll_pwait(int epoll, epoll_event* events, int most, int limit_ms, const sigset_t* mask) {
+  const int count = real().epoll_pwait(epoll, events, most, limit_ms, mask);
+  if (count > 0) show_errors(epoll, events, count);
+  return count;
+}
+
+IOPKT_EXPORT int epoll_pwait2(int epoll, epoll_event* events, int most, const timespec* limit, const sigset_t* mask) {
+  const int count = real().epoll_pwait2(epoll, events, most, limit, mask);
+  if (count > 0) show_errors(epoll, events, count);
+  return count;
 }
 
 // What _FORTIFY_SOURCE makes of them.

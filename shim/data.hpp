@@ -45,8 +45,17 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
 int take_socket_error(int fd, const Socket& s, int flags = 0);
 /// The record that has announced an error goes with it, if it is the next. Of a datagram socket.
 void take_error_record(int fd, const Socket& s, int flags = 0);
-/// True if the next that recv() would give is a datagram, and no announcement of an error.
+/// True if there is a datagram, behind announcements of errors or alone.
 bool has_datagram(int fd, const Socket& s);
+
+/// Of a datagram socket: it has an error queue; something is in that, or an error is pending.
+inline bool asks_for_errors(const Socket& s) {
+  return (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & (Hint::error_queue | Hint::error_queue6)) != 0;
+}
+
+inline bool has_error(const Socket& s) {
+  return s.slot->error.load(std::memory_order_acquire) != 0 || s.slot->errors.load(std::memory_order_acquire) != 0;
+}
 
 /// Sleeps until the socket's V is not stalled, at most for SO_SNDTIMEO: for a writer, or a connect in
 /// progress. 0: look again; else the errno: EAGAIN (the time is over), EINTR, EBADF (closed meanwhile), EPIPE

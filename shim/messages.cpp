@@ -286,8 +286,11 @@ struct ShownError {
 
 /// A socket of AF_INET6 has it of errors of both families in its own shape.
 void put_error(ControlWriter& control, int domain, const ipc::ErrorAnswer& e) {
-  const sock_extended_err what{.ee_errno = e.error, .ee_origin = e.origin, .ee_type = e.type, .ee_code = e.code, .ee_pad = 0,
-                               .ee_info = e.info, .ee_data = 0};
+  sock_extended_err what{.ee_errno = e.error, .ee_origin = e.origin, .ee_type = e.type, .ee_code = e.code, .ee_pad = 0,
+                         .ee_info = e.info, .ee_data = 0};
+  // struct sock_ee_data_rfc4884, which older headers lack.
+  memcpy(&what.ee_data, &e.extension_at, sizeof e.extension_at);
+  memcpy(reinterpret_cast<char*>(&what.ee_data) + sizeof e.extension_at, &e.extension_bad, sizeof e.extension_bad);
   const bool local = e.origin == SO_EE_ORIGIN_LOCAL;
   if (domain == AF_INET6) {
     ShownError<sockaddr_in6> shown{.what = what};

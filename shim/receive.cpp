@@ -186,9 +186,7 @@ void take_error_record(int fd, const Socket& s, int flags) {
 
 bool has_datagram(int fd, const Socket& s) {
   ipc::ProgramEnd end = s.end(fd);
-  ipc::DatagramReader reader(*s.slot, s.arena, s.arena_size, end);
-  ipc::RecordHeader next{};
-  return reader.read({}, next, false).kind == ipc::ReadOutcome::Kind::data && (next.flags & ipc::RecordHeader::error_queue) == 0;
+  return ipc::DatagramReader(*s.slot, s.arena, s.arena_size, end).has_without(ipc::RecordHeader::error_queue);
 }
 
 ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count, int flags,

@@ -45,10 +45,10 @@ Record describe_address(const Network& network, const iface::InterfaceAddress& a
   if (a.address.zone() != 0) out.number("scope", a.address.zone());
   if (a.peer) out.address("peer", address_text(network, *a.peer));
   if (a.broadcast) out.address("broadcast", a.broadcast->to_string());
-  if (a.address.is_v4()) return out;
   // BSD calls those autoconf alone that a router's prefix made.
-  const std::uint32_t flags = a.address.is_link_local() ? a.flags & ~iface::address_flag::autoconf : a.flags;
+  const std::uint32_t flags = a.address.is_v6() && a.address.is_link_local() ? a.flags & ~iface::address_flag::autoconf : a.flags;
   if (flags != 0) out.text("flag_names", address_flag_names(flags));
+  if (a.address.is_v4()) return out;
   Instant preferred = a.preferred_until, valid = a.valid_until;
   for (const auto& life : discovery.lifetimes)
     if (life.address == a.address) preferred = life.preferred_until, valid = life.valid_until;
@@ -153,6 +153,7 @@ Record describe_interface(const Context& context, const iface::Interface& i, con
   out.text("capability_names", capability_names(i.capabilities));
   out.number("enabled", capability_number(i.enabled_capabilities));
   out.text("enabled_names", capability_names(i.enabled_capabilities));
+  if (i.autoip) out.boolean("autoip", true);
   if (i.link_type == iface::LinkType::ethernet) {
     out.text("mac", i.mac.to_string());
     out.text("media", media_of(i));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "iface/detection.hpp"
+#include "route/connected.hpp"
 #include "stack/counters.hpp"
 
 namespace iopkt::control {
@@ -21,22 +23,12 @@ Errno errno_of(route::FibError error) {
   return Errno::inval;
 }
 
-route::Route connected_route(const iface::Interface& interface, const iface::InterfaceAddress& address) {
-  route::Route r;
-  r.prefix = address.peer ? wire::IpPrefix::host(*address.peer) : address.network();
-  r.interface_index = interface.index;
-  r.flags = rflag::up | rflag::cloning | (r.prefix.is_host() ? rflag::host : 0u);
-  // Of IPv6 addresses the source is chosen for each destination (RFC 6724).
-  if (address.address.is_v4()) r.source = address.address;
-  return r;
-}
-
 /// Every FIB knows the networks that are directly connected.
 void add_connected(Network& network, const iface::Interface& interface,
                    const iface::InterfaceAddress& address) {
   // Where an address of link scope goes is said by its zone: no FIB is asked.
   if (interface.is_loopback() || address.address.has_zone()) return;
-  const route::Route r = connected_route(interface, address);
+  const route::Route r = route::connected(interface, address);
   for (route::Fib& fib : network.fibs)
     if (auto next = fib.with(r)) fib = std::move(*next);
 }
@@ -44,13 +36,13 @@ void add_connected(Network& network, const iface::Interface& interface,
 void remove_connected(Network& network, const iface::Interface& interface,
                       const iface::InterfaceAddress& address) {
   if (interface.is_loopback() || address.address.has_zone()) return;
-  const route::Route r = connected_route(interface, address);
+  const route::Route r = route::connected(interface, address);
   for (route::Fib& fib : network.fibs)
     if (auto next = fib.without({.prefix = r.prefix, .gateway = {}, .interface_index = interface.index}))
       fib = std::move(*next);
   // Another address of the same network keeps the route alive.
   for (const iface::InterfaceAddress& other : interface.addresses)
-    if (!(other == address) && connected_route(interface, other).prefix == r.prefix)
+    if (!(other == address) && route::connected(interface, other).prefix == r.prefix)
       return add_connected(network, interface, other);
 }
 
@@ -83,14 +75,14 @@ Expected<route::Route, Errno> make_route(const Network& network, const RouteRequ
   return r;
 }
 
-/// RFC 4862 section 5.4: every unicast address is tried before it is used, unless somebody says no.
-bool wants_detection(const Network& network, const iface::Interface& interface, std::uint32_t flags) {
-  return network.settings.ipv6.dad_count != 0 && interface.link_type == iface::LinkType::ethernet &&
-         interface.is(iface::flag::multicast) && !interface.is(iface::flag::no_arp) &&
-         (flags & (iface::address_flag::anycast | iface::address_flag::no_dad)) == 0;
+/// RFC 4862 section 5.4, RFC 5227 section 2.1: every unicast address is tried before it is used, unless somebody says no; of IPv4 where
+/// the variable or the operator says so.
+bool wants_detection(const Network& network, const iface::Interface& interface, wire::IpFamily family, std::uint32_t flags, bool asked) {
+  const std::uint32_t count = family == wire::IpFamily::v6 ? network.settings.ipv6.dad_count : network.settings.ipv4.dad_count;
+  return (count != 0 || (asked && family == wire::IpFamily::v4)) && iface::can_detect(interface, family, flags);
 }
 
-/// Flags and lifetimes of an address of IPv6, which may have been there before.
+/// Flags and lifetimes of an address, which may have been there before.
 void set_state(const Network& network, const iface::Interface& interface, const AddressRequest& request,
                const std::optional<iface::InterfaceAddress>& before, iface::InterfaceAddress& address) {
   namespace aflag = iface::address_flag;
@@ -101,7 +93,7 @@ void set_state(const Network& network, const iface::Interface& interface, const 
   if (request.preferred_until && (request.flags & aflag::deprecated) == 0) address.flags &= ~aflag::deprecated;
   const bool anew = !before || before->is(aflag::duplicated) || (request.flags & aflag::tentative) != 0;
   if (anew) address.flags &= ~(aflag::tentative | aflag::duplicated | aflag::optimistic);
-  if (anew && (request.flags_off & aflag::tentative) == 0 && wants_detection(network, interface, address.flags))
+  if (anew && (request.flags_off & aflag::tentative) == 0 && wants_detection(network, interface, address.address.family(), address.flags, (request.flags & aflag::tentative) != 0))
     address.flags |= aflag::tentative;
 }
 
@@ -148,23 +140,28 @@ Errno add_address(Network& network, std::uint32_t index, const AddressRequest& w
   request.address = wanted.address.with_zone(index);
   if (!is_host_address(request.address)) return Errno::inval;
   iface::Interface changed = *old;
+  std::optional<iface::InterfaceAddress> before;
+  if (const iface::InterfaceAddress* same = old->find(request.address)) before = *same;
   // On an interface there are several IPv6 addresses by nature: a new one takes nobody's place.
   if (!request.alias && request.address.is_v4()) {
-    if (const iface::InterfaceAddress* primary = changed.primary(request.address.family())) {
+    // One that the interface has given itself is nobody's primary.
+    const auto primary = std::ranges::find_if(changed.addresses, [](const iface::InterfaceAddress& a) {
+      return a.address.is_v4() && !a.is(iface::address_flag::autoconf);
+    });
+    if (primary != changed.addresses.end()) {
       const iface::InterfaceAddress gone = *primary;
       remove_connected(network, changed, gone);
       std::erase(changed.addresses, gone);
     }
   }
   const auto present = std::ranges::find(changed.addresses, request.address, &iface::InterfaceAddress::address);
-  std::optional<iface::InterfaceAddress> before;
   if (present != changed.addresses.end()) {
-    before = *present;
     remove_connected(network, changed, *present);
     changed.addresses.erase(present);
   }
   iface::InterfaceAddress address{.address = request.address};
-  if (request.address.is_v6()) set_state(network, *old, request, before, address);
+  set_state(network, *old, request, before, address);
+  if (request.address.is_v4()) address.flags &= ~iface::address_flag::autoconf;
   address.prefix_length = request.prefix_length.value_or(
       request.address.is_v4() ? request.address.v4().class_prefix_length() : std::uint8_t{64});
   if (address.prefix_length > request.address.bit_length()) return Errno::inval;

@@ -35,7 +35,7 @@ struct AddressRequest {
   std::optional<wire::Ipv4Address> broadcast;
   std::optional<wire::IpAddress> peer;
   bool alias = false;
-  std::uint32_t flags = 0, flags_off = 0;  ///< Of IPv6: iface::address_flag::anycast, tentative, deprecated, no_dad
+  std::uint32_t flags = 0, flags_off = 0;  ///< iface::address_flag::tentative, no_dad; of IPv6 anycast, deprecated
   /// Of IPv6. Unset: without an end; of an address that is there already: as they are.
   std::optional<Instant> preferred_until, valid_until;
 };

@@ -17,11 +17,6 @@ constexpr std::array<std::string_view, 5> kNotBuilt{"net.inet.ip.lowportmax", "n
 /// The one variable that is a word and may be set.
 constexpr std::string_view kCongestionSelected = "net.inet.tcp.congctl.selected";
 
-/// Flags whose other value asks for a later feature: they stay as they are.
-bool is_fixed_yet(std::string_view name) {
-  return name == "net.inet.icmp.drop_redirect" || name == "net.inet.ip.directed-broadcast";
-}
-
 /// What two variables together may not be; empty: nothing wrong.
 std::string_view contradiction(const stack::Settings& settings) {
   if (settings.ipv4.anonportmin > settings.ipv4.anonportmax)
@@ -202,8 +197,6 @@ Outcome sysctl_set(const Context& context, const Record& arguments) {
   Network next = *context.stack.network();
   SetResult set = set_variable(next, name, value);
   if (set.error != Errno::ok) return refuse(set.error, std::move(set.line));
-  if (is_fixed_yet(name) && parse_number(value) != old->initial)
-    return refuse(Errno::opnotsupp, std::string(name) + ": not built yet");
   if (const std::string_view fault = contradiction(next.settings); !fault.empty())
     return refuse(Errno::inval, std::string(name) + ": " + std::string(value) + ": " + std::string(fault));
   Outcome outcome;

@@ -29,7 +29,7 @@ constexpr std::array kVerbs{
     VerbRow{"interface.destroy", true, false, true, "name", interface_destroy},
     VerbRow{"interface.list", false, false, false, "name", interface_list},
     VerbRow{"interface.set", true, false, true,
-            "name up arp debug link0 link1 link2 mtu metric mac fib capability_on capability_off",
+            "name up arp autoip debug link0 link1 link2 mtu metric mac fib capability_on capability_off",
             interface_set},
     VerbRow{"interface.zero", true, false, false, "name", interface_zero},
     VerbRow{"route.add", true, false, false,

@@ -85,6 +85,10 @@ Outcome apply_settings(iface::Interface& i, const Record& arguments, std::vector
     if (field.key == "metric") i.metric = static_cast<std::uint32_t>(field.number);
     if (field.key == "capability_on") one = set_capability(i, field.text, true);
     if (field.key == "capability_off") one = set_capability(i, field.text, false);
+    if (field.key == "autoip") {
+      if (field.number != 0 && i.link_type != iface::LinkType::ethernet) return refuse(Errno::opnotsupp, i.name + ": no link-local addresses of inet");
+      i.autoip = field.number != 0;
+    }
     if (field.key == "fib") {
       if (field.number >= route::kFibCount) return refuse(Errno::inval, "fib: 0 to 15");
       i.fib = static_cast<std::uint32_t>(field.number);
@@ -223,7 +227,7 @@ Outcome interface_destroy(const Context& context, const Record& arguments) {
 
 namespace {
 
-/// The words of ifconfig for an address of IPv6: anycast, deprecated, tentative; pltime, vltime in seconds, all ones without an end.
+/// The words of ifconfig for an address: tentative; of IPv6 anycast, deprecated; pltime, vltime in seconds, all ones without an end.
 Outcome read_state(const Context& context, const Record& arguments, AddressRequest& request) {
   namespace aflag = iface::address_flag;
   constexpr std::uint32_t kSettable = aflag::anycast | aflag::deprecated | aflag::tentative;
@@ -238,7 +242,7 @@ Outcome read_state(const Context& context, const Record& arguments, AddressReque
     return true;
   };
   if (!bits("flags_on", request.flags) || !bits("flags_off", request.flags_off)) return refuse(Errno::inval, "no such state of an address");
-  const bool says = request.flags != 0 || request.flags_off != 0 || arguments.has("pltime") || arguments.has("vltime");
+  const bool says = ((request.flags | request.flags_off) & ~aflag::tentative) != 0 || arguments.has("pltime") || arguments.has("vltime");
   if (says && request.address.is_v4()) return refuse(Errno::inval, "only an address of inet6 has that state");
   const auto end = [&](std::string_view key) -> std::optional<Instant> {
     if (!arguments.has(key)) return std::nullopt;

@@ -181,7 +181,8 @@ Expected<IcmpIn, Drop> error(const InputContext& context, const Message& message
     if (context.in.connected(gateway) == nullptr || context.in.find(gateway) != nullptr)
       return unexpected(Drop::icmp_ignored);
     return Redirected{
-        .from = header.src.v4(), .gateway = gateway, .destination = inner->about.remote.address.v4()};
+        .from = header.src.v4(), .gateway = gateway, .destination = inner->about.remote.address.v4(),
+        .local = inner->about.local.address.v4()};
   }
   if (trouble == Trouble::too_big) inner->about.mtu = is_v4 ? mtu_of(message.v4(), inner->total_len) : message.v6().mtu();
   return inner->about;

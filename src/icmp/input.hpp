@@ -60,6 +60,7 @@ struct RawOnly {};
 /// net.inet.icmp.drop_redirect is 0: route `destination` by `gateway`, if `from` is the present gateway.
 struct Redirected {
   wire::Ipv4Address from, gateway, destination;
+  wire::Ipv4Address local;  ///< Whose packet it is said to be about
 };
 
 /// Messages of neighbour discovery (RFC 4861), which src/ipv6 reads, and of listener discovery (RFC 3810).

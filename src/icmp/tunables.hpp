@@ -9,7 +9,7 @@
 namespace iopkt::icmp {
 
 struct IcmpTunables {
-  std::uint32_t bmcastecho, drop_redirect, error_burst, error_rate, mask_reply, timestamp_reply;
+  std::uint32_t bmcastecho, drop_redirect, error_burst, error_rate, mask_reply, redirect_timeout_s, timestamp_reply;
 
   static constexpr auto table() {
     using T = IcmpTunables;
@@ -27,6 +27,7 @@ struct IcmpTunables {
           1000000},
         R{"net.inet.icmp.maskrepl", "flag", "Answer address mask requests (RFC 6918 deprecates them).",
           &T::mask_reply, 0, 0, 1},
+        R{"net.inet.icmp.redirtimeout", "seconds", "Time for which a redirect is followed.", &T::redirect_timeout_s, 600, 1, 86400},
         R{"net.inet.icmp.tstamprepl", "flag", "Answer timestamp requests.", &T::timestamp_reply, 0, 0, 1},
     };
   }

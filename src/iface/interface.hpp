@@ -78,7 +78,7 @@ enum class LinkType : std::uint8_t {
 /// To whom a frame or a packet was addressed.
 enum class Cast : std::uint8_t { unicast, multicast, broadcast };
 
-/// InterfaceAddress.flags of IPv6 addresses, with the numbers of BSD's IN6_IFF_*.
+/// InterfaceAddress.flags, with the numbers of BSD's IN6_IFF_*; those of IPv4 addresses mean the same.
 namespace address_flag {
 inline constexpr std::uint32_t anycast = 0x1;
 inline constexpr std::uint32_t tentative = 0x2;    ///< Not ours before it is known that nobody else has it (RFC 4862 5.4)
@@ -86,7 +86,7 @@ inline constexpr std::uint32_t duplicated = 0x4;   ///< Somebody else has it
 inline constexpr std::uint32_t detached = 0x8;
 inline constexpr std::uint32_t deprecated = 0x10;  ///< For connections that have it, not for new ones
 inline constexpr std::uint32_t no_dad = 0x20;      ///< Taken without asking
-inline constexpr std::uint32_t autoconf = 0x40;    ///< Formed from an advertised prefix
+inline constexpr std::uint32_t autoconf = 0x40;    ///< Formed here: from an advertised prefix, or link-local
 inline constexpr std::uint32_t temporary = 0x80;   ///< Of RFC 8981: random, and not for long
 inline constexpr std::uint32_t optimistic = 0x200; ///< In use while it is not yet known that nobody else has it (RFC 4429)
 }  // namespace address_flag
@@ -125,6 +125,7 @@ struct Interface {
   std::uint32_t enabled_capabilities{};     ///< IOPKT_CAP_*: what may be used; a subset
   std::vector<InterfaceAddress> addresses;  ///< In order of addition; the first of a family is its primary
   bool link_up{true};
+  bool autoip{};               ///< Gives itself a link-local IPv4 address where it has no other (RFC 3927)
   std::uint32_t speed_mbps{};  ///< 0: unknown
   std::uint32_t metric{};
   std::uint32_t mtu6{};       ///< Of IPv6 packets, as routers advertise; 0: mtu

@@ -1,6 +1,7 @@
 #include "ipv4/input.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "ipv4/options.hpp"
 
@@ -37,6 +38,21 @@ bool is_bad_destination(const packet::Packet& packet, Ipv4Address dst) {
   return dst.is_zero_network() || dst.is_reserved() || (dst.is_loopback() && !packet.looped);
 }
 
+/// RFC 1542 section 3.1.1: the answer to a client that has no address yet, sent to the one that it will have. Only where there is none,
+/// and to the client's port.
+bool is_first_answer(const InputContext& context, const packet::Packet& packet, const wire::Ipv4View& ip) {
+  constexpr std::uint16_t kClientPort = 68;
+  if (packet.looped || ip.protocol() != wire::IpProtocol::udp || ip.is_fragment() || context.in.link_type != iface::LinkType::ethernet) return false;
+  if (std::ranges::any_of(context.in.addresses, [](const iface::InterfaceAddress& a) {
+        return a.address.is_v4() && a.is_usable() && !a.is(iface::address_flag::autoconf);
+      }))
+    return false;
+  std::array<std::byte, 4> ports{};
+  if (packet.size() < ip.header_len() + ports.size()) return false;
+  packet.copy_out(static_cast<std::uint32_t>(ip.header_len()), ports);
+  return load_be16(ports, 2) == kClientPort;
+}
+
 struct Destination {
   Way way;
   Cast cast;
@@ -61,6 +77,7 @@ Expected<Destination, Drop> destination_of(const InputContext& context, const pa
     if (elsewhere && context.tunables.check_interface != 0) return unexpected(Drop::ip_not_for_us);
     return Destination{Way::deliver, Cast::unicast};
   }
+  if (is_first_answer(context, packet, ip)) return Destination{Way::deliver, Cast::unicast};
   if (packet.looped && context.interfaces.is_any_broadcast(dst))
     return Destination{Way::deliver, Cast::broadcast};
   if (context.tunables.forwarding == 0) return unexpected(Drop::ip_not_for_us);

@@ -9,7 +9,7 @@
 namespace iopkt::ipv4 {
 
 struct Ipv4Tunables {
-  std::uint32_t accept_source_route, anonportmax, anonportmin, check_interface, directed_broadcast,
+  std::uint32_t accept_source_route, anonportmax, anonportmin, check_interface, dad_count, directed_broadcast,
       do_loopback_cksum, forwarding, frag_ttl_s;
   std::uint32_t max_frag_bytes, max_frag_packets, max_frags_per_packet, mtu_discovery, redirect, ttl;
 
@@ -28,6 +28,9 @@ struct Ipv4Tunables {
         R{"net.inet.ip.checkinterface", "flag",
           "Accept a packet only on the interface that has its destination address.", &T::check_interface, 0,
           0, 1},
+        // NetBSD asks three times since its version 8; QNX's addresses work at once.
+        R{"net.inet.ip.dad_count", "messages",
+          "Probes for a new address before it is used (RFC 5227); 0: it is used at once, and announced.", &T::dad_count, 0, 0, 16},
         R{"net.inet.ip.directed-broadcast", "flag",
           "Forward broadcasts to a connected network (RFC 2644 advises not to).", &T::directed_broadcast, 0,
           0, 1},

@@ -19,10 +19,7 @@ constexpr std::uint32_t kDetected = aflag::tentative | aflag::optimistic;
 
 /// What a new address that has `flags` begins with.
 std::uint32_t Host::first_flags(const iface::Interface& interface, std::uint32_t flags) const {
-  const bool detected = config_.tunables.dad_count != 0 && interface.link_type == iface::LinkType::ethernet &&
-                        interface.is(iface::flag::multicast) && !interface.is(iface::flag::no_arp) &&
-                        (flags & (aflag::anycast | aflag::no_dad)) == 0;
-  if (!detected) return 0;
+  if (config_.tunables.dad_count == 0 || !iface::can_detect(interface, wire::IpFamily::v6, flags)) return 0;
   // RFC 4429 section 3.1: only what is most unlikely to be anybody else's, and not of routers.
   const bool optimistic = config_.tunables.optimistic_dad != 0 && config_.tunables.forwarding == 0 && (flags & aflag::autoconf) != 0;
   return optimistic ? aflag::optimistic : aflag::tentative;
@@ -42,16 +39,16 @@ bool Host::detect(Link& link, iface::Interface& interface, Instant now, Discover
     // not for an optimistic address, which is in use all the while.
     const bool delayed = a.is(aflag::autoconf) && !a.is(aflag::optimistic);
     const Duration delay{delayed ? static_cast<std::int64_t>(random_.below(kDelayNs)) : 0};
-    link.detections.push_back({.address = a.address, .left = config_.tunables.dad_count, .next = now + delay, .nonces = {}});
+    link.detections.push_back({{.address = a.address, .left = config_.tunables.dad_count, .next = now + delay}, false, false, {}});
     ++config_.counters.dad_started;
   }
   std::vector<IpAddress> taken;
   for (Detection& d : link.detections) {
     if (d.looped && !std::exchange(d.told, true)) out.log.push_back(interface.name + ": the link brings back what is sent");
-    if (d.taken) {
+    const auto step = d.step(now);
+    if (step == Detection::Step::taken) {
       taken.push_back(d.address);
-    } else if (d.next <= now && d.left > 0) {
-      --d.left;
+    } else if (step == Detection::Step::ask) {
       d.next = now + link.retransmit();
       DiscoveryMessage m{.interface_index = interface.index, .src = Ipv6Address::any(), .dst = {}, .bytes = {}};
       m.dst = interface.here(d.address.v6().solicited_node());
@@ -59,7 +56,7 @@ bool Host::detect(Link& link, iface::Interface& interface, Instant now, Discover
       wire::append_neighbour_solicitation(m.bytes, {d.address.v6()}, std::nullopt,
                                           config_.tunables.dad_enhanced != 0 ? std::optional{d.nonces.back()} : std::nullopt);
       out.send.push_back(std::move(m));
-    } else if (d.next <= now) {
+    } else if (step == Detection::Step::free) {
       for (InterfaceAddress& a : interface.addresses) {
         if (a.address != d.address) continue;
         a.flags &= ~kDetected;

@@ -50,27 +50,6 @@ void Host::neighbour_changed(const neigh::Key& key, bool reachable) {
   }
 }
 
-/// As with set_parameters(): what packets say changes the tables a few times at once, and then now and then.
-void Host::wake_for_news(Instant now) {
-  earn_news(now);
-  news_ = true;
-  wake(news_left_ > 0 ? now : news_from_ + kNewsTime);
-}
-
-void Host::earn_news(Instant now) {
-  const auto gained = (now - news_from_) / kNewsTime;
-  if (gained <= 0) return;
-  news_from_ = news_left_ + gained >= kNewsAtOnce ? now : news_from_ + gained * kNewsTime;
-  news_left_ = static_cast<unsigned>(std::min<std::int64_t>(kNewsAtOnce, news_left_ + gained));
-}
-
-/// A change of the tables; one that something else brought about before its time is owed.
-void Host::spend_news(Instant now) {
-  earn_news(now);
-  if (news_left_ > 0) --news_left_;
-  else news_from_ += kNewsTime;
-}
-
 bool Host::run(Instant now, const Tables& tables, DiscoveryOutcome& out) {
   deadline_ = Instant::never();
   bool changed = false;
@@ -92,7 +71,7 @@ bool Host::run(Instant now, const Tables& tables, DiscoveryOutcome& out) {
     }
   }
   changed = install_routes(tables.fibs) || changed;
-  if (std::exchange(news_, false) && changed) spend_news(now);
+  news_.taken(now, changed);
   return changed;
 }
 
@@ -213,7 +192,7 @@ std::size_t Host::forget(What what, Instant now) {
 
 DiscoveryState Host::state() const {
   DiscoveryState out;
-  out.settled = !news_ && std::ranges::none_of(links_, [](const auto& one) { return one.second.parameters_wait; });
+  out.settled = !news_.waits() && std::ranges::none_of(links_, [](const auto& one) { return one.second.parameters_wait; });
   for (const auto& [index, link] : links_) {
     for (const Router& r : link.routers)
       out.routers.push_back({index, IpAddress{r.address, index}, r.preference, r.reachable, r.managed, r.other, r.until});

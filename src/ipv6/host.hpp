@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "iface/detection.hpp"
 #include "ipv6/discovery.hpp"
+#include "route/dynamic.hpp"
 
 namespace iopkt::ipv6 {
 
@@ -99,12 +101,7 @@ class Host final : public Discovery {
     Instant preferred_most = Instant::never(), valid_most = Instant::never();
     bool succeeded{};  ///< another one is there, or was tried
   };
-  /// Duplicate address detection of one address.
-  struct Detection {
-    wire::IpAddress address;
-    std::uint32_t left{};  ///< solicitations to send
-    Instant next;
-    bool taken{};          ///< somebody else has it
+  struct Detection : iface::Detection {
     bool looped{}, told{};  ///< what we sent came back; and the operator knows
     std::vector<std::uint64_t> nonces;  ///< of what was sent
   };
@@ -135,9 +132,7 @@ class Host final : public Discovery {
   };
 
   void wake(Instant now) { deadline_ = std::min(deadline_, now); }
-  void wake_for_news(Instant now);
-  void earn_news(Instant now);
-  void spend_news(Instant now);
+  void wake_for_news(Instant now) { wake(news_.due(now)); }
 
   // nd_input.cpp
   using Answer = Expected<DiscoveryOutcome, packet::Drop>;
@@ -178,22 +173,16 @@ class Host final : public Discovery {
   std::vector<route::Route> wanted_routes() const;
   bool install_routes(std::span<route::Fib> fibs);
   void leave_network(const iface::Interface& interface, const iface::InterfaceAddress& address);
-  bool install_routes(route::Fib& fib, std::span<const route::Route> wanted) const;
-  bool is_reordered(const route::Fib& fib, const wire::IpPrefix& prefix, std::span<const route::Route> wanted) const;
   Instant deadline_of(const Link& link) const;
 
   DiscoveryConfig config_;
   Random random_;
   std::map<std::uint32_t, Link> links_;
-  std::vector<route::Route> installed_;  // wanted by the last run, in every FIB
+  route::DynamicRoutes routes_;
   std::vector<route::Route> orphans_;    // to the networks of addresses whose time is over
   bool tables_are_new_ = true;           // the FIBs may not hold what was installed
   Instant deadline_{Instant::never()};
-  bool news_ = false;                    // packets said something that run() has not looked at yet
-  static constexpr unsigned kNewsAtOnce = 16;       // changes of tables by what packets say, in a row; then
-  static constexpr Duration kNewsTime = 100ms;      // one in this time
-  unsigned news_left_ = kNewsAtOnce;
-  Instant news_from_;                    // since when the next one is earned
+  route::NewsLimit news_;
 };
 
 }  // namespace iopkt::ipv6

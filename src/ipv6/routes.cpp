@@ -53,18 +53,14 @@ std::vector<route::Route> Host::wanted_routes() const {
 }
 
 bool Host::install_routes(std::span<route::Fib> fibs) {
-  std::vector<route::Route> wanted = wanted_routes();
-  if (!std::exchange(tables_are_new_, false) && orphans_.empty() && wanted == installed_) return false;
   bool changed = false;
-  for (route::Fib& fib : fibs) {
+  for (route::Fib& fib : fibs)
     for (const route::Route& r : orphans_)
       if (auto next = fib.without({.prefix = r.prefix, .gateway = {}, .interface_index = r.interface_index}))
         fib = std::move(*next), changed = true;
-    changed |= install_routes(fib, wanted);
-  }
+  const bool look = std::exchange(tables_are_new_, false) || !orphans_.empty();
   orphans_.clear();
-  installed_ = std::move(wanted);
-  return changed;
+  return routes_.install(fibs, wanted_routes(), look) || changed;
 }
 
 /// With an operator's address the route to its network goes, as control took it in; unless another address is on that network.
@@ -73,44 +69,6 @@ void Host::leave_network(const iface::Interface& interface, const iface::Interfa
   for (const iface::InterfaceAddress& other : interface.addresses)
     if (other.address != address.address && other.network() == address.network()) return;
   orphans_.push_back({.prefix = address.network(), .gateway = {}, .interface_index = interface.index, .source = {}});
-}
-
-namespace {
-
-bool contains(std::span<const route::Route> all, const route::Route& r) { return std::ranges::find(all, r) != all.end(); }
-
-/// An operator's own route to the same place stays as it is, and is not ours to take away.
-bool has_other(const route::Fib& fib, const route::Route& r) {
-  return std::ranges::any_of(fib.find(r.prefix), [&](const route::Route& one) { return one.same_entry(r) && one != r; });
-}
-
-}  // namespace
-
-/// The order of several routes to one place is that of their addition: another order is another set.
-bool Host::is_reordered(const route::Fib& fib, const wire::IpPrefix& prefix, std::span<const route::Route> wanted) const {
-  std::vector<route::Route> present, right;
-  for (const route::Route& r : fib.find(prefix))
-    if (contains(installed_, r)) present.push_back(r);
-  for (const route::Route& r : wanted)
-    if (r.prefix == prefix && !has_other(fib, r)) right.push_back(r);
-  return present != right;
-}
-
-/// Asks the FIB itself what it holds: operators flush routes, and take addresses away together with the routes to their networks.
-bool Host::install_routes(route::Fib& fib, std::span<const route::Route> wanted) const {
-  const auto holds = [&](const route::Route& r) { return contains(fib.find(r.prefix), r); };
-  const auto reordered = [&](const route::Route& r) { return r.gateway && is_reordered(fib, r.prefix, wanted); };
-  std::vector<route::Route> gone;
-  for (const route::Route& r : installed_)
-    if (holds(r) && (!contains(wanted, r) || reordered(r))) gone.push_back(r);
-  bool changed = false;
-  for (const route::Route& r : gone)
-    if (auto next = fib.without({.prefix = r.prefix, .gateway = r.gateway, .interface_index = r.interface_index}))
-      fib = std::move(*next), changed = true;
-  for (const route::Route& r : wanted)
-    if (!holds(r))
-      if (auto next = fib.with(r)) fib = std::move(*next), changed = true;
-  return changed;
 }
 
 }  // namespace iopkt::ipv6

@@ -19,7 +19,9 @@ packet::PacketPtr build(packet::Cache& cache, const iface::Interface& out, const
   const MutableBytes room = packet->prepend(wire::ArpView::kLen);
   if (room.empty()) return {};
   wire::encode(arp, room);
-  if (!output(out, *packet, dst, wire::EtherType::arp)) return {};
+  // RFC 3927 section 2.5: everybody is to hear who uses such an address.
+  const MacAddress to = arp.sender_ip.is_link_local() ? MacAddress::broadcast() : dst;
+  if (!output(out, *packet, to, wire::EtherType::arp)) return {};
   return packet;
 }
 
@@ -28,9 +30,22 @@ bool is_usable_sender(const iface::Interface& in, Ipv4Address ip) {
          !ip.is_limited_broadcast() && !in.is_broadcast_address(ip);
 }
 
+bool is_ours(const iface::Interface& in, Ipv4Address address) {
+  const iface::InterfaceAddress* own = in.find(address);
+  return own != nullptr && own->is_usable();
+}
+
+/// RFC 5227 sections 2.1.1 and 2.4: somebody else uses an address that is or may become ours, or is about to.
+std::optional<Ipv4Address> contested(const iface::Interface& in, const ArpPacket& arp) {
+  const iface::InterfaceAddress* own = in.find(arp.is_probe() ? arp.target_ip : arp.sender_ip);
+  if (own == nullptr || own->is(iface::address_flag::duplicated)) return std::nullopt;
+  if (arp.is_probe() && !own->is(iface::address_flag::tentative)) return std::nullopt;
+  return own->address.v4();
+}
+
 /// Ours on this interface, or published there.
 std::optional<MacAddress> answer_for(const ArpContext& context, Ipv4Address target, Ipv4Address sender) {
-  if (context.in.find(target) != nullptr) return context.in.mac;
+  if (is_ours(context.in, target)) return context.in.mac;
   if (context.neighbours == nullptr) return std::nullopt;
   // Whoever asks for the published address with it as the sender is its owner.
   if (target == sender) return std::nullopt;
@@ -62,20 +77,14 @@ Expected<ArpIn, Drop> arp_input(const ArpContext& context, packet::Packet& packe
   if (arp.sender_mac.is_multicast() || arp.sender_mac.is_zero() || arp.sender_mac == in.mac)
     return unexpected(Drop::arp_bad_sender);
   ArpIn result;
-  if (!arp.is_probe()) {
-    if (!is_usable_sender(in, arp.sender_ip)) return unexpected(Drop::arp_bad_sender);
-    // RFC 5227 2.4: somebody else says that he has our address. Answering with an announcement is the owner's
-    // choice.
-    if (in.find(arp.sender_ip) != nullptr) {
-      ++context.counters.rx_conflicts;
-      result.conflict = true;
-      return result;
-    }
-  } else if (arp.operation == ArpOperation::reply) {
-    return unexpected(Drop::arp_bad_sender);
+  if (!arp.is_probe() && !is_usable_sender(in, arp.sender_ip)) return unexpected(Drop::arp_bad_sender);
+  result.contested = contested(in, arp);
+  if (result.contested) {
+    ++context.counters.rx_conflicts;
+    return result;
   }
 
-  const bool for_us = in.find(arp.target_ip) != nullptr && !arp.is_announcement();
+  const bool for_us = is_ours(in, arp.target_ip) && !arp.is_announcement();
   if (!arp.is_probe()) {
     const bool is_reply = arp.operation == ArpOperation::reply;
     // A stranger to this link makes no new entry; but a gateway outside of our networks may have been asked.
@@ -117,10 +126,11 @@ packet::PacketPtr arp_probe(packet::Cache& cache, const iface::Interface& out, I
 }
 
 std::optional<Ipv4Address> arp_sender_for(const iface::Interface& out, Ipv4Address target) {
-  const iface::InterfaceAddress* address = out.connected(target);
-  if (address == nullptr) address = out.primary(wire::IpFamily::v4);
-  if (address == nullptr) return std::nullopt;
-  return address->address.v4();
+  const iface::InterfaceAddress* connected = out.connected(target);
+  if (connected != nullptr && connected->is_usable()) return connected->address.v4();
+  for (const iface::InterfaceAddress& a : out.addresses)
+    if (a.address.is_v4() && a.is_usable()) return a.address.v4();
+  return std::nullopt;
 }
 
 }  // namespace iopkt::link

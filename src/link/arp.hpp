@@ -31,8 +31,8 @@ struct ArpIn {
   std::optional<Mapping> learned;
   /// A whole frame to send out of the interface.
   packet::PacketPtr answer;
-  /// Another station uses our address (RFC 5227 section 2.4): worth a line in the log. Nothing is learned.
-  bool conflict{};
+  /// Another station uses this address of ours, or asks for it while we do (RFC 5227 sections 2.1.1 and 2.4). Nothing is learned.
+  std::optional<wire::Ipv4Address> contested;
 };
 
 /// Reads the packet behind the Ethernet header.
@@ -52,7 +52,7 @@ packet::PacketPtr arp_announcement(packet::Cache& cache, const iface::Interface&
 packet::PacketPtr arp_probe(packet::Cache& cache, const iface::Interface& out, wire::Ipv4Address address);
 
 /// The sender address for a request: of the interface's addresses the one whose network holds `target`, else
-/// the primary. nullopt: the interface has no IPv4 address, nothing can be asked.
+/// the first. nullopt: the interface has no IPv4 address that may be used, nothing can be asked.
 std::optional<wire::Ipv4Address> arp_sender_for(const iface::Interface& out, wire::Ipv4Address target);
 
 }  // namespace iopkt::link

@@ -98,7 +98,7 @@ TEST_F(ArpTest, LearnsByWhomItWasTold) {
       EXPECT_EQ(in->learned->how, *row.how);
     }
     EXPECT_EQ(static_cast<bool>(in->answer), row.answer);
-    EXPECT_FALSE(in->conflict);
+    EXPECT_FALSE(in->contested);
   }
 }
 
@@ -153,7 +153,7 @@ TEST_F(ArpTest, SeesSomebodyElseUseOurAddress) {
   for (const auto operation : {ArpOperation::request, ArpOperation::reply}) {
     const auto in = run({operation, kPeerMac, kOurs, {}, kOurs});
     ASSERT_TRUE(in);
-    EXPECT_TRUE(in->conflict);
+    EXPECT_TRUE(in->contested);
     EXPECT_FALSE(in->learned);
     EXPECT_FALSE(in->answer);
   }

@@ -8,14 +8,15 @@ namespace {
 
 using wire::IpAddress;
 
-/// Of an interface's addresses, the one nearest to `target`; ties go to the first.
+/// Of an interface's addresses, the one nearest to `target`; ties go to the first. A deprecated one only where there is no other
+/// (RFC 3927 section 1.9).
 const IpAddress* nearest(const iface::Interface& interface, const IpAddress& target) {
   const IpAddress* best = nullptr;
-  std::uint8_t best_length = 0;
+  int best_length = 0;
   for (const iface::InterfaceAddress& a : interface.addresses) {
-    if (a.address.family() != target.family()) continue;
+    if (a.address.family() != target.family() || !a.is_usable()) continue;
     if (a.peer == target) return &a.address;
-    const std::uint8_t length = wire::common_prefix_length(a.address, target);
+    const int length = wire::common_prefix_length(a.address, target) - (a.is(iface::address_flag::deprecated) ? 128 : 0);
     if (best == nullptr || length > best_length) best = &a.address, best_length = length;
   }
   return best;
@@ -108,7 +109,7 @@ std::optional<IpAddress> choose_source(const iface::InterfaceTable& interfaces, 
     if (const IpAddress* address = nearest(*out, next_hop)) return *address;
   for (const auto& other : interfaces.all()) {
     if (!other->is_up() || (other->is_loopback() && !destination.is_loopback())) continue;
-    if (const auto* primary = other->primary(destination.family())) return primary->address;
+    if (const auto* primary = other->primary(destination.family()); primary != nullptr && primary->is_usable()) return primary->address;
   }
   return std::nullopt;
 }

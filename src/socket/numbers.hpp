@@ -24,7 +24,7 @@ enum So : int {
 enum Ip : int {
   ip_tos = 1, ip_ttl = 2, ip_hdrincl = 3, ip_options = 4, ip_recvopts = 6, ip_retopts = 7, ip_pktinfo = 8, ip_mtu_discover = 10,
   ip_recverr = 11, ip_recvttl = 12, ip_recvtos = 13, ip_mtu = 14, ip_freebind = 15, ip_transparent = 19,
-  ip_recvorigdstaddr = 20, ip_minttl = 21, ip_bind_address_no_port = 24, ip_multicast_if = 32, ip_multicast_ttl = 33,
+  ip_recvorigdstaddr = 20, ip_minttl = 21, ip_bind_address_no_port = 24, ip_recverr_rfc4884 = 26, ip_multicast_if = 32, ip_multicast_ttl = 33,
   ip_multicast_loop = 34, ip_add_membership = 35, ip_drop_membership = 36,
   ip_unblock_source = 37, ip_block_source = 38, ip_add_source_membership = 39, ip_drop_source_membership = 40,
   ip_msfilter = 41, mcast_join_group = 42, mcast_block_source = 43, mcast_unblock_source = 44, mcast_leave_group = 45,
@@ -39,7 +39,7 @@ enum Ipv6 : int {
   ipv6_mtu_discover = 23, ipv6_mtu = 24, ipv6_recverr = 25, ipv6_v6only = 26, ipv6_recvpktinfo = 49, ipv6_pktinfo = 50,
   ipv6_recvhoplimit = 51, ipv6_hoplimit = 52, ipv6_dontfrag = 62, ipv6_recvtclass = 66, ipv6_tclass = 67,
   ipv6_minhopcount = 73, ipv6_recvorigdstaddr = 74, ipv6_freebind = 78,
-  ipv6_pathmtu = 61, ipv6_autoflowlabel = 70, ipv6_addr_preferences = 72,
+  ipv6_recverr_rfc4884 = 31, ipv6_pathmtu = 61, ipv6_autoflowlabel = 70, ipv6_addr_preferences = 72,
 };
 
 enum Raw : int { icmp_filter = 1, icmp6_filter = 1 };

@@ -45,6 +45,7 @@ struct SocketOptions {
   bool header_included = false, receive_ttl = false, receive_tos = false, packet_info = false, receive_error = false, free_bind = false;
   bool bind_no_port = false, receive_original_destination = false, multicast_loop = true, multicast_all = true;
   bool receive_options = false, receive_return_options = false;  ///< IP_RECVOPTS, IP_RETOPTS
+  bool receive_extensions = false;                               ///< IP_RECVERR_RFC4884
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, mtu_discover = 1, min_ttl = 0, multicast_ttl = 1;
   wire::Ipv4OptionBytes ip_options;  ///< IP_OPTIONS: of every packet, as ipv4::given_options() made them
   std::uint32_t multicast_interface = 0;
@@ -56,6 +57,7 @@ struct SocketOptions {
   std::int32_t packet_interface6 = 0;                         ///< IPV6_PKTINFO: by which datagrams leave; 0: not said
   std::int32_t fragment_size6 = 0;                            ///< IPV6_MTU: no larger packets than this; 0: as the path has it
   std::int32_t address_preferences = kPreferDefault;          ///< RFC 5014
+  bool receive_extensions6 = false;                           ///< IPV6_RECVERR_RFC4884
   std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, min_hop_count = 0;
   std::int32_t checksum_offset6 = -1;  ///< IPV6_CHECKSUM of raw sockets: where in the payload; -1: none
   std::array<std::uint32_t, 8> icmp6_filter{};  ///< ICMP6_FILTER: bit t set: no messages of type t

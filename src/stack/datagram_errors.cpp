@@ -1,6 +1,7 @@
 // Errors about datagrams that were sent: which sockets hear of them, and what an error queue gets. RFC 1122 section 4.1.3.3;
 // ip(7), IP_RECVERR; raw(7).
 #include <array>
+#include <vector>
 
 #include "raw/match.hpp"
 #include "socket/numbers.hpp"
@@ -41,14 +42,14 @@ constexpr std::array<Meaning, 16> kUnreachable{{
 /// The same of ICMPv6 (RFC 4443), by what it says.
 ErrorInfo meaning6_of(const icmp::ErrorAbout& about) {
   ErrorInfo info{.error = Errno::hostunreach, .origin = ErrorInfo::kIcmp6, .type = about.message.type, .code = about.message.code,
-                 .offender = about.reporter};
+                 .info = about.message.rest, .offender = about.reporter};
   switch (icmp::trouble_of(wire::IpFamily::v6, about.message)) {
     case icmp::Trouble::port: info.error = Errno::connrefused, info.hard = true; break;
     case icmp::Trouble::network: info.error = Errno::netunreach; break;
     case icmp::Trouble::prohibited: info.error = Errno::acces, info.hard = true; break;
     case icmp::Trouble::too_big: info.error = Errno::msgsize, info.too_big = true, info.info = about.mtu; break;
     case icmp::Trouble::protocol:
-    case icmp::Trouble::malformed: info.error = Errno::proto, info.hard = true, info.info = about.message.rest; break;
+    case icmp::Trouble::malformed: info.error = Errno::proto, info.hard = true; break;
     default: break;
   }
   return info;
@@ -75,6 +76,29 @@ std::optional<ErrorInfo> meaning_of(const icmp::ErrorAbout& about) {
       return info;
     default: return std::nullopt;
   }
+}
+
+/// RFC 4884 section 4: the length byte, in words of 4 bytes, in ICMPv6 of 8; of messages that may have extensions.
+std::uint16_t original_length(const icmp::ErrorAbout& about) {
+  const std::uint32_t rest = about.message.rest;
+  if (about.remote.address.is_v6()) {
+    const auto type = about.message.v6().type;
+    const bool may = type == wire::Icmpv6Type::destination_unreachable || type == wire::Icmpv6Type::time_exceeded;
+    return static_cast<std::uint16_t>(may ? (rest >> 24) * 8 : 0);
+  }
+  return static_cast<std::uint16_t>((rest >> 16 & 255) * 4);
+}
+
+/// ip(7), IP_RECVERR_RFC4884: what is behind the datagram, of which `stripped` bytes are gone from the front.
+void find_extensions(ErrorInfo& e, const packet::Packet& payload, std::uint32_t stripped) {
+  constexpr std::uint32_t kOriginalMin = 128;  // RFC 4884 section 4
+  if (e.original_len < kOriginalMin || e.original_len < stripped) return;
+  const std::uint32_t at = e.original_len - stripped;
+  if (at + wire::kIcmpExtensionHeaderLen > payload.size()) return;
+  std::vector<std::byte> bytes(payload.size() - at);
+  payload.copy_out(at, bytes);
+  e.extension_at = static_cast<std::uint16_t>(at);
+  e.extension_bad = wire::is_bad_icmp_extension(bytes);
 }
 
 /// Bytes before the transport header.
@@ -111,6 +135,7 @@ void report_datagram_error(ShardState& s, const icmp::ErrorAbout& about, const A
   if (!quoted) return s.drop(Drop::no_buffer);
   Datagram report{.source = about.remote, .destination = at != nullptr ? at->ip.dst : about.reporter, .error = meaning_of(about)};
   if (!report.error) return;
+  report.error->original_len = original_length(about);
   // The header, and eight bytes that icmp::input() has seen to.
   if (quoted->size() < wire::Ipv4View::kMinHeaderLen || quoted->size() < header_length(*quoted) + 8) return s.drop(Drop::icmp_no_flow);
   if (at != nullptr) {
@@ -147,8 +172,11 @@ void deliver_error(ShardState& s, Datagram&& report) {
   }
   // The program's own bytes: behind the headers that it did not write.
   const std::uint32_t headers = header_length(*report.payload);
-  if (is_udp(k->kind)) report.payload->trim_front(headers + wire::UdpView::kHeaderLen);
-  else if (k->options->header_included == 0) report.payload->trim_front(headers);
+  const std::uint32_t stripped = is_udp(k->kind) ? static_cast<std::uint32_t>(headers + wire::UdpView::kHeaderLen)
+                                 : k->options->header_included == 0 ? headers : 0;
+  report.payload->trim_front(stripped);
+  if ((e.origin == ErrorInfo::kIcmp6 ? k->options->receive_extensions6 : k->options->receive_extensions) != 0)
+    find_extensions(*report.error, *report.payload, stripped);
   report.cookie = k->cookie;
   s.datagrams.push_back(std::move(report));
 }

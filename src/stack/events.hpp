@@ -62,6 +62,9 @@ struct ErrorInfo {
   wire::IpAddress offender;      ///< who sent the ICMP message
   bool hard = false;             ///< a connected socket hears of it without having asked
   bool too_big = false;          ///< as hard, unless it has IP_PMTUDISC_DONT
+  std::uint16_t original_len = 0;     ///< of what came back, the bytes that are the datagram's (RFC 4884 section 4); 0: not said
+  std::uint16_t extension_at = 0;     ///< in the payload: where the ICMP extensions begin; 0: none are known
+  bool extension_bad = false;         ///< they are not what RFC 4884 section 7 says
 };
 
 /// A datagram for a socket of this shard. The payload begins at the packet's first byte (raw sockets: at the IP header).

@@ -85,7 +85,7 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   if (k->tcp) {
     tcp::Options wanted = tcp_options(*k->options);
     wanted.signature_len = signature_len(*k->options, k->remote.address);
-    if (const auto* options = ip_options_of(*k->options, k->remote.address)) wanted.ip_options_len = options->len;
+    if (const auto* options = ip_options_of(*k->options, k->remote.address)) wanted.network_words = static_cast<std::uint8_t>(options->len / 4);
     k->tcp->set_options(wanted, s.now);
     if (level == num::kSolTcp && name == num::tcp_window_clamp)
       k->tcp->set_receive_capacity(offered_capacity(*k->options, k->receive.memory.size));

@@ -124,7 +124,11 @@ void rx_arp(ShardState& s, std::uint32_t interface_index, PacketPtr packet) {
   const link::ArpContext context{*in, s.network->interfaces, s.counters.arp, s.neighbours.get()};
   auto arp = link::arp_input(context, *packet);
   if (!arp) return s.drop(arp.error());
-  if (arp->conflict) s.stack.log().write(LogLevel::warning, in->name + ": another station uses our address");
+  if (arp->contested) {
+    ipv4::AddressClaims::Outcome outcome;
+    s.claims->contested(*in, *arp->contested, s.now, outcome);
+    carry_out(s, outcome);
+  }
   if (arp->learned) {
     neigh::Actions actions;
     s.neighbours->learned(arp->learned->key, arp->learned->mac, arp->learned->how, s.now, actions);
@@ -154,6 +158,12 @@ Errno send_error(ShardState& s, const icmp::Message& message, const wire::IpHead
 
 namespace {
 
+void rx_redirect(ShardState& s, const Arrival& at, const icmp::Redirected& redirected) {
+  // ICMP belongs to shard 0; another one got it from a sender that plays with fragments.
+  if (!s.redirects || s.network->interfaces.find_local(redirected.local) == nullptr) return s.drop(Drop::icmp_ignored);
+  if (const auto taken = s.redirects->heard(*at.in, s.network->fibs[at.in->fib], redirected, s.now); !taken) s.drop(taken.error());
+}
+
 void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cast) {
   const auto ms_of_day = s.stack.config().ms_of_day;
   const icmp::InputContext context{*at.in, s.settings.icmp, s.counters.icmp, ms_of_day != nullptr ? std::optional{ms_of_day()} : std::nullopt,
@@ -173,6 +183,7 @@ void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cas
     packet->trim_front(wire::IcmpView::kHeaderLen);
     return on_icmp_error(s, *about, &at, std::move(packet));
   }
+  if (const auto* redirected = std::get_if<icmp::Redirected>(&*in)) return rx_redirect(s, at, *redirected);
   if (std::holds_alternative<icmp::NeighbourDiscovery>(*in)) return rx_discovery(s, at, *packet);
   if (std::holds_alternative<icmp::ListenerDiscovery>(*in)) return rx_mld(s, at, *packet);
 }
@@ -250,7 +261,8 @@ void tell_sender(ShardState& s, const iface::Interface& in, packet::Packet& pack
   }
   const auto header_len = static_cast<std::uint32_t>(header.bytes.size());
   packet.trim_front(header_len);
-  const iface::Cast cast = header.dst.is_multicast() ? iface::Cast::multicast : iface::Cast::unicast;
+  const bool broadcast = header.dst.is_v4() && s.network->interfaces.is_any_broadcast(header.dst.v4());
+  const iface::Cast cast = broadcast ? iface::Cast::broadcast : header.dst.is_multicast() ? iface::Cast::multicast : iface::Cast::unicast;
   answer_error(s, answer, header, packet, cast, static_cast<std::uint8_t>(in.fib));
 }
 

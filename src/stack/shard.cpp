@@ -40,6 +40,8 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       redirect_limit(derived(owner.config().key, 6)) {
   if (number == 0 && inet6 != nullptr)
     discovery = inet6->make_discovery({settings.ipv6, counters.ipv6, owner.config().stable_secret, owner.config().seed ^ owner.config().key.k0});
+  if (number == 0) claims = std::make_unique<ipv4::AddressClaims>(settings.ipv4, counters.arp, owner.config().seed ^ derived(owner.config().key, 8).k0);
+  if (number == 0) redirects = std::make_unique<ipv4::Redirects>(settings.ipv4, settings.icmp);
   if (number == 0) memberships = std::make_unique<group::Machine>(owner.config().seed ^ derived(owner.config().key, 4).k0);
   if (number == 0) neighbours = std::make_unique<neigh::Neighbours>(settings.neigh, derived(owner.config().key, 3));
   outbox.resize(owner.config().shards);
@@ -105,6 +107,8 @@ void adopt_network(ShardState& s, NetworkPtr network) {
   s.settings = s.network->settings;
   if (s.neighbours && old) follow_interfaces(s, *old);
   if (s.discovery) s.discovery->tables_changed(s.now);
+  if (s.claims) s.claims->tables_changed(s.now);
+  if (s.redirects) s.redirects->tables_changed(s.now);
   if (s.memberships && old) update_memberships(s, *old);
   listen_for_ourselves(s);
 }
@@ -137,6 +141,11 @@ void Shard::run_timers() {
     apply_neighbour_actions(s, actions);
   }
   if (s.discovery && s.discovery->next_deadline() <= s.now) run_discovery(s);
+  if (s.claims && s.claims->next_deadline() <= s.now) run_claims(s);
+  if (s.redirects && s.redirects->next_deadline() <= s.now) {
+    Network next = *s.network;
+    if (s.redirects->run(s.now, next.interfaces, next.fibs)) s.stack.publish(std::move(next));
+  }
   run_memberships(s);
   if (s.reassembly.next_deadline() <= s.now) {
     std::vector<ipv4::Reassembly::Expired> expired;
@@ -241,6 +250,8 @@ Instant Shard::next_deadline() const {
   Instant at = std::min({state_->wheel.next_deadline(), state_->reassembly.next_deadline(), state_->time_waits.next_deadline(state_->now)});
   if (state_->neighbours) at = std::min(at, state_->neighbours->next_deadline());
   if (state_->discovery) at = std::min(at, state_->discovery->next_deadline());
+  if (state_->claims) at = std::min(at, state_->claims->next_deadline());
+  if (state_->redirects) at = std::min(at, state_->redirects->next_deadline());
   if (state_->memberships) at = std::min(at, state_->memberships->next_deadline());
   if (!state_->openings.waiting.empty()) at = std::min(at, openings_due());
   return at;

@@ -17,8 +17,10 @@
 #include "group/machine.hpp"
 #include "group/table.hpp"
 #include "icmp/error.hpp"
+#include "ipv4/claims.hpp"
 #include "ipv4/output.hpp"
 #include "ipv4/reassembly.hpp"
+#include "ipv4/redirects.hpp"
 #include "ipv6/inet6.hpp"
 #include "neigh/pending.hpp"
 #include "route/path_mtu.hpp"
@@ -175,6 +177,8 @@ struct ShardState {
   ipv4::IdSource identifiers;
   const ipv6::Inet6* inet6;                        // null: IPv4 alone
   std::unique_ptr<ipv6::Discovery> discovery;      // shard 0 only, with inet6
+  std::unique_ptr<ipv4::AddressClaims> claims;     // shard 0 only
+  std::unique_ptr<ipv4::Redirects> redirects;      // shard 0 only
   route::PathMtus path_mtus;
   tcp::FastOpenCache fast_open;                    // the same on each shard
   std::uint64_t fragments_made = 0;                // of IPv6: what their identifications are hashed from

@@ -54,7 +54,7 @@ tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib
   if (path && path->route != nullptr && !path->route->congestion.empty()) config.congestion = tcp::find_congestion(path->route->congestion);
   config.options = tcp_options(options);
   config.options.signature_len = signature_len(options, flow.remote.address);
-  if (ip_options != nullptr) config.options.ip_options_len = ip_options->len;
+  if (ip_options != nullptr) config.options.network_words = static_cast<std::uint8_t>(ip_options->len / 4);
   // As the host: TCP-MD5 and timestamps together leave no room for SACK.
   config.timestamps = !uses_md5(options, flow.remote.address);
   return config;

@@ -92,8 +92,9 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
     return unexpected((route->flags & route::flag::reject) != 0 ? Errno::hostunreach : Errno::inval);
   const iface::Interface* out = interfaces.by_index(route->interface_index);
   if (out == nullptr || !out->is_up()) return unexpected(Errno::netdown);
-  // The next hop is on that link: a gateway of link scope has its zone from there.
-  Path path = path_over(s, *out, destination, route->gateway.value_or(destination).with_zone(out->index), route->mtu);
+  // The next hop is on that link: a gateway of link scope has its zone from there. RFC 3927 section 2.6.2: no router passes it on.
+  const bool here = !route->gateway || (destination.is_v4() && destination.is_link_local());
+  Path path = path_over(s, *out, destination, (here ? destination : *route->gateway).with_zone(out->index), route->mtu);
   path.route = route;
   return path;
 }
@@ -116,7 +117,9 @@ socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::I
   route::Route direct{.prefix = wire::IpPrefix::host(destination), .gateway = std::nullopt,
                       .interface_index = path->out->index, .source = std::nullopt};
   // RFC 1122 section 3.2.1.3 (a): who has no address yet says so, to all on the link.
-  if (destination.is_v4() && destination.v4().is_limited_broadcast() && path->out->primary(wire::IpFamily::v4) == nullptr)
+  if (destination.is_v4() && destination.v4().is_limited_broadcast() && std::ranges::none_of(path->out->addresses, [](const auto& a) {
+        return a.address.is_v4() && a.is_usable();
+      }))
     return wire::IpAddress{};
   const auto source = route::choose_source(s.network->interfaces,
                                            route != nullptr && route->interface_index == path->out->index ? *route : direct,
@@ -179,7 +182,7 @@ Expected<void, Drop> put_ip_header(ShardState& s, packet::Packet& payload, const
 }
 
 Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
-  const auto path = find_path(s, how);
+  auto path = find_path(s, how);
   if (!path) {
     s.drop(Drop::ip_no_route);
     return path.error();
@@ -194,6 +197,8 @@ Errno tx_ip(ShardState& s, PacketPtr payload, const Outgoing& how) {
     source = *chosen;
   }
   if (!may_leave(source, *path)) return s.drop(Drop::ip_loopback_source), Errno::inval;
+  // RFC 3927 section 2.6.2: whoever has such an address asks for everybody himself.
+  if (source.is_v4() && source.is_link_local() && path->route != nullptr && path->route->gateway) path->next_hop = how.towards();
   payload->txq = how.txq;
   if (const auto added = put_ip_header(s, *payload, how, source, *path); !added) {
     s.drop(added.error());

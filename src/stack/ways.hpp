@@ -334,6 +334,10 @@ void send_discovery(ShardState& s, const ipv6::DiscoveryMessage& message, const 
 Expected<void, packet::Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wire::Ipv6Header header,
                                              const wire::Ipv6Extensions* extensions = nullptr);
 
+// ---- claims.cpp: whose an IPv4 address is, on shard 0
+void run_claims(ShardState& s);
+void carry_out(ShardState& s, const ipv4::AddressClaims::Outcome& outcome);
+
 // ---- inbox.cpp: other shards
 void send_to(ShardState& s, std::uint32_t shard, Message&& message);
 void send_to_all_others(ShardState& s, const std::function<Message()>& make);

@@ -43,4 +43,18 @@ void store_icmp_checksum(MutableBytes message) {
   store_be16(message, IcmpView::kChecksumOffset, finish(sum(message)));
 }
 
+bool is_bad_icmp_extension(Bytes bytes) {
+  constexpr std::size_t kChecksumAt = 2, kObjectHeaderLen = 4;
+  if (bytes.size() < kIcmpExtensionHeaderLen) return true;
+  if (load_u8(bytes, 0) >> 4 != 2) return false;
+  if (load_be16(bytes, kChecksumAt) != 0 && finish(sum(bytes)) != 0) return true;
+  for (std::size_t at = kIcmpExtensionHeaderLen; at < bytes.size();) {
+    if (bytes.size() - at < kObjectHeaderLen) return true;
+    const std::size_t length = load_be16(bytes, at);
+    if (length < kObjectHeaderLen || length > bytes.size() - at) return true;
+    at += length;
+  }
+  return false;
+}
+
 }  // namespace iopkt::wire

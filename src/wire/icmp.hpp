@@ -146,4 +146,9 @@ std::size_t encode(const IcmpTimestamps& t, MutableBytes out);
 /// Computes the checksum of `message`, exactly the message's bytes (8 or more), and stores it.
 void store_icmp_checksum(MutableBytes message);
 
+/// RFC 4884 section 7: whether the checksum is wrong, though there is one, or the objects do not fill `bytes`. Of another version than 2
+/// nobody here can tell.
+inline constexpr std::size_t kIcmpExtensionHeaderLen = 4;
+bool is_bad_icmp_extension(Bytes bytes);
+
 }  // namespace iopkt::wire

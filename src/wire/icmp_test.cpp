@@ -84,5 +84,22 @@ TEST(Icmp, IsReadBackAsItWasAndSurvivesDamage) {
   });
 }
 
+TEST(IcmpExtension, IsWhatRfc4884Section7Says) {
+  const auto is = [](std::initializer_list<int> values) {
+    std::vector<std::byte> bytes;
+    for (const int v : values) bytes.push_back(static_cast<std::byte>(v));
+    return !is_bad_icmp_extension(bytes);
+  };
+  EXPECT_TRUE(is({0x20, 0, 0, 0}));
+  EXPECT_TRUE(is({0x20, 0, 0, 0, 0, 8, 1, 1, 1, 2, 3, 4}));
+  EXPECT_TRUE(is({0x20, 0, 0xda, 0xf0, 0, 8, 1, 1, 1, 2, 3, 4})) << "0x2000 + 8 + 0x101 + 0x102 + 0x304 = 0x250f";
+  EXPECT_FALSE(is({0x20, 0, 0xda, 0xee, 0, 8, 1, 1, 1, 2, 3, 4}));
+  EXPECT_TRUE(is({0x10, 0, 1, 1, 7})) << "another version";
+  EXPECT_FALSE(is({0x20, 0, 0}));
+  EXPECT_FALSE(is({0x20, 0, 0, 0, 0, 3, 1, 1})) << "shorter than its header";
+  EXPECT_FALSE(is({0x20, 0, 0, 0, 0, 9, 1, 1, 1, 2, 3, 4})) << "reaches over the end";
+  EXPECT_FALSE(is({0x20, 0, 0, 0, 0, 4})) << "cut";
+}
+
 }  // namespace
 }  // namespace iopkt::wire

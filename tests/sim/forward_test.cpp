@@ -526,6 +526,74 @@ TEST_P(SimForward, ARouterIsNoHost) {
   EXPECT_EQ(r.drops(Drop::nd_ignored), 1u);
 }
 
+/// RFC 1812 section 5.3.5.2, RFC 2644.
+TEST_P(SimForward, DirectedBroadcastsPassOnlyWhereTheyAreAskedFor) {
+  const IpAddress everybody = ip("10.2.0.255");
+  EXPECT_TRUE(datagram(everybody, 20).empty());
+  EXPECT_EQ(r.drops(Drop::ip_bad_destination), 1u);
+  change(r, [](stack::Network& n) { n.settings.ipv4.directed_broadcast = 1; });
+  from_router.clear();
+  EXPECT_EQ(datagram(everybody, 20).size(), 20u);
+  ASSERT_FALSE(from_router.empty());
+  EXPECT_TRUE(wire::load_mac(from_router.back(), 0).is_broadcast());
+  // RFC 1122 section 3.2.2: nobody hears of what becomes of a broadcast.
+  tell4({.ttl = 1, .dst = {10, 2, 0, 255}});
+  EXPECT_EQ(errors4().size(), 0u);
+  // What came as a broadcast of the link goes on as none.
+  tell4({.ttl = 9, .dst = {10, 2, 0, 255}}, 8, wire::MacAddress::broadcast());
+  EXPECT_TRUE(from_router.empty());
+}
+
+/// RFC 1122 section 3.2.2.2.
+TEST_P(SimForward, AHostFollowsItsRouterToABetterOne) {
+  const Ipv4Address better{10, 1, 0, 9}, far{192, 0, 2, 7};
+  const auto way = [&] { return a.stack().network()->fibs[0].lookup(far)->gateway; };
+  const auto send = [&] {
+    static_cast<void>(datagram(far, 10));
+    return way();
+  };
+  route(r, "192.0.2.0/24", "10.1.0.9");
+  for (Host* host : {&a, &r}) ASSERT_EQ(host->shard(0).set_neighbour({host->interface_index(), better}, kRouterMac, {}), Errno::ok);
+  EXPECT_EQ(send(), ip("10.1.0.1")) << "net.inet.icmp.drop_redirect";
+  net.run_for(10s);
+  change(a, [](stack::Network& n) { n.settings.icmp.drop_redirect = 0; });
+  EXPECT_EQ(send(), IpAddress{better});
+  const route::Route* taken = a.stack().network()->fibs[0].lookup(far);
+  EXPECT_EQ(taken->flags, route::flag::up | route::flag::gateway | route::flag::host | route::flag::dynamic);
+  // Only the router that is in use knows a better way, and only about what we have sent.
+  const auto redirect = [&](Ipv4Address from, Ipv4Address about, Ipv4Address to, Ipv4Address sender) {
+    std::vector<std::byte> message(8 + 28);
+    wire::encode(wire::IcmpHeader::redirect(wire::IcmpRedirect::host, to), message);
+    wire::encode(wire::Ipv4Header{.id = 1, .ttl = 9, .protocol = IpProtocol::udp, .src = sender, .dst = about, .payload_len = 8}, MutableBytes{message}.subspan(8));
+    wire::store_icmp_checksum(message);
+    const wire::Ipv4Header h{.id = 1, .ttl = 9, .protocol = IpProtocol::icmp, .src = from, .dst = a.address(), .payload_len = 36};
+    Frame frame(14 + 20);
+    wire::store_mac(frame, 0, mac(a));
+    wire::store_mac(frame, 6, kRouterMac);
+    store_be16(frame, 12, 0x0800);
+    wire::encode(h, MutableBytes{frame}.subspan(14));
+    frame.insert(frame.end(), message.begin(), message.end());
+    a.receive(frame);
+    net.run_for(1ms);
+    return a.stack().network()->fibs[0].lookup(about)->gateway;
+  };
+  const Ipv4Address other{192, 0, 2, 8};
+  EXPECT_EQ(redirect({10, 1, 0, 77}, other, better, a.address()), ip("10.1.0.1")) << "not our router";
+  EXPECT_EQ(redirect({10, 1, 0, 1}, other, {10, 2, 0, 9}, a.address()), ip("10.1.0.1")) << "not on the link";
+  EXPECT_EQ(redirect({10, 1, 0, 1}, other, better, {10, 1, 0, 55}), ip("10.1.0.1")) << "not our packet";
+  EXPECT_EQ(redirect({10, 1, 0, 1}, other, better, a.address()), IpAddress{better});
+  // A flood changes tables now and then, and fills no memory.
+  const auto version = a.stack().network()->version;
+  for (std::uint32_t i = 0; i < 1000; ++i) redirect({10, 1, 0, 1}, Ipv4Address{198u << 24 | 51u << 16 | i}, better, a.address());
+  EXPECT_LE(a.stack().network()->version - version, 40u);
+  net.run_for(1s);
+  std::size_t known = 0;
+  a.stack().network()->fibs[0].for_each([&](const route::Route& one) { known += (one.flags & route::flag::dynamic) != 0 && one.prefix.address.is_v4(); });
+  EXPECT_EQ(known, ipv4::Redirects::kMost);
+  net.run_for(601s);
+  EXPECT_EQ(way(), ip("10.1.0.1")) << "not for ever";
+}
+
 INSTANTIATE_TEST_SUITE_P(Shards, SimForward, ::testing::Values(1u, 2u));
 
 }  // namespace

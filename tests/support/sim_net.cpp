@@ -63,7 +63,8 @@ Host::Host(SimNet& net, std::string name, const std::string& prefix, const Optio
   en.flags = iface::flag::up | iface::flag::running | iface::flag::broadcast | iface::flag::simplex | iface::flag::multicast;
   en.capabilities = en.enabled_capabilities = options.capabilities;
   IOPKT_ASSERT(control::add_interface(network, en) == socket::Errno::ok);
-  IOPKT_ASSERT(control::add_address(network, en.index, {.address = address_, .prefix_length = own->length}) == socket::Errno::ok);
+  IOPKT_ASSERT(control::add_address(network, en.index, {.address = address_, .prefix_length = own->length, .flags = iface::address_flag::no_dad}) ==
+               socket::Errno::ok);
   if (!options.prefix6.empty()) {
     const std::size_t slash = options.prefix6.find('/');
     const auto address = wire::IpAddress::parse(options.prefix6.substr(0, slash));
@@ -94,7 +95,7 @@ std::uint32_t Host::add_interface(const std::string& prefix, const std::string& 
     IOPKT_ASSERT(address.has_value());
     IOPKT_ASSERT(control::add_address(network, en.index, {.address = *address,
                                                           .prefix_length = static_cast<std::uint8_t>(std::stoi(text.substr(slash + 1))),
-                                                          .flags = address->is_v6() ? iface::address_flag::no_dad : 0}) == socket::Errno::ok);
+                                                          .flags = iface::address_flag::no_dad}) == socket::Errno::ok);
   }
   stack_->publish(std::move(network));
   return en.index;

@@ -11,7 +11,10 @@ from stack import utility
 
 @pytest.fixture(params=["tap", "veth"])
 def lab(request, own_lab):
-    lab = own_lab(kind=request.param)
+    return serve(own_lab(kind=request.param))
+
+
+def serve(lab):
     lab.stack.utility("ifconfig", "en0", "delete")
     lab.server = lab.start_in_peer(
         "dnsmasq", "--no-daemon", "--no-ping",  # of an address before it is offered: 3 s
@@ -28,7 +31,7 @@ def start(lab, *words):
 
 def test_an_address_a_route_and_name_servers(lab):
     resolver = lab.folder / "resolv.conf"
-    start(lab, "-u", "-d", "-t", "3", "-h", "boxes", "-f", str(resolver), "-i", "en0").wait()
+    start(lab, "-u", "-d", "-A", "0", "-t", "3", "-h", "boxes", "-f", str(resolver), "-i", "en0").wait()
     address = re.search(r"inet (10\.9\.0\.1[0-2][0-9]) netmask 0xffffff00 broadcast 10\.9\.0\.255", lab.stack.utility("ifconfig", "en0"))
     assert address, lab.stack.utility("ifconfig", "en0")
     assert re.search(rf"default +{re.escape(PEER)}", lab.stack.utility("netstat", "-rn"))
@@ -38,7 +41,7 @@ def test_an_address_a_route_and_name_servers(lab):
 
 
 def test_gives_back_what_it_has_at_its_end(lab):
-    client = start(lab, "-n", "-d", "-i", "en0")
+    client = start(lab, "-n", "-d", "-A", "0", "-i", "en0")
     wait_until(lambda: "inet 10.9.0.1" in lab.stack.utility("ifconfig", "en0"), lambda: client.text() + lab.server.text())
     client.process.send_signal(signal.SIGTERM)
     client.wait()
@@ -53,7 +56,27 @@ def test_nobody_there(lab):
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_ends_with_its_stack(lab, end):
-    client = start(lab, "-n", "-d", "-i", "en0")
+    client = start(lab, "-n", "-d", "-A", "0", "-i", "en0")
     wait_until(lambda: "inet 10.9.0.1" in lab.stack.utility("ifconfig", "en0"), lambda: client.text() + lab.server.text())
     getattr(lab.stack, end)()
     assert "the stack has ended" in client.wait(1)
+
+
+def test_an_address_is_probed_and_answers_may_be_unicast(own_lab):
+    """RFC 2131 section 4.4.1."""
+    lab = serve(own_lab())
+    start(lab, "-u", "-n", "-b", "-t", "3", "-i", "en0").wait()
+    assert "inet 10.9.0.1" in lab.stack.utility("ifconfig", "en0") and "tentative" not in lab.stack.utility("ifconfig", "en0")
+    assert "\t3 packets: probes for addresses that may become ours" in lab.stack.utility("netstat", "-s")
+    assert "broadcast response" not in lab.server.text()
+
+
+def test_addresses_of_others_are_declined(own_lab):
+    lab = serve(own_lab())
+    for last in range(100, 121):
+        lab.peer.run(["ip", "address", "add", f"10.9.0.{last}/32", "dev", PEER_INTERFACE])
+    client = start(lab, "-n", "-d", "-A", "2", "-i", "en0")
+    assert "other stations have what the server offers" in client.wait(1)
+    assert client.text().count("another station has 10.9.0.1") == 2
+    wait_until(lambda: lab.server.text().count("DHCPDECLINE") >= 2, lambda: lab.server.text())
+    assert "inet 10.9" not in lab.stack.utility("ifconfig", "en0")

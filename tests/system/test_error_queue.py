@@ -167,3 +167,98 @@ def test_programs_that_follow_a_path(lab, words):
     assert ("!H" if words[0] == "tracepath" else "!X") in far and PEER in far, far
     if words[0] == "tracepath":
         assert "pmtu 1500" in said
+
+
+EXTENSIONS = r"""
+import errno, select, socket, struct
+# RFC 4884: what ICMP says of a path beside the datagram. Raw sockets play the router.
+def words(data):
+    total = sum(struct.unpack('!%dH' % (len(data) // 2), data))
+    while total >> 16: total = (total & 65535) + (total >> 16)
+    return 65535 - total
+OBJECT = struct.pack('!HBB', 12, 2, 1) + b'12345678'
+GOOD = bytearray(b'\x20\0\0\0' + OBJECT); GOOD[2:4] = struct.pack('!H', words(bytes(GOOD)))
+for family, any_of, level, option, extensions, proto, unit, kinds in (
+        (socket.AF_INET, '127.0.0.1', 0, 11, 26, 1, 4, (3, 11, 12)), (socket.AF_INET6, '::1', 41, 25, 31, 58, 8, (1, 3, 4))):
+    quiet, s = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+    quiet.bind((any_of, 0)); s.bind((any_of, 0)); s.setsockopt(level, option, 1)
+    print(s.getsockopt(level, extensions))
+    for value in 2, -1:
+        try: s.setsockopt(level, extensions, value); print('taken')
+        except OSError as error: print(errno.errorcode[error.errno])
+    router = socket.socket(family, socket.SOCK_RAW, proto)
+    udp = struct.pack('!HHHH', s.getsockname()[1], quiet.getsockname()[1], 8 + 100, 0) + bytes(100)
+    if family == socket.AF_INET: inner = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(udp), 7, 0, 9, 17, 0, *[socket.inet_aton(any_of)] * 2) + udp
+    else: inner = struct.pack('!IHBB16s16s', 6 << 28, len(udp), 17, 9, *[socket.inet_pton(family, any_of)] * 2) + udp
+    padded = inner.ljust(-(-len(inner) // unit) * unit, b'\0')
+    long = inner.ljust(160, b'\0')
+    for on in 0, 1:
+        s.setsockopt(level, extensions, on)
+        for what, original, length, extension in (
+                ('good', long, 160, bytes(GOOD)), ('no checksum', long, 160, b'\x20\0\0\0' + OBJECT), ('none', inner, 0, b''),
+                ('wrong checksum', long, 160, bytes(GOOD[:3]) + b'\x01' + OBJECT), ('wrong version', long, 160, b'\x10\0\0\0' + OBJECT),
+                ('cut', long, 160, bytes(GOOD[:-2])), ('header alone', long, 160, b'\x20\0\0\0'), ('too short', padded, 120, bytes(GOOD)),
+                ('not that long', long, 200, bytes(GOOD)), ('no header', long, 160, b'\x20\0')):
+            for kind in kinds:
+                rest = struct.pack('!BBH', 0, length // unit, 0) if family == socket.AF_INET else struct.pack('!BBH', length // unit, 0, 0)
+                message = struct.pack('!BBH', kind, 1 if kind == kinds[0] else 0, 0) + rest + original + extension
+                if family == socket.AF_INET:
+                    even = message + bytes(len(message) % 2)
+                    message = message[:2] + struct.pack('!H', words(even)) + message[4:]
+                router.sendto(message, (any_of, 0))
+                p = select.poll(); p.register(s, 0); p.poll(20000)
+                data, control, flags, name = s.recvmsg(3000, 512, socket.MSG_ERRQUEUE)
+                for l, t, value in control:
+                    if (l, t) == (level, option): print(family, on, what, kind, len(data), struct.unpack_from('=IBBBBIHBB', value))
+print('-- end')
+"""
+
+
+def test_extensions_equal_to_the_kernel(own_lab):
+    lab = own_lab(family="inet6")
+    kernel = lab.namespace("ke")
+    kernel.run(["ip", "link", "set", "lo", "up"])
+    wanted = kernel.run(["/usr/bin/python3", "-c", EXTENSIONS])
+    assert "-- end" in wanted
+    assert lab.run(True, "/usr/bin/python3", "-c", EXTENSIONS).splitlines() == wanted.splitlines()
+
+
+EPOLL = r"""
+import errno, select, socket
+names = (('IN', 1), ('OUT', 4), ('ERR', 8), ('HUP', 16), ('RDNORM', 64))
+def shown(e, limit=0): return [' '.join(n for n, b in names if got & b) for fd, got in e.poll(limit)]
+def until(e, wanted):
+    # Writable at once; the error comes a moment later.
+    while True:
+        got = shown(e, 20)
+        if any(wanted in one for one in got): return got
+for events in select.EPOLLIN, select.EPOLLIN | select.EPOLLOUT, select.EPOLLOUT, select.EPOLLIN | select.EPOLLET:
+    s, r = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    s.setsockopt(socket.IPPROTO_IP, 11, 1); s.bind(('127.0.0.1', 0)); r.bind(('127.0.0.1', 0))
+    e = select.epoll(); e.register(s, events)
+    s.sendto(b'x', ('127.0.0.1', 9))
+    print(events & 0xffff, until(e, 'ERR'))
+    if events & select.EPOLLET: print('edge', shown(e))
+    else: print('level', shown(e))
+    data, control, flags, name = s.recvmsg(100, 500, socket.MSG_ERRQUEUE); print(data, len(control), shown(e))
+    s.sendto(b'x', ('127.0.0.1', 9))
+    if not events & select.EPOLLET: until(e, 'ERR')
+    r.sendto(b'data', s.getsockname())
+    if events & select.EPOLLIN and not events & select.EPOLLET: print('both', until(e, 'IN'))
+    try: s.recv(10)
+    except OSError as error: print(errno.errorcode[error.errno])
+    print(s.recv(10))
+    try: s.recvmsg(100, 500, socket.MSG_ERRQUEUE)
+    except OSError as error: print(errno.errorcode[error.errno])
+    e.unregister(s); print(shown(e))
+print('-- end')
+"""
+
+
+def test_epoll_equal_to_the_kernel(own_lab):
+    lab = own_lab()
+    kernel = lab.namespace("ke")
+    kernel.run(["ip", "link", "set", "lo", "up"])
+    wanted = kernel.run(["/usr/bin/python3", "-c", EPOLL])
+    assert "-- end" in wanted
+    assert lab.run(True, "/usr/bin/python3", "-c", EPOLL).splitlines() == wanted.splitlines()

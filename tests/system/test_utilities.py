@@ -180,8 +180,6 @@ def test_ephemeral_ports_are_those_of_the_variables(slirp):
     (["ifconfig", "tap0", "create"], "ifconfig: tap interfaces are not built yet\n"),
     (["mount", "-T", "io-pkt", "nosuch"], "mount: driver nosuch: "),
     (["mount", "-T", "io-pkt", "lsm-pf-v4.so"], "mount: driver lsm-pf-v4.so: modules are not built yet\n"),
-    (["sysctl", "-w", "net.inet.ip.directed-broadcast=1"], "sysctl: net.inet.ip.directed-broadcast: not built yet\n"),
-    (["sysctl", "-w", "net.inet.icmp.drop_redirect=0"], "sysctl: net.inet.icmp.drop_redirect: not built yet\n"),
     (["ifconfig", "en0", "media", "autoselect"], "ifconfig: media: not built yet\n"),
     (["mount", "-T", "io-pkt", "-o", "did=0x1234", "devnp-slirp.so"],
      "mount: driver slirp: option did=0x1234: chooses a USB device, and this driver is for none"),

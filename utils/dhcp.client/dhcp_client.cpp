@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 namespace iopkt::utils {
 namespace {
@@ -23,6 +24,7 @@ namespace {
 constexpr int kNoInterface = 2, kNoServer = 3;
 constexpr std::uint64_t kPollPauseSeconds = 2;
 constexpr int kDatagramsPerTurn = 64;
+constexpr std::int64_t kProbeLookMs = 100;  // between two looks at what has come of probing
 
 Instant clock_now() {
   timespec t{};
@@ -35,6 +37,11 @@ struct Interface {
   wire::MacAddress mac;
 };
 
+/// An address of IPv4 that the interface has not given itself.
+bool is_given(const Node& address) {
+  return address.text_of("family") == "inet" && address.text_of("flag_names").find("autoconf") == std::string_view::npos;
+}
+
 /// The one that is named, or the first without an address; waits for it.
 std::optional<Interface> find_interface(Stack& stack, const DhcpFlags& flags) {
   for (std::uint32_t poll = 0;; ++poll) {
@@ -43,7 +50,7 @@ std::optional<Interface> find_interface(Stack& stack, const DhcpFlags& flags) {
         const auto mac = wire::MacAddress::parse(one.text_of("mac"));
         if (!mac || one.text_of("link_type") != "ethernet") continue;
         bool configured = false;
-        for (const Node& address : one.list("addresses")) configured = configured || address.text_of("family") == "inet";
+        for (const Node& address : one.list("addresses")) configured = configured || is_given(address);
         if (flags.interface.empty() ? !configured : one.text_of("name") == flags.interface)
           return Interface{std::string{one.text_of("name")}, *mac};
       }
@@ -90,14 +97,16 @@ class Client {
     while (machine.state() != dhcp::State::given_up) {
       pollfd waiting[2] = {{.fd = socket_, .events = POLLIN, .revents = 0}, {.fd = signals_, .events = POLLIN, .revents = 0}};
       const Duration left = machine.next_deadline() - clock_now();
-      const auto ms = std::min<std::int64_t>(std::max<std::int64_t>(left / 1ms + 1, 0), 3'600'000);
+      const auto ms = std::min<std::int64_t>(std::max<std::int64_t>(left / 1ms + 1, 0), probing_ ? kProbeLookMs : 3'600'000);
       if (::poll(waiting, 2, static_cast<int>(ms)) < 0 && errno != EINTR) return io_.error(std::string{"poll: "} + std::strerror(errno));
       if ((waiting[1].revents & POLLIN) != 0) return end(machine);
       // Only a stack that has ended hangs up; there is nothing to give back, and nobody to give it to.
       if ((waiting[0].revents & POLLHUP) != 0) return io_.error("the stack has ended");
       if ((waiting[0].revents & (POLLIN | POLLERR)) != 0) take(machine);
       handle(machine.on_time(clock_now()));
+      if (probing_) look(machine);
     }
+    if (machine.only_conflicts()) return io_.error("other stations have what the server offers");
     return io_.error("no server has answered"), kNoServer;
   }
 
@@ -119,7 +128,7 @@ class Client {
 
   dhcp::Settings settings() const {
     dhcp::Settings s{.hardware = interface_.mac, .client_id = {}, .hostname = flags_.hostname, .only_server = flags_.server,
-                     .attempts = flags_.attempts};
+                     .attempts = flags_.attempts, .conflicts = flags_.conflicts, .unicast = flags_.unicast};
     // RFC 2132 section 9.14: the type of what follows, 0 where it is no hardware address.
     s.client_id.push_back(std::byte{flags_.client_id.empty() ? std::uint8_t{1} : std::uint8_t{0}});
     if (flags_.client_id.empty())
@@ -167,14 +176,38 @@ class Client {
       withdraw_lease(stack_, interface_.name, *applied_);
       applied_.reset();
     }
+    if (result.unconfigure && probing_) {
+      withdraw_lease(stack_, interface_.name, *probing_);
+      probing_.reset();
+    }
     if (!result.configure) return;
     say("leased " + result.configure->address.to_string() + " from " + result.configure->server.to_string() + " for " +
         std::to_string(result.configure->seconds) + " s");
-    const dhcp::Lease* before = applied_ ? &*applied_ : nullptr;
-    if (apply_lease(io_, stack_, interface_.name, flags_, *result.configure, before)) applied_ = result.configure;
+    const bool known = (applied_ && applied_->address == result.configure->address) || flags_.conflicts == 0;
+    if (known) return use(*result.configure);
+    // RFC 2131 section 4.4.1: whether somebody else has it is found out first.
+    if (probe_lease(io_, stack_, interface_.name, flags_, *result.configure)) probing_ = result.configure;
     io_.flush();
-    if (!flags_.no_resolver) write_resolver(dhcp::resolver_text(*result.configure));
+  }
+
+  void use(const dhcp::Lease& lease) {
+    const dhcp::Lease* before = applied_ ? &*applied_ : nullptr;
+    if (apply_lease(io_, stack_, interface_.name, flags_, lease, before)) applied_ = lease;
+    io_.flush();
+    if (!flags_.no_resolver) write_resolver(dhcp::resolver_text(lease));
     if (flags_.until_configured) go_to_background();
+  }
+
+  void look(dhcp::Machine& machine) {
+    const Probed state = probed(stack_, interface_.name, *probing_);
+    if (state == Probed::waiting) return;
+    if (state == Probed::taken) {
+      say("another station has " + probing_->address.to_string());
+      return handle(machine.decline(clock_now()));
+    }
+    const dhcp::Lease lease = *std::exchange(probing_, std::nullopt);
+    machine.accepted();
+    if (state == Probed::free) use(lease);
   }
 
   void write_resolver(const std::string& text) {
@@ -216,6 +249,7 @@ class Client {
   const Interface interface_;
   int socket_ = -1, signals_ = -1;
   std::optional<dhcp::Lease> applied_;
+  std::optional<dhcp::Lease> probing_;  ///< the stack asks whether somebody else has its address
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 namespace iopkt::utils {
 
 inline constexpr char kDhcpUsage[] =
-    "usage: dhcp.client [-adnu] [-A 0] [-D ident] [-f file] [-h hostname] [-I polls] [-i interface] [-P port] [-p port]\n"
+    "usage: dhcp.client [-abdnu] [-A conflicts] [-D ident] [-f file] [-h hostname] [-I polls] [-i interface] [-P port] [-p port]\n"
     "                   [-s server] [-t attempts]\n";
 
 struct DhcpFlags {
@@ -18,7 +18,8 @@ struct DhcpFlags {
   std::optional<wire::Ipv4Address> server;    ///< -s
   std::uint16_t client_port = 68, server_port = 67;  ///< -p, -P
   std::uint32_t attempts = 0, polls = 5;             ///< -t, -I
-  bool alias = false, debug = false, no_resolver = false, until_configured = false;
+  std::uint32_t conflicts = 5;                       ///< -A; 0: no address is probed
+  bool alias = false, unicast = false, debug = false, no_resolver = false, until_configured = false;
 };
 
 /// nullopt: told already.
@@ -27,6 +28,11 @@ std::optional<DhcpFlags> read_dhcp_flags(Io& io, const Words& words);
 /// address). False: it has not got the address; what fails is told already.
 bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease,
                  const dhcp::Lease* before = nullptr);
+/// Gives the interface the address of a lease that nobody uses yet; the stack probes for it (RFC 5227). False: told already.
+bool probe_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease);
+/// What has come of that. gone: somebody has taken it from the interface.
+enum class Probed : std::uint8_t { waiting, free, taken, gone };
+Probed probed(Stack& stack, const std::string& interface, const dhcp::Lease& lease);
 /// Takes it away again; what is gone already is no mistake.
 void withdraw_lease(Stack& stack, const std::string& interface, const dhcp::Lease& lease);
 

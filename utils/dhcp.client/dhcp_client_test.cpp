@@ -177,6 +177,30 @@ TEST(DhcpMachine, GivesTheLeaseBack) {
   EXPECT_EQ(d.last().type(), DhcpType::discover);
 }
 
+TEST(DhcpMachine, DeclinesAsManyAddressesAsItMay) {
+  Rig r;
+  r.machine = Machine{{.hardware = {{2, 0, 0, 0, 0, 9}}, .client_id = {}, .hostname = {}, .only_server = std::nullopt, .conflicts = 2, .unicast = true}, 3};
+  const auto lease = [&] {
+    EXPECT_FALSE(r.last().broadcast);
+    r.hear(r.answer(DhcpType::offer));
+    EXPECT_FALSE(r.last().broadcast);
+    r.hear(r.answer(DhcpType::ack));
+  };
+  r.note(r.machine.start(r.now));
+  lease();
+  r.note(r.machine.decline(r.now));
+  r.pass();
+  lease();
+  r.machine.accepted();
+  r.note(r.machine.decline(r.now));
+  EXPECT_EQ(r.machine.state(), State::init) << "one that was nobody's ends the count";
+  r.pass();
+  lease();
+  r.note(r.machine.decline(r.now));
+  EXPECT_EQ(r.machine.state(), State::given_up);
+  EXPECT_TRUE(r.machine.only_conflicts());
+}
+
 TEST(DhcpMachine, GivesUpAfterSoManyRounds) {
   Machine machine{{.hardware = {{2, 0, 0, 0, 0, 9}}, .client_id = {}, .hostname = {}, .only_server = std::nullopt, .attempts = 2}, 3};
   Instant now{};
@@ -286,15 +310,35 @@ TEST(DhcpClient, ARenewalTakesTheOldRoutesAway) {
   EXPECT_EQ(stack.asked, std::vector<std::string>{address});
 }
 
+TEST(DhcpClient, AnAddressIsProbedBeforeItIsUsed) {
+  TestStack stack;
+  Io io{"dhcp.client", false};
+  dhcp::Lease lease;
+  lease.address = {10, 0, 0, 50};
+  EXPECT_TRUE(probe_lease(io, stack, "en0", {}, lease));
+  EXPECT_EQ(stack.asked, (std::vector<std::string>{"address.add name=en0 address=10.0.0.50 prefix_length=24 flags_on=tentative"}));
+  const auto state = [&](const char* address, const char* flags) {
+    stack.answers["interface.list"] = *from_json(std::string{R"({"interfaces": [{"name": "en0", "addresses": [{"family": "inet", "address": ")"} + address +
+                                                 R"(", "flag_names": ")" + flags + R"("}]}]})");
+    return probed(stack, "en0", lease);
+  };
+  EXPECT_EQ(state("10.0.0.50", "tentative"), Probed::waiting);
+  EXPECT_EQ(state("10.0.0.50", "duplicated"), Probed::taken);
+  EXPECT_EQ(state("10.0.0.50", ""), Probed::free);
+  EXPECT_EQ(state("10.0.0.51", ""), Probed::gone);
+}
+
 TEST(DhcpClient, Words) {
   Io io{"dhcp.client", false};
-  const auto f = read_dhcp_flags(io, {"-i", "en1", "-h", "box", "-nu", "-t3", "-s", "10.0.0.1", "-A", "0"});
+  const auto f = read_dhcp_flags(io, {"-i", "en1", "-h", "box", "-nu", "-t3", "-s", "10.0.0.1", "-A", "0", "-b"});
   ASSERT_TRUE(f) << io.err;
+  EXPECT_TRUE(f->unicast && f->conflicts == 0);
+  EXPECT_EQ(read_dhcp_flags(io, {})->conflicts, 5u);
   EXPECT_EQ(f->interface, "en1");
   EXPECT_EQ(f->hostname, "box");
   EXPECT_EQ(f->attempts, 3u);
   EXPECT_TRUE(f->no_resolver && f->until_configured);
-  for (const Words& words : {Words{"-b"}, Words{"-m"}, Words{"-k"}, Words{"-A", "5"}, Words{"-Z"}, Words{"word"}, Words{"-s", "x"}, Words{"-t", "x"}}) {
+  for (const Words& words : {Words{"-m"}, Words{"-k"}, Words{"-A", "256"}, Words{"-Z"}, Words{"word"}, Words{"-s", "x"}, Words{"-t", "x"}}) {
     Io complaints{"dhcp.client", false};
     EXPECT_FALSE(read_dhcp_flags(complaints, words)) << words[0];
     EXPECT_FALSE(complaints.err.empty()) << words[0];

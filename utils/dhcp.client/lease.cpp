@@ -28,7 +28,7 @@ bool one_flag(Io& io, char letter, const std::string& value, DhcpFlags& f) {
       return f.server || io.error(value + ": bad value") == 0;
     case 'A': {
       const auto probes = number(255);
-      if (probes && *probes != 0) return io.error("-A: probing for the address is not built yet; -A 0"), false;
+      if (probes) f.conflicts = static_cast<std::uint32_t>(*probes);
       return probes.has_value();
     }
     case 'I':
@@ -43,7 +43,7 @@ bool one_flag(Io& io, char letter, const std::string& value, DhcpFlags& f) {
       if (read) (letter == 'P' ? f.server_port : f.client_port) = static_cast<std::uint16_t>(*read);
       return read.has_value();
     }
-    case 'b': return io.error("-b: answers to an address that is not there yet need packet sockets; not built yet"), false;
+    case 'b': return f.unicast = true;
     case 'k':
     case 'm': return io.error(std::string{"-"} + letter + ": configuration strings are QNX's"), false;
     default: return false;
@@ -91,14 +91,42 @@ std::optional<DhcpFlags> read_dhcp_flags(Io& io, const Words& words) {
   return f;
 }
 
-bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease,
-                 const dhcp::Lease* before) {
+namespace {
+
+/// `tentative`: used only once nobody else is found to have it.
+bool add_address(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease, bool tentative) {
   Node address = named(interface), none;
   address.add_address("address", lease.address.to_string());
   address.add_number("prefix_length", lease.prefix_length);
   if (lease.broadcast && lease.prefix_length < 31) address.add_address("broadcast", lease.broadcast->to_string());
   if (flags.alias) address.add_boolean("alias", true);
-  if (!asked(io, stack, "address.add", address, none)) return false;
+  if (tentative) address.add_text("flags_on", "tentative");
+  return asked(io, stack, "address.add", address, none);
+}
+
+}  // namespace
+
+bool probe_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease) {
+  return add_address(io, stack, interface, flags, lease, true);
+}
+
+Probed probed(Stack& stack, const std::string& interface, const dhcp::Lease& lease) {
+  const auto answer = stack.ask("interface.list", named(interface));
+  if (!answer) return Probed::gone;
+  for (const Node& one : answer->list("interfaces"))
+    for (const Node& address : one.list("addresses")) {
+      if (address.text_of("address") != lease.address.to_string()) continue;
+      const std::string_view state = address.text_of("flag_names");
+      if (state.find("duplicated") != state.npos) return Probed::taken;
+      return state.find("tentative") != state.npos ? Probed::waiting : Probed::free;
+    }
+  return Probed::gone;
+}
+
+bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease,
+                 const dhcp::Lease* before) {
+  if (!add_address(io, stack, interface, flags, lease, false)) return false;
+  Node none;
   if (lease.mtu != 0) {
     Node mtu = named(interface);
     mtu.add_number("mtu", lease.mtu);

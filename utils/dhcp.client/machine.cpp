@@ -83,14 +83,14 @@ Instant Machine::retry_at(Instant now) {
 
 void Machine::discover(Instant now, Result& out) {
   DhcpMessage m = message(DhcpType::discover, now);
-  m.broadcast = true;  // there is no address yet to which an answer could come
+  m.broadcast = !settings_.unicast;  // there is no address yet to which an answer could come
   out.send.push_back({encode_dhcp(m), kEverybody});
   at_ = retry_at(now);
 }
 
 void Machine::request_offer(Instant now, Result& out) {
   DhcpMessage m = message(DhcpType::request, now);
-  m.broadcast = true;
+  m.broadcast = !settings_.unicast;
   m.add_address(DhcpOption::requested_address, offered_).add_address(DhcpOption::server, server_);
   out.send.push_back({encode_dhcp(m), kEverybody});
   asked_ = now;
@@ -251,8 +251,10 @@ Machine::Result Machine::decline(Instant now) {
   out.send.push_back({encode_dhcp(m), kEverybody});
   out.unconfigure = true;
   lease_.reset();
-  state_ = State::init;
-  at_ = now + kPause;
+  ++declined_;
+  const bool enough = settings_.conflicts != 0 && declined_ >= settings_.conflicts;
+  state_ = enough ? State::given_up : State::init;
+  at_ = enough ? Instant::never() : now + kPause;
   return out;
 }
 

@@ -18,6 +18,8 @@ struct Settings {
   std::string hostname;                          ///< option 12; empty: not sent
   std::optional<wire::Ipv4Address> only_server;  ///< offers of others are passed over
   std::uint32_t attempts = 0;                    ///< rounds of discovery before giving up; 0: for ever
+  std::uint32_t conflicts = 0;                   ///< declined addresses in a row before giving up; 0: for ever
+  bool unicast = false;                          ///< answers need not be broadcasts, though there is no address yet
 };
 
 struct Lease {
@@ -56,9 +58,13 @@ class Machine {
   Result release(Instant now);
   /// Somebody else has the address (section 3.1 (5)): it is declined, and another is asked for after a pause.
   Result decline(Instant now);
+  /// Nobody else has it.
+  void accepted() { declined_ = 0; }
 
   Instant next_deadline() const { return at_; }
   State state() const { return state_; }
+  /// Given up since too many addresses were others', not for want of a server.
+  bool only_conflicts() const { return state_ == State::given_up && declined_ != 0; }
   const std::optional<Lease>& lease() const { return lease_; }
 
   static constexpr Duration kFirstWait = 4s, kLongestWait = 64s;  ///< section 4.1: doubling, with a second of chance either way
@@ -83,6 +89,7 @@ class Machine {
   std::uint32_t xid_ = 0, rounds_ = 0;
   unsigned tries_ = 0;
   unsigned refusals_ = 0;  // since the last lease
+  unsigned declined_ = 0;  // the same of addresses that were others'
   Duration wait_ = kFirstWait, pause_ = kFirstWait;
   Instant at_ = Instant::never(), began_{}, asked_{}, renew_at_{}, rebind_at_{}, end_at_{};
   wire::Ipv4Address offered_, server_;

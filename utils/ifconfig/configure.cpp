@@ -17,6 +17,7 @@ constexpr std::array kSwitches{
     SwitchWord{"up", "up", true},       SwitchWord{"down", "up", false},
     SwitchWord{"arp", "arp", true},     SwitchWord{"-arp", "arp", false},
     SwitchWord{"debug", "debug", true}, SwitchWord{"-debug", "debug", false},
+    SwitchWord{"autoip", "autoip", true}, SwitchWord{"-autoip", "autoip", false},
     SwitchWord{"link0", "link0", true}, SwitchWord{"-link0", "link0", false},
     SwitchWord{"link1", "link1", true}, SwitchWord{"-link1", "link1", false},
     SwitchWord{"link2", "link2", true}, SwitchWord{"-link2", "link2", false},
@@ -34,7 +35,7 @@ constexpr std::array<std::string_view, 36> kNotBuilt{
     "powersave", "powersavesleep", "ssid",       "state",   "tunnel",       "vhid",
     "vlan",      "vlanif",         "txpower",    "rtsthreshold", "fragthreshold", "wps",
     "list",      "scan",           "iso",        "ns",      "atalk",        "range",         "snpaoffset"};
-/// The states of an address of inet6 that may be set, with a leading minus cleared.
+/// The states of an address that may be set, with a leading minus cleared; of inet tentative alone.
 constexpr std::array<std::string_view, 3> kStates{"anycast", "deprecated", "tentative"};
 constexpr std::array<std::string_view, 7> kFamilies{"inet", "inet6", "atalk", "iso", "ns", "link", "local"};
 
@@ -72,7 +73,7 @@ class Configuration {
     if (word == "-alias" || word == "delete") return delete_ = true, 0;
     if (is_one_of(word, kFamilies)) return family_word(word);
     if (word == "eui64" && inet6_) return eui64_ = true, 0;
-    if (is_one_of(bare, kStates) && inet6_) {
+    if (is_one_of(bare, kStates) && (inet6_ || bare == "tentative")) {
       std::string& words = bare == word ? states_on_ : states_off_;
       return words += (words.empty() ? "" : ",") + std::string(bare), 0;
     }

@@ -10,14 +10,17 @@ std::string lifetime(const Node& address, std::string_view key) {
   return " " + std::string(key) + " " + (address.has(key) ? std::to_string(address.number_of(key)) : "infty");
 }
 
+std::string states(const Node& address) {
+  std::string names{address.text_of("flag_names")};
+  std::replace(names.begin(), names.end(), ',', ' ');
+  return names.empty() ? names : " " + names;
+}
+
 std::string show_address6(const Node& address, bool lifetimes) {
   std::string out = "\tinet6 " + std::string(address.text_of("address"));
   if (const auto peer = address.text_of("peer"); !peer.empty()) out += " -> " + std::string(peer);
   out += " prefixlen " + std::to_string(address.number_of("prefix_length"));
-  if (std::string names{address.text_of("flag_names")}; !names.empty()) {
-    std::replace(names.begin(), names.end(), ',', ' ');
-    out += " " + names;
-  }
+  out += states(address);
   if (const auto scope = address.number_of("scope"); scope != 0) out += format(" scopeid 0x%llx", static_cast<unsigned long long>(scope));
   if (lifetimes) out += lifetime(address, "pltime") + lifetime(address, "vltime");
   return out + "\n";
@@ -31,7 +34,7 @@ std::string show_address(const Node& address, bool lifetimes) {
   out += " netmask " + std::string(address.text_of("netmask"));
   if (const auto broadcast = address.text_of("broadcast"); !broadcast.empty())
     out += " broadcast " + std::string(broadcast);
-  return out + "\n";
+  return out + states(address) + "\n";
 }
 
 std::string show_capabilities(const Node& interface) {
