@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kPiecesMax = 32;
 constexpr std::size_t kPayloadMax = 65527;  ///< of a UDP datagram over IPv6; over IPv4 the stack knows less
 
-stack::DatagramRequest request_of(const ipc::RecordHeader& header) {
+stack::DatagramRequest request_of(const ipc::RecordHeader& header, Bytes extensions) {
   using Record = ipc::RecordHeader;
   stack::DatagramRequest request;
   if ((header.flags & Record::has_destination) != 0) request.destination = from_shared(header.remote);
@@ -28,6 +28,8 @@ stack::DatagramRequest request_of(const ipc::RecordHeader& header) {
   if ((header.flags & Record::has_tos) != 0) request.tos = header.tos;
   if ((header.flags & Record::has_dont_fragment) != 0) request.dont_fragment = header.dont_fragment != 0;
   request.dont_route = (header.flags & Record::dont_route) != 0;
+  if ((header.flags & Record::has_flow_info) != 0) request.flow_label = header.info & 0xfffff;
+  request.extensions = {.first = static_cast<wire::IpProtocol>(header.extensions_kind), .bytes = extensions};
   request.segment_size = static_cast<std::uint16_t>(std::min<std::uint32_t>(header.gso_size, 65535));
   return request;
 }
@@ -44,6 +46,10 @@ ipc::RecordHeader header_of(const stack::Datagram& datagram) {
   if (datagram.multicast) header.flags |= Record::multicast;
   header.original_len = datagram.payload->size();
   header.gso_size = datagram.segment_size;
+  header.extensions_kind = datagram.extensions_kind;
+  header.info = datagram.flow_info;
+  if (datagram.flow_info != 0) header.flags |= Record::has_flow_info;
+  if (datagram.path_mtu != 0) header.flags = Record::path_mtu, header.info = datagram.path_mtu;
   header.remote = to_shared(datagram.source);
   header.local = to_shared({datagram.destination, wire::Port{}});
   header.ifindex = datagram.interface_index;
@@ -62,12 +68,14 @@ void ClientShard::drop_parts(ClientSocket& socket) {
 /// One record is one datagram, unless the program said that more of it follows. An errno or 0.
 int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record) {
   const bool more = (record.header.flags & ipc::RecordHeader::more_follows) != 0;
+  if (!record.extensions.empty() && !socket.may_extend) return EPERM;
   if (!more && !socket.parts)
-    return static_cast<int>(stack().send(socket.id, request_of(record.header), record.first, record.second));
+    return static_cast<int>(stack().send(socket.id, request_of(record.header, record.extensions), record.first, record.second));
   if (!socket.parts) {
     Client& owner = *socket.owner.client;
     if (!owner.part_bytes.take(kPayloadMax, owner.quota.part_bytes)) return ENOBUFS;
-    socket.parts = std::make_unique<ClientSocket::Parts>(ClientSocket::Parts{.header = record.header, .payload = {}});
+    socket.parts = std::make_unique<ClientSocket::Parts>(
+        ClientSocket::Parts{.header = record.header, .payload = {}, .extensions = record.extensions});
     socket.parts->payload.reserve(kPayloadMax);
   }
   std::vector<std::byte>& payload = socket.parts->payload;
@@ -82,7 +90,7 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
 
 int ClientShard::send_parts(ClientSocket& socket) {
   if (!socket.parts) return 0;
-  const int error = static_cast<int>(stack().send(socket.id, request_of(socket.parts->header), socket.parts->payload, {}));
+  const int error = static_cast<int>(stack().send(socket.id, request_of(socket.parts->header, socket.parts->extensions), socket.parts->payload, {}));
   drop_parts(socket);
   return error;
 }
@@ -151,7 +159,7 @@ void ClientShard::on_datagram(const stack::Datagram& datagram) {
   const bool shut = (socket->status & ipc::Status::shut_rd) != 0;
   ipc::RecordHeader header = header_of(datagram);
   header.lost = socket->lost_datagrams;
-  const Put put = shut ? Put::full : ipc::DatagramProducer::put(socket->receive, header, std::span{pieces}.first(count));
+  const Put put = shut ? Put::full : ipc::DatagramProducer::put(socket->receive, header, std::span{pieces}.first(count), datagram.extensions);
   if (put == Put::queued_flush) list_for_flush(*socket);
   if (put != Put::queued && put != Put::queued_flush) {
     ++socket->lost_datagrams;

@@ -19,6 +19,8 @@ ipc::ErrorAnswer answer_of(const stack::Datagram& report) {
   ipc::ErrorAnswer out{};
   out.error = static_cast<std::uint32_t>(error.error);
   out.info = error.info;
+  out.extension_at = error.extension.at;
+  out.extension_invalid = error.extension.invalid ? 1 : 0;
   out.origin = error.origin, out.type = error.type, out.code = error.code;
   out.ttl = report.ttl, out.tos = report.tos;
   out.ifindex = report.interface_index;

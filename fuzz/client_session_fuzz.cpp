@@ -292,7 +292,10 @@ class Session {
         std::memcpy(header.remote.addr, &in.sin_addr, 4);
       }
       if ((how & 128) != 0) header.gso_size = in_.u16() % 2000;
-      ipc::DatagramWriter{slot, base, bytes, calls}.write(header, {&piece, 1});
+      // Extension headers, good ones and any; a record says nothing of who may send them.
+      static const std::vector<std::byte> none(ipc::kExtensionsMax);
+      header.extensions_kind = static_cast<std::uint8_t>((how & 2) != 0 ? 60 : how);
+      ipc::DatagramWriter{slot, base, bytes, calls}.write(header, {&piece, 1}, std::span{none}.first((how & 1) != 0 ? how * 2u : 0u));
     });
   }
   void read(Socket& s) {

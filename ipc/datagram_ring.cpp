@@ -12,26 +12,31 @@ namespace {
 /// Does the record fit what is there? `available`: bytes between its start and the tail.
 bool plausible(const RecordHeader& header, std::size_t available) {
   return header.total_len >= sizeof(RecordHeader) && header.total_len <= available &&
-         header.total_len % kRecordAlign == 0 && header.payload_len <= header.total_len - sizeof(RecordHeader);
+         header.total_len % kRecordAlign == 0 && header.extensions_len <= kExtensionsMax &&
+         header.extensions_len <= header.total_len - sizeof(RecordHeader) &&
+         header.payload_len <= header.total_len - sizeof(RecordHeader) - header.extensions_len;
 }
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------- stack side
 
 DatagramProducer::Put DatagramProducer::put(ReceiveRingProducer& ring, RecordHeader header,
-                                            std::span<const iovec> payload) {
+                                            std::span<const iovec> payload, std::span<const std::byte> extensions) {
   const std::size_t size = ring.size();
   if (size == 0) return Put::no_ring;
   const std::size_t length = total_length(payload, kRingSizeMax);
-  const std::size_t total = record_size(length);
+  const std::size_t total = record_size(length + extensions.size());
   if (total > size / 2) return Put::too_long;
   if (total > ring.free_space()) return Put::full;
   header.total_len = static_cast<std::uint32_t>(total);
   header.payload_len = static_cast<std::uint32_t>(length);
+  header.extensions_len = static_cast<std::uint16_t>(extensions.size());
   if (header.original_len == 0) header.original_len = header.payload_len;
   std::uint64_t at = ring.tail();
   copy_to_ring(ring.base(), size, at, &header, sizeof header);
   at += sizeof header;
+  copy_to_ring(ring.base(), size, at, extensions.data(), extensions.size());
+  at += extensions.size();
   for (const iovec& piece : payload) {
     copy_to_ring(ring.base(), size, at, piece.iov_base, piece.iov_len);
     at += piece.iov_len;
@@ -51,7 +56,9 @@ bool DatagramConsumer::next(SendRingConsumer& ring, std::uint64_t position, Data
     ring.set_broken();
     return false;
   }
-  const std::size_t start = (position + sizeof(RecordHeader)) & (ring.size() - 1);
+  out.extensions.resize(out.header.extensions_len);
+  copy_from_ring(out.extensions.data(), ring.base(), ring.size(), position + sizeof(RecordHeader), out.extensions.size());
+  const std::size_t start = (position + sizeof(RecordHeader) + out.extensions.size()) & (ring.size() - 1);
   const std::size_t first = std::min<std::size_t>(out.header.payload_len, ring.size() - start);
   out.first = {ring.base() + start, first};
   out.second = {ring.base(), out.header.payload_len - first};
@@ -68,7 +75,7 @@ bool DatagramReader::copy_header(const ReaderCore::View& view, RecordHeader& hea
   return plausible(header, view.unread);
 }
 
-ReadOutcome DatagramReader::read(std::span<const iovec> to, RecordHeader& header, bool take) {
+ReadOutcome DatagramReader::read(std::span<const iovec> to, RecordHeader& header, bool take, std::span<std::byte> extensions) {
   for (;;) {
     const std::uint32_t status = core_.status();
     ReaderCore::View view;
@@ -82,7 +89,9 @@ ReadOutcome DatagramReader::read(std::span<const iovec> to, RecordHeader& header
       if (core_.still_valid(view)) return {ReadOutcome::Kind::empty};  // the stack wrote nonsense; never with ours
       continue;
     }
-    const std::size_t n = scatter(to, view.base, view.size, view.head.position() + sizeof header, header.payload_len);
+    const std::uint64_t at = view.head.position() + sizeof header;
+    if (header.extensions_len <= extensions.size()) copy_from_ring(extensions.data(), view.base, view.size, at, header.extensions_len);
+    const std::size_t n = scatter(to, view.base, view.size, at + header.extensions_len, header.payload_len);
     io_->step(Step::copied);
     const bool right = take ? core_.claim(view, header.total_len) : core_.still_valid(view);
     if (!right) continue;
@@ -109,17 +118,19 @@ bool DatagramReader::nothing_unread() const {
   return !core_.load(view) || view.unread == 0;
 }
 
-WriteOutcome DatagramWriter::write(RecordHeader header, std::span<const iovec> payload) {
+WriteOutcome DatagramWriter::write(RecordHeader header, std::span<const iovec> payload, std::span<const std::byte> extensions) {
   const std::size_t length = total_length(payload, kRingSizeMax);
-  header.total_len = static_cast<std::uint32_t>(record_size(length));
+  header.extensions_len = static_cast<std::uint16_t>(extensions.size());
+  header.total_len = static_cast<std::uint32_t>(record_size(length + extensions.size()));
   header.payload_len = static_cast<std::uint32_t>(length);
   for (;;) {
-    if (const auto outcome = try_write(header, payload)) return *outcome;
+    if (const auto outcome = try_write(header, payload, extensions)) return *outcome;
   }
 }
 
 /// Nothing: the ring was full when it was looked at, and is not any more.
-std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header, std::span<const iovec> payload) {
+std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header, std::span<const iovec> payload,
+                                                      std::span<const std::byte> extensions) {
   SendRingWriter& w = writer_;
   const WriteOutcome obstacle = w.blocked();
   if (obstacle.kind != WriteOutcome::Kind::full) return obstacle;
@@ -137,6 +148,8 @@ std::optional<WriteOutcome> DatagramWriter::try_write(const RecordHeader& header
       std::uint64_t at = view.tail.position();
       copy_to_ring(view.base, view.size, at, &header, sizeof header);
       at += sizeof header;
+      copy_to_ring(view.base, view.size, at, extensions.data(), extensions.size());
+      at += extensions.size();
       for (const iovec& piece : payload) {
         copy_to_ring(view.base, view.size, at, piece.iov_base, piece.iov_len);
         at += piece.iov_len;

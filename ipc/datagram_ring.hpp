@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
@@ -33,9 +34,11 @@ struct RecordHeader {
   static constexpr std::uint32_t broadcast = 1 << 10;
   static constexpr std::uint32_t more_follows = 1 << 11;  ///< to the stack: the next record's payload belongs to this datagram (MSG_MORE)
   static constexpr std::uint32_t has_dont_fragment = 1 << 16;  ///< to the stack: IPV6_DONTFRAG as control data
+  static constexpr std::uint32_t path_mtu = 1 << 17;  ///< no datagram: the way to `remote` has an MTU of `info` (RFC 3542 section 11.3)
+  static constexpr std::uint32_t has_flow_info = 1 << 18;  ///< `info`
 
   std::uint32_t total_len{};    ///< of the record, a multiple of kRecordAlign
-  std::uint32_t payload_len{};  ///< bytes after the header
+  std::uint32_t payload_len{};  ///< bytes after the header and the extension headers
   std::uint32_t flags{};
   std::uint32_t original_len{};  ///< of the datagram on the wire
   SharedEndpoint remote{};       ///< its source; to the stack: its destination
@@ -51,13 +54,21 @@ struct RecordHeader {
   std::uint16_t hatype{};        ///< packet sockets: sll_hatype
   std::uint16_t net_offset{};    ///< packet sockets: where the network header starts
   std::uint32_t lost{};          ///< datagrams that found no room in the ring before this one (SO_RXQ_OVFL)
+  std::uint32_t info{};          ///< IPv6: traffic class and flow label, host order; or an MTU
+  std::uint16_t extensions_len{};  ///< bytes of extension headers between this header and the payload, as they lie in a packet
+  std::uint8_t extensions_kind{};  ///< of the first of them
+  std::uint8_t reserved{};
 };
-static_assert(sizeof(RecordHeader) == 96);
+static_assert(sizeof(RecordHeader) == 104);
 
+/// Of all extension headers of one datagram (wire::kExtensionBytesMax).
+inline constexpr std::size_t kExtensionsMax = 512;
+
+/// `payload`: with extension headers.
 constexpr std::size_t record_size(std::size_t payload) {
   return (sizeof(RecordHeader) + payload + kRecordAlign - 1) / kRecordAlign * kRecordAlign;
 }
-static_assert(record_size(65535) <= kDatagramRecordMax);
+static_assert(record_size(65535 + kExtensionsMax) <= kDatagramRecordMax);
 
 // ---------------------------------------------------------------------------------------------- stack side
 
@@ -65,17 +76,19 @@ static_assert(record_size(65535) <= kDatagramRecordMax);
 class DatagramProducer {
  public:
   enum class Put { queued, queued_flush, full, no_ring, too_long };
-  /// Copies `header` and `payload` (pieces one after another; header.payload_len is set from them) into the ring and publishes.
+  /// Copies `header`, `extensions` and `payload` (pieces one after another; the lengths in the header are set from them) into the ring
+  /// and publishes.
   /// full: not enough room (count the drop). too_long: would take more than half of the ring. queued_flush: call ring.flush()
   /// at the end of the burst. The producer's position must have been moved by this class alone.
-  static Put put(ReceiveRingProducer& ring, RecordHeader header, std::span<const iovec> payload);
+  static Put put(ReceiveRingProducer& ring, RecordHeader header, std::span<const iovec> payload, std::span<const std::byte> extensions = {});
 };
 
 /// Takes datagrams out of a client's send ring.
 class DatagramConsumer {
  public:
   struct Datagram {
-    RecordHeader header;             ///< checked copy: total_len and payload_len fit the ring
+    RecordHeader header;             ///< checked copy: its lengths fit the ring
+    std::vector<std::byte> extensions;  ///< a copy
     std::span<const std::byte> first, second;  ///< the payload in the ring's memory, in one or two pieces; the client can still change it
     std::uint64_t end{};             ///< consume_to(end) when it has been sent
   };
@@ -92,8 +105,8 @@ class DatagramReader {
   DatagramReader(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
       : core_(slot, arena, arena_size, io), io_(&io) {}
   /// Takes one datagram (`take`) or looks at it (MSG_PEEK); copies what fits into `to`. On data, header.payload_len is the whole
-  /// length, bytes what was copied.
-  ReadOutcome read(std::span<const iovec> to, RecordHeader& header, bool take = true);
+  /// length, bytes what was copied. `extensions`: room for header.extensions_len bytes, or none, if nobody wants them.
+  ReadOutcome read(std::span<const iovec> to, RecordHeader& header, bool take = true, std::span<std::byte> extensions = {});
   /// FIONREAD: the payload of the next datagram; 0: none (or an empty one).
   std::size_t next_size();
   bool nothing_unread() const;
@@ -111,14 +124,15 @@ class DatagramWriter {
   DatagramWriter(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
       : writer_(slot, arena, arena_size, io) {}
   /// Queues one datagram whole, or nothing. header: flags, remote, local, ifindex, ttl, tos, gso_size as wanted; lengths are set here.
-  WriteOutcome write(RecordHeader header, std::span<const iovec> payload);
+  /// `extensions`: at most kExtensionsMax.
+  WriteOutcome write(RecordHeader header, std::span<const iovec> payload, std::span<const std::byte> extensions = {});
   int sleep_for_room(const std::atomic<std::uint32_t>& alive, std::int64_t timeout_ns) {
     return writer_.sleep_for_room(alive, timeout_ns);
   }
   std::size_t queued() const { return writer_.queued(); }
 
  private:
-  std::optional<WriteOutcome> try_write(const RecordHeader& header, std::span<const iovec> payload);
+  std::optional<WriteOutcome> try_write(const RecordHeader& header, std::span<const iovec> payload, std::span<const std::byte> extensions);
   SendRingWriter writer_;
 };
 

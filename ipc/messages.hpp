@@ -87,6 +87,8 @@ struct AddressRequest {
 };  // blob: the sockaddr as the program gave it
 struct CheckRequest {
   static constexpr std::uint32_t quiet = 1;  ///< no entry in the error queue
+  static constexpr std::uint32_t extensions = 2;  ///< only whether the caller may send extension headers with datagrams: EPERM
+  static constexpr std::uint32_t flow_label = 4;  ///< only whether the caller may send with the flow label `length`: EINVAL
   static constexpr std::uint32_t segment_shift = 16;  ///< the upper half: UDP_SEGMENT, 0: in one
   std::uint64_t slot;
   std::uint32_t flags;
@@ -124,8 +126,10 @@ struct ErrorAnswer {
   std::uint32_t error, info;
   std::uint8_t origin, type, code;
   std::uint8_t ttl, tos;
-  std::uint8_t reserved[3];
-  std::uint32_t ifindex, reserved2;
+  std::uint8_t extension_invalid;        ///< RFC 4884: 0 or 1
+  std::uint8_t reserved[2];
+  std::uint32_t ifindex;
+  std::uint16_t extension_at, reserved2; ///< where in the blob its extensions begin; 0: none
   std::int64_t timestamp_ns;             ///< since 1970; 0: not stamped
   SharedEndpoint to, offender, local;    ///< offender: family 0, an error of our own; local: to whom the message came
 };  // blob: what came back of the datagram
@@ -167,7 +171,7 @@ struct ModeRequest {
   X(8, close, CloseRequest, Empty, none, none, 0, 0)                           \
   X(9, getsockname, SlotRequest, Empty, none, bytes, 0, 0)                     \
   X(10, getpeername, SlotRequest, Empty, none, bytes, 0, 0)                    \
-  X(11, setsockopt, OptionRequest, Empty, bytes, none, 0, 0)                   \
+  X(11, setsockopt, OptionRequest, Empty, bytes, bytes, 0, 0)                  \
   X(12, getsockopt, OptionRequest, Empty, bytes, bytes, 0, 0)                  \
   X(13, ioctl, IoctlRequest, IoctlAnswer, bytes, bytes, 0, 0)                  \
   X(14, accept_adopt, AdoptRequest, SlotAnswer, none, none, 0, 1)              \

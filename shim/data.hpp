@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "ipc/datagram_ring.hpp"
 #include "shim/process.hpp"
@@ -21,8 +22,9 @@ ssize_t total_of(const iovec* pieces, std::size_t count);
 
 /// What a received datagram came with.
 struct Arrival {
-  ipc::RecordHeader header;
-  bool truncated;
+  ipc::RecordHeader header{};
+  bool truncated = false;
+  std::byte extensions[ipc::kExtensionsMax];  ///< the first header.extensions_len of them
 };
 
 // All answer a count, or -1 and errno. `entry` is ours(). Async-signal-safe. Cancellation points where libc's
@@ -37,7 +39,7 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags);
 /// One datagram, or a part of one. `header`: what is not a length is filled in.
 ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,
-                      const ipc::RecordHeader& header);
+                      const ipc::RecordHeader& header, std::span<const std::byte> extensions = {});
 
 /// The pending error of a socket, taken from the slot and from the descriptor, so that POLLERR goes away; 0:
 /// none. `flags`: kPlainCall.

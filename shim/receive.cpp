@@ -212,7 +212,7 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
       drop_error_record(reader);
       return fail(error);
     }
-    const ipc::ReadOutcome outcome = reader.read({to, count}, arrival.header, (flags & MSG_PEEK) == 0);
+    const ipc::ReadOutcome outcome = reader.read({to, count}, arrival.header, (flags & MSG_PEEK) == 0, arrival.extensions);
     if (outcome.kind == Kind::data && (arrival.header.flags & ipc::RecordHeader::error_queue) != 0) {
       if ((flags & MSG_PEEK) != 0) drop_error_record(reader);
       // Its error is stored right behind it, unless another thread has taken that.

@@ -12,6 +12,7 @@
 #include "base/time.hpp"
 #include "socket/errno.hpp"
 #include "wire/address.hpp"
+#include "wire/ipv6_extensions.hpp"
 
 namespace iopkt::tcp {
 struct KeyChain;
@@ -28,6 +29,12 @@ inline constexpr std::uint32_t kSomaxconn = 4096;         ///< SOMAXCONN of the 
 inline constexpr std::int32_t kPreferTemporary = 1, kPreferPublic = 2, kPreferCareOf = 4, kPreferEither = 0x100, kPreferHome = 0x400;
 inline constexpr std::int32_t kPreferDefault = kPreferEither | kPreferHome;
 
+/// IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_RTHDR, IPV6_DSTOPTS, and what is sent of them.
+struct StickyExtensions {
+  wire::ExtensionSet set;
+  wire::ExtensionChain chain;
+};
+
 /// Plain values of one socket; the initial value here is the default that a program sees.
 struct SocketOptions {
   // SOL_SOCKET
@@ -41,7 +48,7 @@ struct SocketOptions {
   std::string bind_device;
   // IPPROTO_IP
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, header_included = 0, receive_ttl = 0, receive_tos = 0;
-  std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, free_bind = 0, min_ttl = 0;
+  std::int32_t packet_info = 0, mtu_discover = 1, receive_error = 0, receive_error_extension = 0, free_bind = 0, min_ttl = 0;
   std::int32_t bind_no_port = 0, receive_original_destination = 0;
   std::int32_t multicast_ttl = 1, multicast_loop = 1, multicast_all = 1;
   std::uint32_t multicast_interface = 0;
@@ -54,6 +61,13 @@ struct SocketOptions {
   std::int32_t address_preferences = kPreferDefault;          ///< RFC 5014
   std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, dont_fragment6 = 0, receive_error6 = 0, min_hop_count = 0;
   std::int32_t receive_packet_info6 = 0, receive_hop_limit = 0, receive_tclass = 0, receive_original_destination6 = 0;
+  std::shared_ptr<const StickyExtensions> extensions6;  ///< null: none
+  std::int32_t receive_error_extension6 = 0;  ///< IPV6_RECVERR_RFC4884
+  std::int32_t flow_info_send = 0;  ///< IPV6_FLOWINFO_SEND: sin6_flowinfo of a destination counts
+  std::uint32_t flow_label6 = 0;    ///< that connect() was given so; 0: none
+  // What recvmsg() gives, in this form or as RFC 2292 had it: a matter of the library that reads.
+  std::int32_t receive_hop_options = 0, receive_routing = 0, receive_destination_options = 0, receive_path_mtu = 0, receive_flow_info = 0;
+  std::int32_t old_packet_info = 0, old_hop_limit = 0, old_hop_options = 0, old_routing = 0, old_destination_options = 0;
   std::int32_t checksum_offset6 = -1;  ///< IPV6_CHECKSUM of raw sockets: where in the payload; -1: none
   std::array<std::uint32_t, 8> icmp6_filter{};  ///< ICMP6_FILTER: bit t set: no messages of type t
   // IPPROTO_RAW (of the socket, not of the packet)
@@ -101,6 +115,11 @@ std::uint8_t hops_of(const SocketOptions& options, const wire::IpAddress& destin
 std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddress& destination);
 /// A packet to `destination` must not be cut: IP_PMTUDISC_DO and _PROBE of its family, IPV6_DONTFRAG.
 bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination);
+/// What stands before the transport header of each packet to `destination` because the program set it; `bytes` is empty: nothing. Valid
+/// until an option changes.
+wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpAddress& destination);
+/// Whether only CAP_NET_RAW lets a program set that (RFC 3542 section 6: it may be wrong for the network).
+bool needs_raw_privilege(int level, int name);
 /// IPV6_ADDR_PREFERENCES: temporary addresses before the others, or behind them; nullopt: as the stack likes.
 std::optional<bool> prefers_temporary(const SocketOptions& options);
 

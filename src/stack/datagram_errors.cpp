@@ -5,6 +5,7 @@
 #include "raw/match.hpp"
 #include "socket/numbers.hpp"
 #include "stack/ways.hpp"
+#include "wire/checksum.hpp"
 #include "wire/udp.hpp"
 
 namespace iopkt::stack {
@@ -38,10 +39,44 @@ constexpr std::array<Meaning, 16> kUnreachable{{
     {Errno::hostunreach, true},  // precedence cutoff
 }};
 
+/// RFC 4884 section 4: the length of what came back of the datagram, in words of 4 bytes or of 8.
+std::uint16_t original_len(const icmp::Message& m, wire::IpFamily family) {
+  if (family == wire::IpFamily::v6) {
+    const bool has = m.type == static_cast<std::uint8_t>(wire::Icmpv6Type::destination_unreachable) ||
+                     m.type == static_cast<std::uint8_t>(wire::Icmpv6Type::time_exceeded);
+    return has ? static_cast<std::uint16_t>((m.rest >> 24) * 8) : std::uint16_t{0};
+  }
+  const auto type = static_cast<wire::IcmpType>(m.type);
+  const bool has = type == wire::IcmpType::destination_unreachable || type == wire::IcmpType::time_exceeded ||
+                   type == wire::IcmpType::parameter_problem;
+  return has ? static_cast<std::uint16_t>((m.rest >> 16 & 0xff) * 4) : std::uint16_t{0};
+}
+
+/// Where an extension structure (RFC 4884 section 7) lies in `quoted`, of which `stripped` bytes are not given to the program. As the host
+/// a bad one is shown, too, and marked.
+ErrorInfo::Extension find_extension(const packet::Packet& quoted, std::uint32_t at, std::uint32_t stripped) {
+  constexpr std::uint32_t kLeastOriginal = 128, kHead = 4, kObjectHead = 4;
+  if (at < kLeastOriginal || at < stripped || at + kHead > quoted.size()) return {};
+  ErrorInfo::Extension out{.at = static_cast<std::uint16_t>(at - stripped)};
+  std::array<std::byte, 4> head{};
+  quoted.copy_out(at, head);
+  constexpr unsigned kVersion = 2;
+  if (load_u8(head, 0) >> 4 != kVersion) return out;  // of another version nothing is known
+  if (load_be16(head, 2) != 0 && wire::finish(quoted.sum(at, quoted.size() - at)) != 0) out.invalid = true;
+  for (std::uint32_t object = at + kHead; object < quoted.size() && !out.invalid;) {
+    if (object + kObjectHead > quoted.size()) return out.invalid = true, out;
+    quoted.copy_out(object, head);
+    const std::uint16_t length = load_be16(head, 0);
+    if (length < kObjectHead || object + length > quoted.size()) out.invalid = true;
+    object += length;
+  }
+  return out;
+}
+
 /// The same of ICMPv6 (RFC 4443), by what it says.
 ErrorInfo meaning6_of(const icmp::ErrorAbout& about) {
   ErrorInfo info{.error = Errno::hostunreach, .origin = ErrorInfo::kIcmp6, .type = about.message.type, .code = about.message.code,
-                 .offender = about.reporter};
+                 .original_len = original_len(about.message, wire::IpFamily::v6), .offender = about.reporter};
   switch (icmp::trouble_of(wire::IpFamily::v6, about.message)) {
     case icmp::Trouble::port: info.error = Errno::connrefused, info.hard = true; break;
     case icmp::Trouble::network: info.error = Errno::netunreach; break;
@@ -59,7 +94,7 @@ std::optional<ErrorInfo> meaning_of(const icmp::ErrorAbout& about) {
   if (about.remote.address.is_v6()) return meaning6_of(about);
   const wire::IcmpHeader m = about.message.v4();
   ErrorInfo info{.error = Errno::hostunreach, .origin = ErrorInfo::kIcmp, .type = static_cast<std::uint8_t>(m.type), .code = m.code,
-                 .offender = about.reporter};
+                 .original_len = original_len(about.message, wire::IpFamily::v4), .offender = about.reporter};
   switch (m.type) {
     case wire::IcmpType::destination_unreachable:
       if (m.code < kUnreachable.size()) info.error = kUnreachable[m.code].error, info.hard = kUnreachable[m.code].hard;
@@ -105,6 +140,14 @@ void report_to_raw(ShardState& s, const icmp::ErrorAbout& about, std::uint32_t i
   }
 }
 
+/// RFC 3542 section 11.3: one that has no payload.
+void tell_path_mtu(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu) {
+  Datagram notice{.id = k.id, .cookie = k.cookie, .source = {destination.address, {}}, .destination = k.local.address, .path_mtu = mtu};
+  notice.payload = packet::allocate_header(s.cache);
+  if (notice.payload) s.datagrams.push_back(std::move(notice));
+  else s.drop(Drop::no_buffer);
+}
+
 }  // namespace
 
 void report_datagram_error(ShardState& s, const icmp::ErrorAbout& about, const Arrival* at, PacketPtr quoted) {
@@ -139,6 +182,7 @@ void deliver_error(ShardState& s, Datagram&& report) {
   Socket* k = s.find(report.id);
   if (k == nullptr || k->client_gone) return s.drop(Drop::icmp_no_flow);
   const ErrorInfo e = *report.error;
+  if (e.origin == ErrorInfo::kIcmp6 && e.too_big && k->options->receive_path_mtu != 0) tell_path_mtu(s, *k, report.source, e.info);
   // Of an IPv4 packet IP_RECVERR says it, whichever family the socket is of.
   if ((e.origin == ErrorInfo::kIcmp6 ? k->options->receive_error6 : k->options->receive_error) == 0) {
     const bool connected = k->remote.port.value != 0 || !k->remote.address.is_unspecified();
@@ -147,14 +191,19 @@ void deliver_error(ShardState& s, Datagram&& report) {
   }
   // The program's own bytes: behind the headers that it did not write.
   const std::uint32_t headers = header_length(*report.payload);
-  if (is_udp(k->kind)) report.payload->trim_front(headers + wire::UdpView::kHeaderLen);
-  else if (k->options->header_included == 0) report.payload->trim_front(headers);
+  const std::uint32_t stripped = is_udp(k->kind) ? headers + static_cast<std::uint32_t>(wire::UdpView::kHeaderLen)
+                                 : k->options->header_included == 0 ? headers : 0;
+  if ((e.origin == ErrorInfo::kIcmp6 ? k->options->receive_error_extension6 : k->options->receive_error_extension) != 0)
+    report.error->extension = find_extension(*report.payload, e.original_len, stripped);
+  report.payload->trim_front(stripped);
   report.cookie = k->cookie;
   s.datagrams.push_back(std::move(report));
 }
 
-Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu) {
+Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu, std::uint32_t extra) {
   const bool v4 = destination.address.is_v4();
+  mtu -= std::min(mtu, extra);
+  if (!v4 && k.options->receive_path_mtu != 0 && k.options->dont_fragment6 != 0) tell_path_mtu(s, k, destination, mtu);
   if ((v4 ? k.options->receive_error : k.options->receive_error6) == 0) return Errno::msgsize;
   Datagram report{.id = k.id, .cookie = k.cookie, .source = {destination.address, v4 ? k.remote.port : destination.port},
                   .error = ErrorInfo{.error = Errno::msgsize, .info = mtu}};

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "packet/packet.hpp"
 #include "socket/errno.hpp"
@@ -58,6 +59,11 @@ struct ErrorInfo {
   Errno error = Errno::ok;
   std::uint8_t origin = kLocal, type = 0, code = 0;
   std::uint32_t info = 0;        ///< EMSGSIZE: the MTU, EPROTO: the offset of the offending byte
+  std::uint16_t original_len = 0;  ///< RFC 4884: where behind the ICMP header extensions begin; 0: not said
+  struct Extension {
+    std::uint16_t at = 0;          ///< in the payload as the program gets it; 0: none
+    bool invalid = false;
+  } extension;
   wire::IpAddress offender;      ///< who sent the ICMP message
   bool hard = false;             ///< a connected socket hears of it without having asked
   bool too_big = false;          ///< as hard, unless it has IP_PMTUDISC_DONT
@@ -74,6 +80,10 @@ struct Datagram {
   std::uint32_t interface_index = 0;
   std::uint8_t ttl = 0, tos = 0;
   bool broadcast = false, multicast = false;
+  std::uint32_t flow_info = 0;     ///< of IPv6: traffic class and flow label
+  std::uint8_t extensions_kind = 0;         ///< of the first of:
+  std::vector<std::byte> extensions;        ///< extension headers, as they came
+  std::uint32_t path_mtu = 0;      ///< not 0: no datagram; the way to `source` has that MTU (RFC 3542 section 11.3)
   std::uint16_t segment_size = 0;  ///< UDP_GRO: several datagrams, each of that size but the last; 0: one
   std::uint64_t time_ns = 0;  ///< CLOCK_REALTIME when the driver stamped it, else 0
   packet::PacketPtr payload;

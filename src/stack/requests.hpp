@@ -7,6 +7,7 @@
 
 #include "stack/events.hpp"
 #include "wire/address.hpp"
+#include "wire/ipv6.hpp"
 
 namespace iopkt::stack {
 
@@ -30,6 +31,9 @@ struct DatagramRequest {
   bool dont_route = false;
   std::optional<bool> dont_fragment;             ///< IPV6_DONTFRAG as control data
   std::uint16_t segment_size = 0;                ///< UDP_SEGMENT; 0: one datagram
+  std::uint32_t flow_label = 0;                  ///< IPV6_FLOWINFO as control data, or of the destination; 0: the socket's
+  /// IPV6_HOPOPTS and IPV6_DSTOPTS as control data, in the place of the socket's; `bytes` is empty: those. Nobody has looked at them.
+  wire::Ipv6Extensions extensions{};
 };
 
 /// One line of netstat; plain values.

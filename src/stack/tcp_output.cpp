@@ -15,6 +15,13 @@ namespace {
 // RFC 9293 section 3.7.1: what a peer that says nothing takes.
 constexpr std::uint32_t default_mss(wire::IpFamily family) { return family == wire::IpFamily::v6 ? 1220 : 536; }
 constexpr std::uint8_t kChecksumOffset = 16;
+
+/// A segment's way, with the extension headers that the program set.
+Outgoing way_of(const FlowKey& flow, const socket::SocketOptions* options) {
+  Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
+  if (options != nullptr && how.destination.is_v6()) how.extend(socket::extensions_of(*options, how.destination));
+  return how;
+}
 }  // namespace
 
 tcp::Options tcp_options(const socket::SocketOptions& o) {
@@ -35,7 +42,9 @@ tcp::Options tcp_options(const socket::SocketOptions& o) {
 
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes) {
-  const auto path = find_path(s, flow.remote.address, fib, 0, false);
+  Outgoing how = way_of(flow, &options);
+  how.fib = fib;
+  const auto path = find_path(s, how);
   const wire::IpFamily family = flow.remote.address.family();
   const std::uint32_t headers = ip_and_tcp_len(family);
   const std::uint32_t mtu = path ? path->mtu : default_mss(family) + headers;
@@ -53,6 +62,7 @@ tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib
   if (path && path->route != nullptr && !path->route->congestion.empty()) config.congestion = tcp::find_congestion(path->route->congestion);
   config.options = tcp_options(options);
   config.options.signature_len = signature_len(options, flow.remote.address);
+  config.options.network_words = static_cast<std::uint8_t>(how.extension_len() / 4);
   // As the host: TCP-MD5 and timestamps together leave no room for SACK.
   config.timestamps = !uses_md5(options, flow.remote.address);
   return config;
@@ -93,11 +103,15 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
     packet->gso_size = segment.gso_size;
     packet->header_len = static_cast<std::uint16_t>(header_len);
   }
-  Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
+  Outgoing how = way_of(flow, options);
   how.fib = fib;
   how.interface_index = bound_interface;
   how.own_path_mtu = true;
-  if (flow.remote.address.is_v6() && (options == nullptr || options->auto_flow_label != 0)) how.flow_label = flow_hash(s.key(), flow.local, flow.remote) & 0xfffff;
+  if (flow.remote.address.is_v6()) {
+    if (options != nullptr) how.flow_label = options->flow_label6;
+    if (how.flow_label == 0 && (options == nullptr || options->auto_flow_label != 0))
+      how.flow_label = flow_hash(s.key(), flow.local, flow.remote) & 0xfffff;
+  }
   // Over IPv6 only the sender cuts: where our own link became narrower, that is better than silence.
   how.dont_fragment = flow.remote.address.is_v4() && s.settings.ipv4.mtu_discovery != 0 && (options == nullptr || options->mtu_discover != 0);
   if (options != nullptr) {

@@ -62,6 +62,7 @@ struct Options {
   std::uint32_t finwait2_ms{};        ///< TCP_LINGER2
   std::uint16_t maxseg{};             ///< TCP_MAXSEG: bound of both MSS values; 0: none.
   std::uint8_t signature_len{};       ///< Bytes of each header that a signature takes, a multiple of 4; such segments are not for devices to cut.
+  std::uint8_t network_words{};       ///< IP options or extension headers of each packet, in words of 4 bytes; nor are those.
   const CongestionControl* congestion{};  ///< TCP_CONGESTION; nullptr: as the connection was opened.
   friend bool operator==(const Options&, const Options&) = default;
 };

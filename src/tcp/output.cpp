@@ -76,7 +76,10 @@ std::uint32_t Connection::payload_per_segment() const {
   std::uint32_t options = fixed_options();
   if (plan.sack_blocks > 0) options += 4 + 8 * plan.sack_blocks;
   if (plan.accecn) options += static_cast<std::uint32_t>(wire::encoded_len(*plan.accecn));
-  return b_.snd.mss() - options;
+  // IPoptionsize of RFC 9293 section 3.7.1; a peer that takes next to nothing gets that.
+  constexpr std::uint32_t kLeast = 24;
+  const std::uint32_t network = b_.options.network_words * 4u;
+  return std::max(b_.snd.mss() - options, network + kLeast) - network;
 }
 
 SegmentOut Connection::header(SeqNum seq, std::uint16_t flags, Instant now, bool data) {
@@ -102,10 +105,11 @@ SegmentOut Connection::header(SeqNum seq, std::uint16_t flags, Instant now, bool
   return out;
 }
 
-/// Devices that cut do not know the urgent pointer, and some clear CWR in all but the first piece, whatever it means; nor can they sign.
+/// Devices that cut do not know the urgent pointer, and some clear CWR in all but the first piece, whatever it means; nor
+/// can they sign, or find their way behind extension headers.
 bool Connection::may_be_cut(Offset begin) const {
   const bool cwr = b_.snd.cwr_due || (b_.accurate && (wire::flags_of_ace(b_.accurate->r_cep) & wire::cwr) != 0);
-  return b_.snd.up <= begin && !cwr && b_.options.signature_len == 0;
+  return b_.snd.up <= begin && !cwr && b_.options.signature_len == 0 && b_.options.network_words == 0;
 }
 
 void Connection::on_ack_sent() {
@@ -192,7 +196,7 @@ std::uint16_t Connection::add_fast_open(SegmentOut& syn) const {
   syn.options.fast_open = b_.syn_data->cookie;
   if (answer || b_.fast_open != FastOpen::sent) return 0;
   const std::size_t options = wire::encoded_len(wire::TcpHeader{.options = syn.options}) - wire::TcpView::kMinHeaderLen;
-  const Offset room = std::min<Offset>(b_.syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options);
+  const Offset room = std::min<Offset>(b_.syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options + b_.options.network_words * 4u);
   syn.payload_len = static_cast<std::uint32_t>(std::clamp<Offset>(b_.snd.tail - 1, 0, std::max<Offset>(room, 0)));
   return static_cast<std::uint16_t>(syn.payload_len);
 }
