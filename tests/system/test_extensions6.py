@@ -118,3 +118,45 @@ signal.pause()
     said = lab.run(False, "ping", "-6", "-n", "-c", 1, "-W", 20, "fd09::aaaa", status=None)
     assert "1 received" in said, said
     joined.kill()
+
+
+@pytest.mark.parametrize("on_stack", [True, False], ids=["ours", "the-kernels"])
+def test_extensions_of_errors(lab, on_stack):
+    """IPV6_RECVERR_RFC4884: both say the same of what an error brings behind the datagram."""
+    hears, tells = (OURS6, PEER6) if on_stack else (PEER6, OURS6)
+    receiver = """
+import select, socket, struct
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.bind(("%s", %d))
+for option in 25, 31: s.setsockopt(socket.IPPROTO_IPV6, option, 1)
+print(s.getsockopt(socket.IPPROTO_IPV6, 31))
+print("ready", flush=True)
+for _ in range(4):
+    p = select.poll(); p.register(s, select.POLLERR); assert p.poll(20000)
+    data, control, flags, name = s.recvmsg(2000, 500, socket.MSG_ERRQUEUE)
+    for level, kind, value in control:
+        if (level, kind) == (41, 25): print(len(data), data[80:84].hex(), value[:8].hex(), struct.unpack_from("=HBB", value, 12), flush=True)
+""" % (hears, PORT)
+    sender = """
+import socket, struct
+hears, tells = (socket.inet_pton(socket.AF_INET6, a) for a in ("%s", "%s"))
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+raw.bind(("%s", 0))
+def checked(b):
+    total = sum(struct.unpack("!%%dH" %% (len(b) // 2), b))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return b[:2] + struct.pack("!H", total ^ 0xffff) + b[4:]
+quoted = struct.pack("!IHBB", 6 << 28, 88, 17, 64) + hears + tells + struct.pack("!HHHH", %d, 9, 88, 0) + bytes(80)
+for words, version, length, spoil in (16, 0x20, 8, 0), (16, 0x20, 8, 1), (16, 0x20, 12, 0), (15, 0x20, 8, 0):
+    extension = checked(struct.pack("!BBHHBBI", version, 0, 0, length, 1, 1, 0x01020304))
+    if spoil: extension = extension[:-1] + bytes([extension[-1] ^ 8])
+    raw.sendto(struct.pack("!BBHBxxx", 1, 3, 0, words) + quoted + extension, ("%s", 0))
+""" % (hears, tells, tells, PORT, hears)
+    listening = lab.start(on_stack, PYTHON, "-u", "-c", receiver)
+    wait_until(lambda: "ready" in listening.text() or not listening.running(), listening.text)
+    lab.run(not on_stack, PYTHON, "-c", sender)
+    said = listening.wait().splitlines()
+    assert said[:2] == ["1", "ready"]
+    # Where the extension is, and whether something is wrong with it; raw packets need not come in their order.
+    assert sorted(line.split(" ", 3)[3] for line in said[2:]) == ["(0, 0, 0)", "(80, 0, 0)", "(80, 1, 0)", "(80, 1, 0)"], said
+    assert all(line.startswith("92 2000da") and line.split()[2] == "7100000003010300" for line in said[2:]), said
