@@ -49,6 +49,11 @@ Expected<ProgramAddress, int> read_inet6(std::span<const std::byte> bytes) {
 
 }  // namespace
 
+std::uint32_t flow_info_of(std::span<const std::byte> bytes) {
+  constexpr std::size_t kAt = offsetof(sockaddr_in6, sin6_flowinfo);
+  return bytes.size() < kIn6Least ? 0 : load_be32(bytes, kAt);
+}
+
 Expected<ProgramAddress, int> read_address(std::span<const std::byte> bytes, AddressUse use, int domain, int type) {
   sa_family_t family = 0;
   if (bytes.size() < sizeof family) return unexpected(EINVAL);

@@ -25,6 +25,9 @@ enum class AddressUse : std::uint8_t {
 };
 /// As the host reads it for a socket of `domain` and `type` (SOCK_DGRAM ...). Errors (errno): EINVAL too short, EAFNOSUPPORT another
 /// family, ENODEV a scope that no interface can have.
+/// sin6_flowinfo of a sockaddr_in6, in host order; 0 of a shorter one.
+std::uint32_t flow_info_of(std::span<const std::byte> bytes);
+
 Expected<ProgramAddress, int> read_address(std::span<const std::byte> bytes, AddressUse use, int domain, int type);
 
 /// A sockaddr_in, or for a socket of AF_INET6 a sockaddr_in6; `out` has room for either. Answers its length.

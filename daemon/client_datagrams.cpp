@@ -20,11 +20,15 @@ namespace {
 constexpr std::size_t kPiecesMax = 32;
 constexpr std::size_t kPayloadMax = 65527;  ///< of a UDP datagram over IPv6; over IPv4 the stack knows less
 
-/// Control data that has a length of its own. False: malformed, or options that cannot be.
+/// Control data that has a length of its own; `request` borrows it. False: malformed, or options that cannot be.
 bool take_control(std::span<const std::byte> control, stack::DatagramRequest& request) {
   int type = 0;
   std::span<const std::byte> value;
   while (ipc::next_control(control, type, value)) {
+    if (const int kind = type - ipc::ControlItem::extension_headers; kind >= 0 && kind <= UINT8_MAX) {
+      request.extensions = {.first = static_cast<wire::IpProtocol>(kind), .bytes = value};
+      continue;
+    }
     if (type != num::ip_retopts) return false;
     request.options = ipv4::given_options(value, false);
     if (!request.options) return false;
@@ -45,6 +49,7 @@ stack::DatagramRequest request_of(const ipc::RecordHeader& header) {
   if ((header.flags & Record::has_tos) != 0) request.tos = header.tos;
   if ((header.flags & Record::has_dont_fragment) != 0) request.dont_fragment = header.dont_fragment != 0;
   request.dont_route = (header.flags & Record::dont_route) != 0;
+  if ((header.flags & Record::has_flow_info) != 0) request.flow_label = header.info & 0xfffff;
   request.segment_size = static_cast<std::uint16_t>(std::min<std::uint32_t>(header.gso_size, 65535));
   return request;
 }
@@ -61,6 +66,9 @@ ipc::RecordHeader header_of(const stack::Datagram& datagram) {
   if (datagram.multicast) header.flags |= Record::multicast;
   header.original_len = datagram.payload->size();
   header.gso_size = datagram.segment_size;
+  header.info = datagram.flow_info;
+  if (datagram.flow_info != 0) header.flags |= Record::has_flow_info;
+  if (datagram.path_mtu != 0) header.flags = Record::path_mtu, header.info = datagram.path_mtu;
   header.remote = to_shared(datagram.source);
   header.local = to_shared({datagram.destination, wire::Port{}});
   header.ifindex = datagram.interface_index;
@@ -69,12 +77,16 @@ ipc::RecordHeader header_of(const stack::Datagram& datagram) {
   return header;
 }
 
-/// IP_RECVOPTS, IP_RETOPTS: what the program wants of it is a matter of the moment in which it reads. Answers how many bytes there are.
+/// Options and extension headers: what the program wants of them is a matter of the moment in which it reads. Answers how many bytes there are.
 std::size_t control_of(const stack::Datagram& datagram, ipc::ControlBytes& control) {
   std::size_t used = 0;
-  if (datagram.options.empty()) return used;
-  ipc::put_control(control, used, num::ip_recvopts, datagram.options);
-  ipc::put_control(control, used, num::ip_retopts, ipv4::options_for_reply(datagram.options, datagram.source.address.v4()).span());
+  if (datagram.extras.empty()) return used;
+  if (datagram.source.address.is_v6()) {
+    ipc::put_control(control, used, ipc::ControlItem::extension_headers | datagram.extras_kind, datagram.extras);
+    return used;
+  }
+  ipc::put_control(control, used, num::ip_recvopts, datagram.extras);
+  ipc::put_control(control, used, num::ip_retopts, ipv4::options_for_reply(datagram.extras, datagram.source.address.v4()).span());
   return used;
 }
 
@@ -92,6 +104,7 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
   if (!more && !socket.parts) {
     stack::DatagramRequest request = request_of(record.header);
     if (!take_control(control, request)) return EINVAL;
+    if (!request.extensions.bytes.empty() && !socket.may_extend) return EPERM;
     return static_cast<int>(stack().send(socket.id, request, record.first, record.second));
   }
   if (!socket.parts) {
@@ -113,8 +126,9 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
 int ClientShard::send_parts(ClientSocket& socket) {
   if (!socket.parts) return 0;
   stack::DatagramRequest request = request_of(socket.parts->header);
-  const bool good = take_control(socket.parts->control, request);
-  const int error = good ? static_cast<int>(stack().send(socket.id, request, socket.parts->payload, {})) : EINVAL;
+  int error = take_control(socket.parts->control, request) ? 0 : EINVAL;
+  if (error == 0 && !request.extensions.bytes.empty() && !socket.may_extend) error = EPERM;
+  if (error == 0) error = static_cast<int>(stack().send(socket.id, request, socket.parts->payload, {}));
   drop_parts(socket);
   return error;
 }

@@ -12,6 +12,7 @@
 #include "client_ioctl.hpp"
 #include "client_shard.hpp"
 #include "socket/numbers.hpp"
+#include "socket/options.hpp"
 
 namespace iopkt::daemon {
 namespace {
@@ -125,7 +126,9 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
     }
     const std::uint32_t flags = request->fixed<ipc::AddressRequest>().flags;
     const bool fast_open = (flags & ipc::AddressRequest::fast_open) != 0;
-    error = static_cast<int>(stack().connect(socket.id, address->endpoint, fast_open, (flags & ipc::AddressRequest::no_data) == 0));
+    error = address->endpoint.address.is_v6() ? static_cast<int>(stack().use_flow_info(socket.id, flow_info_of(request->blob))) : 0;
+    if (error == 0)
+      error = static_cast<int>(stack().connect(socket.id, address->endpoint, fast_open, (flags & ipc::AddressRequest::no_data) == 0));
     // In the words of the other family it is the family that is refused (IPV6_V6ONLY).
     if (error == ENETUNREACH && address->was_inet && is_v6_only(socket)) error = EAFNOSUPPORT;
     if (error == EINPROGRESS) socket.set_status(ipc::Status::connecting | ipc::Status::bound);
@@ -145,6 +148,13 @@ void ClientShard::request_check_destination(RequestPtr& request, ClientSocket& s
   const auto address = read_address(request->blob, AddressUse::connect, socket.domain, socket.type);
   if (!address) return request->refuse(address.error());
   const auto wanted = request->fixed<ipc::CheckRequest>();
+  if ((wanted.flags & ipc::CheckRequest::extensions) != 0) {
+    if (!request->may(CAP_NET_RAW)) return request->refuse(EPERM);
+    socket.may_extend = true;
+    return request->answer_blob();
+  }
+  if ((wanted.flags & ipc::CheckRequest::flow_label) != 0)
+    return request->answer_errno(static_cast<int>(stack().check_flow_label(socket.id, wanted.length)));
   const bool quiet = (wanted.flags & ipc::CheckRequest::quiet) != 0;
   const int error = static_cast<int>(
       stack().check_destination(socket.id, address->endpoint, wanted.length, quiet, wanted.flags >> ipc::CheckRequest::segment_shift));
@@ -210,13 +220,22 @@ void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
 
 // ---------------------------------------------------------------------------------------------- options
 
+void ClientShard::request_flow_label(Request& request, ClientSocket& socket) {
+  const auto process = static_cast<std::uint32_t>(request.caller.pid);
+  const auto label = stack().manage_flow_label(socket.id, request.blob, process, request.may(CAP_NET_ADMIN));
+  if (!label) return request.refuse(static_cast<int>(label.error()));
+  request.answer_blob(as_bytes(&*label, sizeof *label));
+}
+
 void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
   const auto option = request.fixed<ipc::OptionRequest>();
+  if (option.level == num::kSolIpv6 && option.name == num::ipv6_flowlabel_mgr) return request_flow_label(request, socket);
   const auto set = [&](bool privileged) {
     return static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, privileged));
   };
   int error = set(false);
-  const bool raw = (option.level == num::kSolSocket && option.name == num::so_bindtodevice) || (option.level == num::kSolIp && option.name == num::ip_options);
+  const bool raw = (option.level == num::kSolSocket && option.name == num::so_bindtodevice) ||
+                   socket::needs_raw_privilege(option.level, option.name);
   if (error == EPERM && request.may(raw ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
   if (error == 0 && send_size) resize_send_ring(socket);

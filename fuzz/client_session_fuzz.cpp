@@ -292,7 +292,13 @@ class Session {
         std::memcpy(header.remote.addr, &in.sin_addr, 4);
       }
       if ((how & 128) != 0) header.gso_size = in_.u16() % 2000;
-      ipc::DatagramWriter{slot, base, bytes, calls}.write(header, {&piece, 1});
+      // Options and extension headers, good ones and any; a record says nothing of who may send them.
+      static const std::vector<std::byte> none(ipc::kExtensionsMax);
+      ipc::ControlBytes control;
+      std::size_t used = 0;
+      const int kind = ipc::ControlItem::extension_headers | ((how & 2) != 0 ? 60 : how);
+      if ((how & 1) != 0) ipc::put_control(control, used, (how & 4) != 0 ? IP_RETOPTS : kind, std::span{none}.first(how * 2u));
+      ipc::DatagramWriter{slot, base, bytes, calls}.write(header, {&piece, 1}, std::span{control}.first(used));
     });
   }
   void read(Socket& s) {

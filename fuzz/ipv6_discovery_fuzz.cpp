@@ -37,6 +37,9 @@ wire::Ipv6Address address(fuzz::Input& in) {
 
 }  // namespace
 
+/// Anycast addresses that we have.
+static bool every_second(const void*, std::uint32_t, const wire::Ipv6Address& address, bool) { return address.bytes[15] % 2 == 0; }
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::Input in{data, size};
   ipv6::Ipv6Tunables tunables = initial_values<ipv6::Ipv6Tunables>();
@@ -70,7 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       wire::encode(h, raw);
       const wire::IpHeader header{h, wire::IpProtocol::icmpv6, raw, index};
       const auto message = in.bytes(in.u8());
-      const auto outcome = discovery->input({*table.by_index(index), fibs[0], header, nullptr, now}, message);
+      const auto outcome = discovery->input({*table.by_index(index), fibs[0], header, {.anycast = every_second}, nullptr, now}, message);
       IOPKT_ASSERT(!outcome || outcome->send.size() <= 1);
     }
     for (int turns = 0; discovery->next_deadline() <= now; ++turns) {

@@ -3,12 +3,32 @@
 #include <array>
 
 #include "wire/ipv6.hpp"
+#include "wire/ipv6_extensions.hpp"
 
 using namespace iopkt;
 using namespace iopkt::wire;
 
+/// What a client may want to be sent: the first byte is the kind, the rest headers.
+static void judge_sent(Bytes bytes) {
+  if (bytes.empty()) return;
+  const auto kind = static_cast<IpProtocol>(load_u8(bytes, 0));
+  const Bytes headers = bytes.subspan(1);
+  if (const auto one = sole_extension(headers)) {
+    IOPKT_ASSERT(one->size() % 8 == 0 && one->size() <= headers.size());
+    static_cast<void>(is_segment_routing(*one));
+  }
+  if (!is_sendable(kind, headers)) return;
+  static_cast<void>(first_segment(kind, headers));
+  std::vector<std::byte> packet(Ipv6View::kHeaderLen);
+  encode(Ipv6Header{.payload_len = static_cast<std::uint16_t>(headers.size()), .next_header = kind}, packet);
+  packet.insert(packet.end(), headers.begin(), headers.end());
+  IOPKT_ASSERT(unfragmentable_len(packet) <= packet.size());
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Bytes bytes = as_bytes(data, size);
+  judge_sent(bytes);
+  IOPKT_ASSERT(unfragmentable_len(bytes) <= std::max<std::size_t>(size, Ipv6View::kHeaderLen));
   const auto view = Ipv6View::parse_header(bytes);
   if (!view) return 0;
   IOPKT_ASSERT(view->packet().size() <= size);

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
@@ -34,6 +35,8 @@ struct RecordHeader {
   static constexpr std::uint32_t broadcast = 1 << 10;
   static constexpr std::uint32_t more_follows = 1 << 11;  ///< to the stack: the next record's payload belongs to this datagram (MSG_MORE)
   static constexpr std::uint32_t has_dont_fragment = 1 << 16;  ///< to the stack: IPV6_DONTFRAG as control data
+  static constexpr std::uint32_t path_mtu = 1 << 17;  ///< no datagram: the way to `remote` has an MTU of `info` (RFC 3542 section 11.3)
+  static constexpr std::uint32_t has_flow_info = 1 << 18;  ///< `info`
 
   std::uint32_t total_len{};    ///< of the record, a multiple of kRecordAlign
   std::uint32_t payload_len{};  ///< bytes after the header
@@ -52,17 +55,23 @@ struct RecordHeader {
   std::uint16_t hatype{};        ///< packet sockets: sll_hatype
   std::uint16_t control_len{};   ///< bytes of ControlItems behind the payload
   std::uint32_t lost{};          ///< datagrams that found no room in the ring before this one (SO_RXQ_OVFL)
+  std::uint32_t info{};          ///< IPv6: traffic class and flow label, host order; or an MTU
+  std::uint32_t reserved{};
 };
-static_assert(sizeof(RecordHeader) == 96);
+static_assert(sizeof(RecordHeader) == 104);
 
-/// Control data of variable length: this, `length` bytes, and the next. Its type is that of the control message at the level of the
-/// datagram's family (IP_RECVOPTS, IP_RETOPTS).
+/// Control data of variable length: this, `length` bytes, and the next.
 struct ControlItem {
-  std::uint16_t type{}, length{};
+  static constexpr std::uint16_t extension_headers = 0x100;
+  std::uint16_t type{};  ///< IP_RECVOPTS, IP_RETOPTS; of IPv6 extension_headers and the number of the first of them: all, as they lie in a packet
+  std::uint16_t length{};
 };
 
-/// Of one datagram; both kinds of IPv4 options.
-inline constexpr std::size_t kControlMax = 2 * (sizeof(ControlItem) + 40);
+/// Of all extension headers of one datagram (wire::kExtensionBytesMax).
+inline constexpr std::size_t kExtensionsMax = 512;
+/// Of one datagram: those, or both kinds of IPv4 options.
+inline constexpr std::size_t kControlMax = sizeof(ControlItem) + kExtensionsMax;
+static_assert(kControlMax >= 2 * (sizeof(ControlItem) + 40));
 using ControlBytes = std::array<std::byte, kControlMax>;
 
 /// Takes the next item off the front of `rest`; false: there is none, or it is cut short.
@@ -81,7 +90,8 @@ static_assert(record_size(65535 + kControlMax) <= kDatagramRecordMax);
 class DatagramProducer {
  public:
   enum class Put { queued, queued_flush, full, no_ring, too_long };
-  /// Copies `header` and `payload` (pieces one after another; header.payload_len is set from them) into the ring and publishes.
+  /// Copies `header`, `payload` (pieces one after another) and `control` (ControlItems) into the ring and publishes; the lengths in the
+  /// header are set from them.
   /// full: not enough room (count the drop). too_long: would take more than half of the ring. queued_flush: call ring.flush()
   /// at the end of the burst. The producer's position must have been moved by this class alone.
   static Put put(ReceiveRingProducer& ring, RecordHeader header, std::span<const iovec> payload, std::span<const std::byte> control = {});
@@ -91,7 +101,7 @@ class DatagramProducer {
 class DatagramConsumer {
  public:
   struct Datagram {
-    RecordHeader header;             ///< checked copy: total_len and payload_len fit the ring
+    RecordHeader header;             ///< checked copy: its lengths fit the ring
     std::span<const std::byte> first, second;  ///< the payload in the ring's memory, in one or two pieces; the client can still change it
     ControlBytes control;            ///< a copy of the control data, header.control_len bytes
     std::uint64_t end{};             ///< consume_to(end) when it has been sent

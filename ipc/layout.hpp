@@ -141,7 +141,7 @@ struct RingRef {
 inline constexpr std::size_t kRingSizeMin = kPage;
 inline constexpr std::size_t kRingSizeMax = std::size_t{16} << 20;
 /// The largest record of a datagram ring: header and a payload of 65,535 bytes, rounded up to kRecordAlign.
-inline constexpr std::size_t kDatagramRecordMax = 65536 + 192;
+inline constexpr std::size_t kDatagramRecordMax = 65536 + 768;
 /// Smallest ring that takes every datagram (a record never takes more than half of its ring).
 inline constexpr std::size_t kDatagramRingSize = std::size_t{256} << 10;
 

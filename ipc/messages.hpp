@@ -88,6 +88,8 @@ struct AddressRequest {
 };  // blob: the sockaddr as the program gave it
 struct CheckRequest {
   static constexpr std::uint32_t quiet = 1;  ///< no entry in the error queue
+  static constexpr std::uint32_t extensions = 2;  ///< only whether the caller may send extension headers with datagrams: EPERM
+  static constexpr std::uint32_t flow_label = 4;  ///< only whether the caller may send with the flow label `length`: EINVAL
   static constexpr std::uint32_t segment_shift = 16;  ///< the upper half: UDP_SEGMENT, 0: in one
   std::uint64_t slot;
   std::uint32_t flags;
@@ -170,7 +172,7 @@ struct ModeRequest {
   X(8, close, CloseRequest, Empty, none, none, 0, 0)                           \
   X(9, getsockname, SlotRequest, Empty, none, bytes, 0, 0)                     \
   X(10, getpeername, SlotRequest, Empty, none, bytes, 0, 0)                    \
-  X(11, setsockopt, OptionRequest, Empty, bytes, none, 0, 0)                   \
+  X(11, setsockopt, OptionRequest, Empty, bytes, bytes, 0, 0)                  \
   X(12, getsockopt, OptionRequest, Empty, bytes, bytes, 0, 0)                  \
   X(13, ioctl, IoctlRequest, IoctlAnswer, bytes, bytes, 0, 0)                  \
   X(14, accept_adopt, AdoptRequest, SlotAnswer, none, none, 0, 1)              \

@@ -51,7 +51,7 @@ ssize_t write_list(int fd, Entry entry, const iovec* list, int count) {
 ssize_t receive(int fd, Entry entry, void* to, std::size_t size, int flags) {
   const iovec piece{to, std::min(size, kTransferMax)};
   if (!entry.datagram()) return receive_stream(fd, entry, &piece, 1, flags);
-  Arrival arrival{};
+  Arrival arrival;
   return receive_datagram(fd, entry, &piece, 1, flags, arrival);
 }
 

@@ -142,6 +142,14 @@ void carry_options(const Socket& from, const Socket& to) {
         to, {.slot = to.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0},
         {reinterpret_cast<const std::byte*>(&value), sizeof value});
   }
+  for (const int name : {IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_RTHDR, IPV6_DSTOPTS}) {
+    std::byte header[ipc::kExtensionsMax];
+    std::size_t length = 0;
+    const ipc::OptionRequest option{.slot = from.name, .level = IPPROTO_IPV6, .name = name, .capacity = sizeof header, .reserved = 0};
+    if (request_about<ipc::MessageId::getsockopt>(from, option, {}, header, &length) != 0 || length == 0) continue;
+    request_about<ipc::MessageId::setsockopt>(to, {.slot = to.name, .level = IPPROTO_IPV6, .name = name, .capacity = 0, .reserved = 0},
+                                              std::span{header}.first(length));
+  }
 }
 
 }  // namespace

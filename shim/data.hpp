@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "ipc/datagram_ring.hpp"
 #include "shim/process.hpp"
@@ -36,9 +37,9 @@ ssize_t receive_datagram(int fd, Entry entry, const iovec* to, std::size_t count
                          Arrival& arrival);
 /// `flags`: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (of streams), MSG_OOB, kPlainCall.
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags);
-/// One datagram, or a part of one. `header`: what is not a length is filled in, but control_len, of `control`.
+/// One datagram, or a part of one. `header`: what is not a length is filled in. `control`: ControlItems.
 ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,
-                      const ipc::RecordHeader& header, const ipc::ControlBytes& control = {});
+                      const ipc::RecordHeader& header, std::span<const std::byte> control = {});
 
 /// The pending error of a socket, taken from the slot and from the descriptor, so that POLLERR goes away; 0:
 /// none. `flags`: kPlainCall.

@@ -68,6 +68,19 @@ constexpr std::size_t kLengthStep = 256;
 
 }  // namespace
 
+namespace {
+int ask_leave(const Socket& s, std::uint32_t what, std::uint32_t number) {
+  if (confined()) return 0;  // it may not ask: the stack goes by who asked before
+  sockaddr_in6 nobody{};
+  nobody.sin6_family = static_cast<sa_family_t>(domain_of(s));
+  const auto* address = reinterpret_cast<const std::byte*>(&nobody);
+  return request_about<ipc::MessageId::check_destination>(s, {.slot = s.name, .flags = what, .length = number}, {address, sizeof nobody});
+}
+}  // namespace
+
+int check_extensions(const Socket& s) { return ask_leave(s, ipc::CheckRequest::extensions, 0); }
+int check_flow_label(const Socket& s, std::uint32_t label) { return ask_leave(s, ipc::CheckRequest::flow_label, label); }
+
 int check_destination(const Socket& s, const ipc::RecordHeader& header, std::size_t length) {
   using Header = ipc::RecordHeader;
   // What one datagram asks for differently the stack judges with the datagram; a confined process may not ask.

@@ -12,10 +12,14 @@
 #include <linux/errqueue.h>
 
 #include <algorithm>
+#include <bit>
+#include <span>
+#include <utility>
 
 #include "shim/addresses.hpp"
 #include "shim/data.hpp"
 #include "shim/destinations.hpp"
+#include "shim/options.hpp"
 #include "shim/sockets.hpp"
 
 namespace iopkt::shim {
@@ -26,6 +30,8 @@ using Header = ipc::RecordHeader;
 
 /// RFC 768 with 791 and 8200: 65535 bytes less the headers that count (not that of IPv6).
 constexpr ssize_t kUdpPayloadMax = 65507, kUdpPayloadMax6 = 65527;
+
+constexpr ssize_t kIpv6HeaderLen = 40;
 
 ssize_t fail(int error) {
   errno = error;
@@ -76,12 +82,48 @@ class ControlWriter {
   std::size_t used_ = 0;
 };
 
+/// Extension headers, each by itself and in their order (RFC 3542 sections 7 to 9).
+void put_extensions(ControlWriter& out, std::uint8_t first, std::span<const std::byte> headers, std::uint64_t wishes) {
+  struct Row {
+    std::uint8_t kind;
+    std::uint64_t wish, old_wish;
+    int type, old_type;
+  };
+  static constexpr Row kRows[] = {
+      {IPPROTO_HOPOPTS, Wish::hop_options, Wish::old_hop_options, IPV6_HOPOPTS, IPV6_2292HOPOPTS},
+      {IPPROTO_DSTOPTS, Wish::destination_options, Wish::old_destination_options, IPV6_DSTOPTS, IPV6_2292DSTOPTS},
+      {IPPROTO_ROUTING, Wish::routing, Wish::old_routing, IPV6_RTHDR, IPV6_2292RTHDR}};
+  for (const bool old : {false, true}) {
+    std::uint8_t kind = first;
+    for (std::size_t at = 0; at + 8 <= headers.size();) {
+      const std::uint8_t words = static_cast<std::uint8_t>(headers[at + 1]);
+      const std::size_t size = kind == IPPROTO_FRAGMENT ? 8 : (words + std::size_t{1}) * 8;
+      if (size > headers.size() - at) return;
+      for (const Row& row : kRows)
+        if (row.kind == kind && (wishes & (old ? row.old_wish : row.wish)) != 0)
+          out.put(IPPROTO_IPV6, old ? row.old_type : row.type, &headers[at], size);
+      kind = static_cast<std::uint8_t>(headers[at]);
+      at += size;
+    }
+  }
+}
+
 /// What a datagram of IPv6 alone has (RFC 3542 sections 6 and 7).
-void put_control6(ControlWriter& out, const Socket& s, const Header& h, std::uint64_t hints) {
+void put_control6(ControlWriter& out, const Socket& s, const Header& h, std::uint64_t hints, std::span<const std::byte> control) {
+  const std::uint64_t wishes = client_word(s, ClientWord::wishes).load(std::memory_order_relaxed);
   if ((h.flags & Header::has_ttl) != 0 && (hints & Hint::want_hop_limit) != 0)
     out.put(IPPROTO_IPV6, IPV6_HOPLIMIT, static_cast<int>(h.ttl));
   if ((h.flags & Header::has_tos) != 0 && (hints & Hint::want_class) != 0)
     out.put(IPPROTO_IPV6, IPV6_TCLASS, static_cast<int>(h.tos));
+  if ((h.flags & Header::has_flow_info) != 0 && (wishes & Wish::flow_info) != 0) out.put(IPPROTO_IPV6, kFlowInfo, htonl(h.info));
+  if ((h.flags & Header::has_pktinfo) != 0 && (wishes & Wish::old_packet_info) != 0)
+    out.put(IPPROTO_IPV6, IPV6_2292PKTINFO, in6_pktinfo{.ipi6_addr = in6_of(h.local).sin6_addr, .ipi6_ifindex = h.ifindex});
+  if ((h.flags & Header::has_ttl) != 0 && (wishes & Wish::old_hop_limit) != 0)
+    out.put(IPPROTO_IPV6, IPV6_2292HOPLIMIT, static_cast<int>(h.ttl));
+  int type = 0;
+  std::span<const std::byte> value;
+  while (wishes != 0 && ipc::next_control(control, type, value))
+    put_extensions(out, static_cast<std::uint8_t>(type - ipc::ControlItem::extension_headers), value, wishes);
   if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_origdst6) != 0) {
     sockaddr_in6 to = in6_of(h.local);
     to.sin6_port = htons(ipc::read_names(*s.slot).local.port);
@@ -118,7 +160,7 @@ void put_control(ControlWriter& out, const Socket& s, const Header& h, std::span
   // reads.
   if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_pktinfo6) != 0)
     out.put(IPPROTO_IPV6, IPV6_PKTINFO, in6_pktinfo{.ipi6_addr = in6_of(h.local).sin6_addr, .ipi6_ifindex = h.ifindex});
-  if (h.local.family == AF_INET6) return put_control6(out, s, h, hints);
+  if (h.local.family == AF_INET6) return put_control6(out, s, h, hints, control);
   if ((h.flags & Header::has_pktinfo) != 0 && (hints & Hint::want_pktinfo) != 0) {
     in_pktinfo info{};
     info.ipi_ifindex = static_cast<int>(h.ifindex);
@@ -177,17 +219,24 @@ int take_octet(const unsigned char* data, std::size_t size, int least, std::uint
   return 0;
 }
 
+/// What a program sends with one datagram and has a length of its own, as its control data say it.
+struct SentControl {
+  std::span<const unsigned char> hop_by_hop, destination;
+  bool extended = false;  ///< even by what is left out: the socket's own extension headers have to stay away
+  std::size_t used = 0;
+  ipc::ControlBytes bytes;  ///< ControlItems, the first `used` bytes
+};
+
 /// As on the host, 40 bytes of what is longer. The stack judges them with the datagram.
-int take_options(const unsigned char* data, std::size_t size, Header& h, ipc::ControlBytes& control) {
-  std::size_t used = 0;  // the last of several counts
-  if (!ipc::put_control(control, used, IP_RETOPTS, {reinterpret_cast<const std::byte*>(data), std::min<std::size_t>(size, 40)})) return EINVAL;
-  h.control_len = static_cast<std::uint16_t>(used);
-  return 0;
+int take_options(const unsigned char* data, std::size_t size, SentControl& out) {
+  out.used = 0;  // the last of several counts
+  const std::span<const std::byte> value{reinterpret_cast<const std::byte*>(data), std::min<std::size_t>(size, 40)};
+  return ipc::put_control(out.bytes, out.used, IP_RETOPTS, value) ? 0 : EINVAL;
 }
 
-int take_control4(int type, const unsigned char* data, std::size_t size, Header& h, ipc::ControlBytes& control) {
+int take_control4(int type, const unsigned char* data, std::size_t size, Header& h, SentControl& control) {
   switch (type) {
-    case IP_RETOPTS: return take_options(data, size, h, control);
+    case IP_RETOPTS: return take_options(data, size, control);
     case IP_PKTINFO: return take_pktinfo(data, size, h);
     case IP_TTL: return take_octet(data, size, 1, Header::has_ttl, h.ttl, h);
     case IP_TOS: return take_octet(data, size, 0, Header::has_tos, h.tos, h);
@@ -195,11 +244,64 @@ int take_control4(int type, const unsigned char* data, std::size_t size, Header&
   }
 }
 
-int take_control6(int type, const unsigned char* data, std::size_t size, Header& h) {
+constexpr std::uint32_t kFlowInfoMask = 0x0fffffff, kFlowLabelMask = 0xfffff;
+
+/// 0 or an errno. As on the host RFC 2292's name may not come twice, RFC 3542's may, and the last counts.
+int take_extension(const unsigned char* data, std::size_t size, bool once, std::span<const unsigned char>& header, SentControl& out) {
+  if ((once && !header.empty()) || size < 2) return EINVAL;
+  const std::size_t length = (data[1] + std::size_t{1}) * 8;
+  if (size < length || length > ipc::kExtensionsMax) return EINVAL;
+  header = {data, length};
+  out.extended = true;
+  return 0;
+}
+
+/// The headers behind each other, each naming the next. 0 or an errno.
+int join_extensions(const Socket& s, SentControl& out) {
+  if (!out.extended) return 0;
+  if (const int error = check_extensions(s); error != 0) return error;
+  std::byte joined[ipc::kExtensionsMax];
+  std::size_t length = 0;
+  int first = 0;
+  for (const auto& [kind, header] : {std::pair{IPPROTO_HOPOPTS, out.hop_by_hop}, std::pair{IPPROTO_DSTOPTS, out.destination}}) {
+    if (header.empty()) continue;
+    if (length + header.size() > sizeof joined) return EINVAL;
+    if (length == 0) first = kind;
+    else joined[0] = static_cast<std::byte>(kind);
+    memcpy(joined + length, header.data(), header.size());
+    length += header.size();
+  }
+  if (length == 0) return 0;
+  return ipc::put_control(out.bytes, out.used, ipc::ControlItem::extension_headers | first, std::span{joined}.first(length)) ? 0 : EINVAL;
+}
+
+int take_control6(int type, const unsigned char* data, std::size_t size, Header& h, SentControl& extensions) {
   switch (type) {
+    case IPV6_2292HOPOPTS:
+    case IPV6_HOPOPTS: return take_extension(data, size, true, extensions.hop_by_hop, extensions);
+    case IPV6_2292DSTOPTS:
+    case IPV6_DSTOPTS: return take_extension(data, size, type == IPV6_2292DSTOPTS, extensions.destination, extensions);
+    case IPV6_RTHDRDSTOPTS: {
+      // RFC 3542 section 9: nothing without a routing header, and none is taken as control data.
+      std::span<const unsigned char> left_out;
+      return take_extension(data, size, false, left_out, extensions);
+    }
+    case IPV6_2292PKTINFO:
     case IPV6_PKTINFO: return take_pktinfo6(data, size, h);
+    case IPV6_2292HOPLIMIT:
     case IPV6_HOPLIMIT: return take_octet(data, size, -1, Header::has_ttl, h.ttl, h);
     case IPV6_TCLASS: return take_octet(data, size, -1, Header::has_tos, h.tos, h);
+    case kFlowInfo: {
+      std::uint32_t info = 0;
+      if (size < sizeof info) return EINVAL;
+      memcpy(&info, data, sizeof info);
+      info = ntohl(info) & kFlowInfoMask;
+      // Of two that differ neither is meant.
+      if ((h.flags & Header::has_flow_info) != 0 && h.info != info) return EINVAL;
+      h.flags |= Header::has_flow_info;
+      h.info = info;
+      return 0;
+    }
     case IPV6_DONTFRAG: {
       int on = 0;
       if (size != sizeof on) return EINVAL;
@@ -231,7 +333,7 @@ std::size_t scatter_to(const msghdr& message, const std::byte* from, std::size_t
 }
 
 /// Reads what a program asks for one datagram. Each family knows its own words; of IPv6's IPv4 takes IPV6_PKTINFO. 0 or an errno.
-int take_control(const Socket& s, const msghdr& message, Header& h, ipc::ControlBytes& control) {
+int take_control(const Socket& s, const msghdr& message, Header& h, SentControl& control) {
   const bool v6 = family_towards(s, h) == AF_INET6, dual = !v6 && domain_of(s) == AF_INET6;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr;
        c = CMSG_NXTHDR(const_cast<msghdr*>(&message), c)) {
@@ -244,7 +346,7 @@ int take_control(const Socket& s, const msghdr& message, Header& h, ipc::Control
     } else if (c->cmsg_level == IPPROTO_IP && !v6) {
       error = take_control4(c->cmsg_type, data, size, h, control);
     } else if (c->cmsg_level == IPPROTO_IPV6 && (v6 || (dual && c->cmsg_type == IPV6_PKTINFO))) {
-      error = take_control6(c->cmsg_type, data, size, h);
+      error = take_control6(c->cmsg_type, data, size, h, control);
     } else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_SEGMENT) {
       std::uint16_t size_each = 0;
       if (size != sizeof size_each) return EINVAL;
@@ -253,7 +355,7 @@ int take_control(const Socket& s, const msghdr& message, Header& h, ipc::Control
     }
     if (error != 0) return error;
   }
-  return 0;
+  return join_extensions(s, control);
 }
 
 /// The destination of a datagram. 0 or an errno.
@@ -261,6 +363,14 @@ int take_destination(const Socket& s, const sockaddr* address, socklen_t length,
   bool given = false;
   if (const int error = read_destination(s, address, length, h.remote, given); error != 0) return error;
   if (given) h.flags |= Header::has_destination;
+  const bool labels = given && h.remote.family == AF_INET6 &&
+                      (client_word(s, ClientWord::wishes).load(std::memory_order_relaxed) & Wish::send_flow_info) != 0;
+  if (labels && length >= offsetof(sockaddr_in6, sin6_flowinfo) + sizeof(std::uint32_t)) {
+    sockaddr_in6 to{};
+    memcpy(&to, address, std::min<std::size_t>(length, sizeof to));
+    h.info = ntohl(to.sin6_flowinfo) & kFlowInfoMask;
+    if (h.info != 0) h.flags |= Header::has_flow_info;
+  }
   const bool connected = given || (s.status() & ipc::Status::connected) != 0 || ipc::read_names(*s.slot).peer.family != 0;
   return connected ? 0 : EDESTADDRREQ;
 }
@@ -286,11 +396,14 @@ struct ShownError {
 
 /// A socket of AF_INET6 has it of errors of both families in its own shape.
 void put_error(ControlWriter& control, int domain, const ipc::ErrorAnswer& e) {
-  sock_extended_err what{.ee_errno = e.error, .ee_origin = e.origin, .ee_type = e.type, .ee_code = e.code, .ee_pad = 0,
-                         .ee_info = e.info, .ee_data = 0};
-  // struct sock_ee_data_rfc4884, which older headers lack.
-  memcpy(&what.ee_data, &e.extension_at, sizeof e.extension_at);
-  memcpy(reinterpret_cast<char*>(&what.ee_data) + sizeof e.extension_at, &e.extension_bad, sizeof e.extension_bad);
+  // struct sock_ee_data_rfc4884.
+  struct Extension {
+    std::uint16_t length;
+    std::uint8_t flags, reserved;
+  };
+  const auto data = std::bit_cast<std::uint32_t>(Extension{.length = e.extension_at, .flags = e.extension_bad, .reserved = 0});
+  const sock_extended_err what{.ee_errno = e.error, .ee_origin = e.origin, .ee_type = e.type, .ee_code = e.code, .ee_pad = 0,
+                               .ee_info = e.info, .ee_data = data};
   const bool local = e.origin == SO_EE_ORIGIN_LOCAL;
   if (domain == AF_INET6) {
     ShownError<sockaddr_in6> shown{.what = what};
@@ -342,7 +455,7 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
     return n;
   }
   if ((flags & MSG_ERRQUEUE) != 0) return receive_error(fd, entry, *message);
-  Arrival arrival{};
+  Arrival arrival;
   const ssize_t n = receive_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, arrival);
   if (n < 0) return n;
   heard_from(socket_of(entry), arrival.header.remote);
@@ -354,6 +467,10 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
     message->msg_namelen = 0;
   }
   ControlWriter control(*message);
+  if ((arrival.header.flags & Header::path_mtu) != 0) {
+    control.put(IPPROTO_IPV6, IPV6_PATHMTU, ip6_mtuinfo{.ip6m_addr = in6_of(arrival.header.remote), .ip6m_mtu = arrival.header.info});
+    return n;
+  }
   put_control(control, socket_of(entry), arrival.header, std::span{arrival.control}.first(arrival.header.control_len));
   return n;
 }
@@ -372,21 +489,26 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   }
   const Socket s = socket_of(entry);
   Header header{};
-  ipc::ControlBytes wanted{};
+  SentControl control;
   // A socket has its port from its first try on, whatever comes of it.
   int error = bind_if_unbound(s);
   if (error == 0) error = take_destination(s, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, header);
   header.gso_size = static_cast<std::uint32_t>(client_word(s, ClientWord::segment).load(std::memory_order_relaxed));
-  if (error == 0 && message->msg_controllen > 0) error = take_control(s, *message, header, wanted);
+  if (error == 0 && message->msg_controllen > 0) error = take_control(s, *message, header, control);
+  if (error == 0 && (header.info & kFlowLabelMask) != 0) error = check_flow_label(s, header.info & kFlowLabelMask);
   if (error == 0 && (flags & MSG_DONTROUTE) != 0) header.flags |= Header::dont_route;
   const bool udp = s.slot->type.load(std::memory_order_relaxed) == SOCK_DGRAM;
   const bool corked = (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & Hint::cork) != 0;
   if (udp && ((flags & MSG_MORE) != 0 || corked)) header.flags |= Header::more_follows;
   if (error == 0 && total_of(message->msg_iov, message->msg_iovlen) > payload_max(s, udp, header))
     error = EMSGSIZE;
+  // IPV6_HDRINCL: a packet has a header at least.
+  const bool whole = !udp && domain_of(s) == AF_INET6 &&
+                     (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & Hint::header_included) != 0;
+  if (error == 0 && whole && total_of(message->msg_iov, message->msg_iovlen) < kIpv6HeaderLen) error = EINVAL;
   if (error == 0) error = check_destination(s, header, static_cast<std::size_t>(total_of(message->msg_iov, message->msg_iovlen)));
   if (error != 0) return fail(error);
-  return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header, wanted);
+  return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header, std::span{control.bytes}.first(control.used));
 }
 
 ssize_t receive_from(int fd, Entry entry, void* to, std::size_t size, int flags, sockaddr* address,

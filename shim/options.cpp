@@ -113,6 +113,24 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
                  {IPV6_DONTFRAG, Hint::dont_cut6}};
   for (const auto& row : kOfIpv6)
     if (level == IPPROTO_IPV6 && name == row.name) remember(s, row.hint, number != 0);
+  static constexpr struct {
+    int name;
+    std::uint64_t wish;
+  } kWishes[] = {{kFlowInfo, Wish::flow_info},
+                 {kFlowInfoSend, Wish::send_flow_info},
+                 {IPV6_RECVHOPOPTS, Wish::hop_options},
+                 {IPV6_RECVRTHDR, Wish::routing},
+                 {IPV6_RECVDSTOPTS, Wish::destination_options},
+                 {IPV6_2292PKTINFO, Wish::old_packet_info},
+                 {IPV6_2292HOPLIMIT, Wish::old_hop_limit},
+                 {IPV6_2292HOPOPTS, Wish::old_hop_options},
+                 {IPV6_2292RTHDR, Wish::old_routing},
+                 {IPV6_2292DSTOPTS, Wish::old_destination_options}};
+  for (const auto& row : kWishes) {
+    if (level != IPPROTO_IPV6 || name != row.name) continue;
+    if (number != 0) client_word(s, ClientWord::wishes).fetch_or(row.wish);
+    else client_word(s, ClientWord::wishes).fetch_and(~row.wish);
+  }
   if (level == SOL_SOCKET && name == SO_TIMESTAMP) remember(s, Hint::timestamp, number != 0);
   if (level == SOL_SOCKET && name == SO_TIMESTAMPNS) remember(s, Hint::timestampns, number != 0);
   if (level == IPPROTO_IP && name == IP_PKTINFO) remember(s, Hint::want_pktinfo, number != 0);
@@ -127,7 +145,8 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
     remember(s, Hint::dont_fragment, number == IP_PMTUDISC_DO || number == IP_PMTUDISC_PROBE);
   if (level == IPPROTO_IPV6 && name == IPV6_MTU_DISCOVER)
     remember(s, Hint::dont_fragment6, number == IPV6_PMTUDISC_DO || number == IPV6_PMTUDISC_PROBE);
-  if (level == IPPROTO_IP && name == IP_HDRINCL) remember(s, Hint::header_included, number != 0);
+  if ((level == IPPROTO_IP && name == IP_HDRINCL) || (level == IPPROTO_IPV6 && name == kHeaderIncluded))
+    remember(s, Hint::header_included, number != 0);
   if (level == IPPROTO_TCP && (name == TCP_MD5SIG || name == TCP_MD5SIG_EXT || name == kAddAoKey) && !s.datagram) remember(s, kHasKeys, true);
   if (level == IPPROTO_UDP && name == UDP_CORK) remember(s, Hint::cork, number != 0);
   if (level == IPPROTO_UDP && name == UDP_SEGMENT) client_word(s, ClientWord::segment).store(static_cast<std::uint64_t>(number));
@@ -167,6 +186,25 @@ int get_ao_keys(const Socket& s, void* value, socklen_t* length) {
   if (error != 0) return fail(error);
   memcpy(value, room, std::min(got, most));
   *length = kAoKeyLen;
+  return 0;
+}
+
+/// The label that was got goes to where the program asked for one.
+int manage_flow_label(const Socket& s, const void* value, socklen_t length) {
+  constexpr std::size_t kLen = 32, kLabelAt = 16, kActionAt = 20;  // struct in6_flowlabel_req
+  if (length < kLen) return fail(EINVAL);
+  std::byte wish[kLen];
+  memcpy(wish, value, kLen);
+  const ipc::OptionRequest request{.slot = s.name, .level = IPPROTO_IPV6, .name = kFlowLabelManager, .capacity = kLen, .reserved = 0};
+  std::uint32_t label = 0;
+  const std::span<const std::byte> given{static_cast<const std::byte*>(value), std::min<std::size_t>(length, 65536)};
+  const int error = request_about<ipc::MessageId::setsockopt>(s, request, given, std::as_writable_bytes(std::span{&label, 1}));
+  if (error != 0) return fail(error);
+  std::uint32_t asked = 0;
+  memcpy(&asked, wish + kLabelAt, sizeof asked);
+  if (asked != 0 || wish[kActionAt] != std::byte{0}) return 0;
+  label = htonl(label);
+  memcpy(static_cast<std::byte*>(const_cast<void*>(value)) + kLabelAt, &label, sizeof label);
   return 0;
 }
 
@@ -230,6 +268,7 @@ int set_option(int fd, Entry entry, int level, int name, const void* value, sock
     return result;
   }
   if (level == SOL_SOCKET && name == SO_RCVLOWAT) return set_receive_lowat(fd, s, value, length);
+  if (level == IPPROTO_IPV6 && name == kFlowLabelManager && domain_of(s) == AF_INET6) return manage_flow_label(s, value, length);
   // Never changeable, as in the kernel.
   if (level == SOL_SOCKET && (name == SO_TYPE || name == SO_DOMAIN || name == SO_PROTOCOL ||
                               name == SO_ERROR || name == SO_ACCEPTCONN || name == SO_SNDLOWAT)) {

@@ -83,6 +83,7 @@ struct ClientWord {
   static constexpr std::size_t send_limit = 3;     ///< SO_SNDTIMEO
   static constexpr std::size_t rules = 4;  ///< raised by what changes where a datagram may go: options, bind, connect
   static constexpr std::size_t segment = 5;  ///< UDP_SEGMENT
+  static constexpr std::size_t wishes = 6;   ///< Wish
   static constexpr std::size_t shared = ipc::kSharedWord;  ///< not 0 once a second process has had it
 };
 struct Hint {
@@ -113,6 +114,13 @@ struct Hint {
   static constexpr std::uint64_t error_queue6 = 1 << 24;    ///< IPV6_RECVERR
   static constexpr std::uint64_t dont_fragment6 = 1 << 25;  ///< IPV6_MTU_DISCOVER: as dont_fragment
   static constexpr std::uint64_t dont_cut6 = 1 << 26;       ///< IPV6_DONTFRAG
+};
+/// What recvmsg() gives with a datagram of IPv6 beside what Hint says: RFC 3542 sections 7 to 9, and as RFC 2292 had it.
+struct Wish {
+  static constexpr std::uint64_t hop_options = 1 << 0, routing = 1 << 1, destination_options = 1 << 2, flow_info = 1 << 3;
+  static constexpr std::uint64_t send_flow_info = 1 << 9;  ///< IPV6_FLOWINFO_SEND
+  static constexpr std::uint64_t old_packet_info = 1 << 4, old_hop_limit = 1 << 5, old_hop_options = 1 << 6, old_routing = 1 << 7,
+                                 old_destination_options = 1 << 8;
 };
 inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) {
   return s.slot->reserved[which];

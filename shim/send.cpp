@@ -127,7 +127,7 @@ ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, i
 }
 
 ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,
-                      const ipc::RecordHeader& header, const ipc::ControlBytes& control) {
+                      const ipc::RecordHeader& header, std::span<const std::byte> control) {
   using Kind = ipc::WriteOutcome::Kind;
   const Socket s = socket_of(entry);
   ipc::ProgramEnd end = end_for(fd, s, flags);
@@ -136,7 +136,7 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
   for (;;) {
     if (s.slot->error.load(std::memory_order_relaxed) != 0)
       if (const int error = take_socket_error(fd, s, flags); error != 0) return fail(error);
-    const ipc::WriteOutcome outcome = writer.write(header, {from, count}, std::span{control}.first(header.control_len));
+    const ipc::WriteOutcome outcome = writer.write(header, {from, count}, control);
     switch (outcome.kind) {
       case Kind::data:
         return total_of(from, count);

@@ -49,7 +49,7 @@ bool goes_to_senders_of_multicasts(wire::IpFamily family, const Message& message
 }  // namespace
 
 bool may_send_error(const wire::IpHeader& header, const packet::Packet& payload, iface::Cast cast, const Message& message) {
-  const bool many = cast != iface::Cast::unicast || payload.link_broadcast || payload.link_multicast ||
+  const bool many = cast == iface::Cast::multicast || cast == iface::Cast::broadcast || payload.link_broadcast || payload.link_multicast ||
                     header.dst.is_multicast() || (header.dst.is_v4() && header.dst.v4().is_limited_broadcast());
   if (many && !goes_to_senders_of_multicasts(header.family(), message)) return false;
   if (is_later_fragment(header) || !names_one_host(header.src, payload.looped)) return false;

@@ -46,7 +46,7 @@ Answer answer_with(packet::PacketPtr packet, const wire::IpHeader& header, Cast 
 
 Expected<IcmpIn, Drop> echo(const InputContext& context, const wire::IpHeader& header, Cast cast,
                             packet::PacketPtr& packet) {
-  if (cast != Cast::unicast && context.tunables.bmcastecho == 0) return unexpected(Drop::icmp_broadcast_echo);
+  if (cast != Cast::unicast && cast != Cast::anycast && context.tunables.bmcastecho == 0) return unexpected(Drop::icmp_broadcast_echo);
   if (header.src.is_unspecified()) return unexpected(Drop::icmp_ignored);
   const auto view = *IcmpView::parse(packet->head());
   if (header.dst.is_v6()) {
@@ -134,7 +134,7 @@ std::optional<Inner> read_inner(wire::IpFamily family, Bytes bytes, std::uint32_
   const auto upper = wire::find_upper_layer(bytes);
   if (!upper || (upper->fragment && upper->fragment->offset != 0)) return std::nullopt;
   const auto ip = *wire::Ipv6View::parse_header(bytes);
-  return Inner{{ip.src(), zone}, {ip.dst(), zone}, upper->protocol, 0, ip.packet().subspan(upper->offset)};
+  return Inner{{ip.src(), zone}, {upper->last_segment.value_or(ip.dst()), zone}, upper->protocol, 0, ip.packet().subspan(upper->offset)};
 }
 
 struct Quoted {

@@ -75,8 +75,8 @@ enum class LinkType : std::uint8_t {
   loopback = 24
 };
 
-/// To whom a frame or a packet was addressed.
-enum class Cast : std::uint8_t { unicast, multicast, broadcast };
+/// To whom a frame or a packet was addressed. Anycast: to whoever of several is nearest, who answers with an address of his own.
+enum class Cast : std::uint8_t { unicast, multicast, broadcast, anycast };
 
 /// InterfaceAddress.flags, with the numbers of BSD's IN6_IFF_*; those of IPv4 addresses mean the same.
 namespace address_flag {

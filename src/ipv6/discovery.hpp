@@ -20,6 +20,7 @@
 #include "base/time.hpp"
 #include "iface/interface.hpp"
 #include "ipv6/counters.hpp"
+#include "ipv6/input.hpp"
 #include "ipv6/tunables.hpp"
 #include "neigh/neighbours.hpp"
 #include "packet/drops.hpp"
@@ -55,6 +56,7 @@ struct DiscoveryContext {
   const iface::Interface& in;
   const route::Fib& fib;            ///< That of the interface: whose redirects count
   const wire::IpHeader& header;     ///< Of the packet that brought the message
+  Membership groups{};              ///< Whose anycast addresses are answered for
   /// For addresses that are answered for others; null: none.
   const neigh::Neighbours* neighbours{};
   Instant now;

@@ -70,9 +70,18 @@ bool Host::run(Instant now, const Tables& tables, DiscoveryOutcome& out) {
         if (at > now) deadline_ = std::min(deadline_, at);
     }
   }
+  send_delayed(now, out);
   changed = install_routes(tables.fibs) || changed;
   news_.taken(now, changed);
   return changed;
+}
+
+void Host::send_delayed(Instant now, DiscoveryOutcome& out) {
+  for (Delayed& one : delayed_) {
+    if (one.at <= now) out.send.push_back(std::move(one.message));
+    else deadline_ = std::min(deadline_, one.at);
+  }
+  std::erase_if(delayed_, [&](const Delayed& one) { return one.at <= now; });
 }
 
 bool Host::run_link(Link& link, iface::Interface& interface, Instant now, DiscoveryOutcome& out) {

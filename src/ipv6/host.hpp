@@ -131,6 +131,15 @@ class Host final : public Discovery {
     Duration retransmit() const { return retransmit_ms != 0 ? Duration{std::chrono::milliseconds{retransmit_ms}} : Duration{1s}; }
   };
 
+  /// Answers for anycast addresses that wait: others may be nearer (RFC 4861 section 7.2.7).
+  struct Delayed {
+    Instant at;
+    DiscoveryMessage message;
+  };
+  static constexpr std::size_t kDelayedMax = 64;
+  std::vector<Delayed> delayed_;
+  void send_delayed(Instant now, DiscoveryOutcome& out);
+
   void wake(Instant now) { deadline_ = std::min(deadline_, now); }
   void wake_for_news(Instant now) { wake(news_.due(now)); }
 

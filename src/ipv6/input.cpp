@@ -63,14 +63,36 @@ Expected<Destination, Refused> destination_of(const InputContext& context, const
   }
   // As in IPv4: a unicast packet to a group of stations is an attack or a mistake.
   if (packet.link_broadcast || packet.link_multicast) return unexpected(refuse(Drop::ip_link_broadcast));
-  if (context.interfaces.find_local(wire::IpAddress{dst, context.in.index}) != nullptr)
-    return Destination{Way::deliver, Cast::unicast};
+  if (const iface::Interface* own = context.interfaces.find_local(wire::IpAddress{dst, context.in.index})) {
+    const iface::InterfaceAddress* as = own->find(wire::IpAddress{dst, context.in.index});
+    return Destination{Way::deliver, as != nullptr && as->is(iface::address_flag::anycast) ? Cast::anycast : Cast::unicast};
+  }
+  if (context.groups.anycast != nullptr && context.groups.anycast(context.groups.context, context.in.index, dst, false))
+    return Destination{Way::deliver, Cast::anycast};
   if (context.tunables.forwarding == 0) return unexpected(refuse(Drop::ip_not_for_us));
   // RFC 4007 section 9: what means something on one link alone stays there.
   if (dst.is_link_local() || dst.is_loopback()) return unexpected(refuse(Drop::ip_bad_destination));
   if (ip.src().is_link_local())
     return unexpected(refuse(Drop::ip_bad_source, Icmpv6Header::unreachable(wire::Icmpv6Unreachable::beyond_scope)));
   return Destination{Way::forward, Cast::unicast};
+}
+
+constexpr auto kJumbo = static_cast<std::uint8_t>(wire::Ipv6OptionType::jumbo);
+
+/// RFC 2675 section 3: no link here has room for a jumbogram. Where in the packet the option is that makes it one; its length is 0
+/// elsewhere, so that nothing but this header is there to be read. nullopt: none.
+std::optional<std::size_t> find_jumbo(Bytes walked) {
+  constexpr std::size_t kAt = Ipv6View::kHeaderLen;
+  if (walked.size() <= kAt) return std::nullopt;
+  const auto len = wire::extension_len(IpProtocol::hop_by_hop, walked.subspan(kAt));
+  if (!len) return std::nullopt;
+  wire::Ipv6OptionReader reader{walked.subspan(kAt, *len)};
+  for (std::size_t count = 0; count < kOptionsMax; ++count) {
+    const auto option = reader.next();
+    if (!option || !*option) break;
+    if ((*option)->type == kJumbo) return kAt + (*option)->offset;
+  }
+  return std::nullopt;
 }
 
 /// RFC 8200 section 4.2: what an option that nobody knows asks for is in its first two bits.
@@ -83,8 +105,9 @@ Expected<void, Refused> judge_options(Bytes header, std::size_t at, bool to_grou
     if (count == kOptionsMax) return unexpected(refuse(Drop::ip6_extension_limit));
     const unsigned action = (*option)->type >> 6;
     if (action == 0) continue;
-    if (action == 1 || (action == 3 && to_group)) return unexpected(refuse(Drop::ip6_unknown_option));
-    return unexpected(problem(Drop::ip6_unknown_option, Icmpv6ParameterProblem::option, at + (*option)->offset));
+    const Drop why = (*option)->type == kJumbo ? Drop::ip6_jumbogram : Drop::ip6_unknown_option;
+    if (action == 1 || (action == 3 && to_group)) return unexpected(refuse(why));
+    return unexpected(problem(why, Icmpv6ParameterProblem::option, at + (*option)->offset));
   }
 }
 
@@ -173,13 +196,19 @@ Expected<Ipv6In, Refused> input(const InputContext& context, packet::Packet& pac
   context.counters.rx_bytes += packet.size();
   if (packet.size() < Ipv6View::kHeaderLen) return unexpected(refuse(Drop::ip_truncated));
   if (!packet.pull_up(Ipv6View::kHeaderLen)) return unexpected(refuse(Drop::no_buffer));
+  std::optional<std::size_t> jumbo;
   {
     const auto ip = Ipv6View::parse_header(packet.head());
     if (!ip) return unexpected(refuse(Drop::ip_bad_version));
-    const std::size_t length = Ipv6View::kHeaderLen + ip->payload_len();
+    if (ip->payload_len() == 0 && ip->next_header() == IpProtocol::hop_by_hop && packet.size() > Ipv6View::kHeaderLen) {
+      if (!packet.pull_up(std::min<std::uint32_t>(packet.size(), wire::kIpv6WalkLen))) return unexpected(refuse(Drop::no_buffer));
+      jumbo = find_jumbo(packet.head());
+    }
+    const std::size_t length = jumbo ? packet.size() : Ipv6View::kHeaderLen + Ipv6View::parse_header(packet.head())->payload_len();
     if (length > packet.size()) return unexpected(refuse(Drop::ip_truncated));
     packet.trim_back(packet.size() - static_cast<std::uint32_t>(length));
-    if (wire::is_extension(ip->next_header()) && !packet.pull_up(std::min<std::uint32_t>(packet.size(), wire::kIpv6WalkLen)))
+    const bool extended = wire::is_extension(Ipv6View::parse_header(packet.head())->next_header());
+    if (extended && !packet.pull_up(std::min<std::uint32_t>(packet.size(), wire::kIpv6WalkLen)))
       return unexpected(refuse(Drop::no_buffer));
   }
   const auto ip = *Ipv6View::parse_header(packet.head());
@@ -187,6 +216,8 @@ Expected<Ipv6In, Refused> input(const InputContext& context, packet::Packet& pac
   if (is_bad_destination(packet, ip.dst())) return unexpected(refuse(Drop::ip_bad_destination));
   const auto destination = destination_of(context, packet, ip);
   if (!destination) return unexpected(destination.error());
+  if (jumbo && ip.dst().is_multicast()) return unexpected(refuse(Drop::ip6_jumbogram));
+  if (jumbo) return unexpected(problem(Drop::ip6_jumbogram, Icmpv6ParameterProblem::option, *jumbo));
 
   Ipv6In result{.header = {}, .way = destination->way, .cast = destination->cast};
   Chain chain{.protocol = ip.next_header(), .offset = Ipv6View::kHeaderLen, .named_at = Ipv6View::At::next_header};

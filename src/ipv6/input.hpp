@@ -19,10 +19,12 @@ using iface::Cast;
 using packet::Drop;
 
 /// Which multicast groups an interface has joined, and from whom it hears them. All nodes, and all routers where we forward, are
-/// not asked for; the solicited-node groups of our addresses are.
+/// not asked for; the solicited-node groups of our addresses are. And which anycast addresses we answer for that are no interface's: of
+/// packets, wherever they come in; `on_link`: of solicitations, there.
 struct Membership {
   bool (*joined)(const void* context, std::uint32_t interface_index, const wire::Ipv6Address& group, const wire::Ipv6Address& source) = nullptr;
   const void* context = nullptr;
+  bool (*anycast)(const void* context, std::uint32_t interface_index, const wire::Ipv6Address& address, bool on_link) = nullptr;
 };
 
 struct InputContext {

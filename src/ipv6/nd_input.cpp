@@ -15,6 +15,7 @@ using wire::Ipv6Address;
 constexpr std::uint8_t kHopLimit = 255;
 constexpr std::uint8_t kLeastHopLimit = 32;  // what routers may lower ours to: the paths of today's Internet are shorter
 constexpr Duration kComplaintTime = 10s;
+constexpr std::uint64_t kAnycastDelayNs = 1'000'000'000;  // RFC 4861 section 10: MAX_ANYCAST_DELAY_TIME
 constexpr std::size_t kServersMax = wire::kNdServersMax, kDomainsMax = wire::kNdDomainsMax;
 // RFC 4861 section 6.2.1 ends reachable times at an hour. The others are ours: what is said outside costs more than it is worth.
 constexpr std::uint32_t kReachableLeast = 100, kReachableMost = 3'600'000, kRetransmitLeast = 100, kRetransmitMost = 60'000;
@@ -48,7 +49,10 @@ Host::Answer Host::solicited(const DiscoveryContext& context, const wire::Neighb
   const IpAddress target = context.in.here(m.target);
   const iface::InterfaceAddress* own = context.in.find(target);
   const bool proxied = own == nullptr && context.neighbours != nullptr && context.neighbours->published(context.in.index, target);
-  if (own == nullptr && !proxied) return unexpected(Drop::nd_not_for_us);
+  const bool joined = own == nullptr && context.groups.anycast != nullptr &&
+                      context.groups.anycast(context.groups.context, context.in.index, m.target, true);
+  const bool anycast = joined || (own != nullptr && own->is(aflag::anycast));
+  if (own == nullptr && !proxied && !joined) return unexpected(Drop::nd_not_for_us);
   if (own != nullptr && probes && is_in_detection(*own) && options.nonce &&
       found_looped(links_[context.in.index], target, *options.nonce))
     return unexpected(Drop::nd_looped);
@@ -62,14 +66,14 @@ Host::Answer Host::solicited(const DiscoveryContext& context, const wire::Neighb
   DiscoveryOutcome out;
   if (options.source_link && !probes)
     out.heard.push_back({{context.in.index, src}, options.source_link, neigh::Heard::request});
-  const bool override_ = !proxied && !own->is(aflag::anycast) && !own->is(aflag::optimistic);
+  const bool override_ = !proxied && !anycast && !own->is(aflag::optimistic);
   DiscoveryMessage answer{.interface_index = context.in.index,
-                          .src = proxied ? IpAddress{} : target,
+                          .src = proxied || anycast ? IpAddress{} : target,
                           .dst = probes ? context.in.here(Ipv6Address::all_nodes()) : src,
                           .bytes = {}};
   std::optional<wire::MacAddress> mac = context.in.mac;
-  if (proxied) {
-    mac = context.neighbours->published(context.in.index, target);
+  if (proxied && !anycast) mac = context.neighbours->published(context.in.index, target);
+  if (proxied || anycast) {
     const auto from = std::ranges::find_if(context.in.addresses, [](const iface::InterfaceAddress& a) {
       return is_link_local(a) && is_settled(a);
     });
@@ -78,7 +82,14 @@ Host::Answer Host::solicited(const DiscoveryContext& context, const wire::Neighb
   }
   wire::append_neighbour_advertisement(
       answer.bytes, {.target = m.target, .router = config_.tunables.forwarding != 0, .solicited = !probes, .override_ = override_}, mac);
-  out.send.push_back(std::move(answer));
+  if (!anycast) {
+    out.send.push_back(std::move(answer));
+    return out;
+  }
+  // RFC 4861 section 7.2.7: those that have it do not all answer at once. In a flood only the first do.
+  if (delayed_.size() >= kDelayedMax) return unexpected(Drop::nd_limit);
+  delayed_.push_back({context.now + Duration{static_cast<std::int64_t>(random_.below(kAnycastDelayNs))}, std::move(answer)});
+  wake(delayed_.back().at);
   return out;
 }
 

@@ -1,8 +1,10 @@
 #include "ipv6/output.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "packet/segment.hpp"
+#include "wire/ipv6_extensions.hpp"
 
 namespace iopkt::ipv6 {
 namespace {
@@ -12,23 +14,29 @@ using wire::Ipv6View;
 Expected<void, Drop> cut(packet::Packet& packet, std::uint32_t mtu, std::uint32_t id, packet::Burst& out) {
   const auto view = Ipv6View::parse_header(packet.head());
   IOPKT_ASSERT(view && Ipv6View::kHeaderLen + view->payload_len() == packet.size() && "add_header() made this header");
-  wire::Ipv6Header header = view->header();
   packet::complete_checksum(packet);
-  wire::Ipv6FragmentHeader fragment{.next_header = header.next_header, .offset = 0, .more = true, .id = id};
-  header.next_header = wire::IpProtocol::fragment;
+  // What every fragment has: the header with the extension headers that routers read, of which the last names the fragment header.
+  const auto kept = static_cast<std::uint32_t>(wire::unfragmentable_len(packet.head()));
+  std::array<std::byte, Ipv6View::kHeaderLen + wire::kExtensionBytesMax> front{};
+  const std::uint32_t headers = kept + wire::Ipv6FragmentHeader::kLen;
+  if (kept > front.size() || headers + 8 > mtu) return unexpected(Drop::ip_too_big);
+  packet.copy_out(0, MutableBytes{front}.first(kept));
+  std::size_t named_at = Ipv6View::At::next_header;
+  for (std::size_t at = Ipv6View::kHeaderLen; at < kept; at += (load_u8(front, at + 1) + std::size_t{1}) * 8) named_at = at;
+  wire::Ipv6FragmentHeader fragment{.next_header = static_cast<wire::IpProtocol>(load_u8(front, named_at)), .offset = 0, .more = true, .id = id};
+  store_u8(front, named_at, static_cast<std::uint8_t>(wire::IpProtocol::fragment));
 
-  constexpr std::uint32_t kHeaders = Ipv6View::kHeaderLen + wire::Ipv6FragmentHeader::kLen;
-  const std::uint32_t whole = view->payload_len(), room = (mtu - kHeaders) & ~7u;
+  const std::uint32_t whole = packet.size() - kept, room = (mtu - headers) & ~7u;
   for (std::uint32_t done = 0; done < whole;) {
     const std::uint32_t n = std::min(room, whole - done);
-    packet::PacketPtr piece = packet.copy_range(packet.cache(), Ipv6View::kHeaderLen + done, n);
-    const MutableBytes front = piece ? piece->prepend(kHeaders) : MutableBytes{};
-    if (front.empty()) return unexpected(Drop::no_buffer);
-    header.payload_len = static_cast<std::uint16_t>(wire::Ipv6FragmentHeader::kLen + n);
+    packet::PacketPtr piece = packet.copy_range(packet.cache(), kept + done, n);
+    const MutableBytes head = piece ? piece->prepend(headers) : MutableBytes{};
+    if (head.empty()) return unexpected(Drop::no_buffer);
+    store_be16(front, Ipv6View::At::payload_len, static_cast<std::uint16_t>(headers - Ipv6View::kHeaderLen + n));
     fragment.offset = static_cast<std::uint16_t>(done);
     fragment.more = done + n < whole;
-    wire::encode(header, front);
-    wire::encode(fragment, front.subspan(Ipv6View::kHeaderLen));
+    std::copy_n(front.begin(), kept, head.begin());
+    wire::encode(fragment, head.subspan(kept));
     piece->txq = packet.txq;
     piece->flow_hash = packet.flow_hash;
     piece->looped = packet.looped;
@@ -59,6 +67,7 @@ Expected<void, Drop> add_extensions(packet::Packet& packet, wire::IpProtocol pro
   for (auto kind = extensions.first;;) {
     const auto len = wire::extension_len(kind, extensions.bytes.subspan(at));
     IOPKT_ASSERT(len && "who made them knows what they are");
+    if (kind == wire::IpProtocol::routing && extensions.last_segment) wire::store_ipv6(room, at + 8, *extensions.last_segment);
     if (at + *len == extensions.bytes.size()) break;
     kind = static_cast<wire::IpProtocol>(load_u8(extensions.bytes, at));
     at += *len;
@@ -71,6 +80,9 @@ Expected<void, Drop> fragment(packet::PacketPtr& packet, std::uint32_t mtu, std:
                               Ipv6Counters<Counter>& counters) {
   if (mtu < Ipv6View::kMinMtu) return unexpected(Drop::ip_too_big);
   if (!packet->pull_up(Ipv6View::kHeaderLen)) return unexpected(Drop::no_buffer);
+  if (wire::is_extension(Ipv6View::parse_header(packet->head())->next_header()) &&
+      !packet->pull_up(std::min(packet->size(), static_cast<std::uint32_t>(wire::kIpv6WalkLen))))
+    return unexpected(Drop::no_buffer);
   packet::Burst parts, fragments;
   const bool large = (packet->flags & packet::kGsoFlags) != 0;
   if (large) {

@@ -23,7 +23,8 @@ Expected<void, Drop> add_extensions(packet::Packet& packet, wire::IpProtocol pro
 
 /// Appends to `out` the fragments of a packet of ours (copies; a checksum that was left to the device is completed first, a
 /// packet for segmentation offload is cut into its segments first, and those are fragmented where they must). The packet begins
-/// with its IPv6 header, without extension headers. `id`: unpredictable, not used before for these two hosts in a while.
+/// with its IPv6 header; of extension headers each fragment has those that RFC 8200 section 4.5 names.
+/// `id`: unpredictable, not used before for these two hosts in a while.
 /// Errors (the packet stays the caller's, `out` as it was): ip_too_big (`mtu` below 1280), no_buffer.
 Expected<void, Drop> fragment(packet::PacketPtr& packet, std::uint32_t mtu, std::uint32_t id, packet::Burst& out,
                               Ipv6Counters<Counter>& counters);

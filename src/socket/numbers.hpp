@@ -35,11 +35,17 @@ enum Ip : int {
 /// Linux in6.h; RFC 3493 section 5 and RFC 3542.
 enum Ipv6 : int {
   ipv6_checksum = 7, ipv6_unicast_hops = 16, ipv6_multicast_if = 17, ipv6_multicast_hops = 18, ipv6_multicast_loop = 19,
+  ipv6_join_anycast = 27, ipv6_leave_anycast = 28,
   ipv6_add_membership = 20, ipv6_drop_membership = 21, ipv6_multicast_all = 29,
   ipv6_mtu_discover = 23, ipv6_mtu = 24, ipv6_recverr = 25, ipv6_v6only = 26, ipv6_recvpktinfo = 49, ipv6_pktinfo = 50,
   ipv6_recvhoplimit = 51, ipv6_hoplimit = 52, ipv6_dontfrag = 62, ipv6_recvtclass = 66, ipv6_tclass = 67,
   ipv6_minhopcount = 73, ipv6_recvorigdstaddr = 74, ipv6_freebind = 78,
-  ipv6_recverr_rfc4884 = 31, ipv6_pathmtu = 61, ipv6_autoflowlabel = 70, ipv6_addr_preferences = 72,
+  ipv6_pathmtu = 61, ipv6_autoflowlabel = 70, ipv6_addr_preferences = 72,
+  ipv6_recvhopopts = 53, ipv6_hopopts = 54, ipv6_rthdrdstopts = 55, ipv6_recvrthdr = 56, ipv6_rthdr = 57, ipv6_recvdstopts = 58,
+  ipv6_dstopts = 59, ipv6_recvpathmtu = 60,
+  ipv6_recverr_rfc4884 = 31, ipv6_hdrincl = 36,
+  ipv6_flowinfo = 11, ipv6_flowlabel_mgr = 32, ipv6_flowinfo_send = 33,
+  ipv6_2292pktinfo = 2, ipv6_2292hopopts = 3, ipv6_2292dstopts = 4, ipv6_2292rthdr = 5, ipv6_2292hoplimit = 8,  // RFC 2292
 };
 
 enum Raw : int { icmp_filter = 1, icmp6_filter = 1 };

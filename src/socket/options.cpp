@@ -89,7 +89,7 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIp, ip_pktinfo, &S::packet_info, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_mtu_discover, &S::mtu_discover, 0, 5, byte_allowed, kAll},
     {kSolIp, ip_recverr, &S::receive_error, INT32_MIN, kAny, boolean | byte_allowed, kAll},
-    {kSolIp, ip_recverr_rfc4884, &S::receive_extensions, 0, 1, byte_allowed, kAll},
+    {kSolIp, ip_recverr_rfc4884, &S::receive_error_extension, 0, 1, byte_allowed, kAll},
     {kSolIp, ip_recvorigdstaddr, &S::receive_original_destination, INT32_MIN, kAny, boolean | byte_allowed, kPorts},
     {kSolIp, ip_recvopts, &S::receive_options, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIp, ip_retopts, &S::receive_return_options, INT32_MIN, kAny, boolean | byte_allowed, kAll},
@@ -114,6 +114,19 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIpv6, ipv6_recvpktinfo, &S::receive_packet_info6, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_recvhoplimit, &S::receive_hop_limit, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_recvtclass, &S::receive_tclass, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recverr_rfc4884, &S::receive_error_extension6, 0, 1, plain, kAll},
+    {kSolIpv6, ipv6_hdrincl, &S::header_included, INT32_MIN, kAny, boolean, kRaw},
+    {kSolIpv6, ipv6_recvhopopts, &S::receive_hop_options, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recvrthdr, &S::receive_routing, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recvdstopts, &S::receive_destination_options, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_recvpathmtu, &S::receive_path_mtu, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_flowinfo, &S::receive_flow_info, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_flowinfo_send, &S::flow_info_send, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_2292pktinfo, &S::old_packet_info, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_2292hoplimit, &S::old_hop_limit, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_2292hopopts, &S::old_hop_options, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_2292rthdr, &S::old_routing, INT32_MIN, kAny, boolean, kAll},
+    {kSolIpv6, ipv6_2292dstopts, &S::old_destination_options, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_recvorigdstaddr, &S::receive_original_destination6, INT32_MIN, kAny, boolean, kPorts},
     {kSolIpv6, ipv6_freebind, &S::free_bind, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_minhopcount, &S::min_hop_count, 0, 255, plain, kTcp},
@@ -196,6 +209,34 @@ Errno set_packet_info(SocketOptions& options, Bytes value) {
   constexpr std::size_t kLength = 20, kIndexAt = 16;
   if (value.size() < kLength) return Errno::inval;
   std::memcpy(&options.packet_interface6, value.data() + kIndexAt, sizeof options.packet_interface6);
+  return Errno::ok;
+}
+
+/// The header of a set that an option is about; null: another option.
+std::string* extension_named(wire::ExtensionSet& set, int name) {
+  switch (name) {
+    case ipv6_hopopts: return &set.hop_by_hop;
+    case ipv6_rthdrdstopts: return &set.before_routing;
+    case ipv6_rthdr: return &set.routing;
+    case ipv6_dstopts: return &set.destination;
+    default: return nullptr;
+  }
+}
+
+/// RFC 3542 section 7.1: nothing takes the header away again. The host refuses all routing headers but type 4, too.
+Errno set_extension(SocketOptions& options, int name, Bytes value) {
+  auto next = std::make_shared<StickyExtensions>(options.extensions6 ? *options.extensions6 : StickyExtensions{});
+  std::string& header = *extension_named(next->set, name);
+  header.clear();
+  if (!value.empty()) {
+    const auto whole = wire::sole_extension(value);
+    if (!whole || (name == ipv6_rthdr && !wire::is_segment_routing(*whole))) return Errno::inval;
+    header.assign(reinterpret_cast<const char*>(whole->data()), whole->size());
+  }
+  auto chain = wire::chain_of(next->set);
+  if (!chain) return Errno::inval;
+  next->chain = std::move(*chain);
+  options.extensions6 = std::move(next);
   return Errno::ok;
 }
 
@@ -308,6 +349,10 @@ Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, B
   }
   if (level == kSolIp && name == ip_options && has_ip_level(kind, family)) return set_ip_options(options, value, privileged);
   if (level == kSolIpv6 && family == wire::IpFamily::v6 && name == ipv6_pktinfo) return set_packet_info(options, value);
+  if (wire::ExtensionSet none; level == kSolIpv6 && family == wire::IpFamily::v6 && extension_named(none, name) != nullptr) {
+    if (needs_raw_privilege(level, name) && !privileged) return Errno::perm;
+    return set_extension(options, name, value);
+  }
   if (level == kSolIpv6 && family == wire::IpFamily::v6 && name == ipv6_mtu) {
     const auto number = integer(value, false);
     if (!number) return number.error();
@@ -389,6 +434,9 @@ Result<std::string> get_option(const SocketOptions& options, const SocketFacts& 
     if (facts.mtu == 0) return unexpected(Errno::notconn);
     answer.assign(kLength, '\0');
     std::memcpy(answer.data() + kMtuAt, &facts.mtu, sizeof facts.mtu);
+  } else if (wire::ExtensionSet set; level == kSolIpv6 && facts.family == wire::IpFamily::v6 && extension_named(set, name) != nullptr) {
+    if (options.extensions6) set = options.extensions6->set;
+    answer = *extension_named(set, name);
   } else if (const Row* row = find(facts.kind, facts.family, level, name)) {
     one(row->level == kSolUdpLite ? std::max(row->field.of(options), 0) : row->field.of(options));
     if ((row->rule & byte_allowed) != 0 && room == 1) answer.resize(1);
@@ -412,6 +460,16 @@ std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddres
 bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination) {
   const std::int32_t discover = destination.is_v4() ? options.mtu_discover : options.mtu_discover6;
   return discover == 2 || discover == 3 || (destination.is_v6() && options.dont_fragment6 != 0);
+}
+
+wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpAddress& destination) {
+  if (destination.is_v4() || !options.extensions6) return {};
+  const wire::ExtensionChain& chain = options.extensions6->chain;
+  return {.first = chain.first, .bytes = chain.bytes};
+}
+
+bool needs_raw_privilege(int level, int name) {
+  return level == kSolIpv6 && (name == ipv6_hopopts || name == ipv6_rthdrdstopts || name == ipv6_dstopts);
 }
 
 std::optional<bool> prefers_temporary(const SocketOptions& options) {

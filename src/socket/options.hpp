@@ -13,6 +13,7 @@
 #include "socket/errno.hpp"
 #include "wire/address.hpp"
 #include "wire/ipv4.hpp"
+#include "wire/ipv6_extensions.hpp"
 
 namespace iopkt::tcp {
 class KeyChain;
@@ -28,6 +29,12 @@ inline constexpr std::uint32_t kSomaxconn = 4096;         ///< SOMAXCONN of the 
 /// home address (RFC 5014; linux/in6.h).
 inline constexpr std::int32_t kPreferTemporary = 1, kPreferPublic = 2, kPreferCareOf = 4, kPreferEither = 0x100, kPreferHome = 0x400;
 inline constexpr std::int32_t kPreferDefault = kPreferEither | kPreferHome;
+
+/// IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_RTHDR, IPV6_DSTOPTS, and what is sent of them.
+struct StickyExtensions {
+  wire::ExtensionSet set;
+  wire::ExtensionChain chain;
+};
 
 /// Plain values of one socket; the initial value here is the default that a program sees.
 struct SocketOptions {
@@ -45,7 +52,7 @@ struct SocketOptions {
   bool header_included = false, receive_ttl = false, receive_tos = false, packet_info = false, receive_error = false, free_bind = false;
   bool bind_no_port = false, receive_original_destination = false, multicast_loop = true, multicast_all = true;
   bool receive_options = false, receive_return_options = false;  ///< IP_RECVOPTS, IP_RETOPTS
-  bool receive_extensions = false;                               ///< IP_RECVERR_RFC4884
+  bool receive_error_extension = false;                          ///< IP_RECVERR_RFC4884
   std::int32_t tos = 0, ttl = 0 /* 0: net.inet.ip.ttl */, mtu_discover = 1, min_ttl = 0, multicast_ttl = 1;
   wire::Ipv4OptionBytes ip_options;  ///< IP_OPTIONS: of every packet, as ipv4::given_options() made them
   std::uint32_t multicast_interface = 0;
@@ -57,8 +64,14 @@ struct SocketOptions {
   std::int32_t packet_interface6 = 0;                         ///< IPV6_PKTINFO: by which datagrams leave; 0: not said
   std::int32_t fragment_size6 = 0;                            ///< IPV6_MTU: no larger packets than this; 0: as the path has it
   std::int32_t address_preferences = kPreferDefault;          ///< RFC 5014
-  bool receive_extensions6 = false;                           ///< IPV6_RECVERR_RFC4884
+  bool receive_error_extension6 = false;                      ///< IPV6_RECVERR_RFC4884
   std::int32_t multicast_interface6 = 0, mtu_discover6 = 1, min_hop_count = 0;
+  std::shared_ptr<const StickyExtensions> extensions6;        ///< null: none
+  bool flow_info_send = false;                                ///< IPV6_FLOWINFO_SEND: sin6_flowinfo of a destination counts
+  std::uint32_t flow_label6 = 0;                              ///< that connect() was given so; 0: none
+  // What recvmsg() gives, in this form or as RFC 2292 had it: a matter of the library that reads.
+  bool receive_hop_options = false, receive_routing = false, receive_destination_options = false, receive_path_mtu = false, receive_flow_info = false;
+  bool old_packet_info = false, old_hop_limit = false, old_hop_options = false, old_routing = false, old_destination_options = false;
   std::int32_t checksum_offset6 = -1;  ///< IPV6_CHECKSUM of raw sockets: where in the payload; -1: none
   std::array<std::uint32_t, 8> icmp6_filter{};  ///< ICMP6_FILTER: bit t set: no messages of type t
   // IPPROTO_RAW (of the socket, not of the packet)
@@ -113,6 +126,11 @@ std::uint8_t hops_of(const SocketOptions& options, const wire::IpAddress& destin
 std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddress& destination);
 /// A packet to `destination` must not be cut: IP_PMTUDISC_DO and _PROBE of its family, IPV6_DONTFRAG.
 bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination);
+/// What stands before the transport header of each packet to `destination` because the program set it; `bytes` is empty: nothing. Valid
+/// until an option changes.
+wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpAddress& destination);
+/// Whether only CAP_NET_RAW lets a program set that (RFC 3542 section 6: it may be wrong for the network).
+bool needs_raw_privilege(int level, int name);
 /// IPV6_ADDR_PREFERENCES: temporary addresses before the others, or behind them; nullopt: as the stack likes.
 std::optional<bool> prefers_temporary(const SocketOptions& options);
 

@@ -6,6 +6,7 @@
 #include "raw/match.hpp"
 #include "socket/numbers.hpp"
 #include "stack/ways.hpp"
+#include "wire/checksum.hpp"
 #include "wire/udp.hpp"
 
 namespace iopkt::stack {
@@ -129,6 +130,14 @@ void report_to_raw(ShardState& s, const icmp::ErrorAbout& about, std::uint32_t i
   }
 }
 
+/// RFC 3542 section 11.3: one that has no payload.
+void tell_path_mtu(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu) {
+  Datagram notice{.id = k.id, .cookie = k.cookie, .source = {destination.address, {}}, .destination = k.local.address, .path_mtu = mtu};
+  notice.payload = packet::allocate_header(s.cache);
+  if (notice.payload) s.datagrams.push_back(std::move(notice));
+  else s.drop(Drop::no_buffer);
+}
+
 }  // namespace
 
 void report_datagram_error(ShardState& s, const icmp::ErrorAbout& about, const Arrival* at, PacketPtr quoted) {
@@ -164,6 +173,7 @@ void deliver_error(ShardState& s, Datagram&& report) {
   Socket* k = s.find(report.id);
   if (k == nullptr || k->client_gone) return s.drop(Drop::icmp_no_flow);
   const ErrorInfo e = *report.error;
+  if (e.origin == ErrorInfo::kIcmp6 && e.too_big && k->options->receive_path_mtu != 0) tell_path_mtu(s, *k, report.source, e.info);
   // Of an IPv4 packet IP_RECVERR says it, whichever family the socket is of.
   if ((e.origin == ErrorInfo::kIcmp6 ? k->options->receive_error6 : k->options->receive_error) == 0) {
     const bool connected = k->remote.port.value != 0 || !k->remote.address.is_unspecified();
@@ -175,14 +185,16 @@ void deliver_error(ShardState& s, Datagram&& report) {
   const std::uint32_t stripped = is_udp(k->kind) ? static_cast<std::uint32_t>(headers + wire::UdpView::kHeaderLen)
                                  : k->options->header_included == 0 ? headers : 0;
   report.payload->trim_front(stripped);
-  if ((e.origin == ErrorInfo::kIcmp6 ? k->options->receive_extensions6 : k->options->receive_extensions) != 0)
+  if ((e.origin == ErrorInfo::kIcmp6 ? k->options->receive_error_extension6 : k->options->receive_error_extension) != 0)
     find_extensions(*report.error, *report.payload, stripped);
   report.cookie = k->cookie;
   s.datagrams.push_back(std::move(report));
 }
 
-Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu) {
+Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu, std::uint32_t extra) {
   const bool v4 = destination.address.is_v4();
+  mtu -= std::min(mtu, extra);
+  if (!v4 && k.options->receive_path_mtu != 0 && k.options->dont_fragment6 != 0) tell_path_mtu(s, k, destination, mtu);
   if ((v4 ? k.options->receive_error : k.options->receive_error6) == 0) return Errno::msgsize;
   Datagram report{.id = k.id, .cookie = k.cookie, .source = {destination.address, v4 ? k.remote.port : destination.port},
                   .error = ErrorInfo{.error = Errno::msgsize, .info = mtu}};

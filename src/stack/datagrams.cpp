@@ -9,6 +9,7 @@
 #include "udp/input.hpp"
 #include "udp/output.hpp"
 #include "wire/checksum.hpp"
+#include "wire/ipv6_extensions.hpp"
 #include "wire/udp.hpp"
 
 namespace iopkt::stack {
@@ -87,7 +88,8 @@ bool joins_last(ShardState& s, Datagram& next) {
   if (s.datagrams.empty()) return false;
   Datagram& last = s.datagrams.back();
   if (last.id != next.id || last.error || last.source != next.source || last.destination != next.destination ||
-      last.interface_index != next.interface_index || last.ttl != next.ttl || last.tos != next.tos || last.options != next.options)
+      last.interface_index != next.interface_index || last.ttl != next.ttl || last.tos != next.tos || last.flow_info != next.flow_info ||
+      last.extras != next.extras)
     return false;
   const std::uint32_t each = last.segment_size != 0 ? last.segment_size : last.payload->size();
   const std::uint32_t size = next.payload->size(), before = last.payload->size();
@@ -147,11 +149,17 @@ Datagram make_datagram(const Arrival& at, SocketId id, const wire::Endpoint& sou
   d.interface_index = at.in->index;
   d.ttl = at.ip.ttl;
   d.tos = at.ip.tos;
+  if (at.ip.dst.is_v6()) {
+    const Bytes header = at.ip.bytes.span(), extras = header.subspan(wire::Ipv6View::kHeaderLen);
+    d.flow_info = load_be32(header, 0) & 0x0fffffff;
+    d.extras_kind = load_u8(header, wire::Ipv6View::At::next_header);
+    d.extras.assign(extras.begin(), extras.end());
+  }
   d.broadcast = at.broadcast;
   d.multicast = at.multicast;
   if (at.ip.dst.is_v4() && at.ip.bytes.size() > wire::Ipv4View::kMinHeaderLen) {
     const Bytes options = at.ip.bytes.span().subspan(wire::Ipv4View::kMinHeaderLen);
-    d.options.assign(options.begin(), options.end());
+    d.extras.assign(options.begin(), options.end());
   }
   d.time_ns = (payload->flags & IOPKT_TIME_VALID) != 0 ? payload->time_ns : 0;
   d.payload = std::move(payload);
@@ -305,8 +313,13 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   how.txq = static_cast<std::uint16_t>(k.options->txq_priority);
   how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(*k.options, to.address));
   if (to.address.is_v6()) {
-    how.flow_label = k.options->auto_flow_label != 0 ? flow_hash(s.key(), k.local, to) & 0xfffff : 0;
+    how.flow_label = request.flow_label != 0 ? request.flow_label : k.options->flow_label6;
+    if (!s.stack.flow_labels().may_send(k.flow_labels, how.flow_label)) return unexpected(Errno::inval);
+    // RFC 6437 section 3: what the application does not label its host does.
+    if (how.flow_label == 0 && k.options->auto_flow_label != 0) how.flow_label = flow_hash(s.key(), k.local, to) & 0xfffff;
     how.largest = static_cast<std::uint32_t>(k.options->fragment_size6);
+    if (!request.extensions.bytes.empty() && !wire::is_sendable(request.extensions.first, request.extensions.bytes)) return unexpected(Errno::inval);
+    how.extend(request.extensions.bytes.empty() ? socket::extensions_of(*k.options, to.address) : request.extensions);
   }
   how.own_path_mtu = (to.address.is_v4() ? k.options->mtu_discover : k.options->mtu_discover6) == 3;  // IP_PMTUDISC_PROBE
   how.source = request.source.value_or(k.local.address);
@@ -356,15 +369,27 @@ Errno refused(ShardState& s, Drop why) {
 
 namespace {
 
-/// Of the IP header that it will have.
-std::uint32_t header_len(const Outgoing& how) { return (how.destination.is_v4() ? 20 : 40) + how.options_len(); }
-
 /// UDP_SEGMENT, udp(7).
 Errno check_segments(const Socket& k, std::uint32_t size, std::size_t length, std::uint32_t mtu, std::size_t headers) {
   constexpr std::size_t kSegmentsMax = 128;
   if (size == 0) return Errno::ok;
   if (size + headers > mtu) return Errno::msgsize;
   return length > size * kSegmentsMax || k.options->no_check != 0 ? Errno::inval : Errno::ok;
+}
+
+}  // namespace
+
+namespace {
+
+/// UDP_SEGMENT, each datagram by itself.
+Errno send_pieces(ShardState& s, Socket& k, DatagramRequest request, Bytes first, Bytes second) {
+  const std::size_t each = std::exchange(request.segment_size, std::uint16_t{0});
+  while (!first.empty() || !second.empty()) {
+    const Bytes front = first.first(std::min(each, first.size())), rest = second.first(std::min(each - front.size(), second.size()));
+    if (const Errno sent = send_udp(s, k, request, front, rest); sent != Errno::ok) return sent;
+    first = first.subspan(front.size()), second = second.subspan(rest.size());
+  }
+  return Errno::ok;
 }
 
 }  // namespace
@@ -376,11 +401,13 @@ Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destinati
   const auto path = find_path(s, *how);
   if (!path) return path.error();
   if (!may_leave(how->source, *path)) return Errno::inval;
-  const std::size_t network = header_len(*how);
+  const std::size_t network = how->network_len();
   const std::size_t headers = (k.options->header_included != 0 ? 0 : network) + (k.kind == socket::SocketKind::raw ? 0 : wire::UdpView::kHeaderLen);
   if (segment != 0) return check_segments(k, segment, length, path->mtu, headers);
   if ((!how->dont_fragment && k.options->header_included == 0) || length + headers <= path->mtu) return Errno::ok;
-  return quiet ? Errno::msgsize : too_big_for(s, k, {how->destination, k.kind == socket::SocketKind::raw ? wire::Port{} : destination.port}, path->mtu);
+  if (quiet) return Errno::msgsize;
+  const wire::Port port = k.kind == socket::SocketKind::raw ? wire::Port{} : destination.port;
+  return too_big_for(s, k, {how->final_destination(), port}, path->mtu, how->extra_len());
 }
 
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
@@ -392,10 +419,13 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   if (!packet) return Errno::nobufs;
   const auto path = find_path(s, *how);
   if (!path) return path.error();
-  const std::uint32_t headers = header_len(*how) + wire::UdpView::kHeaderLen;
+  const wire::Endpoint destination{how->final_destination(), to.port};
+  const std::uint32_t headers = how->network_len() + wire::UdpView::kHeaderLen;
   const bool cut = request.segment_size != 0 && length > request.segment_size;
   if (const Errno refused_cut = check_segments(k, request.segment_size, length, path->mtu, headers); refused_cut != Errno::ok) return refused_cut;
-  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, {how->destination, to.port}, path->mtu);
+  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, destination, path->mtu, how->extra_len());
+  // No device cuts behind extension headers.
+  if (cut && how->extra_len() != 0) return send_pieces(s, k, request, first, second);
   // What will be fragmented has its checksum done here: no device sees the datagram whole.
   const bool whole = length + headers <= path->mtu || cut;
   // Over IPv6 there always is one (RFC 8200 section 8.1).
@@ -403,7 +433,6 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
                         : whole                         ? udp::Checksum::later
                                                         : udp::Checksum::now;
   const wire::Endpoint source{how->source, k.local.port};
-  const wire::Endpoint destination{how->destination, to.port};
   if (const auto added = udp::add_header(*packet, source, destination, checksum, s.counters.udp, cut ? request.segment_size : 0); !added)
     return refused(s, added.error());
   if (cut && path->local) {
@@ -420,7 +449,7 @@ Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Byt
   PacketPtr packet = copy_payload(s, first, second);
   if (!packet) return Errno::nobufs;
   const auto coverage = static_cast<std::uint32_t>(k.options->send_coverage);
-  if (const auto added = udp::add_lite_header(*packet, {how->source, k.local.port}, {how->destination, to.port}, coverage, s.counters.udp);
+  if (const auto added = udp::add_lite_header(*packet, {how->source, k.local.port}, {how->final_destination(), to.port}, coverage, s.counters.udp);
       !added)
     return refused(s, added.error());
   return tx_ip(s, std::move(packet), *how);
@@ -444,12 +473,23 @@ Errno fill_checksum(packet::Packet& packet, const Outgoing& how, std::uint32_t o
   if (packet.size() < 2 || offset > packet.size() - 2) return Errno::inval;
   std::array<std::byte, 2> field{};
   packet.copy_in(offset, field);
-  const std::uint32_t pseudo = wire::pseudo_header_sum(how.source, how.destination, how.protocol, packet.size());
+  const std::uint32_t pseudo = wire::pseudo_header_sum(how.source, how.final_destination(), how.protocol, packet.size());
   std::uint16_t sum = wire::finish(pseudo + packet.sum(0, packet.size()));
   if (sum == 0 && how.protocol == wire::IpProtocol::udp) sum = 0xffff;
   store_be16(field, 0, sum);
   packet.copy_in(offset, field);
   return Errno::ok;
+}
+
+/// IPV6_HDRINCL: as the program wrote it; the host fills in nothing either. Errors: inval: no header, or a source that stays here.
+Errno send_with_header(ShardState& s, PacketPtr packet, const Outgoing& how, const Path& path) {
+  if (packet->size() < wire::Ipv6View::kHeaderLen) return Errno::inval;
+  if (!packet->pull_up(wire::Ipv6View::kHeaderLen)) return s.drop(Drop::no_buffer), Errno::nobufs;
+  const auto own = wire::Ipv6View::parse_header(packet->head());
+  if (own && !may_leave(own->src(), path)) return s.drop(Drop::ip_loopback_source), Errno::inval;
+  ++s.counters.ipv6.tx_packets;
+  loop_if_many(s, *packet, how, path);
+  return tx_packet(s, std::move(packet), path);
 }
 
 }  // namespace
@@ -465,16 +505,17 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const auto path = find_path(s, *how);
   if (!path) return path.error();
   // The host does not cut up what came with its header.
-  const std::size_t on_wire = first.size() + second.size() + (k.options->header_included != 0 ? 0 : header_len(*how));
+  const std::size_t on_wire = first.size() + second.size() + (k.options->header_included != 0 ? 0 : how->network_len());
   if ((how->dont_fragment || k.options->header_included != 0) && on_wire > path->mtu)
-    return too_big_for(s, k, {how->destination, {}}, path->mtu);
+    return too_big_for(s, k, {how->final_destination(), {}}, path->mtu, how->extra_len());
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
   // Of ICMPv6 it is filled in with the header, whoever sends.
-  if (k.family == wire::IpFamily::v6 && k.options->checksum_offset6 >= 0 && how->protocol != wire::IpProtocol::icmpv6)
+  const bool fills = k.family == wire::IpFamily::v6 && k.options->header_included == 0 && how->protocol != wire::IpProtocol::icmpv6;
+  if (fills && k.options->checksum_offset6 >= 0)
     if (const Errno bad = fill_checksum(*packet, *how, static_cast<std::uint32_t>(k.options->checksum_offset6)); bad != Errno::ok) return bad;
   if (k.options->header_included == 0) return tx_ip(s, std::move(packet), *how);
-  if (how->destination.is_v6()) return Errno::opnotsupp;  // IPV6_HDRINCL is not built
+  if (how->destination.is_v6()) return send_with_header(s, std::move(packet), *how, *path);
   const auto header = raw::complete_header(*packet, how->source.v4(), s.identifiers, s.counters.ipv4);
   if (!header) {
     switch (header.error()) {

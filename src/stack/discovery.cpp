@@ -48,7 +48,7 @@ void rx_discovery(ShardState& s, const Arrival& at, const packet::Packet& messag
   if (has_fragment_header(at)) return s.drop(Drop::nd_malformed);
   std::vector<std::byte> bytes(message.size());
   message.copy_out(0, bytes);
-  const ipv6::DiscoveryContext context{*at.in, s.network->fibs[at.in->fib], at.ip, s.neighbours.get(), s.now};
+  const ipv6::DiscoveryContext context{*at.in, s.network->fibs[at.in->fib], at.ip, membership6(s), s.neighbours.get(), s.now};
   const auto outcome = s.discovery->input(context, bytes);
   if (!outcome) return s.drop(outcome.error());
   carry_out(s, *outcome);

@@ -77,8 +77,11 @@ struct Datagram {
   wire::IpAddress destination;
   std::uint32_t interface_index = 0;
   std::uint8_t ttl = 0, tos = 0;
-  std::vector<std::byte> options;  ///< of the IPv4 header, with our own entry
   bool broadcast = false, multicast = false;
+  std::uint32_t flow_info = 0;     ///< of IPv6: traffic class and flow label
+  std::vector<std::byte> extras;   ///< options of the IPv4 header, with our own entry; or IPv6 extension headers, as they came
+  std::uint8_t extras_kind = 0;    ///< of the first of these
+  std::uint32_t path_mtu = 0;      ///< not 0: no datagram; the way to `source` has that MTU (RFC 3542 section 11.3)
   std::uint16_t segment_size = 0;  ///< UDP_GRO: several datagrams, each of that size but the last; 0: one
   std::uint64_t time_ns = 0;  ///< CLOCK_REALTIME when the driver stamped it, else 0
   packet::PacketPtr payload;

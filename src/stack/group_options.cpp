@@ -302,6 +302,43 @@ Errno set_ip_group_option(ShardState& s, Socket& k, int name, Bytes value) {
   return change_source(s, k, *wish, true, name == num::ip_block_source);
 }
 
+/// The host's rules of IPV6_JOIN_ANYCAST: a host has one of a network that it is on, a router any.
+Errno join_anycast(ShardState& s, Socket& k, const Wish& wish, bool privileged) {
+  if (!privileged) return Errno::perm;
+  const iface::InterfaceTable& all = s.network->interfaces;
+  const wire::IpAddress here = wish.group.with_zone(wish.interface_index);
+  if (wish.group.is_multicast() || wish.group.is_v4() || all.find_local(here) != nullptr) return Errno::inval;
+  const bool routes = s.settings.ipv6.forwarding != 0;
+  const iface::Interface* in = all.by_index(wish.interface_index);
+  if (wish.interface_index == 0) {
+    const route::Route* route = s.network->fibs[k.fib].lookup(wish.group);
+    if (route == nullptr && !routes) return Errno::addrnotavail;
+    if (route != nullptr) in = s.interface(route->interface_index);
+    else in = multicast_interface(s, wish.group, k.fib);
+  }
+  if (in == nullptr) return Errno::nodev;
+  const wire::IpAddress address = wish.group.with_zone(in->index);
+  if (!routes && in->connected(address) == nullptr) return Errno::addrnotavail;
+  const group::Key key = group_key(in->index, address);
+  if (find_membership(k, key) != k.memberships.end()) return Errno::ok;
+  GroupsHeld& held = s.groups_held[k.user];
+  if (held.memberships >= kMembershipsOfUser || held.parts >= kFilterPartsOfUser) return Errno::nomem;
+  ++held.memberships, ++held.parts;
+  k.memberships.push_back({key, {}, {.exclude = true}});
+  tell(s, k, key, k.memberships.back().filter);
+  return Errno::ok;
+}
+
+Errno leave_anycast(ShardState& s, Socket& k, const Wish& wish) {
+  const auto at = std::ranges::find_if(k.memberships, [&](const Membership& one) {
+    return !one.key.group.is_multicast() && same_group(one, wish) &&
+           (wish.interface_index == 0 || wish.interface_index == one.key.interface_index);
+  });
+  if (at == k.memberships.end()) return Errno::noent;
+  end_membership(s, k, at);
+  return Errno::ok;
+}
+
 bool is_protocol_independent(int name) { return name >= num::mcast_join_group && name <= num::mcast_msfilter; }
 
 }  // namespace
@@ -310,11 +347,16 @@ void leave_all_groups(ShardState& s, Socket& k) {
   while (!k.memberships.empty()) end_membership(s, k, std::prev(k.memberships.end()));
 }
 
-std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value) {
+std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value, bool privileged) {
   const bool stream = k.kind == socket::SocketKind::tcp;
   if (level == num::kSolIpv6 && k.family == wire::IpFamily::v6) {
     // The host lets a stream do so by these names, and not by the older ones.
     if (is_protocol_independent(name)) return set_protocol_independent(s, k, level, name, value);
+    if (name == num::ipv6_join_anycast || name == num::ipv6_leave_anycast) {
+      const auto wish = read_mreq6(value);
+      if (!wish) return Errno::inval;
+      return name == num::ipv6_join_anycast ? join_anycast(s, k, *wish, privileged) : leave_anycast(s, k, *wish);
+    }
     if (name != num::ipv6_add_membership && name != num::ipv6_drop_membership) return std::nullopt;
     const auto wish = read_mreq6(value);
     if (!wish) return Errno::inval;

@@ -21,6 +21,10 @@ constexpr std::uint32_t kNoUser = UINT32_MAX;  // the stack's own memberships
 
 void change(ShardState& s, const group::Key& key, group::Listener who, std::uint32_t user, const std::optional<group::Filter>& filter) {
   const auto change = filter ? s.groups.set(key, who, *filter, true) : s.groups.remove(key, who);
+  if (!key.group.is_multicast()) {
+    s.anycasts += (change.after.is_member() ? 1u : 0u) - (change.before.is_member() ? 1u : 0u);
+    return;
+  }
   if (!s.memberships) return;
   std::vector<group::Message> out;
   s.memberships->changed(key, change.before, change.after, user, s.now, out);
@@ -40,7 +44,22 @@ void note_filter_change(ShardState& s, std::uint32_t interface_index) {
   if (!std::ranges::count(s.filter_changes, interface_index)) s.filter_changes.push_back(interface_index);
 }
 
-void on_group_change(ShardState& s, const message::GroupChange& m) { change(s, m.key, listener_of(m.shard, m.id), m.user, m.filter); }
+void on_group_change(ShardState& s, const message::GroupChange& m) {
+  change(s, m.key, listener_of(m.shard, m.id), m.user, m.filter);
+  if (!m.key.group.is_multicast()) listen_for_ourselves(s);
+}
+
+namespace {
+
+/// RFC 4291 section 2.6.1: every router of a subnet has its address with no interface identifier. RFC 6164 section 5.1 excepts the
+/// links of two.
+std::optional<wire::Ipv6Address> subnet_router_anycast(const iface::InterfaceAddress& a) {
+  constexpr std::uint8_t kLongest = 126;
+  if (!a.address.is_v6() || !a.is_usable() || a.prefix_length == 0 || a.prefix_length > kLongest) return std::nullopt;
+  return wire::IpPrefix::of(a.address, a.prefix_length).address.v6();
+}
+
+}  // namespace
 
 void listen_for_ourselves(ShardState& s) {
   if (s.inet6 == nullptr) return;
@@ -50,10 +69,19 @@ void listen_for_ourselves(ShardState& s) {
     if (s.settings.ipv6.forwarding != 0)
       for (const wire::Ipv6Address& all : {wire::Ipv6Address::all_routers(), kAllRoutersOfSite})
         wanted.push_back(group_key(one->index, wire::IpAddress{all}));
+    if (s.settings.ipv6.forwarding != 0 && one->is(iface::flag::multicast))
+      for (const iface::InterfaceAddress& a : one->addresses)
+        if (const auto anycast = subnet_router_anycast(a)) {
+          wanted.push_back(group_key(one->index, wire::IpAddress{*anycast}));
+          wanted.push_back(group_key(one->index, wire::IpAddress{anycast->solicited_node()}));
+        }
     // Those of tentative addresses, too: this is how others are heard that have them (RFC 4862 section 5.4.2).
     for (const iface::InterfaceAddress& a : one->addresses)
       if (a.address.is_v6()) wanted.push_back(group_key(one->index, wire::IpAddress{a.address.v6().solicited_node()}));
   }
+  for (const group::Table::Row& row : s.anycasts != 0 ? s.groups.rows() : std::vector<group::Table::Row>{})
+    if (!row.key.group.is_multicast() && row.listeners != 0)
+      wanted.push_back(group_key(row.key.interface_index, wire::IpAddress{row.key.group.v6().solicited_node()}));
   std::sort(wanted.begin(), wanted.end());
   wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
   const std::vector<group::Key> before = std::exchange(s.own_groups, wanted);
@@ -61,6 +89,13 @@ void listen_for_ourselves(ShardState& s) {
     if (!std::ranges::binary_search(wanted, key)) change(s, key, group::kOwnListener, kNoUser, std::nullopt);
   for (const group::Key& key : wanted)
     if (!std::ranges::binary_search(before, key)) change(s, key, group::kOwnListener, kNoUser, group::Filter::everything());
+}
+
+bool is_anycast(const ShardState& s, std::uint32_t interface_index, const wire::Ipv6Address& address, bool on_link) {
+  if (s.anycasts == 0) return false;
+  const wire::IpAddress plain{address};
+  if (on_link || plain.has_zone()) return s.groups.merged(group_key(interface_index, plain)) != nullptr;
+  return std::ranges::any_of(s.network->interfaces.all(), [&](const auto& one) { return s.groups.merged(group_key(one->index, plain)) != nullptr; });
 }
 
 bool hears_group(const ShardState& s, std::uint32_t interface_index, const wire::IpAddress& group, const wire::IpAddress& source) {
@@ -80,7 +115,8 @@ std::vector<wire::MacAddress> multicast_filter(const ShardState& s, std::uint32_
   // RFC 4291 section 2.8: what a host hears without asking.
   if (s.inet6 != nullptr) out.push_back(link::multicast_mac(wire::IpAddress{wire::Ipv6Address::all_nodes()}));
   for (const group::Table::Row& row : s.groups.rows())
-    if (row.key.interface_index == interface_index && row.filter.is_member()) out.push_back(link::multicast_mac(row.key.group));
+    if (row.key.interface_index == interface_index && row.key.group.is_multicast() && row.filter.is_member())
+      out.push_back(link::multicast_mac(row.key.group));
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.bytes < b.bytes; });
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;

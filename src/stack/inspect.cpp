@@ -1,4 +1,5 @@
 // What programs and operators ask about sockets: getsockopt(2), TCP_INFO, netstat's table.
+#include <array>
 #include <cstring>
 #include <optional>
 
@@ -181,6 +182,14 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
       return bytes_of(name_field, sizeof name_field, room);
     }
     if (const auto common = common_value(s.settings.tcp, *k->options, name)) return bytes_of(&*common, sizeof *common, room);
+  }
+  if (level == num::kSolIpv6 && name == num::ipv6_flowlabel_mgr && k->family == wire::IpFamily::v6) {
+    if (room < socket::FlowLabelRequest::kLen) return unexpected(Errno::inval);
+    const auto lease = s.stack.flow_labels().find(k->flow_labels, k->options->flow_label6, s.now);
+    if (!lease) return unexpected(lease.error());
+    std::array<std::byte, socket::FlowLabelRequest::kLen> out{};
+    lease->encode(out);
+    return bytes_of(out.data(), out.size(), room);
   }
   socket::SocketFacts facts{.kind = k->kind, .family = k->family};
   facts.type = k->kind == socket::SocketKind::tcp ? num::kStream : is_udp(k->kind) ? num::kDgram : num::kRaw;

@@ -52,12 +52,45 @@ void adopt_options(ShardState& s, Socket& k, socket::SocketOptions&& wanted) {
 
 }  // namespace
 
+namespace {
+constexpr std::uint32_t kLabelMask = 0xfffff;
+}
+
+socket::Result<std::uint32_t> Shard::manage_flow_label(SocketId id, Bytes request, std::uint32_t process, bool privileged) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return unexpected(Errno::badf);
+  if (k->family != wire::IpFamily::v6) return unexpected(Errno::noprotoopt);
+  const auto wish = socket::FlowLabelRequest::parse(request);
+  if (!wish) return unexpected(wish.error());
+  const auto label = s.stack.flow_labels().change(k->flow_labels, *wish, {process, k->user, privileged}, s.now, s.random);
+  if (label && wish->action == socket::FlowLabelRequest::Action::put && wish->label == k->options->flow_label6) k->options.change([](socket::SocketOptions& o) { o.flow_label6 = 0; });
+  return label;
+}
+
+Errno Shard::use_flow_info(SocketId id, std::uint32_t flow_info) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr) return Errno::badf;
+  const std::uint32_t label = k->options->flow_info_send != 0 ? flow_info & kLabelMask : 0;
+  if (label == k->options->flow_label6) return Errno::ok;
+  if (!s.stack.flow_labels().may_send(k->flow_labels, label)) return Errno::inval;
+  k->options.change([&](socket::SocketOptions& o) { o.flow_label6 = label; });
+  return Errno::ok;
+}
+
+Errno Shard::check_flow_label(SocketId id, std::uint32_t label) const {
+  const Socket* k = state_->find(id);
+  if (k == nullptr) return Errno::badf;
+  return state_->stack.flow_labels().may_send(k->flow_labels, label & kLabelMask) ? Errno::ok : Errno::inval;
+}
+
 Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool privileged) {
   ShardState& s = *state_;
   Socket* k = s.find(id);
   if (k == nullptr) return Errno::badf;
   if (const Errno refused = refused_now(s, *k, level, name, value); refused != Errno::ok) return refused;
-  if (const auto done = set_group_option(s, *k, level, name, value)) return *done;
+  if (const auto done = set_group_option(s, *k, level, name, value, privileged)) return *done;
   socket::SocketOptions wanted_options = *k->options;
   const auto key_set = set_key_option(s, *k, wanted_options, level, name, value);
   const Errno result = key_set ? *key_set : socket::set_option(wanted_options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
@@ -85,7 +118,7 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   if (k->tcp) {
     tcp::Options wanted = tcp_options(*k->options);
     wanted.signature_len = signature_len(*k->options, k->remote.address);
-    if (const auto* options = ip_options_of(*k->options, k->remote.address)) wanted.network_words = static_cast<std::uint8_t>(options->len / 4);
+    wanted.network_words = static_cast<std::uint8_t>(way_of({k->local, k->remote}, &*k->options).extra_len() / 4);
     k->tcp->set_options(wanted, s.now);
     if (level == num::kSolTcp && name == num::tcp_window_clamp)
       k->tcp->set_receive_capacity(offered_capacity(*k->options, k->receive.memory.size));

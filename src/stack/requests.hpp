@@ -8,6 +8,7 @@
 #include "stack/events.hpp"
 #include "wire/address.hpp"
 #include "wire/ipv4.hpp"
+#include "wire/ipv6.hpp"
 
 namespace iopkt::stack {
 
@@ -32,6 +33,9 @@ struct DatagramRequest {
   std::optional<bool> dont_fragment;             ///< IPV6_DONTFRAG as control data
   std::optional<wire::Ipv4OptionBytes> options;  ///< IP_RETOPTS as control data, in the place of the socket's
   std::uint16_t segment_size = 0;                ///< UDP_SEGMENT; 0: one datagram
+  std::uint32_t flow_label = 0;                  ///< IPV6_FLOWINFO as control data, or of the destination; 0: the socket's
+  /// IPV6_HOPOPTS and IPV6_DSTOPTS as control data, in the place of the socket's; `bytes` is empty: those. Nobody has looked at them.
+  wire::Ipv6Extensions extensions{};
 };
 
 /// One line of netstat; plain values.

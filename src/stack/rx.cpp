@@ -275,6 +275,10 @@ bool joined6(const void* shard, std::uint32_t interface_index, const wire::Ipv6A
   return hears_group(*static_cast<const ShardState*>(shard), interface_index, wire::IpAddress{group}, {source, interface_index});
 }
 
+bool anycast6(const void* shard, std::uint32_t interface_index, const wire::Ipv6Address& address, bool on_link) {
+  return is_anycast(*static_cast<const ShardState*>(shard), interface_index, address, on_link);
+}
+
 std::optional<Judged> judge_ipv4(ShardState& s, const iface::Interface& in, packet::Packet& packet) {
   const ipv4::InputContext context{in, s.network->interfaces, s.settings.ipv4, s.counters.ipv4, {&joined, &s}, stamp_clock(s)};
   auto ip = ipv4::input(context, packet);
@@ -290,9 +294,15 @@ std::optional<Judged> judge_ipv4(ShardState& s, const iface::Interface& in, pack
                 {.id = h.id, .offset = h.fragment_offset, .more = h.mf, .header_len = ip->header_len}};
 }
 
+}  // namespace
+
+ipv6::Membership membership6(const ShardState& s) { return {.joined = &joined6, .context = &s, .anycast = &anycast6}; }
+
+namespace {
+
 std::optional<Judged> judge_ipv6(ShardState& s, const iface::Interface& in, packet::Packet& packet) {
   if (s.inet6 == nullptr) return s.drop(Drop::link_unknown_type), std::nullopt;
-  auto ip = s.inet6->input({in, s.network->interfaces, s.settings.ipv6, s.counters.ipv6, {&joined6, &s}}, packet);
+  auto ip = s.inet6->input({in, s.network->interfaces, s.settings.ipv6, s.counters.ipv6, membership6(s)}, packet);
   if (!ip) {
     refuse(s, in, packet, ip.error().why, ip.error().answer);
     return std::nullopt;

@@ -84,6 +84,7 @@ void destroy_socket(ShardState& s, Socket& k) {
     send_to_all_others(s, [&] { return message::RawRemove{s.number, k.id}; });
   }
   leave_all_groups(s, k);
+  s.stack.flow_labels().release(k.flow_labels, s.now);
   leave_fast_open_queue(k);
   s.wheel.cancel(k);
   remove_flow(s, k);
@@ -241,7 +242,11 @@ std::vector<std::uint32_t> Shard::take_filter_changes() { return std::exchange(s
 std::vector<wire::MacAddress> Shard::multicast_filter(std::uint32_t interface_index) const {
   return stack::multicast_filter(*state_, interface_index);
 }
-std::vector<group::Table::Row> Shard::list_groups() const { return state_->groups.rows(); }
+std::vector<group::Table::Row> Shard::list_groups() const {
+  std::vector<group::Table::Row> rows = state_->groups.rows();
+  std::erase_if(rows, [](const group::Table::Row& row) { return !row.key.group.is_multicast(); });
+  return rows;
+}
 std::vector<Datagram> Shard::take_datagrams() { return std::exchange(state_->datagrams, {}); }
 std::vector<CreditNews> Shard::take_credit_news() { return std::exchange(state_->openings.news, {}); }
 std::uint64_t Shard::take_wakeups() { return std::exchange(state_->wakeups, 0); }

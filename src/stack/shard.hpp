@@ -127,6 +127,14 @@ class Shard {
                           std::uint32_t segment = 0);
 
   Errno set_option(SocketId id, int level, int name, Bytes value, bool privileged);
+  /// IPV6_FLOWLABEL_MGR, for that process. Answers the label that was got, 0: none. Errors: noprotoopt (no socket of IPv6), and
+  /// FlowLabels::change()'s.
+  socket::Result<std::uint32_t> manage_flow_label(SocketId id, Bytes request, std::uint32_t process, bool privileged);
+  /// What sin6_flowinfo of connect() says counts from now on, where IPV6_FLOWINFO_SEND is set; it is in host order. Errors: inval (the
+  /// label is not this socket's).
+  Errno use_flow_info(SocketId id, std::uint32_t flow_info);
+  /// Whether the socket may send with that label. Errors: inval.
+  Errno check_flow_label(SocketId id, std::uint32_t label) const;
   /// TCP_INFO and the like are answered here too. `room`: the caller's buffer, bytes; `given`: what it holds, for the options that
   /// read it first (IP_MSFILTER, MCAST_MSFILTER, TCP_AO_GET_KEYS).
   socket::Result<std::string> get_option(SocketId id, int level, int name, std::size_t room, Bytes given = {}) const;

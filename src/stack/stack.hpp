@@ -6,6 +6,7 @@
 
 #include "base/log.hpp"
 #include "packet/pool.hpp"
+#include "socket/flow_labels.hpp"
 #include "socket/port_table.hpp"
 #include "stack/config.hpp"
 #include "stack/key_accounts.hpp"
@@ -36,6 +37,7 @@ class Stack {
   const std::shared_ptr<KeyAccounts>& key_accounts() const { return key_accounts_; }
   socket::PortTable& udp_ports() { return udp_ports_; }
   socket::PortTable& udplite_ports() { return udplite_ports_; }
+  socket::FlowLabels& flow_labels() { return flow_labels_; }
 
   /// Which shard a TCP flow, given by its symmetric hash, belongs to; which one a local UDP port.
   std::uint32_t shard_of_flow(std::uint32_t flow_hash) const;
@@ -47,6 +49,7 @@ class Stack {
   packet::Pools pools_;
   std::shared_ptr<KeyAccounts> key_accounts_ = std::make_shared<KeyAccounts>();  // chains outlive us
   socket::PortTable tcp_ports_, udp_ports_, udplite_ports_;
+  socket::FlowLabels flow_labels_;
   NetworkPtr network_;
   std::vector<std::unique_ptr<Shard>> shards_;
 };

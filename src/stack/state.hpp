@@ -92,6 +92,7 @@ struct Socket : Timed {
   wire::Endpoint local, remote;
   socket::SharedOptions options;
   std::vector<Membership> memberships;
+  socket::FlowLabels::Held flow_labels;  ///< IPV6_FLOWLABEL_MGR
   socket::BindingPtr binding;
   ListenerPtr listener;              ///< its own when listening; its parent's while accept_waiting
   ListenerPtr fast_open_parent;      ///< Fast Open: whose pending requests this one counts among
@@ -165,6 +166,7 @@ struct ShardState {
   // ---- groups
   group::Table groups;                             // of all shards' sockets, the same on each
   std::unique_ptr<group::Machine> memberships;     // shard 0 only
+  std::uint32_t anycasts = 0;                      // of that table: addresses that are no groups'
   std::vector<group::Key> own_groups;              // sorted: of the table, what the stack listens to itself
   std::unordered_map<std::uint32_t, GroupsHeld> groups_held;  // by user: of this shard's sockets
   std::vector<std::uint32_t> filter_changes;       // shard 0: interfaces whose device is to hear other groups

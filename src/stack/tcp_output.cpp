@@ -15,6 +15,14 @@ namespace {
 // RFC 9293 section 3.7.1: what a peer that says nothing takes.
 constexpr std::uint32_t default_mss(wire::IpFamily family) { return family == wire::IpFamily::v6 ? 1220 : 536; }
 constexpr std::uint8_t kChecksumOffset = 16;
+
+Outgoing way_of(const FlowKey& flow, const socket::SocketOptions* options) {
+  Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
+  if (options == nullptr) return how;
+  if (how.destination.is_v6()) how.extend(socket::extensions_of(*options, how.destination));
+  else how.options = ip_options_of(*options, how.destination);
+  return how;
+}
 }  // namespace
 
 tcp::Options tcp_options(const socket::SocketOptions& o) {
@@ -35,8 +43,9 @@ tcp::Options tcp_options(const socket::SocketOptions& o) {
 
 tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib, const socket::SocketOptions& options,
                             std::uint32_t receive_bytes) {
-  const wire::Ipv4OptionBytes* ip_options = ip_options_of(options, flow.remote.address);
-  const auto path = find_path(s, Outgoing{.destination = flow.remote.address, .fib = fib, .options = ip_options});
+  Outgoing how = way_of(flow, &options);
+  how.fib = fib;
+  const auto path = find_path(s, how);
   const wire::IpFamily family = flow.remote.address.family();
   const std::uint32_t headers = ip_and_tcp_len(family);
   const std::uint32_t mtu = path ? path->mtu : default_mss(family) + headers;
@@ -54,7 +63,7 @@ tcp::OpenConfig open_config(ShardState& s, const FlowKey& flow, std::uint8_t fib
   if (path && path->route != nullptr && !path->route->congestion.empty()) config.congestion = tcp::find_congestion(path->route->congestion);
   config.options = tcp_options(options);
   config.options.signature_len = signature_len(options, flow.remote.address);
-  if (ip_options != nullptr) config.options.network_words = static_cast<std::uint8_t>(ip_options->len / 4);
+  config.options.network_words = static_cast<std::uint8_t>(how.extra_len() / 4);
   // As the host: TCP-MD5 and timestamps together leave no room for SACK.
   config.timestamps = !uses_md5(options, flow.remote.address);
   return config;
@@ -95,11 +104,15 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
     packet->gso_size = segment.gso_size;
     packet->header_len = static_cast<std::uint16_t>(header_len);
   }
-  Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
+  Outgoing how = way_of(flow, options);
   how.fib = fib;
   how.interface_index = bound_interface;
   how.own_path_mtu = true;
-  if (flow.remote.address.is_v6() && (options == nullptr || options->auto_flow_label != 0)) how.flow_label = flow_hash(s.key(), flow.local, flow.remote) & 0xfffff;
+  if (flow.remote.address.is_v6()) {
+    if (options != nullptr) how.flow_label = options->flow_label6;
+    if (how.flow_label == 0 && (options == nullptr || options->auto_flow_label != 0))
+      how.flow_label = flow_hash(s.key(), flow.local, flow.remote) & 0xfffff;
+  }
   // Over IPv6 only the sender cuts: where our own link became narrower, that is better than silence.
   how.dont_fragment = flow.remote.address.is_v4() && s.settings.ipv4.mtu_discovery != 0 && (options == nullptr || options->mtu_discover != 0);
   if (options != nullptr) {
@@ -107,7 +120,6 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
     how.tos = socket::traffic_class_of(*options, how.destination);
     how.txq = static_cast<std::uint16_t>(options->txq_priority);
     how.dont_route = options->dont_route != 0;
-    how.options = ip_options_of(*options, how.destination);
   }
   // RFC 3168 section 5: the two bits are TCP's, whatever the program set.
   how.tos = static_cast<std::uint8_t>((how.tos & ~3) | (segment.ect ? 2 : 0));

@@ -31,7 +31,8 @@ Path path_over(const ShardState& s, const iface::Interface& out, const wire::IpA
   return path;
 }
 
-/// Without an interface said: one that has a link with others on it.
+}  // namespace
+
 const iface::Interface* multicast_interface(const ShardState& s, const wire::IpAddress& group, std::uint8_t fib) {
   if (const route::Route* route = s.network->fibs[fib].lookup(group))
     if (const iface::Interface* out = s.interface(route->interface_index)) return out;
@@ -39,6 +40,8 @@ const iface::Interface* multicast_interface(const ShardState& s, const wire::IpA
     if (one->is(iface::flag::up | iface::flag::multicast) && !one->is_loopback()) return one.get();
   return nullptr;
 }
+
+namespace {
 
 /// Where an address of link scope goes is said by its zone, by the socket, or (groups) by whatever is there.
 socket::Result<Path> link_scope_path(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib, std::uint32_t bound) {
@@ -63,6 +66,12 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
   if (const iface::Interface* own = interfaces.find_local(zoned)) {
     // Our own address: never leaves, whatever the interface that has it.
     const iface::Interface* loopback = own->is_loopback() ? own : s.interface(kLoopbackIndex);
+    if (loopback == nullptr || !loopback->is_up()) return unexpected(Errno::netdown);
+    return Path{loopback, zoned, loopback->mtu, loopback->mtu, true};
+  }
+  // An anycast address of our own: nobody is nearer.
+  if (zoned.is_v6() && is_anycast(s, zoned.zone(), zoned.v6(), false)) {
+    const iface::Interface* loopback = s.interface(kLoopbackIndex);
     if (loopback == nullptr || !loopback->is_up()) return unexpected(Errno::netdown);
     return Path{loopback, zoned, loopback->mtu, loopback->mtu, true};
   }
@@ -99,9 +108,20 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
   return path;
 }
 
+void Outgoing::extend(const wire::Ipv6Extensions& headers) {
+  extensions = headers;
+  const auto station = wire::first_segment(headers.first, headers.bytes);
+  if (!station) return;
+  extensions.last_segment = destination.v6();
+  destination = {*station, destination.zone()};
+}
+
 socket::Result<Path> find_path(const ShardState& s, const Outgoing& how) {
   auto path = find_path(s, how.towards(), how.fib, how.interface_index, how.dont_route);
   if (!path) return path;
+  // Routers tell of packets by whom they are for.
+  if (how.extensions.last_segment)
+    if (const std::uint32_t known = s.path_mtus.find(how.final_destination(), s.now); known != 0) path->mtu = std::min(path->mtu, known);
   if (how.own_path_mtu) path->mtu = path->link_mtu;
   if (how.largest != 0) path->mtu = std::min(path->mtu, how.largest);
   return path;
@@ -141,7 +161,8 @@ Expected<void, Drop> put_ipv6_header(ShardState& s, packet::Packet& payload, wir
     // RFC 4443 section 2.3: the source is part of the checksum, so it is only now that it can be computed.
     std::array<std::byte, 2> field{};
     payload.copy_in(wire::Icmpv6View::kChecksumOffset, field);
-    const std::uint32_t pseudo = wire::pseudo_header_sum(header.src, header.dst, header.next_header, payload.size());
+    const wire::Ipv6Address end = extensions != nullptr ? extensions->last_segment.value_or(header.dst) : header.dst;
+    const std::uint32_t pseudo = wire::pseudo_header_sum(header.src, end, header.next_header, payload.size());
     store_be16(field, 0, wire::finish(pseudo + payload.sum(0, payload.size())));
     payload.copy_in(wire::Icmpv6View::kChecksumOffset, field);
     std::byte type{};
@@ -164,7 +185,8 @@ Expected<void, Drop> put_ip_header(ShardState& s, packet::Packet& payload, const
                                         .next_header = how.protocol,
                                         .hop_limit = how.ttl != 0 ? how.ttl : static_cast<std::uint8_t>(common),
                                         .src = source.v6(),
-                                        .dst = how.destination.v6()});
+                                        .dst = how.destination.v6()},
+                           how.extensions.bytes.empty() ? nullptr : &how.extensions);
   }
   wire::Ipv4Header header{.tos = how.tos,
                           .df = how.dont_fragment,
@@ -172,7 +194,7 @@ Expected<void, Drop> put_ip_header(ShardState& s, packet::Packet& payload, const
                           .protocol = how.protocol,
                           .src = source.v4(),
                           .dst = how.towards().v4()};
-  if (how.options_len() != 0) {
+  if (how.options != nullptr && how.destination.is_v4()) {
     header.options = ipv4::on_the_wire(*how.options, how.destination.v4());
     // RFC 791 section 3.1: who makes a packet is the first on its way.
     static_cast<void>(ipv4::stamp_options(MutableBytes{header.options.bytes}.first(header.options.len),

@@ -63,6 +63,9 @@ void refuse(ShardState& s, const iface::Interface& in, packet::Packet& packet, p
 /// The same of one that goes on in another copy; this one loses its header.
 void tell_sender(ShardState& s, const iface::Interface& in, packet::Packet& packet, const icmp::Message& answer);
 
+/// What a packet of IPv6 may be addressed to here beside addresses of interfaces.
+ipv6::Membership membership6(const ShardState& s);
+
 // ---- forward.cpp: a router's work
 /// Sends on what is not for us, one hop nearer to where it goes. The packet begins with its IP header.
 void forward(ShardState& s, const Arrival& at, packet::PacketPtr packet);
@@ -208,6 +211,9 @@ void on_group_change(ShardState& s, const message::GroupChange& change);
 /// Every shard, with a new Network: the solicited-node groups of our addresses, and all routers where we are one (RFC 4291
 /// sections 2.7.1 and 2.8).
 void listen_for_ourselves(ShardState& s);
+/// Whether we have that anycast address (RFC 4291 section 2.6) beside those of the interfaces: a program joined it, or we are a router of
+/// its subnet; on that interface or, of one that is no link's own and not `on_link`, on any.
+bool is_anycast(const ShardState& s, std::uint32_t interface_index, const wire::Ipv6Address& address, bool on_link);
 /// Whether anybody here listens to that source of the group on the interface.
 bool hears_group(const ShardState& s, std::uint32_t interface_index, const wire::IpAddress& group, const wire::IpAddress& source);
 /// The same for one socket; `any`: it takes what others have joined, too (IP_MULTICAST_ALL, IPV6_MULTICAST_ALL).
@@ -220,8 +226,8 @@ void loop_back(ShardState& s, const iface::Interface& out, const packet::Packet&
 
 // ---- group_options.cpp: what programs ask for
 void leave_all_groups(ShardState& s, Socket& k);
-/// nullopt: the option is no group's. Errors: ip(7), ipv6(7).
-std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value);
+/// nullopt: the option is no group's, and no anycast address's. Errors: ip(7), ipv6(7).
+std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value, bool privileged);
 /// The same; `given`: what the caller's buffer held, which says the group that is asked for.
 std::optional<socket::Result<std::string>> get_group_option(const ShardState& s, const Socket& k, int level, int name, std::size_t room,
                                                             Bytes given);
@@ -241,8 +247,9 @@ void report_datagram_error(ShardState& s, const icmp::ErrorAbout& about, const A
 void on_port_error(ShardState& s, message::PortError&& error);
 /// An entry of deliver() with `error`, on its socket's shard.
 void deliver_error(ShardState& s, Datagram&& report);
-/// A datagram that must not be cut is larger than `mtu`: says so to the error queue, if there is one. Answers msgsize.
-Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu);
+/// A datagram that must not be cut is larger than `mtu`, less the `extra` bytes of its extension headers: says so to the error queue, if
+/// there is one, and to who asked for it with IPV6_RECVPATHMTU. Answers msgsize.
+Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu, std::uint32_t extra = 0);
 /// The socket that hears of what happens to datagrams between these two; null: none.
 const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
                               std::uint32_t interface_index);
@@ -280,8 +287,21 @@ struct Outgoing {
   wire::IpAddress towards() const {
     return options != nullptr && destination.is_v4() ? wire::IpAddress{ipv4::first_hop(*options, destination.v4())} : destination;
   }
-  /// Bytes of options in the IP header.
-  std::uint32_t options_len() const { return options != nullptr && destination.is_v4() ? options->len : 0; }
+  wire::Ipv6Extensions extensions{};  ///< Whoever asks for them keeps the bytes. With a routing header `destination` is the first station
+
+  /// Bytes of options in the IPv4 header, and of extension headers.
+  std::uint32_t extra_len() const {
+    const std::uint32_t options_len = options != nullptr && destination.is_v4() ? options->len : 0;
+    return options_len + static_cast<std::uint32_t>(extensions.bytes.size());
+  }
+  /// Bytes before the transport's header.
+  std::uint32_t network_len() const { return (destination.is_v4() ? 20 : 40) + extra_len(); }
+  /// Whom it is for: what checksums cover (RFC 8200 section 8.1).
+  wire::IpAddress final_destination() const {
+    return extensions.last_segment ? wire::IpAddress{*extensions.last_segment, destination.zone()} : destination;
+  }
+  /// Puts the headers in, and the first station in the place of the destination.
+  void extend(const wire::Ipv6Extensions& headers);
 };
 struct Path {
   const iface::Interface* out = nullptr;
@@ -294,7 +314,9 @@ struct Path {
 /// Where a packet to `destination` goes. Errors: netunreach, hostunreach, netdown.
 socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
                                std::uint32_t interface_index, bool dont_route);
-/// The same for a packet that goes out like that, with the MTU that counts for it.
+/// Where a group is spoken to without an interface said: by its route, or by one that has a link with others on it. nullptr: none.
+const iface::Interface* multicast_interface(const ShardState& s, const wire::IpAddress& group, std::uint8_t fib);
+/// The same as find_path() for a packet that goes out like that, with the MTU that counts for it.
 socket::Result<Path> find_path(const ShardState& s, const Outgoing& how);
 /// `prefer_temporary`: what the program wants of RFC 8981's addresses; nullopt: as net.inet6.ip6.prefer_tempaddr says.
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,

@@ -105,7 +105,8 @@ SegmentOut Connection::header(SeqNum seq, std::uint16_t flags, Instant now, bool
   return out;
 }
 
-/// Devices that cut do not know the urgent pointer, and some clear CWR in all but the first piece, whatever it means; nor can they sign, or find their way behind extension headers.
+/// Devices that cut do not know the urgent pointer, and some clear CWR in all but the first piece, whatever it means; nor
+/// can they sign, or find their way behind extension headers.
 bool Connection::may_be_cut(Offset begin) const {
   const bool cwr = b_.snd.cwr_due || (b_.accurate && (wire::flags_of_ace(b_.accurate->r_cep) & wire::cwr) != 0);
   return b_.snd.up <= begin && !cwr && b_.options.signature_len == 0 && b_.options.network_words == 0;

@@ -54,6 +54,8 @@ Expected<UpperLayer, ParseError> find_upper_layer(Bytes packet) {
     if (!len) return unexpected(len.error());
     if (found.offset + *len > Ipv6View::kHeaderLen + kExtensionBytesMax) return unexpected(ParseError::bad_length);
     if (found.protocol == IpProtocol::fragment) found.fragment = *Ipv6FragmentHeader::parse(rest);
+    if (found.protocol == IpProtocol::routing && load_u8(rest, 2) == kSegmentRoutingType && load_u8(rest, 3) != 0 && *len >= 24)
+      found.last_segment = load_ipv6(rest, 8);
     found.protocol = static_cast<IpProtocol>(load_u8(rest, 0));
     found.named_at = found.offset;
     found.offset += *len;

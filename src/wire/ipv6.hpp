@@ -109,10 +109,14 @@ inline constexpr std::size_t kIpv6WalkLen = Ipv6View::kHeaderLen + kExtensionByt
 /// One extension header at the front of `bytes`: its length in bytes, by its kind. Errors: truncated.
 Expected<std::size_t, ParseError> extension_len(IpProtocol kind, Bytes bytes);
 
+/// The routing header that is sent, and read where it tells whom a packet was for (RFC 8754).
+inline constexpr std::uint8_t kSegmentRoutingType = 4;
+
 /// Extension headers to send: `bytes` begins with one of the kind `first`, each says what follows, but for the last one.
 struct Ipv6Extensions {
   IpProtocol first{};
   Bytes bytes;
+  std::optional<Ipv6Address> last_segment{};  ///< of the routing header, which is filled in with it: whom the packet is for at last
 };
 
 /// Where the transport header of a packet is, without a judgement on what stands before.
@@ -121,6 +125,7 @@ struct UpperLayer {
   std::size_t offset{};                       ///< From the packet's first byte
   std::size_t named_at{};                     ///< Of the Next Header field that says `protocol`
   std::optional<Ipv6FragmentHeader> fragment; ///< The last one met
+  std::optional<Ipv6Address> last_segment{};  ///< Of a routing header of type 4 with segments left: whom the packet is for at last
 };
 /// `packet` begins with an IPv6 header. Stops behind the fragment header of a fragment other than the first.
 /// Errors: truncated, bad_version; bad_length (over the bounds above).

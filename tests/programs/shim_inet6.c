@@ -427,6 +427,256 @@ static void control_data(void) {
   show("short", send_control(c, "::1", port, IPPROTO_IPV6, IPV6_PKTINFO, &info, 8));
 }
 
+/* A header of `words` times 8 bytes more than the first 8, with one option that nobody knows and everybody skips. */
+static size_t option_header(unsigned char *out, int words) {
+  size_t size = 8 * (size_t)(words + 1);
+  memset(out, 0, size);
+  out[1] = (unsigned char)words;
+  out[2] = 0x1e;
+  out[3] = (unsigned char)(size - 4);
+  return size;
+}
+/* Datagrams that come, with all that was asked for; nothing but what the sender put in is printed. */
+static void receive_headers(int fd) {
+  char b[16], control[1024];
+  struct iovec v = {b, sizeof b};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  if (!await(fd, POLLIN)) {
+    say("nothing");
+    return;
+  }
+  show("recvmsg", recvmsg(fd, &m, 0));
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
+    const unsigned char *d = CMSG_DATA(c);
+    size_t n = c->cmsg_len - CMSG_LEN(0);
+    printf("level %d type %d length %zu:", c->cmsg_level, c->cmsg_type, n);
+    for (size_t i = 0; i < n && i < 24; ++i) printf(" %02x", d[i]);
+    putchar('\n');
+  }
+}
+static int extension_receiver(int old) {
+  static const int now[] = {IPV6_RECVHOPOPTS, IPV6_RECVDSTOPTS, IPV6_RECVRTHDR}, before[] = {IPV6_2292HOPOPTS, IPV6_2292DSTOPTS, IPV6_2292RTHDR};
+  int s = made(SOCK_DGRAM);
+  must("bind", (int)bind6(s, "::1", 0));
+  for (int i = 0; i < 3; ++i) {
+    show("on", set_int(s, IPPROTO_IPV6, now[i], 7));
+    say("is %d", get_int(s, IPPROTO_IPV6, now[i]));
+    if (old) must("old", set_int(s, IPPROTO_IPV6, before[i], 1));
+  }
+  return s;
+}
+
+static void sticky_extensions(void) {
+  unsigned char h[2048], back[64];
+  int s = extension_receiver(1), c = made(SOCK_DGRAM), port = port_of(s);
+  static const int kinds[] = {IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_DSTOPTS};
+  for (int i = 0; i < 3; ++i) {
+    socklen_t n = sizeof back;
+    show("none", getsockopt(c, IPPROTO_IPV6, kinds[i], back, &n));
+    say("length %d", (int)n);
+    show("set", setsockopt(c, IPPROTO_IPV6, kinds[i], h, (socklen_t)option_header(h, i)));
+    n = sizeof back;
+    show("get", getsockopt(c, IPPROTO_IPV6, kinds[i], back, &n));
+    say("length %d, %d %d %d %d", (int)n, back[0], back[1], back[2], back[3]);
+    n = 3;
+    show("little room", getsockopt(c, IPPROTO_IPV6, kinds[i], back, &n));
+    say("length %d", (int)n);
+  }
+  show("send", send6(c, "::1", port));
+  receive_headers(s);
+  option_header(h, 1);
+  show("odd length", setsockopt(c, IPPROTO_IPV6, IPV6_HOPOPTS, h, 15));
+  show("says more than there is", setsockopt(c, IPPROTO_IPV6, IPV6_HOPOPTS, h, 8));
+  show("two bytes", setsockopt(c, IPPROTO_IPV6, IPV6_HOPOPTS, h, 2));
+  show("too long", setsockopt(c, IPPROTO_IPV6, IPV6_HOPOPTS, h, 2048));
+  show("more room than header", setsockopt(c, IPPROTO_IPV6, IPV6_HOPOPTS, h, 24));
+  show("no more of it", setsockopt(c, IPPROTO_IPV6, IPV6_HOPOPTS, NULL, 0));
+  show("send", send6(c, "::1", port));
+  receive_headers(s);
+  show("to IPv4", send6(c, "::ffff:127.0.0.1", port));
+  show("no more of it", setsockopt(c, IPPROTO_IPV6, IPV6_DSTOPTS, h, 0));
+  show("send", send6(c, "::1", port));
+  receive_headers(s);
+}
+
+static void routing_headers(void) {
+  int fds[] = {made(SOCK_DGRAM), made(SOCK_STREAM)};
+  static const struct {
+    const char *what;
+    unsigned char words, type, left, last;
+  } rows[] = {{"type 0", 2, 0, 1, 0},          {"type 2", 2, 2, 1, 0},          {"type 3", 4, 3, 1, 1},
+              {"too many left", 4, 4, 2, 1},   {"more than there are", 4, 4, 0, 2}, {"type 4", 4, 4, 1, 1}};
+  for (int i = 0; i < 2; ++i)
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; ++r) {
+      unsigned char h[40] = {0, rows[r].words, rows[r].type, rows[r].left, rows[r].last};
+      h[23] = h[39] = 1;
+      show(rows[r].what, setsockopt(fds[i], IPPROTO_IPV6, IPV6_RTHDR, h, (socklen_t)(8 + 8 * rows[r].words)));
+    }
+  unsigned char h[24] = {0, 2, 0, 1};
+  int s = extension_receiver(0);
+  show("as control data", send_control(made(SOCK_DGRAM), "::1", port_of(s), IPPROTO_IPV6, IPV6_RTHDR, h, sizeof h));
+  h[2] = 2;
+  show("as control data", send_control(made(SOCK_DGRAM), "::1", port_of(s), IPPROTO_IPV6, IPV6_RTHDR, h, sizeof h));
+}
+
+static void extensions_of_one_datagram(void) {
+  unsigned char h[64];
+  int s = extension_receiver(0), c = made(SOCK_DGRAM), port = port_of(s);
+  static const int kinds[] = {IPV6_HOPOPTS, IPV6_DSTOPTS, IPV6_RTHDRDSTOPTS, IPV6_2292HOPOPTS, IPV6_2292DSTOPTS};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
+    show("send", send_control(c, "::1", port, IPPROTO_IPV6, kinds[i], h, option_header(h, 1)));
+    receive_headers(s);
+    show("says more than there is", send_control(c, "::1", port, IPPROTO_IPV6, kinds[i], h, 8));
+    show("one byte", send_control(c, "::1", port, IPPROTO_IPV6, kinds[i], h, 1));
+  }
+  /* One that is given with a datagram takes the place of all that the socket has. */
+  must("sticky", setsockopt(c, IPPROTO_IPV6, IPV6_HOPOPTS, h, (socklen_t)option_header(h, 0)));
+  show("send", send6(c, "::1", port));
+  receive_headers(s);
+  show("send", send_control(c, "::1", port, IPPROTO_IPV6, IPV6_DSTOPTS, h, option_header(h, 0)));
+  receive_headers(s);
+}
+
+/* Only CAP_NET_RAW lets a program add options. */
+static void extensions_of_nobody(void) {
+  unsigned char h[64];
+  int s = extension_receiver(0), port = port_of(s), c = made(SOCK_DGRAM);
+  size_t n = option_header(h, 0);
+  must("setuid", setuid(65534));
+  show("hop-by-hop", setsockopt(c, IPPROTO_IPV6, IPV6_HOPOPTS, h, (socklen_t)n));
+  show("destination", setsockopt(c, IPPROTO_IPV6, IPV6_DSTOPTS, h, (socklen_t)n));
+  show("nothing", setsockopt(c, IPPROTO_IPV6, IPV6_DSTOPTS, h, 0));
+  show("control data", send_control(c, "::1", port, IPPROTO_IPV6, IPV6_HOPOPTS, h, n));
+  unsigned char segments[40] = {0, 4, 4, 1, 1};
+  show("routing", setsockopt(c, IPPROTO_IPV6, IPV6_RTHDR, segments, sizeof segments));
+}
+
+static void streams_with_extensions(void) {
+  unsigned char h[256];
+  static char data[300000];
+  int l = made(SOCK_STREAM), c = made(SOCK_STREAM);
+  must("bind", (int)bind6(l, "::1", 0));
+  must("listen", listen(l, 1));
+  show("destination", setsockopt(c, IPPROTO_IPV6, IPV6_DSTOPTS, h, (socklen_t)option_header(h, 20)));
+  show("hop-by-hop", setsockopt(l, IPPROTO_IPV6, IPV6_HOPOPTS, h, (socklen_t)option_header(h, 3)));
+  show("connect", connect6(c, "::1", port_of(l)));
+  int a = show_fd("accept", accept(l, NULL, NULL));
+  pid_t child = fork();
+  if (child == 0) {
+    for (size_t done = 0; done < sizeof data;) done += (size_t)must("write", (int)write(c, data, sizeof data - done));
+    _exit(0);
+  }
+  close(c);
+  size_t got = 0;
+  for (ssize_t n; (n = read(a, data, sizeof data)) > 0;) got += (size_t)n;
+  say("read %zu", got);
+  waitpid(child, NULL, 0);
+}
+
+struct flow_label_request {
+  struct in6_addr destination;
+  unsigned label;
+  unsigned char action, share;
+  unsigned short flags, expires, linger;
+  unsigned padding;
+};
+static long flow_label(const char *what, int fd, unsigned label, int action, int share, int flags) {
+  struct flow_label_request r = {.destination = IN6ADDR_LOOPBACK_INIT, .label = htonl(label), .action = (unsigned char)action,
+                                 .share = (unsigned char)share, .flags = (unsigned short)flags};
+  long result = show(what, setsockopt(fd, IPPROTO_IPV6, 32, &r, sizeof r));
+  if (result == 0 && label == 0) {
+    unsigned given = ntohl(r.label);
+    say("a label was chosen: %d", given > 0 && given <= 0xfffff);
+    return (long)given;
+  }
+  return label;
+}
+static long send_flow(int fd, int port, unsigned info) {
+  struct sockaddr_in6 a = at("::1", port);
+  a.sin6_flowinfo = htonl(info);
+  return sendto(fd, "x", 1, 0, (struct sockaddr *)&a, sizeof a);
+}
+
+static void flow_labels(void) {
+  enum { GET, PUT, RENEW, EXCLUSIVE = 1, PROCESS, USER, ANY = 255, CREATE = 1, NEW = 2, REFLECT = 4 };
+  int s = made(SOCK_DGRAM), c = made(SOCK_DGRAM), other = made(SOCK_DGRAM), stream = made(SOCK_STREAM);
+  must("bind", (int)bind6(s, "::1", 0));
+  show("received", set_int(s, IPPROTO_IPV6, 11, 1));
+  say("is %d", get_int(s, IPPROTO_IPV6, 11));
+  int port = port_of(s);
+  must("quiet", set_int(c, IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, 0));
+  show("without the option", send_flow(c, port, 0x12345));
+  receive_headers(s);
+  show("with it", set_int(c, IPPROTO_IPV6, 33, 1));
+  show("send", send_flow(c, port, 0x12345));
+  receive_headers(s);
+  must("class", set_int(c, IPPROTO_IPV6, IPV6_TCLASS, 0x28));
+  show("send", send_flow(c, port, 0));
+  receive_headers(s);
+  unsigned info = htonl(0x777);
+  show("control data", send_control(c, "::1", port, IPPROTO_IPV6, 11, &info, sizeof info));
+  receive_headers(s);
+  show("short", send_control(c, "::1", port, IPPROTO_IPV6, 11, &info, 2));
+  flow_label("none such", c, 0x54321, GET, ANY, 0);
+  flow_label("bad share", c, 0x54321, GET, 7, CREATE);
+  flow_label("bad label", c, 0x1000000, GET, ANY, CREATE);
+  flow_label("bad action", c, 0x54321, 9, ANY, CREATE);
+  flow_label("reflect", stream, 0, GET, ANY, REFLECT);
+  flow_label("any", c, 0x54321, GET, ANY, CREATE);
+  flow_label("any again", other, 0x54321, GET, ANY, CREATE);
+  flow_label("must be new", other, 0x54321, GET, ANY, CREATE | NEW);
+  flow_label("another share", other, 0x54321, GET, USER, CREATE);
+  unsigned mine = (unsigned)flow_label("exclusive", c, 0, GET, EXCLUSIVE, CREATE);
+  flow_label("another's", other, mine, GET, EXCLUSIVE, CREATE);
+  show("send", send_flow(c, port, mine));
+  must("option", set_int(other, IPPROTO_IPV6, 33, 1));
+  show("another's", send_flow(other, port, mine));
+  show("nobody's", send_flow(other, port, 0x11111));
+  flow_label("renew", c, mine, RENEW, EXCLUSIVE, 0);
+  flow_label("renew another's", other, mine, RENEW, EXCLUSIVE, 0);
+  flow_label("put", c, mine, PUT, EXCLUSIVE, 0);
+  flow_label("put again", c, mine, PUT, EXCLUSIVE, 0);
+  struct flow_label_request r = {.action = GET};
+  socklen_t n = sizeof r;
+  show("not connected", getsockopt(c, IPPROTO_IPV6, 32, &r, &n));
+  n = 31;
+  show("short", getsockopt(c, IPPROTO_IPV6, 32, &r, &n));
+  show("short", setsockopt(c, IPPROTO_IPV6, 32, &r, 31));
+  struct sockaddr_in6 a = at("::1", port);
+  a.sin6_flowinfo = htonl(0x54321);
+  show("connect", connect(c, (struct sockaddr *)&a, sizeof a));
+  n = sizeof r;
+  show("connected", getsockopt(c, IPPROTO_IPV6, 32, &r, &n));
+  say("label %x share %d", ntohl(r.label), r.share);
+  show("IPv4", setsockopt(socket(AF_INET, SOCK_DGRAM, 0), IPPROTO_IPV6, 32, &r, sizeof r));
+}
+
+/* RFC 3542 section 11.3: what was too long is told in band. */
+static void path_mtu_notices(void) {
+  static char b[65536];
+  int fd = made(SOCK_DGRAM), n = 3000;
+  show("on", set_int(fd, IPPROTO_IPV6, IPV6_RECVPATHMTU, 1));
+  say("is %d", get_int(fd, IPPROTO_IPV6, IPV6_RECVPATHMTU));
+  must("limit", set_int(fd, IPPROTO_IPV6, IPV6_MTU, n));
+  for (int dont = 0; dont < 2; ++dont) {
+    must("don't fragment", set_int(fd, IPPROTO_IPV6, IPV6_DONTFRAG, dont));
+    struct sockaddr_in6 a = at("::1", 9), from = {.sin6_family = AF_UNSPEC};
+    show("send", sendto(fd, b, 4000, 0, (struct sockaddr *)&a, sizeof a));
+    char control[256];
+    struct iovec v = {b, sizeof b};
+    struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &v, .msg_iovlen = 1, .msg_control = control,
+                       .msg_controllen = sizeof control};
+    show("recvmsg", recvmsg(fd, &m, MSG_DONTWAIT));
+    if (!dont) continue;
+    say("flags %x from %s port %d", m.msg_flags, text_of(&from), ntohs(from.sin6_port));
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
+      struct ip6_mtuinfo info;
+      memcpy(&info, CMSG_DATA(c), sizeof info);
+      say("level %d type %d length %zu mtu %u to %s", c->cmsg_level, c->cmsg_type, c->cmsg_len - CMSG_LEN(0), info.ip6m_mtu, text_of(&info.ip6m_addr));
+    }
+  }
+}
+
 static void large(void) {
   static char b[65536];
   int s = made(SOCK_DGRAM), c = made(SOCK_DGRAM), size = 1 << 20;
@@ -450,12 +700,18 @@ static void failed_connect_again(void) {
   close(gone);
   must("only", set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1));
   must("class", set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, 0x20));
+  must("errors", set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, 1));
+  unsigned char header[16], back[64];
+  must("header", setsockopt(fd, IPPROTO_IPV6, IPV6_DSTOPTS, header, (socklen_t)option_header(header, 1)));
   show("refused", connect6(fd, "::1", port));
   int l = made(SOCK_STREAM);
   must("bind", (int)bind6(l, "::1", port));
   must("listen", listen(l, 1));
   show("again", connect6(fd, "::1", port));
   say("only %d class %d", get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY), get_int(fd, IPPROTO_IPV6, IPV6_TCLASS));
+  socklen_t n = sizeof back;
+  show("header", getsockopt(fd, IPPROTO_IPV6, IPV6_DSTOPTS, back, &n));
+  say("length %d", (int)n);
 }
 
 static const struct test_case cases[] = {
@@ -471,6 +727,13 @@ static const struct test_case cases[] = {
     {"options", options},
     {"path_options", path_options},
     {"control_data", control_data},
+    {"sticky_extensions", sticky_extensions},
+    {"routing_headers", routing_headers},
+    {"extensions_of_one_datagram", extensions_of_one_datagram},
+    {"extensions_of_nobody", extensions_of_nobody},
+    {"streams_with_extensions", streams_with_extensions},
+    {"flow_labels", flow_labels},
+    {"path_mtu_notices", path_mtu_notices},
     {"large", large},
     {"failed_connect_again", failed_connect_again},
 };

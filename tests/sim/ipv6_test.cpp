@@ -125,6 +125,7 @@ TEST_P(SimIpv6Alone, HeadersThatNobodyShouldSend) {
       {"600 bytes of options", IpProtocol::destination_options, bytes_of({17, 74, 1, 255}, 596), Drop::ip6_extension_limit, {}},
       {"an option to drop for", IpProtocol::destination_options, option(0x5e), Drop::ip6_unknown_option, {}},
       {"an option to complain about", IpProtocol::destination_options, option(0x9e), Drop::ip6_unknown_option, Error{4, 2, 44}},
+      {"a jumbo payload that is none", IpProtocol::hop_by_hop, option(0xc2), Drop::ip6_jumbogram, Error{4, 2, 44}},
       {"... unless to a group", IpProtocol::hop_by_hop, option(0xde), Drop::ip6_unknown_option, Error{4, 2, 44}},
       {"type 0 routing", IpProtocol::routing, bytes_of({17, 2, 0, 1, 0, 0, 0, 0}, 16), Drop::ip6_routing_header, Error{4, 0, 42}},
       {"a later fragment's odd length", IpProtocol::fragment, bytes_of({17, 0, 0, 1, 0, 0, 0, 1}, 9), Drop::ip_bad_fragment, Error{4, 0, 4}},

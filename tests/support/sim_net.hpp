@@ -60,6 +60,8 @@ class Host final : public LogSink {
     std::vector<std::pair<wire::Endpoint, std::vector<std::byte>>> received;
     std::vector<socket::Errno> errors;
     std::vector<std::pair<stack::ErrorInfo, std::vector<std::byte>>> reported;  ///< of its error queue
+    std::vector<std::vector<std::byte>> extensions;  ///< the same: what stood before it
+    std::vector<std::uint32_t> flow_infos;
     std::vector<std::uint16_t> segments;  ///< of each of `received`: UDP_GRO's size
   };
   UdpSocket& udp(const wire::Endpoint& local, std::uint32_t shard = 0);

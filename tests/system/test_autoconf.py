@@ -84,6 +84,21 @@ def test_a_router_is_asked_and_believed(lab):
     assert formed(lab, False), "the addresses stay"
 
 
+def test_a_resolver_is_told(lab):
+    """RFC 8106: as long as it is advertised, behind what others wrote; and a program of the stack asks that server."""
+    file = lab.folder / "resolv.conf"
+    file.write_text("nameserver 10.9.9.9\n")
+    keeper = subprocess.Popen([utility("rtsol"), "-r", file, "en0"], env=lab.stack.environment(preload=False))
+    try:
+        wait_until(lambda: "fd0a::53" in file.read_text(), file.read_text)
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        assert lines == ["nameserver 10.9.9.9", "nameserver fd0a::53", "search example.org"]
+    finally:
+        keeper.terminate()
+        status = keeper.wait(LIMIT)
+    assert status == 0 and file.read_text() == "nameserver 10.9.9.9\n"
+
+
 def test_states_of_an_address(lab):
     stack = lab.stack
 

@@ -1,8 +1,13 @@
 #include "utils/ndp/ndp.hpp"
 
+#include <time.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "wire/address.hpp"
 
@@ -11,7 +16,8 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: ndp [-n] [--json] hostname\n"
-    "       ndp [-n] [--json] -a | -c\n"
+    "       ndp [-nt] [--json] -a | -A wait\n"
+    "       ndp [--json] -c\n"
     "       ndp [--json] -d hostname\n"
     "       ndp [--json] -i interface | -p | -r\n"
     "       ndp [--json] -P | -R\n"
@@ -31,7 +37,15 @@ std::optional<std::string> address_of(Io& io, const std::string& host) {
   return std::nullopt;
 }
 
-int list(Io& io, Stack& stack, const std::string& host) {
+std::string time_now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  tm parts{};
+  ::localtime_r(&now.tv_sec, &parts);
+  return format("%02d:%02d:%02d.%06ld ", parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_nsec / 1000);
+}
+
+int list(Io& io, Stack& stack, const std::string& host, bool timed = false) {
   Node arguments, answer;
   arguments.add_text("family", "inet6");
   if (!host.empty()) {
@@ -41,9 +55,18 @@ int list(Io& io, Stack& stack, const std::string& host) {
   }
   if (!asked(io, stack, "arp.list", arguments, answer)) return 1;
   if (io.json) return io.print(to_json(answer)), 0;
-  if (host.empty() || !answer.list("neighbours").empty()) return io.print(show_neighbours6(answer)), 0;
+  if (host.empty() || !answer.list("neighbours").empty())
+    return io.print(timed ? with_time(show_neighbours6(answer), time_now()) : show_neighbours6(answer)), 0;
   io.print(host + " (" + std::string(arguments.text_of("address")) + ") -- no entry\n");
   return 1;
+}
+
+int list_again(Io& io, Stack& stack, bool timed, std::uint64_t seconds, Again again) {
+  for (;;) {
+    if (const int status = list(io, stack, {}, timed); status != 0) return status;
+    io.flush();
+    if (!again(seconds)) return 0;
+  }
 }
 
 int clear(Io& io, Stack& stack) {
@@ -210,10 +233,31 @@ std::string show_neighbours6(const Node& answer) {
   return out;
 }
 
+std::string with_time(std::string_view table, std::string_view time) {
+  std::string out;
+  bool head = true;
+  while (!table.empty()) {
+    const std::size_t length = std::min(table.find('\n'), table.size() - 1) + 1;
+    if (!std::exchange(head, false)) out += time;
+    out += table.substr(0, length);
+    table.remove_prefix(length);
+  }
+  return out;
+}
+
 int ndp(Io& io, Stack& stack, const Words& words) {
+  return ndp(io, stack, words, [](std::uint64_t seconds) {
+    const timespec pause{.tv_sec = static_cast<time_t>(seconds), .tv_nsec = 0};
+    return ::nanosleep(&pause, nullptr) == 0;
+  });
+}
+
+int ndp(Io& io, Stack& stack, const Words& words, Again again) {
   if (helped(io, kUsage, words)) return 0;
   char what = 0;
   std::string file, interface;
+  bool timed = false;
+  std::optional<std::uint64_t> wait;
   Options options{words, "acdHnPpRrst", "AfIi"};
   for (char letter = options.next(); letter != 0; letter = options.next()) switch (letter) {
       case 'a':
@@ -236,15 +280,24 @@ int ndp(Io& io, Stack& stack, const Words& words) {
       case 'n':
         break;  // names are never looked up
       case 'A':
+        wait = parse_number(options.value(), 1'000'000);
+        if (!wait || *wait == 0) return io.error(options.value() + ": bad value");
+        break;
+      case 't':
+        timed = true;
+        break;
       case 'H':
       case 'I':
-      case 't':
         return io.error(std::string{'-', letter} + ": not built yet");
       default:
         io.error(options.fault());
         return usage(io);
     }
   const Words rest = options.rest();
+  if (wait) {
+    const bool alone = (what == 0 || what == 'a') && rest.empty() && interface.empty() && file.empty();
+    return alone ? list_again(io, stack, timed, *wait, again) : usage(io);
+  }
   if (!file.empty()) return from_file(io, stack, file);
   if (!interface.empty()) {
     if (what != 0) return usage(io);
@@ -253,10 +306,10 @@ int ndp(Io& io, Stack& stack, const Words& words) {
   }
   if (what == 's') return set(io, stack, rest);
   if (what == 'd') return remove(io, stack, rest);
-  if (what == 0) return rest.size() == 1 ? list(io, stack, rest[0]) : usage(io);
+  if (what == 0) return rest.size() == 1 ? list(io, stack, rest[0], timed) : usage(io);
   if (!rest.empty()) return usage(io);
   switch (what) {
-    case 'a': return list(io, stack, {});
+    case 'a': return list(io, stack, {}, timed);
     case 'p': return show(io, stack, show_prefixes);
     case 'P': return forget(io, stack, "prefixes");
     case 'r': return show(io, stack, show_routers);

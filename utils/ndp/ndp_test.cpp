@@ -1,5 +1,7 @@
 #include "utils/ndp/ndp.hpp"
 
+#include <algorithm>
+
 #include "utils/common/test_stack.hpp"
 
 namespace iopkt::utils {
@@ -23,6 +25,35 @@ TEST(Ndp, WhatRoutersSaid) {
   ASSERT_TRUE(tree);
   EXPECT_EQ(tree->list("routers").size(), 2u);
   EXPECT_NE(run_words(ndp, "ndp", stack, {"-i", "en0", "nud"}).err.find("sysctl"), std::string::npos);
+}
+
+int left = 0;
+std::uint64_t asked_for = 0;
+int ndp_thrice(Io& io, Stack& stack, const Words& words) {
+  left = 2;
+  return ndp(io, stack, words, [](std::uint64_t seconds) { return asked_for = seconds, left-- > 0; });
+}
+
+TEST(Ndp, AgainAndAgain) {
+  TestStack stack;
+  stack.answer_from("arp.list", "neighbours6.json");
+  const std::string once = run_words(ndp, "ndp", stack, {"-a"}).out;
+  stack.asked.clear();
+  EXPECT_EQ(run_words(ndp_thrice, "ndp", stack, {"-A", "7"}).out, once + once + once);
+  EXPECT_EQ(stack.asked, Words(3, "arp.list family=inet6"));
+  EXPECT_EQ(asked_for, 7u);
+  stack.refusals["arp.list"] = {6, "gone"};
+  EXPECT_EQ(run_words(ndp_thrice, "ndp", stack, {"-A", "7"}).status, 1) << "no stack, no more lists";
+}
+
+TEST(Ndp, Times) {
+  EXPECT_EQ(with_time("Neighbor\nfe80::1\nfe80::2\n", "12:00:00.000001 "), "Neighbor\n12:00:00.000001 fe80::1\n12:00:00.000001 fe80::2\n");
+  EXPECT_EQ(with_time("", "12:00:00.000001 "), "");
+  TestStack stack;
+  stack.answer_from("arp.list", "neighbours6.json");
+  const std::string plain = run_words(ndp, "ndp", stack, {"-a"}).out, timed = run_words(ndp, "ndp", stack, {"-at"}).out;
+  const auto rows = static_cast<std::size_t>(std::ranges::count(plain, '\n')) - 1;
+  EXPECT_EQ(timed.size(), plain.size() + rows * 16);
 }
 
 TEST(Ndp, NoEntry) {
@@ -51,7 +82,7 @@ TEST(Ndp, WordsBecomeRequests) {
 
 TEST(Ndp, Mistakes) {
   for (const Words& words : {Words{}, Words{"-d"}, Words{"-s", "fe80::7%en0"}, Words{"-s", "::7", "0:1:2:3:4:5", "pub"}, Words{"10.0.0.7"},
-                             Words{"-q"}, Words{"-a", "::7"}, Words{"-a", "-c"}, Words{"-p", "-r"}, Words{"-I"}, Words{"-i", "en0", "-r"}, Words{"-f", "/nonexistent"}}) {
+                             Words{"-q"}, Words{"-a", "::7"}, Words{"-a", "-c"}, Words{"-p", "-r"}, Words{"-I"}, Words{"-H"}, Words{"-A", "0"}, Words{"-A", "x"}, Words{"-A", "1", "-c"}, Words{"-A", "1", "::7"}, Words{"-i", "en0", "-r"}, Words{"-f", "/nonexistent"}}) {
     TestStack stack;
     EXPECT_EQ(run_words(ndp, "ndp", stack, words).status, 1);
     EXPECT_TRUE(stack.asked.empty());

@@ -1,19 +1,31 @@
 #include "utils/rtsol/rtsol.hpp"
 
+#include <signal.h>
 #include <time.h>
 
 #include <algorithm>
+
+#include "utils/rtsol/resolver.hpp"
 
 namespace iopkt::utils {
 namespace {
 
 constexpr char kUsage[] =
-    "usage: rtsol [-dD] [--json] interface ...\n"
-    "       rtsol [-dD] [--json] -a\n";
+    "usage: rtsol [-dD] [-r file] [--json] interface ...\n"
+    "       rtsol [-dD] [-r file] [--json] -a\n";
 
 constexpr unsigned kPauseMs = 500;
 // RFC 4861 section 6.3.7: three solicitations 4 s apart, and MAX_RTR_SOLICITATION_DELAY for the last answer.
 constexpr unsigned kWaitMs = 3 * 4000 + 1000;
+
+volatile sig_atomic_t ended = 0;
+
+/// With -r: ends the keeping, not the command, so that the file is left as it was.
+void end_by_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { ended = 1; };
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(signal, &action, nullptr);
+}
 
 void sleep_ms(unsigned ms) {
   const timespec pause{static_cast<time_t>(ms / 1000), static_cast<long>(ms % 1000) * 1'000'000};
@@ -67,10 +79,12 @@ int rtsol(Io& io, Stack& stack, const Words& words) { return rtsol(io, stack, wo
 int rtsol(Io& io, Stack& stack, const Words& words, Pause pause) {
   if (helped(io, kUsage, words)) return 0;
   bool all = false, debug = false;
-  Options options{words, "aDd", ""};
+  std::string resolver;
+  Options options{words, "aDd", "r"};
   for (char letter = options.next(); letter != 0; letter = options.next()) {
     if (letter == '?') return io.error(options.fault()), io.complain(kUsage), 1;
-    (letter == 'a' ? all : debug) = true;
+    if (letter == 'r') resolver = options.value();
+    else (letter == 'a' ? all : debug) = true;
   }
   Words names = options.rest();
   if (names.empty() != all) return io.complain(kUsage), 1;
@@ -90,7 +104,14 @@ int rtsol(Io& io, Stack& stack, const Words& words, Pause pause) {
   if (waiting.empty()) return 1;
   io.flush();
   for (unsigned waited = 0; !look(stack, waiting) && waited < kWaitMs; waited += kPauseMs) pause(kPauseMs);
-  return report(io, waiting, debug);
+  const int status = report(io, waiting, debug);
+  if (resolver.empty()) return status;
+  io.flush();
+  // A router may come later.
+  Words kept;
+  for (const Waiting& w : waiting) kept.push_back(w.name);
+  end_by_signals();
+  return keep_resolver(io, stack, kept, resolver, pause, [] { return ended != 0; });
 }
 
 }  // namespace iopkt::utils
