@@ -113,7 +113,8 @@ inline constexpr std::array kTunables{
     TunableSpec{"net.inet.tcp.syn_ack_retries", "retries", "Retransmissions of a SYN,ACK.", &Tunables::syn_ack_retries, 5,
                 1, 30},
     TunableSpec{"net.inet.tcp.syn_rate", "SYNs/s",
-                "SYNs of strangers that each shard answers while connections have work (RFC 4987); 0: no bound.", &Tunables::syn_rate, 20000, 0, 10000000},
+                "SYNs of strangers that each shard answers while connections have work (RFC 4987); 0: no bound.", &Tunables::syn_rate, 10000, 0,
+                10000000},
     // 1 s doubled seven times is 4 min; RFC 1122 section 4.2.3.5 asks for 3 min at least.
     TunableSpec{"net.inet.tcp.syn_retries", "retries", "Retransmissions of a SYN.", &Tunables::syn_retries, 7, 1, 30},
     TunableSpec{"net.inet.tcp.syncookies", "0..2", "SYN cookies (RFC 4987): 0 never, 1 when too many are half-open, 2 always.",
