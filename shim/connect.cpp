@@ -223,7 +223,8 @@ int connect_fast(int fd, Entry entry, const sockaddr* address, socklen_t length,
   if (address == nullptr || length > sizeof(sockaddr_storage) || length < (domain_of(s) == AF_INET6 ? kIn6Least : sizeof(sockaddr_in)))
     return EINVAL;
   if (address->sa_family != domain_of(s)) return EAFNOSUPPORT;
-  return connect_stream(fd, entry, address, length, {.flags = ipc::AddressRequest::fast_open | (data ? 0 : ipc::AddressRequest::no_data), .dont_wait = dont_wait});
+  const std::uint32_t flags = ipc::AddressRequest::fast_open | (data ? 0 : ipc::AddressRequest::no_data);
+  return connect_stream(fd, entry, address, length, {.flags = flags, .dont_wait = dont_wait});
 }
 
 }  // namespace iopkt::shim

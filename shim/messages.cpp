@@ -481,7 +481,8 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   if (!entry.datagram()) {
     if ((flags & MSG_FASTOPEN) != 0) {
       const bool data = std::any_of(message->msg_iov, message->msg_iov + message->msg_iovlen, [](const iovec& piece) { return piece.iov_len != 0; });
-      const int error = connect_fast(fd, entry, static_cast<const sockaddr*>(message->msg_name), message->msg_namelen, data, (flags & MSG_DONTWAIT) != 0);
+      const auto* to = static_cast<const sockaddr*>(message->msg_name);
+      const int error = connect_fast(fd, entry, to, message->msg_namelen, data, (flags & MSG_DONTWAIT) != 0);
       if (error != 0) return fail(error);
       entry = entry_of(fd);
     }

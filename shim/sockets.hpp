@@ -16,8 +16,8 @@ int open_socket(int domain, int type, int protocol);
 int bind_socket(Entry entry, const sockaddr* address, socklen_t length);
 int connect_socket(int fd, Entry entry, const sockaddr* address, socklen_t length);
 /// What a send with MSG_FASTOPEN does first (RFC 7413): with a known cookie the SYN waits for what is written next, if that is `data`,
-/// else it goes out or asks for one and this waits for the connection, unless `dont_wait` or the descriptor says otherwise. 0 or an errno: EINPROGRESS, EISCONN,
-/// EALREADY, what connect() says, EOPNOTSUPP (net.inet.tcp.fastopen.client_enable is 0).
+/// else it goes out or asks for one and this waits for the connection, unless `dont_wait` or the descriptor says otherwise. 0 or an
+/// errno: EINPROGRESS, EISCONN, EALREADY, what connect() says, EOPNOTSUPP (net.inet.tcp.fastopen.client_enable is 0).
 int connect_fast(int fd, Entry entry, const sockaddr* address, socklen_t length, bool data, bool dont_wait);
 int listen_socket(int fd, Entry entry, int backlog);
 int accept_socket(int fd, Entry entry, sockaddr* address, socklen_t* length, int flags);

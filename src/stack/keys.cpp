@@ -234,8 +234,8 @@ bool has_receive_id(const Socket& k, const KeyChain& chain, std::uint8_t id) {
 
 Errno delete_ao(ShardState& s, const Socket& k, Options& options, Bytes value) {
   const auto wanted = read<AoDelete>(value);
-  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext | kDeleteAsync)) != 0 || wanted->key_flags != 0 || wanted->interface_index != 0)
-    return Errno::inval;
+  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext | kDeleteAsync)) != 0) return Errno::inval;
+  if (wanted->key_flags != 0 || wanted->interface_index != 0) return Errno::inval;
   // As on the host: a listener's keys alone go without waiting for anybody, which they do here in any case.
   if ((wanted->flags & kDeleteAsync) != 0 && k.state != SocketState::listening) return Errno::inval;
   const auto peer = peer_of(k, wanted->address);
@@ -264,7 +264,8 @@ Errno delete_ao(ShardState& s, const Socket& k, Options& options, Bytes value) {
 
 Errno set_ao_info(Socket& k, Options& options, Bytes value) {
   const auto wanted = read<AoInfo>(value);
-  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext | kRequired | kSetCounters | kAcceptIcmp)) != 0) return Errno::inval;
+  constexpr std::uint32_t kKnown = kSetCurrent | kSetNext | kRequired | kSetCounters | kAcceptIcmp;
+  if (!wanted || wanted->reserved != 0 || (wanted->flags & ~kKnown) != 0) return Errno::inval;
   const bool current = (wanted->flags & kSetCurrent) != 0, next = (wanted->flags & kSetNext) != 0;
   if ((current || next) && !may_change_ids(k)) return Errno::inval;
   static const KeyChain kNone;

@@ -93,7 +93,8 @@ Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool priv
   if (const auto done = set_group_option(s, *k, level, name, value, privileged)) return *done;
   socket::SocketOptions wanted_options = *k->options;
   const auto key_set = set_key_option(s, *k, wanted_options, level, name, value);
-  const Errno result = key_set ? *key_set : socket::set_option(wanted_options, k->kind, level, name, value, privileged, s.stack.config().txprio_enabled, k->family);
+  const bool txprio = s.stack.config().txprio_enabled;
+  const Errno result = key_set ? *key_set : socket::set_option(wanted_options, k->kind, level, name, value, privileged, txprio, k->family);
   if (result != Errno::ok) return result;
   const bool binds = level == num::kSolSocket && name == num::so_bindtodevice;
   const bool to_device = binds && !wanted_options.bind_device.empty();

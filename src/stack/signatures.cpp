@@ -70,7 +70,8 @@ bool ignores_icmp(Socket& k, const message::FlowError& error) {
   if (!k.options->keys || k.options->ao_accept_icmp || !tcp::is_synchronized(k.tcp->state())) return false;
   if (k.options->keys->ao_to_send(k.remote.address, -1) == nullptr) return false;
   const bool v4 = error.flow.local.address.is_v4();
-  const bool hard = error.failure == tcp::Failure::refused || error.failure == (v4 ? tcp::Failure::protocol_unreachable : tcp::Failure::admin_prohibited);
+  const tcp::Failure other = v4 ? tcp::Failure::protocol_unreachable : tcp::Failure::admin_prohibited;
+  const bool hard = error.failure == tcp::Failure::refused || error.failure == other;
   if (!hard && !(v4 && error.mtu != 0)) return false;
   ++auth_of(k).dropped_icmp;
   return true;

@@ -59,7 +59,8 @@ void to_connection(ShardState& s, Socket& k, Segment& seg) {
   if (seg.at.ip.ttl < k.options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   const bool opening = k.tcp->state() == tcp::State::syn_sent;
   const std::uint32_t extension = opening ? 0 : k.tcp->receive_extension(seg.in.seq);
-  const auto wrong = check_signature(s, {*k.options, k.tcp->iss(), k.tcp->irs(), extension, -1, derived_keys(k)}, seg.flow, seg.in, *seg.packet, seg.header_len);
+  const auto wrong = check_signature(s, {*k.options, k.tcp->iss(), k.tcp->irs(), extension, -1, derived_keys(k)}, seg.flow, seg.in,
+                                     *seg.packet, seg.header_len);
   count_signature(k, seg.in, wrong);
   if (wrong) return s.drop(*wrong);
   follow_key(k, seg.in);

@@ -168,7 +168,8 @@ TEST(TcpAuth, KeysAreFoundAsIfAllWereLookedAt) {
   for (int round = 0; round < 50; ++round) {
     std::vector<Key> keys;
     for (std::uint64_t i = random.below(200); i > 0; --i) {
-      Key key{.peer = wire::Ipv4Address{static_cast<std::uint32_t>(random.below(64)) << 26 | 3}, .prefix_len = static_cast<std::uint8_t>(random.below(8) * 4)};
+      Key key{.peer = wire::Ipv4Address{static_cast<std::uint32_t>(random.below(64)) << 26 | 3},
+              .prefix_len = static_cast<std::uint8_t>(random.below(8) * 4)};
       if (random.chance(0.2)) key.peer = *wire::Ipv6Address::parse("2001:db8::1");
       if (random.chance(0.7)) key.algorithm = MacAlgorithm::hmac_sha1;
       key.send_id = static_cast<std::uint8_t>(random.below(8)), key.receive_id = static_cast<std::uint8_t>(random.below(8));
