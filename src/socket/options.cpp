@@ -110,7 +110,6 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIpv6, ipv6_mtu_discover, &S::mtu_discover6, 0, 5, plain, kAll},
     {kSolIpv6, ipv6_dontfrag, &S::dont_fragment6, INT32_MIN, kAny, boolean | byte_allowed, kAll},
     {kSolIpv6, ipv6_recverr, &S::receive_error6, INT32_MIN, kAny, boolean, kAll},
-    {kSolIpv6, ipv6_recverr_rfc4884, &S::receive_extensions6, 0, 1, plain, kAll},
     {kSolIpv6, ipv6_recvpktinfo, &S::receive_packet_info6, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_recvhoplimit, &S::receive_hop_limit, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_recvtclass, &S::receive_tclass, INT32_MIN, kAny, boolean, kAll},

@@ -314,7 +314,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(*k.options, to.address));
   if (to.address.is_v6()) {
     how.flow_label = request.flow_label != 0 ? request.flow_label : k.options->flow_label6;
-    if (!s.stack.flow_labels().may_send(k.flow_labels, how.flow_label)) return unexpected(Errno::inval);
+    if (!s.stack.flow_labels().may_send(k.leased_labels(), how.flow_label)) return unexpected(Errno::inval);
     // RFC 6437 section 3: what the application does not label its host does.
     if (how.flow_label == 0 && k.options->auto_flow_label != 0) how.flow_label = flow_hash(s.key(), k.local, to) & 0xfffff;
     how.largest = static_cast<std::uint32_t>(k.options->fragment_size6);

@@ -185,7 +185,7 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
   }
   if (level == num::kSolIpv6 && name == num::ipv6_flowlabel_mgr && k->family == wire::IpFamily::v6) {
     if (room < socket::FlowLabelRequest::kLen) return unexpected(Errno::inval);
-    const auto lease = s.stack.flow_labels().find(k->flow_labels, k->options->flow_label6, s.now);
+    const auto lease = s.stack.flow_labels().find(k->leased_labels(), k->options->flow_label6, s.now);
     if (!lease) return unexpected(lease.error());
     std::array<std::byte, socket::FlowLabelRequest::kLen> out{};
     lease->encode(out);

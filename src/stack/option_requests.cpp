@@ -63,7 +63,7 @@ socket::Result<std::uint32_t> Shard::manage_flow_label(SocketId id, Bytes reques
   if (k->family != wire::IpFamily::v6) return unexpected(Errno::noprotoopt);
   const auto wish = socket::FlowLabelRequest::parse(request);
   if (!wish) return unexpected(wish.error());
-  const auto label = s.stack.flow_labels().change(k->flow_labels, *wish, {process, k->user, privileged}, s.now, s.random);
+  const auto label = s.stack.flow_labels().change(k->flow_labels.make(), *wish, {process, k->user, privileged}, s.now, s.random);
   if (label && wish->action == socket::FlowLabelRequest::Action::put && wish->label == k->options->flow_label6) k->options.change([](socket::SocketOptions& o) { o.flow_label6 = 0; });
   return label;
 }
@@ -74,7 +74,7 @@ Errno Shard::use_flow_info(SocketId id, std::uint32_t flow_info) {
   if (k == nullptr) return Errno::badf;
   const std::uint32_t label = k->options->flow_info_send != 0 ? flow_info & kLabelMask : 0;
   if (label == k->options->flow_label6) return Errno::ok;
-  if (!s.stack.flow_labels().may_send(k->flow_labels, label)) return Errno::inval;
+  if (!s.stack.flow_labels().may_send(k->leased_labels(), label)) return Errno::inval;
   k->options.change([&](socket::SocketOptions& o) { o.flow_label6 = label; });
   return Errno::ok;
 }
@@ -82,7 +82,7 @@ Errno Shard::use_flow_info(SocketId id, std::uint32_t flow_info) {
 Errno Shard::check_flow_label(SocketId id, std::uint32_t label) const {
   const Socket* k = state_->find(id);
   if (k == nullptr) return Errno::badf;
-  return state_->stack.flow_labels().may_send(k->flow_labels, label & kLabelMask) ? Errno::ok : Errno::inval;
+  return state_->stack.flow_labels().may_send(k->leased_labels(), label & kLabelMask) ? Errno::ok : Errno::inval;
 }
 
 Errno Shard::set_option(SocketId id, int level, int name, Bytes value, bool privileged) {

@@ -84,7 +84,7 @@ void destroy_socket(ShardState& s, Socket& k) {
     send_to_all_others(s, [&] { return message::RawRemove{s.number, k.id}; });
   }
   leave_all_groups(s, k);
-  s.stack.flow_labels().release(k.flow_labels, s.now);
+  if (k.flow_labels) s.stack.flow_labels().release(*k.flow_labels, s.now);
   leave_fast_open_queue(k);
   s.wheel.cancel(k);
   remove_flow(s, k);

@@ -92,7 +92,7 @@ struct Socket : Timed {
   wire::Endpoint local, remote;
   socket::SharedOptions options;
   std::vector<Membership> memberships;
-  socket::FlowLabels::Held flow_labels;  ///< IPV6_FLOWLABEL_MGR
+  Box<socket::FlowLabels::Held> flow_labels;  ///< IPV6_FLOWLABEL_MGR
   socket::BindingPtr binding;
   ListenerPtr listener;              ///< its own when listening; its parent's while accept_waiting
   ListenerPtr fast_open_parent;      ///< Fast Open: whose pending requests this one counts among
@@ -108,8 +108,12 @@ struct Socket : Timed {
   Instant space_asked{};             ///< when that was last announced
 
   FlowKey flow() const { return {local, remote}; }
+  const socket::FlowLabels::Held& leased_labels() const {
+    static const socket::FlowLabels::Held none;
+    return flow_labels ? *flow_labels : none;
+  }
 };
-static_assert(sizeof(Socket) <= 360);
+static_assert(sizeof(Socket) <= 368);
 
 struct HalfOpenEntry : Timed {
   HalfOpenEntry() : Timed(Kind::half_open) {}

@@ -16,6 +16,8 @@ namespace {
 constexpr std::uint32_t default_mss(wire::IpFamily family) { return family == wire::IpFamily::v6 ? 1220 : 536; }
 constexpr std::uint8_t kChecksumOffset = 16;
 
+}  // namespace
+
 Outgoing way_of(const FlowKey& flow, const socket::SocketOptions* options) {
   Outgoing how{.source = flow.local.address, .destination = flow.remote.address, .protocol = wire::IpProtocol::tcp};
   if (options == nullptr) return how;
@@ -23,7 +25,6 @@ Outgoing way_of(const FlowKey& flow, const socket::SocketOptions* options) {
   else how.options = ip_options_of(*options, how.destination);
   return how;
 }
-}  // namespace
 
 tcp::Options tcp_options(const socket::SocketOptions& o) {
   return {.nodelay = o.no_delay != 0,

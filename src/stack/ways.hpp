@@ -303,6 +303,8 @@ struct Outgoing {
   /// Puts the headers in, and the first station in the place of the destination.
   void extend(const wire::Ipv6Extensions& headers);
 };
+/// A TCP segment's way, with the IP options and extension headers that the program set; null: none. It borrows from `options`.
+Outgoing way_of(const FlowKey& flow, const socket::SocketOptions* options);
 struct Path {
   const iface::Interface* out = nullptr;
   wire::IpAddress next_hop;

@@ -173,20 +173,20 @@ TEST_P(SimIpv6Extensions, ExtensionsOfErrorsAreShown) {
     from.reported.clear();
     tell({.next_header = IpProtocol::icmpv6}, m);
     net.run_for(1ms);
-    return from.reported.empty() ? stack::ErrorInfo::Extension{} : from.reported[0].first.extension;
+    return from.reported.empty() ? stack::ErrorInfo{} : from.reported[0].first;
   };
-  EXPECT_EQ(error(16, 128, 8, 0).at, 0) << "nobody asked";
+  EXPECT_EQ(error(16, 128, 8, 0).extension_at, 0) << "nobody asked";
   ASSERT_EQ(from.reported.size(), 1u);
   turn_on(num::ipv6_recverr_rfc4884);
-  stack::ErrorInfo::Extension got = error(16, 128, 8, 0);
-  EXPECT_EQ(got.at, 128 - 48) << "behind the headers that the program did not write";
-  EXPECT_FALSE(got.invalid);
-  EXPECT_TRUE(error(16, 128, 8, 0x100).invalid) << "the checksum";
-  EXPECT_TRUE(error(16, 128, 12, 0).invalid) << "an object over the end";
-  EXPECT_TRUE(error(16, 128, 3, 0).invalid) << "an object without a head";
-  EXPECT_EQ(error(15, 120, 8, 0).at, 0) << "RFC 4884 section 5.3: at least 128 bytes";
-  EXPECT_EQ(error(0, 128, 8, 0).at, 0);
-  EXPECT_EQ(error(255, 128, 8, 0).at, 0) << "beyond the end";
+  stack::ErrorInfo got = error(16, 128, 8, 0);
+  EXPECT_EQ(got.extension_at, 128 - 48) << "behind the headers that the program did not write";
+  EXPECT_FALSE(got.extension_bad);
+  EXPECT_TRUE(error(16, 128, 8, 0x100).extension_bad) << "the checksum";
+  EXPECT_TRUE(error(16, 128, 12, 0).extension_bad) << "an object over the end";
+  EXPECT_TRUE(error(16, 128, 3, 0).extension_bad) << "an object without a head";
+  EXPECT_EQ(error(15, 120, 8, 0).extension_at, 0) << "RFC 4884 section 5.3: at least 128 bytes";
+  EXPECT_EQ(error(0, 128, 8, 0).extension_at, 0);
+  EXPECT_EQ(error(255, 128, 8, 0).extension_at, 0) << "beyond the end";
 }
 
 // ---------------------------------------------------------------------------------------------- anycast

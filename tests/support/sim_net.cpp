@@ -289,7 +289,7 @@ bool Host::turn(Instant now) {
       d.payload->copy_out(0, payload);
       if (d.error) udp->second->reported.emplace_back(*d.error, std::move(payload));
       else udp->second->received.emplace_back(d.source, std::move(payload)), udp->second->segments.push_back(d.segment_size);
-      if (!d.error) udp->second->extensions.push_back(d.extensions), udp->second->flow_infos.push_back(d.flow_info);
+      if (!d.error) udp->second->extensions.push_back(d.extras), udp->second->flow_infos.push_back(d.flow_info);
       any = true;
     }
     // Another shard has to look, which may have had its turn already.
