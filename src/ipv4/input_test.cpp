@@ -380,6 +380,15 @@ TEST_F(Ipv4InputTest, WhatIsForUsHasUsInItsRecord) {
   ASSERT_FALSE(in);
   EXPECT_EQ(in.error().why, Drop::ip_bad_option);
   EXPECT_EQ(in.error().answer, wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, 23));
+  // Some room, but not for a whole entry.
+  for (const auto& part : {bytes({7, 7, 5, 0, 0, 0, 0, 0}), bytes({68, 12, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0})}) {
+    h.options = options_of(part);
+    packet = pool_.ipv4(h, {});
+    in = run(*packet);
+    ASSERT_FALSE(in);
+    EXPECT_EQ(in.error().answer, wire::IcmpHeader::parameter_problem(wire::IcmpParameterProblem::at_pointer, 22));
+    EXPECT_FALSE(given_options(part, true));
+  }
 }
 
 Data reply_to(std::initializer_list<int> options, Ipv4Address source = kPeer) {

@@ -77,10 +77,16 @@ bool occurs_once(Ipv4OptionType type) {
          type == Ipv4OptionType::stream_id;
 }
 
+/// RFC 791 3.1: some room, but not for a whole entry.
+bool has_part_of_entry(const Ipv4Option& option, std::uint8_t pointer, std::size_t entry_len) {
+  return pointer <= option.bytes.size() && pointer + entry_len - 1 > option.bytes.size();
+}
+
 Expected<void, OptionError> stamp_time(MutableBytes options, const Ipv4Option& option, const Stamp& who) {
   const auto stamp = *Ipv4TimestampOption::parse(option);
   const auto slot = stamp.next_entry_offset();
   const auto flag = stamp.flag();
+  if (has_part_of_entry(option, stamp.pointer(), stamp.entry_len())) return unexpected(error_at(option.offset, 2));
   if (!slot) {
     // Whoever was asked by name and is none of those has nothing to complain about.
     if (flag == Ipv4TimestampOption::Flag::prespecified || !who.counts_overflow) return {};
@@ -135,6 +141,7 @@ Expected<void, OptionError> stamp_options(MutableBytes options, const Stamp& sta
     if (option.type == Ipv4OptionType::record_route) {
       const auto route = *Ipv4RouteOption::parse(option);
       const auto slot = route.next_slot_offset();
+      if (has_part_of_entry(option, route.pointer(), 4)) result = unexpected(error_at(option.offset, 2));
       if (!slot) return;  // RFC 791 3.1: full, the packet passes unchanged
       wire::store_ipv4(options, option.offset + *slot, stamp.address);
       store_u8(options, option.offset + 2, static_cast<std::uint8_t>(route.pointer() + 4));
@@ -201,9 +208,13 @@ std::optional<wire::Ipv4OptionBytes> given_options(Bytes value, bool any) {
         good = good && route.pointer() == 4 && route.size() != 0 && option.bytes.size() == Ipv4RouteOption::kListOffset + 4 * route.size();
         break;
       }
+      case Ipv4OptionType::record_route: good = good && !has_part_of_entry(option, Ipv4RouteOption::parse(option)->pointer(), 4); break;
+      case Ipv4OptionType::timestamp: {
+        const auto stamp = *Ipv4TimestampOption::parse(option);
+        good = good && !has_part_of_entry(option, stamp.pointer(), stamp.entry_len());
+        break;
+      }
       case Ipv4OptionType::no_operation:
-      case Ipv4OptionType::record_route:
-      case Ipv4OptionType::timestamp:
       case Ipv4OptionType::router_alert: break;
       default: good = good && any;
     }

@@ -43,8 +43,8 @@ struct Stamp {
 };
 
 /// Enters address and time into record-route and timestamp options that have room; a timestamp option
-/// without room counts its overflow. `options` passed check_options(). Errors: that count is full (RFC 791:
-/// then the packet is in error).
+/// without room counts its overflow. `options` passed check_options(). Errors: that count is full, or there is room for a part of an
+/// entry (RFC 791: then the packet is in error).
 Expected<void, OptionError> stamp_options(MutableBytes options, const Stamp& stamp);
 
 /// Of the options of a packet from `source`, what its answer carries (RFC 1122 3.2.2.6, 4.2.3.8): record route and timestamp, and
