@@ -38,6 +38,7 @@ inline void copy_from_ring(void* to, const std::byte* base, std::size_t size, st
   if (first < n) racy_load(static_cast<std::byte*>(to) + first, base, n - first);
 }
 inline void copy_to_ring(std::byte* base, std::size_t size, std::uint64_t at, const void* from, std::size_t n) {
+  if (n == 0) return;  // then `from` may be null
   const std::size_t start = at & (size - 1);
   const std::size_t first = std::min(n, size - start);
   racy_store(base + start, from, first);

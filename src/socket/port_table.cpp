@@ -28,8 +28,8 @@ Result<BindingPtr> PortTable::bind(BindRequest request, Random& random, const st
     const auto [first, last] = request.ephemeral;
     const std::uint32_t range = last - first + 1u;
     const auto start = static_cast<std::uint32_t>(random.below(range));
-    // Two walks over the range: first only ports that nobody uses at all, then those that may be shared.
-    for (std::uint32_t i = 0; i < 2 * range && request.port.value == 0; ++i) {
+    // Two walks over the range: first only ports that nobody uses at all, then those that may be shared; to one peer only the second.
+    for (std::uint32_t i = request.remote ? range : 0; i < 2 * range && request.port.value == 0; ++i) {
       const wire::Port candidate{static_cast<std::uint16_t>(first + (start + i) % range)};
       if (suits && !suits(candidate)) continue;
       BindRequest attempt = request;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -44,9 +45,11 @@ struct BindRequest {
   bool reuse_address = false, reuse_port = false;
   std::uint8_t fib = 0;
   bool v6_only = false;
+  std::optional<wire::Endpoint> remote;  ///< of TCP: connect() asks for a port to this peer, which gets along with ports to others
 
   /// Some packet would be for both.
   bool overlaps(const BindRequest& other) const {
+    if (remote && other.remote && *remote != *other.remote) return false;
     return fib == other.fib &&
            (takes(address, v6_only, other.address) || takes(other.address, other.v6_only, address));
   }
@@ -79,7 +82,8 @@ class PortTable {
   enum class Rules : std::uint8_t { tcp, udp };
   explicit PortTable(Rules rules) : rules_(rules) {}
 
-  /// Claims a port. With port 0 one is chosen at random for which `suits` holds (a shard wants ports that hash to it).
+  /// Claims a port. With port 0 one is chosen at random for which `suits` holds (a shard wants ports that hash to it). For a `remote`
+  /// the first will do that others have to other peers, so that a range of ports is enough for more connections than it has ports.
   /// Errors: addrinuse.
   Result<BindingPtr> bind(BindRequest request, Random& random, const std::function<bool(wire::Port)>& suits = {});
 

@@ -147,5 +147,34 @@ TEST(PortTable, AFullRangeIsSharedByThoseWhoMay) {
   EXPECT_FALSE(table.bind({.address = kOne, .ephemeral = {50000, 50000}}, random).has_value());
 }
 
+TEST(PortTable, ConnectionsToOtherPeersShareTheRange) {
+  PortTable table(PortTable::Rules::tcp);
+  Random random{5};
+  std::vector<BindingPtr> held;
+  const auto connect = [&](std::uint8_t peer) {
+    BindRequest request{.address = kOne, .ephemeral = {50000, 50009}, .remote = wire::Endpoint{Ipv4Address{10, 0, 0, peer}, Port{80}}};
+    auto got = table.bind(request, random);
+    if (got) held.push_back(*got);
+    return got ? Errno::ok : got.error();
+  };
+  for (std::uint8_t peer = 20; peer < 23; ++peer) {
+    std::set<std::uint16_t> ports;
+    for (int i = 0; i < 10; ++i) {
+      ASSERT_EQ(connect(peer), Errno::ok) << int{peer} << " " << i;
+      ports.insert(held.back()->port().value);
+    }
+    EXPECT_EQ(ports.size(), 10u) << "to one peer each port once";
+    EXPECT_EQ(connect(peer), Errno::addrinuse);
+  }
+  BindRequest chosen = claim(kOne);
+  chosen.port = Port{50003};
+  EXPECT_FALSE(table.bind(chosen, random)) << "who names a port wants it for all peers";
+  held.clear();
+  auto alone = table.bind(chosen, random);
+  ASSERT_TRUE(alone);
+  for (int i = 0; i < 9; ++i) ASSERT_EQ(connect(20), Errno::ok);
+  EXPECT_EQ(connect(20), Errno::addrinuse) << "and has it so";
+}
+
 }  // namespace
 }  // namespace iopkt::socket

@@ -46,8 +46,9 @@ socket::Result<wire::Endpoint> in_zone(const Socket& k, wire::Endpoint endpoint)
   return endpoint;
 }
 
-/// Claims a port for a socket that has none. `suits` narrows the choice among ephemeral ports.
-Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const std::function<bool(wire::Port)>& suits) {
+/// Claims a port for a socket that has none. `suits` narrows the choice among ephemeral ports; `remote`: see BindRequest.
+Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const std::function<bool(wire::Port)>& suits,
+                 const std::optional<wire::Endpoint>& remote = {}) {
   const ipv4::Ipv4Tunables& ip = s.settings.ipv4;
   const socket::BindRequest claim{.address = local.address,
                                   .port = local.port,
@@ -56,7 +57,8 @@ Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const st
                                   .reuse_address = k.options->reuse_address != 0,
                                   .reuse_port = k.options->reuse_port != 0,
                                   .fib = k.fib,
-                                  .v6_only = k.options->v6_only != 0};
+                                  .v6_only = k.options->v6_only != 0,
+                                  .remote = remote};
   auto binding = ports_of(s, k).bind(claim, s.random, suits);
   if (!binding) return binding.error();
   k.binding = std::move(*binding);
@@ -134,7 +136,7 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool f
       return s.stack.shard_of_flow(flow_hash(s.key(), flow.local, flow.remote)) == s.number && !s.flows.contains(flow) &&
              may_follow(s, s.time_waits.find(flow));
     };
-    const Errno claimed = claim_port(s, k, local, suits);
+    const Errno claimed = claim_port(s, k, local, suits, to);
     if (claimed != Errno::ok) return claimed == Errno::addrinuse ? Errno::addrnotavail : claimed;
   }
   local.port = k.binding->port();
