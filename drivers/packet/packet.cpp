@@ -311,11 +311,13 @@ int claim(Device& d, const iopkt_generic_options& generic) {
   return rc;
 }
 
-/// Without these the kernel's classic filters do the same, which know nobody.
+/// Without these the kernel's classic filters do the same, which know nobody. The kernel asks the socket that was opened last first: that
+/// is the one for openings, and the other takes and counts what it left. Where processors meet at a station's last one, a SYN may come
+/// twice or not at all.
 void load_programs(Device& d) {
   int rc = d.known.open();
-  if (rc == 0) rc = load_steering(d.takes_openings, -1, 0, &d.known);
-  if (rc == 0) rc = load_steering(d.takes_others, 0, -1, &d.known);
+  if (rc == 0) rc = load_steering(d.takes_openings, -1, 0, d.known, Credit::look);
+  if (rc == 0) rc = load_steering(d.takes_others, 0, -1, d.known, Credit::spend);
   if (rc == 0) return;
   d.takes_openings.reset();
   d.takes_others.reset();

@@ -1,6 +1,6 @@
 // Stations that have shown that they are there, in memory that the host's kernel reads too: what they send to open a connection is not
 // put with what strangers send (support/openings.hpp). A hint, not a promise: a station may lose its place to another that its hash
-// falls on.
+// falls on. The kernel's program takes off what it lets pass (support/steering.hpp), so that nobody is known for ever, told of or not.
 #pragma once
 
 #include <linux/bpf.h>
@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -23,6 +24,8 @@ class KnownPeers {
  public:
   static constexpr unsigned kPlaceBits = 12, kTagShift = 20; /* of the product: which bits are the place, and where the tag's 32 begin */
   static constexpr std::size_t kPlaces = std::size_t{1} << kPlaceBits;
+
+  static constexpr std::uint32_t kCreditMost = 0x7fffffff; /* the program counts with a sign */
 
   KnownPeers() = default;
   KnownPeers(const KnownPeers&) = delete;
@@ -58,7 +61,7 @@ class KnownPeers {
     const std::uint64_t product = station * multiplier_;
     const auto tag = static_cast<std::uint32_t>(product >> kTagShift);
     std::atomic<std::uint64_t>& place = places_[product >> (64 - kPlaceBits)];
-    const std::uint64_t was = place.load(std::memory_order_relaxed), is = std::uint64_t{credit} << 32 | tag;
+    const std::uint64_t was = place.load(std::memory_order_relaxed), is = std::uint64_t{std::min(credit, kCreditMost)} << 32 | tag;
     if (was != is && (credit != 0 || static_cast<std::uint32_t>(was) == tag)) place.store(is, std::memory_order_relaxed);
   }
 

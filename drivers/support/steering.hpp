@@ -72,8 +72,11 @@ class BpfAssembler {
   bool fits_ = true;
 };
 
-/// A program that answers `opening` or `other`. `known`: open, or null. 0 or -errno.
-inline int load_steering(UniqueFd& program, std::int32_t opening, std::int32_t other, const KnownPeers* known) {
+/// Whether a program counts what known stations open. Of two that share the frames of an interface one does.
+enum class Credit : std::uint8_t { look, spend };
+
+/// A program that answers `opening` or `other`. `known` is open. 0 or -errno.
+inline int load_steering(UniqueFd& program, std::int32_t opening, std::int32_t other, const KnownPeers& known, Credit credit) {
   using A = BpfAssembler;
   constexpr int kFrame = 6, kAt = 7, kLen = 8, kStation = 9; /* registers; LD_ABS takes the frame in r6 */
   A a;
@@ -123,25 +126,28 @@ inline int load_steering(UniqueFd& program, std::int32_t opening, std::int32_t o
   a.jump(BPF_JNE, 0, 0x02, A::other);
 
   a.here(A::opening);
-  if (known != nullptr) {
-    a.wide(1, 0, known->multiplier());
-    a.put(BPF_ALU64 | BPF_MUL | BPF_X, kStation, 1, 0, 0);
-    a.copy(1, kStation);
-    a.calculate(BPF_RSH, 1, 64 - KnownPeers::kPlaceBits);
-    a.put(BPF_STX | BPF_W | BPF_MEM, 10, 1, -4, 0);
-    a.calculate(BPF_RSH, kStation, KnownPeers::kTagShift);
-    a.put(BPF_ALU | BPF_MOV | BPF_X, kStation, kStation, 0, 0); /* 32 bits of it */
-    a.wide(1, BPF_PSEUDO_MAP_FD, static_cast<std::uint32_t>(known->map()));
-    a.copy(2, 10);
-    a.calculate(BPF_ADD, 2, -4);
-    a.put(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
-    a.jump(BPF_JEQ, 0, 0, A::stranger);
-    a.put(BPF_LDX | BPF_DW | BPF_MEM, 1, 0, 0, 0);
-    a.put(BPF_ALU | BPF_MOV | BPF_X, 2, 1, 0, 0);
-    a.jump_by_register(BPF_JNE, 2, kStation, A::stranger);
-    a.calculate(BPF_RSH, 1, 32);
-    a.jump(BPF_JNE, 1, 0, A::other);
+  a.wide(1, 0, known.multiplier());
+  a.put(BPF_ALU64 | BPF_MUL | BPF_X, kStation, 1, 0, 0);
+  a.copy(1, kStation);
+  a.calculate(BPF_RSH, 1, 64 - KnownPeers::kPlaceBits);
+  a.put(BPF_STX | BPF_W | BPF_MEM, 10, 1, -4, 0);
+  a.calculate(BPF_RSH, kStation, KnownPeers::kTagShift);
+  a.put(BPF_ALU | BPF_MOV | BPF_X, kStation, kStation, 0, 0); /* 32 bits of it */
+  a.wide(1, BPF_PSEUDO_MAP_FD, static_cast<std::uint32_t>(known.map()));
+  a.copy(2, 10);
+  a.calculate(BPF_ADD, 2, -4);
+  a.put(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+  a.jump(BPF_JEQ, 0, 0, A::stranger);
+  a.put(BPF_LDX | BPF_DW | BPF_MEM, 1, 0, 0, 0);
+  a.put(BPF_ALU | BPF_MOV | BPF_X, 2, 1, 0, 0);
+  a.jump_by_register(BPF_JNE, 2, kStation, A::stranger);
+  a.calculate(BPF_ARSH, 1, 32); /* with its sign: processors that took the last one together went below 0 */
+  a.jump(BPF_JSLE, 1, 0, A::stranger);
+  if (credit == Credit::spend) {
+    a.wide(1, 0, std::uint64_t{0xffffffff} << 32); /* -1 for the credit, 0 for the tag */
+    a.put(BPF_STX | BPF_DW | BPF_XADD, 0, 1, 0, 0); /* on 5.12 and later BPF_ATOMIC with BPF_ADD: the same */
   }
+  a.jump(BPF_JA, 0, 0, A::other);
   a.here(A::stranger);
   a.leave(opening);
   a.here(A::other);

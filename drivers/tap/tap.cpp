@@ -292,7 +292,7 @@ int set_offload(Tap& tap) {
 /// The program that puts the frames of support/openings.hpp into the second queue of two.
 int load_program(Tap& tap, UniqueFd& program) {
   const int rc = tap.known.open();
-  return rc != 0 ? rc : load_steering(program, 1, 0, &tap.known);
+  return rc != 0 ? rc : load_steering(program, 1, 0, tap.known, Credit::spend);
 }
 
 /// A second queue for those. An interface that was there already, several queues,

@@ -171,8 +171,9 @@ typedef struct iopkt_device_ops {
   /* Milliseconds until `receive` should be called even when the descriptor is quiet; -1: never. NULL: never. */
   int (*timeout_ms)(void *device, uint32_t queue);
   /* The station at this address (4 bytes of IPv4, 16 of IPv6) has completed a handshake, so it is no forged one: its next
-   * `credit` frames that ask for a connection should not wait in the queues for those; 0: they are used up. The stack tells
-   * when that becomes more and when it is 0, and not of each that is used. Any shard thread, also several at a time; never blocks. NULL: the driver does not tell stations apart. */
+   * `credit` frames that ask for a connection should not wait in the queues for those; 0: they are used up. The driver
+   * counts: the stack tells when that becomes more, and not always when it is 0. Any shard thread, also several at a time;
+   * never blocks. NULL: the driver does not tell stations apart. */
   void (*credit)(void *device, const uint8_t *address, uint32_t length, uint32_t credit);
 } iopkt_device_ops;
 

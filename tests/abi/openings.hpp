@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -93,7 +95,34 @@ inline int queue_of(DriverHost& driver, const Bytes& frame) {
   return -1;
 }
 
-/// SYNs of stations that the stack knows do not come with those of strangers, until it takes that back.
+/// How many of `syns` come by each of the first two queues. What else comes is dropped.
+template <class Send>
+std::array<std::size_t, 2> shares(DriverHost& driver, Send send, const std::vector<Bytes>& syns) {
+  std::array<std::size_t, 2> taken{};
+  for (const Bytes& one : syns) EXPECT_TRUE(send(one));
+  const Bytes last = tcp_frame(false, 0x10);
+  EXPECT_TRUE(send(last));
+  bool done = false;
+  const auto take = [&] {
+    std::size_t count = 0;
+    for (std::uint32_t q = 0; q < 2; ++q) {
+      for (const Frame& f : driver.receive(q, 64)) {
+        ++count;
+        done = done || f.bytes == last;
+        taken[q] += std::find(syns.begin(), syns.end(), f.bytes) != syns.end() ? 1u : 0u;
+      }
+    }
+    return count;
+  };
+  for (int waited = 0; waited < 10000 && !done; ++waited)
+    if (take() == 0) (void)driver.wait_readable(1, 0);
+  EXPECT_TRUE(done);
+  while (take() != 0) {
+  }
+  return taken;
+}
+
+/// SYNs of stations that the stack knows do not come with those of strangers: as many as it said, and until it takes that back.
 template <class Send>
 void knows_stations(DriverHost& driver, Send send) {
   ASSERT_EQ(driver.info().openings_queues, 1u);
@@ -114,17 +143,35 @@ void knows_stations(DriverHost& driver, Send send) {
     driver.ops().credit(driver.device(), address, length, credit);
   };
   EXPECT_EQ(queue(with_source(false, 1, 1)), 1);
-  tell(v4, 4, 2);
+  tell(v4, 4, 3);
   EXPECT_EQ(queue(with_source(false, 1, 1)), 0);
   EXPECT_EQ(queue(with_source(false, 1, 2)), 1) << "another station";
   EXPECT_EQ(queue(with_source(true, 1, 1)), 1);
-  tell(v6, 16, 1);
+  tell(v6, 16, 3);
   EXPECT_EQ(queue(with_source(true, 1, 1)), 0);
   EXPECT_EQ(queue(with_source(true, 1, 77)), 0) << "of the same network of 64 bits";
   EXPECT_EQ(queue(with_source(true, 2, 1)), 1);
   tell(v4, 4, 0);
   EXPECT_EQ(queue(with_source(false, 1, 1)), 1);
   EXPECT_EQ(queue(with_source(true, 1, 1)), 0);
+  EXPECT_EQ(queue(with_source(true, 1, 1)), 1) << "that was the last one";
+  // It need not be taken back: whoever forges that source gets no further. Each comes once, and what is none takes none.
+  const std::vector<Bytes> forged(20, with_source(false, 1, 1));
+  for (const std::uint32_t credit : {5u, 1u}) {
+    tell(v4, 4, credit);
+    EXPECT_EQ(queue([&] {
+                Bytes f = with_source(false, 1, 1);
+                f[14 + 20 + 13] = 0x10;
+                return f;
+              }()),
+              0);
+    const std::array<std::size_t, 2> taken = shares(driver, send, forged);
+    EXPECT_EQ(taken[0], credit);
+    EXPECT_EQ(taken[1], forged.size() - credit);
+  }
+  tell(v4, 4, 0xffffffff);
+  EXPECT_EQ(queue(with_source(false, 1, 1)), 0);
+  tell(v4, 4, 0);
   // More than there is room for: some lose their places, and nobody else gets one by that.
   for (std::uint32_t i = 0; i < 20000; ++i) {
     const std::uint8_t other[4] = {172, static_cast<std::uint8_t>(i >> 16), static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)};
