@@ -33,19 +33,6 @@ void add_connected(Network& network, const iface::Interface& interface,
     if (auto next = fib.with(r)) fib = std::move(*next);
 }
 
-void remove_connected(Network& network, const iface::Interface& interface,
-                      const iface::InterfaceAddress& address) {
-  if (interface.is_loopback() || address.address.has_zone()) return;
-  const route::Route r = route::connected(interface, address);
-  for (route::Fib& fib : network.fibs)
-    if (auto next = fib.without({.prefix = r.prefix, .gateway = {}, .interface_index = interface.index}))
-      fib = std::move(*next);
-  // Another address of the same network keeps the route alive.
-  for (const iface::InterfaceAddress& other : interface.addresses)
-    if (!(other == address) && route::connected(interface, other).prefix == r.prefix)
-      return add_connected(network, interface, other);
-}
-
 Expected<route::Route, Errno> make_route(const Network& network, const RouteRequest& request) {
   route::Route r{.prefix = request.prefix,
                  .gateway = request.gateway,
@@ -150,13 +137,13 @@ Errno add_address(Network& network, std::uint32_t index, const AddressRequest& w
     });
     if (primary != changed.addresses.end()) {
       const iface::InterfaceAddress gone = *primary;
-      remove_connected(network, changed, gone);
+      route::remove_connected(network.fibs, changed, gone);
       std::erase(changed.addresses, gone);
     }
   }
   const auto present = std::ranges::find(changed.addresses, request.address, &iface::InterfaceAddress::address);
   if (present != changed.addresses.end()) {
-    remove_connected(network, changed, *present);
+    route::remove_connected(network.fibs, changed, *present);
     changed.addresses.erase(present);
   }
   iface::InterfaceAddress address{.address = request.address};
@@ -186,7 +173,7 @@ Errno remove_address(Network& network, std::uint32_t index, const std::optional<
       [&](const iface::InterfaceAddress& a) { return address ? a.address == address->with_zone(index) : a.address.is_v4(); });
   if (found == changed.addresses.end()) return Errno::addrnotavail;
   const iface::InterfaceAddress gone = *found;
-  remove_connected(network, changed, gone);
+  route::remove_connected(network.fibs, changed, gone);
   changed.addresses.erase(found);
   network.interfaces = network.interfaces.with(std::move(changed));
   return Errno::ok;

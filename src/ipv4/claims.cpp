@@ -19,9 +19,7 @@ using wire::Ipv4Address;
 bool is_own_link_local(const InterfaceAddress& a) { return a.address.is_v4() && a.is(aflag::autoconf); }
 
 void remove_address(Interface& interface, std::vector<InterfaceAddress>::iterator at, const AddressClaims::Tables& tables) {
-  const route::Route r = route::connected(interface, *at);
-  for (route::Fib& fib : tables.fibs)
-    if (auto next = fib.without({.prefix = r.prefix, .gateway = {}, .interface_index = interface.index})) fib = std::move(*next);
+  route::remove_connected(tables.fibs, interface, *at);
   interface.addresses.erase(at);
 }
 

@@ -1,4 +1,4 @@
-// How many keys of TCP-MD5 and TCP-AO each user has, on all shards: as long as anybody has a chain, its keys count.
+// How many keys of TCP-MD5 and TCP-AO each user has, on all shards: a key counts once, as long as anybody has it.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,12 @@ class KeyAccounts {
  public:
   static constexpr std::size_t kOfUser = 8 * tcp::KeyChain::kMost;
 
-  /// For options; null: the user's share is used up.
-  static std::shared_ptr<const tcp::KeyChain> admit(const std::shared_ptr<KeyAccounts>& accounts, std::uint32_t user, tcp::KeyChain&& chain) {
-    const std::size_t count = chain.keys().size();
-    if (!accounts->take(user, count)) return nullptr;
-    return {new tcp::KeyChain(std::move(chain)), [accounts, user, count](const tcp::KeyChain* gone) {
+  /// For a chain; null: the user's share is used up.
+  static tcp::KeyPtr admit(const std::shared_ptr<KeyAccounts>& accounts, std::uint32_t user, tcp::Key&& key) {
+    if (!accounts->take(user)) return nullptr;
+    return {new tcp::Key(std::move(key)), [accounts, user](const tcp::Key* gone) {
               delete gone;
-              accounts->give_back(user, count);
+              accounts->give_back(user);
             }};
   }
   std::size_t held(std::uint32_t user) const {
@@ -30,17 +29,17 @@ class KeyAccounts {
   }
 
  private:
-  bool take(std::uint32_t user, std::size_t count) {
+  bool take(std::uint32_t user) {
     const SpinGuard guard{lock_};
     std::size_t& held = held_[user];
-    if (held + count > kOfUser) return false;
-    held += count;
+    if (held == kOfUser) return false;
+    ++held;
     return true;
   }
-  void give_back(std::uint32_t user, std::size_t count) {
+  void give_back(std::uint32_t user) {
     const SpinGuard guard{lock_};
     const auto found = held_.find(user);
-    if ((found->second -= count) == 0) held_.erase(found);
+    if (--found->second == 0) held_.erase(found);
   }
 
   mutable SpinLock lock_;

@@ -14,6 +14,7 @@ namespace {
 namespace num = socket::num;
 using tcp::Key;
 using tcp::KeyChain;
+using tcp::KeyPtr;
 using tcp::MacAlgorithm;
 using Options = socket::SocketOptions;
 
@@ -127,25 +128,22 @@ void put_address(const Socket& k, const wire::IpAddress& address, std::uint8_t (
 
 constexpr std::uint8_t bits_of(const wire::IpAddress& address) { return address.is_v4() ? 32 : 128; }
 
-std::vector<Key> keys_of(const Options& options) { return options.keys ? options.keys->keys() : std::vector<Key>{}; }
-/// Errors: nobufs.
-Errno adopt(ShardState& s, const Socket& k, Options& options, KeyChain&& chain) {
-  if (chain.keys().empty()) return options.keys.reset(), Errno::ok;
-  auto admitted = KeyAccounts::admit(s.stack.key_accounts(), k.user, std::move(chain));
-  if (!admitted) return Errno::nobufs;
-  options.keys = std::move(admitted);
-  return Errno::ok;
+std::vector<KeyPtr> keys_of(const Options& options) { return options.keys ? options.keys->keys() : std::vector<KeyPtr>{}; }
+void adopt(Options& options, KeyChain&& chain) {
+  if (chain.keys().empty()) options.keys.reset();
+  else options.keys = std::make_shared<const KeyChain>(std::move(chain));
 }
-Errno adopt(ShardState& s, const Socket& k, Options& options, std::vector<Key>&& keys) {
+void adopt(Options& options, std::vector<KeyPtr>&& keys) {
   KeyChain chain;
   chain.set(std::move(keys));
-  return adopt(s, k, options, std::move(chain));
+  adopt(options, std::move(chain));
 }
+KeyPtr admit(ShardState& s, const Socket& k, Key&& key) { return KeyAccounts::admit(s.stack.key_accounts(), k.user, std::move(key)); }
 
 /// Whether one of the other kind stands for some of the same peers.
-bool clashes(const std::vector<Key>& keys, const Key& key) {
-  for (const Key& other : keys)
-    if (other.is_md5() != key.is_md5() && (other.fits(key.peer) || key.fits(other.peer))) return true;
+bool clashes(const std::vector<KeyPtr>& keys, const Key& key) {
+  for (const KeyPtr& other : keys)
+    if (other->is_md5() != key.is_md5() && (other->fits(key.peer) || key.fits(other->peer))) return true;
   return false;
 }
 
@@ -167,21 +165,23 @@ Errno set_md5(ShardState& s, const Socket& k, Options& options, Bytes value, boo
   }
   if (extended && (wanted->flags & kMd5Interface) != 0) return Errno::inval;  // there are no VRFs
   Key key{.algorithm = MacAlgorithm::md5, .peer = peer->address, .prefix_len = prefix, .mac_len = 16};
-  std::vector<Key> keys = keys_of(options);
-  const auto old = std::ranges::find_if(keys, [&](const Key& one) {
-    return one.is_md5() && one.prefix_len == prefix && one.peer.family() == key.peer.family() && one.fits(key.peer);
+  std::vector<KeyPtr> keys = keys_of(options);
+  const auto old = std::ranges::find_if(keys, [&](const KeyPtr& one) {
+    return one->is_md5() && one->prefix_len == prefix && one->peer.family() == key.peer.family() && one->fits(key.peer);
   });
   if (wanted->key_len == 0) {
     if (old == keys.end()) return Errno::noent;
     keys.erase(old);
-    return adopt(s, k, options, std::move(keys));
+    return adopt(options, std::move(keys)), Errno::ok;
   }
   if (clashes(keys, key)) return Errno::keyrejected;
   key.secret = secret_of(wanted->key, wanted->key_len);
-  if (old != keys.end()) *old = std::move(key);
-  else if (keys.size() >= KeyChain::kMost) return Errno::nobufs;
-  else keys.push_back(std::move(key));
-  return adopt(s, k, options, std::move(keys));
+  if (old == keys.end() && keys.size() >= KeyChain::kMost) return Errno::nobufs;
+  KeyPtr admitted = admit(s, k, std::move(key));
+  if (!admitted) return Errno::nobufs;
+  if (old != keys.end()) *old = std::move(admitted);
+  else keys.push_back(std::move(admitted));
+  return adopt(options, std::move(keys)), Errno::ok;
 }
 
 bool may_change_ids(const Socket& k) { return k.state != SocketState::listening; }
@@ -210,29 +210,32 @@ Errno add_ao(ShardState& s, const Socket& k, Options& options, Bytes value) {
           .without_options = (wanted->key_flags & kWithoutOptions) != 0,
           .secret = secret_of(wanted->key, wanted->key_len)};
   if (key.mac_len < kMacLenLeast || key.mac_len > tcp::Mac{}.size()) return Errno::inval;
-  std::vector<Key> keys = keys_of(options);
+  std::vector<KeyPtr> keys = keys_of(options);
   if (clashes(keys, key)) return Errno::keyrejected;
-  for (const Key& other : keys)
-    if (!other.is_md5() && (other.send_id == key.send_id || other.receive_id == key.receive_id) && (other.fits(key.peer) || key.fits(other.peer)))
+  for (const KeyPtr& other : keys)
+    if (!other->is_md5() && (other->send_id == key.send_id || other->receive_id == key.receive_id) &&
+        (other->fits(key.peer) || key.fits(other->peer)))
       return Errno::exist;
   if (keys.size() >= KeyChain::kMost) return Errno::nobufs;
-  if ((wanted->flags & kSetCurrent) != 0) options.ao_current = key.send_id;
-  if ((wanted->flags & kSetNext) != 0) options.ao_next = key.receive_id;
-  keys.push_back(std::move(key));
-  return adopt(s, k, options, std::move(keys));
+  KeyPtr admitted = admit(s, k, std::move(key));
+  if (!admitted) return Errno::nobufs;
+  if ((wanted->flags & kSetCurrent) != 0) options.ao_current = admitted->send_id;
+  if ((wanted->flags & kSetNext) != 0) options.ao_next = admitted->receive_id;
+  keys.push_back(std::move(admitted));
+  return adopt(options, std::move(keys)), Errno::ok;
 }
 
 /// Whether `k` could use a key with that SendID or RecvID: a connection those of its peer alone.
 bool has_send_id(const Socket& k, const KeyChain& chain, std::uint8_t id) {
   if (k.state == SocketState::open) return chain.ao_to_send(k.remote.address, id) != nullptr;
-  return std::ranges::any_of(chain.keys(), [&](const Key& key) { return !key.is_md5() && key.send_id == id; });
+  return std::ranges::any_of(chain.keys(), [&](const KeyPtr& key) { return !key->is_md5() && key->send_id == id; });
 }
 bool has_receive_id(const Socket& k, const KeyChain& chain, std::uint8_t id) {
   if (k.state == SocketState::open) return chain.ao_received(k.remote.address, id) != nullptr;
-  return std::ranges::any_of(chain.keys(), [&](const Key& key) { return !key.is_md5() && key.receive_id == id; });
+  return std::ranges::any_of(chain.keys(), [&](const KeyPtr& key) { return !key->is_md5() && key->receive_id == id; });
 }
 
-Errno delete_ao(ShardState& s, const Socket& k, Options& options, Bytes value) {
+Errno delete_ao(const Socket& k, Options& options, Bytes value) {
   const auto wanted = read<AoDelete>(value);
   if (!wanted || wanted->reserved != 0 || (wanted->flags & ~(kSetCurrent | kSetNext | kDeleteAsync)) != 0) return Errno::inval;
   if (wanted->key_flags != 0 || wanted->interface_index != 0) return Errno::inval;
@@ -241,10 +244,10 @@ Errno delete_ao(ShardState& s, const Socket& k, Options& options, Bytes value) {
   const auto peer = peer_of(k, wanted->address);
   if (!peer || peer->port != 0 || wanted->prefix_len > bits_of(peer->address)) return Errno::inval;
   if ((wanted->flags & (kSetCurrent | kSetNext)) != 0 && !may_change_ids(k)) return Errno::inval;
-  std::vector<Key> keys = keys_of(options);
-  const auto gone = std::ranges::find_if(keys, [&](const Key& one) {
-    return !one.is_md5() && one.send_id == wanted->send_id && one.receive_id == wanted->receive_id && one.prefix_len == wanted->prefix_len &&
-           one.fits(peer->address);
+  std::vector<KeyPtr> keys = keys_of(options);
+  const auto gone = std::ranges::find_if(keys, [&](const KeyPtr& one) {
+    return !one->is_md5() && one->send_id == wanted->send_id && one->receive_id == wanted->receive_id && one->prefix_len == wanted->prefix_len &&
+           one->fits(peer->address);
   });
   if (gone == keys.end()) return Errno::noent;
   keys.erase(gone);
@@ -259,7 +262,7 @@ Errno delete_ao(ShardState& s, const Socket& k, Options& options, Bytes value) {
     return Errno::busy;
   if (current) options.ao_current = wanted->current;
   if (next) options.ao_next = wanted->next;
-  return adopt(s, k, options, std::move(chain));
+  return adopt(options, std::move(chain)), Errno::ok;
 }
 
 Errno set_ao_info(Socket& k, Options& options, Bytes value) {
@@ -306,14 +309,14 @@ std::optional<Errno> set_key_option(ShardState& s, Socket& k, Options& options, 
     case num::tcp_md5sig: return set_md5(s, k, options, value, false);
     case num::tcp_md5sig_ext: return set_md5(s, k, options, value, true);
     case num::tcp_ao_add_key: return add_ao(s, k, options, value);
-    case num::tcp_ao_del_key: return delete_ao(s, k, options, value);
+    case num::tcp_ao_del_key: return delete_ao(k, options, value);
     case num::tcp_ao_info: return set_ao_info(k, options, value);
     default: return std::nullopt;
   }
 }
 
 socket::Result<std::string> get_key_option(const Socket& k, int name, Bytes given, std::size_t room) {
-  const bool any = k.options->keys && std::ranges::any_of(k.options->keys->keys(), [](const Key& key) { return !key.is_md5(); });
+  const bool any = k.options->keys && std::ranges::any_of(k.options->keys->keys(), [](const KeyPtr& key) { return !key->is_md5(); });
   if (!any) return unexpected(Errno::noent);
   const wire::TcpSignature now = blank_signature({*k.options, {}, {}}, k.remote.address);
   const auto text = [](const auto& value) { return std::string(reinterpret_cast<const char*>(&value), sizeof value); };
@@ -340,7 +343,8 @@ socket::Result<std::string> get_key_option(const Socket& k, int name, Bytes give
   std::string out;
   std::uint32_t count = 0;
   const std::size_t most = std::min<std::size_t>((wanted->flags & kGetAll) != 0 ? wanted->count : 1, room / sizeof(AoShown));
-  for (const Key& key : k.options->keys->keys()) {
+  for (const KeyPtr& one : k.options->keys->keys()) {
+    const Key& key = *one;
     if (key.is_md5()) continue;
     const bool current = now.key_id == key.send_id, next = now.next_key_id == key.receive_id;
     bool asked = (wanted->flags & kGetAll) != 0;

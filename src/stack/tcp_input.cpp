@@ -233,6 +233,9 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::Share
   k->bound_interface = listener->bound_interface;
   k->user = listener->user;
   k->options = options;
+  // As on the host, of the keys those of its peer alone: the others are not kept for as long as this connection lasts.
+  if (auto keys = tcp::KeyChain::narrowed(options->keys, flow.remote.address); keys != options->keys)
+    k->options.change([&](socket::SocketOptions& o) { o.keys = std::move(keys); });
   k->binding = listener->binding;
   k->listener = listener;
   k->accept_waiting = true;

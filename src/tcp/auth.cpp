@@ -145,19 +145,19 @@ wire::IpAddress key_network(const wire::IpAddress& address, std::uint8_t prefix_
 
 }  // namespace
 
-void KeyChain::set(std::vector<Key> keys) {
+void KeyChain::set(std::vector<KeyPtr> keys) {
   keys_ = std::move(keys);
   spans_.clear();
   by_network_.clear();
   std::vector<std::uint32_t> order(keys_.size());
   std::iota(order.begin(), order.end(), 0u);
   const auto rank = [&](std::uint32_t i) {
-    const Key& key = keys_[i];
+    const Key& key = *keys_[i];
     return std::tuple{key.is_md5(), key.peer.family(), -int{key.prefix_len}, key_network(key.peer, key.prefix_len), i};
   };
   std::ranges::sort(order, {}, rank);
   for (const std::uint32_t i : order) {
-    const Key& key = keys_[i];
+    const Key& key = *keys_[i];
     const auto at = static_cast<std::uint32_t>(by_network_.size());
     if (spans_.empty() || spans_.back().md5 != key.is_md5() || spans_.back().family != key.peer.family() || spans_.back().prefix_len != key.prefix_len)
       spans_.push_back({key.is_md5(), key.peer.family(), key.prefix_len, at, at});
@@ -173,12 +173,27 @@ std::span<const KeyChain::Place> KeyChain::places(const Span& span, const wire::
   return {found.begin(), found.end()};
 }
 
+std::shared_ptr<const KeyChain> KeyChain::narrowed(const std::shared_ptr<const KeyChain>& chain, const wire::IpAddress& remote) {
+  if (!chain) return nullptr;
+  std::vector<std::uint32_t> fitting;
+  for (const Span& span : chain->spans_)
+    for (const Place& place : chain->places(span, remote)) fitting.push_back(place.key);
+  if (fitting.empty()) return nullptr;
+  if (fitting.size() == chain->keys_.size()) return chain;
+  std::ranges::sort(fitting);  // the order of TCP-AO's keys is that of their addition
+  std::vector<KeyPtr> keys;
+  for (const std::uint32_t i : fitting) keys.push_back(chain->keys_[i]);
+  const auto out = std::make_shared<KeyChain>();
+  out->set(std::move(keys));
+  return out;
+}
+
 std::size_t KeyChain::longest_option(const wire::IpAddress& remote) const {
   using Kind = wire::TcpSignature::Kind;
   std::size_t most = 0;
   for (const Span& span : spans_)
     for (const Place& place : places(span, remote)) {
-      const Key& key = keys_[place.key];
+      const Key& key = *keys_[place.key];
       const wire::TcpSignature option{.kind = key.is_md5() ? Kind::md5 : Kind::ao, .length = key.is_md5() ? std::uint8_t{16} : key.mac_len};
       most = std::max(most, wire::encoded_len(option));
     }
@@ -192,13 +207,13 @@ const Key* KeyChain::find(bool md5, const wire::IpAddress& remote, Fits fits) co
   for (const Span& span : spans_) {
     if (span.md5 != md5) continue;
     for (const Place& place : places(span, remote)) {
-      if (!fits(keys_[place.key])) continue;
-      if (md5) return &keys_[place.key];
+      if (!fits(*keys_[place.key])) continue;
+      if (md5) return keys_[place.key].get();
       best = std::min(best.value_or(place.key), place.key);
       break;  // the others of this network were added later
     }
   }
-  return best ? &keys_[*best] : nullptr;
+  return best ? keys_[*best].get() : nullptr;
 }
 
 const Key* KeyChain::md5_for(const wire::IpAddress& remote) const {

@@ -52,13 +52,18 @@ struct Key {
   bool fits(const wire::IpAddress& remote) const;
 };
 
+/// Whoever has a key has it together with all others: what one takes is taken once.
+using KeyPtr = std::shared_ptr<const Key>;
+
 /// The keys of a socket. Immutable once a socket has it: a change makes another one.
 class KeyChain {
  public:
   static constexpr std::size_t kMost = 1024;
 
-  const std::vector<Key>& keys() const { return keys_; }
-  void set(std::vector<Key> keys);
+  const std::vector<KeyPtr>& keys() const { return keys_; }
+  void set(std::vector<KeyPtr> keys);
+  /// Those that `remote` can ever use; null: there are none.
+  static std::shared_ptr<const KeyChain> narrowed(const std::shared_ptr<const KeyChain>& chain, const wire::IpAddress& remote);
 
   // At most a step for each length of prefix that the keys have, and the keys of one network; what they answer holds until set().
 
@@ -88,7 +93,7 @@ class KeyChain {
   template <class Fits>
   const Key* find(bool md5, const wire::IpAddress& remote, Fits fits) const;
 
-  std::vector<Key> keys_;
+  std::vector<KeyPtr> keys_;
   std::vector<Span> spans_;         // longer prefixes first
   std::vector<Place> by_network_;
 };

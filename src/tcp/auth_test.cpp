@@ -140,24 +140,44 @@ Key key_of(const char* peer, std::uint8_t prefix, int send = -1, int receive = -
   return key;
 }
 
+std::vector<KeyPtr> shared(const std::vector<Key>& keys) {
+  std::vector<KeyPtr> out;
+  for (const Key& key : keys) out.push_back(std::make_shared<const Key>(key));
+  return out;
+}
+
+TEST(TcpAuth, AChainIsNarrowedToAPeersKeys) {
+  const auto chain = std::make_shared<KeyChain>();
+  chain->set(shared({key_of("10.1.2.3", 32, 5, 6), key_of("11.0.0.0", 8), key_of("10.0.0.0", 8, 1, 2)}));
+  const auto of = [&](const char* remote) { return KeyChain::narrowed(chain, wire::IpAddress{*wire::Ipv4Address::parse_strict(remote)}); };
+  const auto narrow = of("10.1.2.3");
+  ASSERT_EQ(narrow->keys().size(), 2u);
+  EXPECT_EQ(narrow->keys()[0], chain->keys()[0]) << "the key itself, in the order of before";
+  EXPECT_EQ(narrow->keys()[1], chain->keys()[2]);
+  EXPECT_EQ(of("11.1.1.1")->md5_for(wire::Ipv4Address{11, 1, 1, 1}), chain->keys()[1].get());
+  EXPECT_EQ(of("12.1.1.1"), nullptr);
+  EXPECT_EQ(KeyChain::narrowed(nullptr, wire::Ipv4Address{10, 1, 2, 3}), nullptr);
+  EXPECT_EQ(KeyChain::narrowed(narrow, wire::Ipv4Address{10, 1, 2, 3}), narrow) << "nothing to leave out";
+}
+
 TEST(TcpAuth, TheLongestPrefixOfAnMd5KeyWins) {
   KeyChain chain;
-  chain.set({key_of("10.0.0.0", 8), key_of("10.1.0.0", 16), key_of("10.1.2.3", 32), key_of("0.0.0.0", 0)});
+  chain.set(shared({key_of("10.0.0.0", 8), key_of("10.1.0.0", 16), key_of("10.1.2.3", 32), key_of("0.0.0.0", 0)}));
   const auto found = [&](const char* remote) { return chain.md5_for(wire::IpAddress{*wire::Ipv4Address::parse_strict(remote)}); };
-  EXPECT_EQ(found("10.1.2.3"), &chain.keys()[2]);
-  EXPECT_EQ(found("10.1.2.4"), &chain.keys()[1]);
-  EXPECT_EQ(found("10.2.2.4"), &chain.keys()[0]);
-  EXPECT_EQ(found("11.2.2.4"), &chain.keys()[3]);
+  EXPECT_EQ(found("10.1.2.3"), chain.keys()[2].get());
+  EXPECT_EQ(found("10.1.2.4"), chain.keys()[1].get());
+  EXPECT_EQ(found("10.2.2.4"), chain.keys()[0].get());
+  EXPECT_EQ(found("11.2.2.4"), chain.keys()[3].get());
   EXPECT_EQ(chain.md5_for(wire::IpAddress{*wire::Ipv6Address::parse("::1")}), nullptr) << "of another family";
 }
 
 TEST(TcpAuth, AoKeysAreFoundByTheIdentifierOfEachDirection) {
   KeyChain chain;
-  chain.set({key_of("10.0.0.0", 8, 1, 2), key_of("10.0.0.0", 8, 3, 4), key_of("11.0.0.0", 8, 5, 6)});
+  chain.set(shared({key_of("10.0.0.0", 8, 1, 2), key_of("10.0.0.0", 8, 3, 4), key_of("11.0.0.0", 8, 5, 6)}));
   const wire::IpAddress remote{wire::Ipv4Address{10, 9, 9, 9}};
-  EXPECT_EQ(chain.ao_to_send(remote, 3), &chain.keys()[1]);
-  EXPECT_EQ(chain.ao_to_send(remote, -1), &chain.keys()[0]);
-  EXPECT_EQ(chain.ao_received(remote, 4), &chain.keys()[1]);
+  EXPECT_EQ(chain.ao_to_send(remote, 3), chain.keys()[1].get());
+  EXPECT_EQ(chain.ao_to_send(remote, -1), chain.keys()[0].get());
+  EXPECT_EQ(chain.ao_received(remote, 4), chain.keys()[1].get());
   EXPECT_EQ(chain.ao_received(remote, 3), nullptr);
   EXPECT_EQ(chain.ao_received(remote, 6), nullptr) << "of another peer";
   EXPECT_EQ(chain.md5_for(remote), nullptr);
@@ -176,17 +196,17 @@ TEST(TcpAuth, KeysAreFoundAsIfAllWereLookedAt) {
       keys.push_back(key);
     }
     KeyChain chain;
-    chain.set(keys);
+    chain.set(shared(keys));
     for (std::uint32_t net = 0; net < 64; ++net) {
       const wire::IpAddress remote{wire::Ipv4Address{net << 26 | 99}};
       const auto first = [&](auto wanted) -> const Key* {
-        for (const Key& key : chain.keys())
-          if (!key.is_md5() && key.fits(remote) && wanted(key)) return &key;
+        for (const KeyPtr& key : chain.keys())
+          if (!key->is_md5() && key->fits(remote) && wanted(*key)) return key.get();
         return nullptr;
       };
       const Key* md5 = nullptr;
-      for (const Key& key : chain.keys())
-        if (key.is_md5() && key.fits(remote) && (md5 == nullptr || key.prefix_len > md5->prefix_len)) md5 = &key;
+      for (const KeyPtr& key : chain.keys())
+        if (key->is_md5() && key->fits(remote) && (md5 == nullptr || key->prefix_len > md5->prefix_len)) md5 = key.get();
       const Key* found = chain.md5_for(remote);
       ASSERT_EQ(found == nullptr, md5 == nullptr);
       if (found != nullptr) {

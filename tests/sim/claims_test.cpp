@@ -283,6 +283,22 @@ TEST_P(SimClaims, BesideAnotherAddressItIsForWhatHasItAlready) {
   EXPECT_EQ(link_local(), nullptr);
 }
 
+TEST_P(SimClaims, TheNetworkStaysWhereAnOperatorHasAnAddressOfIt) {
+  autoip(true);
+  ASSERT_TRUE(settle());
+  const Ipv4Address alias{169, 254, 7, 7};
+  change([&](stack::Network& n) {
+    EXPECT_EQ(control::add_address(n, bare, {.address = alias, .prefix_length = 16, .alias = true, .flags = 0}), Errno::ok);
+  });
+  autoip(false);
+  net.run_for(1s);
+  ASSERT_EQ(link_local(), nullptr);
+  const route::Route* way = host.stack().network()->fibs[0].lookup(Ipv4Address{169, 254, 1, 1});
+  ASSERT_NE(way, nullptr);
+  EXPECT_EQ(way->interface_index, bare);
+  EXPECT_EQ(way->source, wire::IpAddress{alias});
+}
+
 TEST_P(SimClaims, WithSuchAnAddressEverybodyIsOnTheLink) {
   // RFC 3927 section 2.6.2: no router passes on what is from or for one.
   autoip(true);

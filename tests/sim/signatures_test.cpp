@@ -154,6 +154,22 @@ TEST_P(SimSignatures, Md5SignsEverySegmentOfAConnection) {
   EXPECT_GT(b.tcp_counters().signatures_good, 70u);
 }
 
+TEST_P(SimSignatures, AnAcceptedConnectionKeepsNoMoreThanItsPeersKeys) {
+  constexpr std::uint32_t kOthers = 60, kGenerations = 20;
+  for (std::uint32_t generation = 0; generation < kGenerations; ++generation) {
+    const std::string secret = "key " + std::to_string(generation);
+    ASSERT_EQ(set_listener(num::tcp_md5sig_ext, md5(kA, secret, 32)), Errno::ok);
+    for (std::uint8_t i = 0; i < kOthers; ++i)
+      ASSERT_EQ(set_listener(num::tcp_md5sig_ext, md5(Ipv4Address{172, 16, 0, i}, secret, 32)), Errno::ok);
+    Host::Stream& s = a.stream();
+    ASSERT_EQ(set(s, num::tcp_md5sig, md5(kB, secret)), Errno::ok);
+    taken = nullptr;
+    ASSERT_TRUE(opens(s)) << net.trace();
+  }
+  net.run_for(1s);
+  EXPECT_EQ(b.stack().key_accounts()->held(0), kOthers + kGenerations) << "the others' of now, and one for each connection";
+}
+
 TEST_P(SimSignatures, Md5OfAnotherKeyIsAMismatch) {
   Host::Stream& s = a.stream();
   ASSERT_EQ(set(s, num::tcp_md5sig, md5(kB, "secret")), Errno::ok);
@@ -262,7 +278,7 @@ TEST_P(SimSignatures, TheOnlyKeyOfAConnectionStaysWhateverOthersThereAre) {
   ASSERT_EQ(set_listener(num::tcp_ao_add_key, ao(other, {.secret = "two", .send_id = 1, .receive_id = 1})), Errno::ok);
   ASSERT_TRUE(opens(s));
   EXPECT_EQ(set(*taken, num::tcp_ao_del_key, ao_delete(kA, 1, 1)), Errno::busy);
-  EXPECT_EQ(set(*taken, num::tcp_ao_del_key, ao_delete(other, 1, 1)), Errno::ok);
+  EXPECT_EQ(set(*taken, num::tcp_ao_del_key, ao_delete(other, 1, 1)), Errno::noent) << "another peer's is the listener's alone";
 }
 
 TEST_P(SimSignatures, KeysRollOverWhenTheOtherSideAsks) {
