@@ -121,6 +121,27 @@ TEST_P(SimIpv6Extensions, ADatagramGoesByItsSegments) {
             0);
 }
 
+/// The route and the source are those of the first station: to the end there is no route.
+TEST_P(SimIpv6Extensions, ConnectionsGoByTheirSegments) {
+  std::string header(40, '\0');
+  header[1] = 4, header[2] = 4, header[3] = 1, header[4] = 1;
+  std::vector<std::byte> station(16);
+  wire::store_ipv6(station, 0, ip("2001:db8::99").v6());
+  std::copy_n(reinterpret_cast<const char*>(station.data()), 16, header.begin() + 24);
+  Host::Stream& s = a.stream(0, wire::IpFamily::v6);
+  EXPECT_EQ(a.shard(0).connect(s.id, {ip("2001:db8:7::7"), Port{80}}), Errno::netunreach);
+  ASSERT_EQ(set(a, 0, s.id, num::ipv6_rthdr, header), Errno::ok);
+  EXPECT_EQ(a.shard(0).connect(s.id, {ip("2001:db8:7::7"), Port{80}}), Errno::inprogress);
+  Host::UdpSocket& from = a.udp({Ipv6Address::any(), Port{5000}});
+  ASSERT_EQ(set(a, from.shard, from.id, num::ipv6_rthdr, header), Errno::ok);
+  EXPECT_EQ(a.shard(from.shard).connect(from.id, {ip("2001:db8:7::7"), Port{9}}), Errno::ok);
+  EXPECT_EQ(a.shard(from.shard).local_endpoint(from.id).address, ip("2001:db8::1"));
+  net.run_for(1ms);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.dst, ip("2001:db8::99").v6());
+  EXPECT_EQ(wire::load_ipv6(sent[0].payload, 8), ip("2001:db8:7::7").v6());
+}
+
 TEST_P(SimIpv6Extensions, WhatADatagramBringsIsGivenAlong) {
   Host::UdpSocket& to = a.udp({ip("2001:db8::1"), Port{9}});
   net.run_for(1ms);
