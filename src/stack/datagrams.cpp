@@ -336,8 +336,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
     if (!source) return unexpected(source.error());
     how.source = *source;
   }
-  if (to.address.is_v4() && k.options->broadcast == 0 && s.network->interfaces.is_any_broadcast(to.address.v4()))
-    return unexpected(Errno::acces);
+  if (k.options->broadcast == 0 && is_broadcast(s, how)) return unexpected(Errno::acces);
   return how;
 }
 

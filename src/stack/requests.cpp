@@ -98,10 +98,10 @@ Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   const auto meant = destination_of(k, remote);
   if (!meant) return meant.error();
   const wire::Endpoint to = *meant;
-  const auto source = source_for(s, k, way_to(k, to));
+  const Outgoing way = way_to(k, to);
+  const auto source = source_for(s, k, way);
   if (!source) return source.error();
-  if (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4()) && k.options->broadcast == 0)
-    return Errno::acces;
+  if (is_broadcast(s, way) && k.options->broadcast == 0) return Errno::acces;
   k.local.address = *source;
   if (is_udp(k.kind)) {
     unregister_port(s, k);
@@ -130,10 +130,10 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool f
   const auto meant = destination_of(k, remote);
   if (!meant) return meant.error();
   const wire::Endpoint to = *meant;
-  if (to.address.is_multicast() || (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4())))
-    return Errno::netunreach;
+  const Outgoing way = way_to(k, to);
+  if (to.address.is_multicast() || way.towards().is_multicast() || is_broadcast(s, way)) return Errno::netunreach;
   if (to.port.value == 0) return Errno::connrefused;
-  const auto source = source_for(s, k, way_to(k, to));
+  const auto source = source_for(s, k, way);
   if (!source) return source.error();
   wire::Endpoint local{*source, k.local.port};
   if (!k.binding) {

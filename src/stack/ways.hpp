@@ -273,7 +273,6 @@ struct Outgoing {
   bool dont_fragment = false;
   bool own_path_mtu = false;  ///< Whoever sends keeps the path's MTU himself: the link's alone counts here
   bool dont_route = false;
-  bool broadcast_allowed = true;
   bool multicast_loop = true;  ///< IP_MULTICAST_LOOP
   bool stay_here = false;      ///< a TTL of 0: a group that only this host hears
   std::uint8_t fib = 0;
@@ -303,6 +302,8 @@ struct Outgoing {
   /// Puts the headers in, and the first station in the place of the destination.
   void extend(const wire::Ipv6Extensions& headers);
 };
+/// Whether all on a link would hear what goes out like that, at its end or at its first station.
+bool is_broadcast(const ShardState& s, const Outgoing& how);
 /// A TCP segment's way, with the IP options and extension headers that the program set; null: none. It borrows from `options`.
 Outgoing way_of(const FlowKey& flow, const socket::SocketOptions* options);
 struct Path {
