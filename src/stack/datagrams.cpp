@@ -87,9 +87,9 @@ bool joins_last(ShardState& s, Datagram& next) {
   constexpr std::uint32_t kDatagramsMax = 64;
   if (s.datagrams.empty()) return false;
   Datagram& last = s.datagrams.back();
-  if (last.id != next.id || last.error || last.source != next.source || last.destination != next.destination ||
+  if (last.id != next.id || last.error || last.path_mtu != 0 || last.source != next.source || last.destination != next.destination ||
       last.interface_index != next.interface_index || last.ttl != next.ttl || last.tos != next.tos || last.flow_info != next.flow_info ||
-      last.extras != next.extras)
+      last.extras_kind != next.extras_kind || last.extras != next.extras)
     return false;
   const std::uint32_t each = last.segment_size != 0 ? last.segment_size : last.payload->size();
   const std::uint32_t size = next.payload->size(), before = last.payload->size();

@@ -1,6 +1,7 @@
 // What programs put between the IPv6 header and the transport's (RFC 3542), flow labels (RFC 6437), anycast addresses (RFC 4291 section
 // 2.6, RFC 4861 section 7.2.7), between whole stacks.
 #include "socket/numbers.hpp"
+#include "stack/ways.hpp"
 #include "tests/sim/ipv6_fixture.hpp"
 #include "wire/ipv6_extensions.hpp"
 #include "wire/tcp.hpp"
@@ -156,6 +157,31 @@ TEST_P(SimIpv6Extensions, WhatADatagramBringsIsGivenAlong) {
   ASSERT_EQ(to.received.size(), 1u);
   EXPECT_EQ(to.flow_infos[0], 0x2812345u);
   EXPECT_EQ(to.extensions[0], std::vector<std::byte>(message.begin(), message.begin() + 8));
+}
+
+/// UDP_GRO: two that a program must tell apart.
+TEST_P(SimIpv6Extensions, HeadersOfAnotherKindDoNotComeTogether) {
+  Host::UdpSocket& to = a.udp({ip("2001:db8::1"), Port{9}});
+  const std::int32_t on = 1;
+  a.shard(to.shard).set_option(to.id, num::kSolUdp, num::udp_gro, as_bytes(&on, sizeof on), false);
+  stack::ShardState& s = a.shard(to.shard).state();
+  const auto bring = [&](IpProtocol kind, std::uint32_t path_mtu) {
+    stack::Datagram d{.id = to.id, .path_mtu = path_mtu};
+    d.extras_kind = static_cast<std::uint8_t>(kind);
+    d.extras.assign(8, std::byte{0});
+    d.payload = packet::allocate_header(s.cache);
+    ASSERT_TRUE(d.payload && d.payload->append(Bytes{d.extras}));
+    stack::deliver(s, to.shard, std::move(d));
+  };
+  bring(IpProtocol::hop_by_hop, 0);
+  bring(IpProtocol::hop_by_hop, 0);
+  EXPECT_EQ(s.datagrams.size(), 1u);
+  bring(IpProtocol::destination_options, 0);
+  EXPECT_EQ(s.datagrams.size(), 2u);
+  bring(IpProtocol::hop_by_hop, 1280);
+  bring(IpProtocol::hop_by_hop, 0);
+  EXPECT_EQ(s.datagrams.size(), 4u) << "a notice of IPV6_RECVPATHMTU takes nothing in";
+  s.datagrams.clear();
 }
 
 TEST_P(SimIpv6Extensions, LeasedLabelsAreSent) {
