@@ -406,7 +406,7 @@ Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destinati
   if ((!how->dont_fragment && k.options->header_included == 0) || length + headers <= path->mtu) return Errno::ok;
   if (quiet) return Errno::msgsize;
   const wire::Port port = k.kind == socket::SocketKind::raw ? wire::Port{} : destination.port;
-  return too_big_for(s, k, {how->final_destination(), port}, path->mtu, how->extra_len());
+  return too_big_for(s, k, request, {how->final_destination(), port}, path->mtu, how->extra_len());
 }
 
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
@@ -422,7 +422,7 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const std::uint32_t headers = how->network_len() + wire::UdpView::kHeaderLen;
   const bool cut = request.segment_size != 0 && length > request.segment_size;
   if (const Errno refused_cut = check_segments(k, request.segment_size, length, path->mtu, headers); refused_cut != Errno::ok) return refused_cut;
-  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, destination, path->mtu, how->extra_len());
+  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, request, destination, path->mtu, how->extra_len());
   // No device cuts behind extension headers.
   if (cut && how->extra_len() != 0) return send_pieces(s, k, request, first, second);
   // What will be fragmented has its checksum done here: no device sees the datagram whole.
@@ -506,7 +506,7 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   // The host does not cut up what came with its header.
   const std::size_t on_wire = first.size() + second.size() + (k.options->header_included != 0 ? 0 : how->network_len());
   if ((how->dont_fragment || k.options->header_included != 0) && on_wire > path->mtu)
-    return too_big_for(s, k, {how->final_destination(), {}}, path->mtu, how->extra_len());
+    return too_big_for(s, k, request, {how->final_destination(), {}}, path->mtu, how->extra_len());
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
   // Of ICMPv6 it is filled in with the header, whoever sends.

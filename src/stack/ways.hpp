@@ -249,7 +249,8 @@ void on_port_error(ShardState& s, message::PortError&& error);
 void deliver_error(ShardState& s, Datagram&& report);
 /// A datagram that must not be cut is larger than `mtu`, less the `extra` bytes of its extension headers: says so to the error queue, if
 /// there is one, and to who asked for it with IPV6_RECVPATHMTU. Answers msgsize.
-Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu, std::uint32_t extra = 0);
+Errno too_big_for(ShardState& s, const Socket& k, const DatagramRequest& request, const wire::Endpoint& destination, std::uint32_t mtu,
+                  std::uint32_t extra);
 /// The socket that hears of what happens to datagrams between these two; null: none.
 const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
                               std::uint32_t interface_index);

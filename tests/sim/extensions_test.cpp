@@ -184,6 +184,29 @@ TEST_P(SimIpv6Extensions, HeadersOfAnotherKindDoNotComeTogether) {
   s.datagrams.clear();
 }
 
+/// RFC 3542 section 11.3; of IPV6_MTU_DISCOVER the host says nothing.
+TEST_P(SimIpv6Extensions, WhoWantsItWholeHearsOfThePath) {
+  Host::UdpSocket& from = a.udp({ip("2001:db8::1"), Port{5000}});
+  const auto turn_on = [&](int name, std::int32_t value) {
+    ASSERT_EQ(a.shard(from.shard).set_option(from.id, num::kSolIpv6, name, as_bytes(&value, sizeof value), false), Errno::ok);
+  };
+  turn_on(num::ipv6_recvpathmtu, 1);
+  stack::ShardState& s = a.shard(from.shard).state();
+  const auto told = [&](std::optional<bool> whole) {
+    s.datagrams.clear();
+    const stack::DatagramRequest request{.destination = Endpoint{ip("2001:db8::99"), Port{9}}, .dont_fragment = whole};
+    EXPECT_EQ(a.shard(from.shard).send(from.id, request, net.random_bytes(2000), {}), Errno::msgsize);
+    const std::uint32_t mtu = s.datagrams.empty() ? 0 : s.datagrams.front().path_mtu;
+    s.datagrams.clear();
+    return mtu;
+  };
+  EXPECT_EQ(told(true), 1500u) << "as control data";
+  turn_on(num::ipv6_mtu_discover, 2);
+  EXPECT_EQ(told({}), 0u);
+  turn_on(num::ipv6_dontfrag, 1);
+  EXPECT_EQ(told({}), 1500u);
+}
+
 TEST_P(SimIpv6Extensions, LeasedLabelsAreSent) {
   Host::UdpSocket& from = a.udp({ip("2001:db8::1"), Port{5000}});
   ASSERT_EQ(a.shard(from.shard).use_flow_info(from.id, 0x54321), Errno::ok) << "without IPV6_FLOWINFO_SEND it says nothing";
