@@ -380,12 +380,14 @@ Errno check_segments(const Socket& k, std::uint32_t size, std::size_t length, st
 
 namespace {
 
-/// UDP_SEGMENT, each datagram by itself.
+/// UDP_SEGMENT, each datagram by itself. Once one has left, all have: who asked again would send it twice.
 Errno send_pieces(ShardState& s, Socket& k, DatagramRequest request, Bytes first, Bytes second) {
   const std::size_t each = std::exchange(request.segment_size, std::uint16_t{0});
+  bool left = false;
   while (!first.empty() || !second.empty()) {
     const Bytes front = first.first(std::min(each, first.size())), rest = second.first(std::min(each - front.size(), second.size()));
-    if (const Errno sent = send_udp(s, k, request, front, rest); sent != Errno::ok) return sent;
+    if (const Errno sent = send_udp(s, k, request, front, rest); sent != Errno::ok) return left ? Errno::ok : sent;
+    left = true;
     first = first.subspan(front.size()), second = second.subspan(rest.size());
   }
   return Errno::ok;
@@ -414,8 +416,6 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const std::size_t length = first.size() + second.size();
   const auto how = outgoing_udp(s, k, request, to, length);
   if (!how) return how.error();
-  PacketPtr packet = copy_payload(s, first, second);
-  if (!packet) return Errno::nobufs;
   const auto path = find_path(s, *how);
   if (!path) return path.error();
   const wire::Endpoint destination{how->final_destination(), to.port};
@@ -425,6 +425,8 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, request, destination, path->mtu, how->extra_len());
   // No device cuts behind extension headers.
   if (cut && how->extra_len() != 0) return send_pieces(s, k, request, first, second);
+  PacketPtr packet = copy_payload(s, first, second);
+  if (!packet) return Errno::nobufs;
   // What will be fragmented has its checksum done here: no device sees the datagram whole.
   const bool whole = length + headers <= path->mtu || cut;
   // Over IPv6 there always is one (RFC 8200 section 8.1).

@@ -207,6 +207,22 @@ TEST_P(SimIpv6Extensions, WhoWantsItWholeHearsOfThePath) {
   EXPECT_EQ(told({}), 1500u);
 }
 
+Expected<void, Drop> refuse_short(void*, filter::Hook, const iface::Interface&, packet::Packet& packet) {
+  if (packet.size() < 100) return unexpected(Drop::ip_no_route);
+  return {};
+}
+
+/// UDP_SEGMENT with headers that no device can copy: an error would have the program send the first two again.
+TEST_P(SimIpv6Extensions, WhatHasLeftIsNoError) {
+  Host::UdpSocket& from = a.udp({ip("2001:db8::1"), Port{5000}});
+  ASSERT_EQ(set(a, from.shard, from.id, num::ipv6_dstopts, options_header(8)), Errno::ok);
+  a.shard(from.shard).state().filters.add(filter::Hook::out, &refuse_short, nullptr);
+  EXPECT_EQ(a.send(from, {ip("2001:db8::99"), Port{9}}, net.random_bytes(2020), 1000), Errno::ok);
+  net.run_for(1ms);
+  EXPECT_EQ(sent.size(), 2u);
+  EXPECT_EQ(a.send(from, {ip("2001:db8::99"), Port{9}}, net.random_bytes(20), 10), Errno::perm) << "nothing has left";
+}
+
 TEST_P(SimIpv6Extensions, LeasedLabelsAreSent) {
   Host::UdpSocket& from = a.udp({ip("2001:db8::1"), Port{5000}});
   ASSERT_EQ(a.shard(from.shard).use_flow_info(from.id, 0x54321), Errno::ok) << "without IPV6_FLOWINFO_SEND it says nothing";
