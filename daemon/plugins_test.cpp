@@ -202,6 +202,8 @@ TEST_F(PluginsTest, SenselessDevicesAreRefused) {
       {"queues=0", "1..64 queues"},
       {"queues=65", "1..64 queues"},
       {"no_ops", "transmit"},
+      {"openings=1", "no receive queue for what does not open connections"},
+      {"queues=2,openings=3", "no receive queue for what does not open connections"},
       {"mtu=9001", "option mtu=9001: this device allows 68..9000 bytes"},
       {"count=65", "more than 64 interfaces"},
   };
@@ -210,6 +212,18 @@ TEST_F(PluginsTest, SenselessDevicesAreRefused) {
     EXPECT_THAT(refused(row.options, Kind::failed), HasSubstr(row.part));
   }
   EXPECT_TRUE(plugins->interfaces().empty());
+}
+
+/// The record has grown at its end: what an older driver has there is not the stack's to read.
+TEST_F(PluginsTest, OfAnOlderDriverOnlyWhatItKnowsIsRead) {
+  load("queues=2,openings=1,prefix=new");
+  load("queues=2,openings=3,older,prefix=old");
+  const AttachedInterface *next = plugins->find("new0"), *older = plugins->find("old0");
+  ASSERT_TRUE(next != nullptr && older != nullptr);
+  EXPECT_EQ(next->info.openings_queues, 1u);
+  EXPECT_EQ(older->info.openings_queues, 0u);
+  EXPECT_STREQ(older->info.description, "test device 0");
+  EXPECT_EQ(older->info.size, sizeof older->info);
 }
 
 TEST_F(PluginsTest, AFailureHalfWayDetachesWhatWasAttached) {

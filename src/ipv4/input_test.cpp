@@ -404,6 +404,8 @@ TEST(Ipv4Options, ASourceRouteIsGoneBack) {
   EXPECT_EQ(reply_to({131, 7, 4, 1, 1, 1, 1, 0}), bytes({}));
   // RFC 1122 4.1.3.2: a source that has entered itself.
   EXPECT_EQ(reply_to({131, 11, 12, 1, 1, 1, 1, 2, 2, 2, 2, 0}, Ipv4Address{1, 1, 1, 1}), bytes({131, 7, 4, 2, 2, 2, 2, 0}));
+  // RFC 1112 section 4: not by a group.
+  EXPECT_EQ(reply_to({131, 11, 12, 224, 0, 0, 1, 2, 2, 2, 2, 0}), bytes({}));
   // A pointer far behind the list.
   EXPECT_EQ(reply_to({131, 7, 255, 1, 1, 1, 1, 0}), bytes({131, 7, 4, 1, 1, 1, 1, 0}));
 }
@@ -418,6 +420,7 @@ TEST(Ipv4Options, GivenOnesAreJudgedAndRouted) {
   EXPECT_FALSE(given({131, 3, 4})) << "no hop";
   EXPECT_FALSE(given({131, 7, 8, 1, 1, 1, 1})) << "begun";
   EXPECT_FALSE(given({131, 8, 4, 1, 1, 1, 1, 0})) << "no whole addresses";
+  EXPECT_FALSE(given({131, 11, 4, 1, 1, 1, 1, 224, 0, 0, 1}, true)) << "RFC 1112 section 4";
   EXPECT_FALSE(given_options(Data(41), true));
   EXPECT_FALSE(given({130, 3, 9}));
   EXPECT_TRUE(given({130, 3, 9}, true));

@@ -170,6 +170,13 @@ void append_way_back(wire::Ipv4OptionBytes& to, const Ipv4Option& option, wire::
 
 void fill_up(wire::Ipv4OptionBytes& options) { options.len = static_cast<std::uint8_t>((options.len + 3) / 4 * 4); }
 
+/// RFC 1112 section 4: a host group never stands in a source route.
+bool has_group(const Ipv4RouteOption& route) {
+  for (std::size_t i = 0; i < route.size(); ++i)
+    if (route.address(i).is_multicast()) return true;
+  return false;
+}
+
 /// RFC 1122 3.2.1.8 (c): where given options have their source route.
 std::optional<Ipv4Option> source_route_of(Bytes options) {
   std::optional<Ipv4Option> found;
@@ -186,7 +193,7 @@ wire::Ipv4OptionBytes options_for_reply(Bytes options, wire::Ipv4Address source)
   for_each_option(options, [&](const Ipv4Option& option) {
     if (option.type == Ipv4OptionType::record_route || option.type == Ipv4OptionType::timestamp)
       append(out, option.bytes);
-    else if (is_source_route(option.type))
+    else if (is_source_route(option.type) && !has_group(*Ipv4RouteOption::parse(option)))
       append_way_back(out, option, source);
   });
   fill_up(out);
@@ -205,7 +212,8 @@ std::optional<wire::Ipv4OptionBytes> given_options(Bytes value, bool any) {
       case Ipv4OptionType::loose_source_route:
       case Ipv4OptionType::strict_source_route: {
         const auto route = *Ipv4RouteOption::parse(option);
-        good = good && route.pointer() == 4 && route.size() != 0 && option.bytes.size() == Ipv4RouteOption::kListOffset + 4 * route.size();
+        good = good && route.pointer() == 4 && route.size() != 0 && option.bytes.size() == Ipv4RouteOption::kListOffset + 4 * route.size() &&
+               !has_group(route);
         break;
       }
       case Ipv4OptionType::record_route: good = good && !has_part_of_entry(option, Ipv4RouteOption::parse(option)->pointer(), 4); break;

@@ -53,7 +53,7 @@ wire::Ipv4OptionBytes options_for_reply(Bytes options, wire::Ipv4Address source)
 
 /// Options as a program gives them (IP_OPTIONS, IP_RETOPTS), filled up to a multiple of four: a source route names the way without its
 /// end, the first hop first. `any`: also those that nobody here knows. Errors: malformed, longer than a header holds, a source route
-/// that has begun already.
+/// that has begun already or goes by a group.
 std::optional<wire::Ipv4OptionBytes> given_options(Bytes value, bool any);
 
 /// Where a packet with these given options goes first: the first hop of its source route, or `destination`.

@@ -468,7 +468,8 @@ wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpA
 }
 
 bool needs_raw_privilege(int level, int name) {
-  return level == kSolIpv6 && (name == ipv6_hopopts || name == ipv6_rthdrdstopts || name == ipv6_dstopts);
+  return (level == kSolIp && name == ip_options) ||
+         (level == kSolIpv6 && (name == ipv6_hopopts || name == ipv6_rthdrdstopts || name == ipv6_dstopts));
 }
 
 std::optional<bool> prefers_temporary(const SocketOptions& options) {

@@ -207,6 +207,12 @@ TEST(SocketOptions, ValuesOfEveryLengthAreSafe) {
       }
 }
 
+TEST(SocketOptions, WhatIsPutIntoHeadersIsForRawPrivilege) {
+  EXPECT_TRUE(needs_raw_privilege(kSolIp, ip_options));
+  EXPECT_TRUE(needs_raw_privilege(kSolIpv6, ipv6_hopopts));
+  EXPECT_FALSE(needs_raw_privilege(kSolIp, ip_tos));
+}
+
 TEST(SocketOptions, ADeviceNameEndsAtItsZero) {
   SocketOptions o;
   const char name[16] = "en0\0rubbish";

@@ -191,10 +191,13 @@ void deliver_error(ShardState& s, Datagram&& report) {
   s.datagrams.push_back(std::move(report));
 }
 
-Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu, std::uint32_t extra) {
+Errno too_big_for(ShardState& s, const Socket& k, const DatagramRequest& request, const wire::Endpoint& destination, std::uint32_t mtu,
+                  std::uint32_t extra) {
   const bool v4 = destination.address.is_v4();
   mtu -= std::min(mtu, extra);
-  if (!v4 && k.options->receive_path_mtu != 0 && k.options->dont_fragment6 != 0) tell_path_mtu(s, k, destination, mtu);
+  // As the host: of IPV6_DONTFRAG, not of IPV6_MTU_DISCOVER.
+  const bool asked = request.dont_fragment.value_or(k.options->dont_fragment6 != 0);
+  if (!v4 && k.options->receive_path_mtu != 0 && asked) tell_path_mtu(s, k, destination, mtu);
   if ((v4 ? k.options->receive_error : k.options->receive_error6) == 0) return Errno::msgsize;
   Datagram report{.id = k.id, .cookie = k.cookie, .source = {destination.address, v4 ? k.remote.port : destination.port},
                   .error = ErrorInfo{.error = Errno::msgsize, .info = mtu}};

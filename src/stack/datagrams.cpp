@@ -87,9 +87,9 @@ bool joins_last(ShardState& s, Datagram& next) {
   constexpr std::uint32_t kDatagramsMax = 64;
   if (s.datagrams.empty()) return false;
   Datagram& last = s.datagrams.back();
-  if (last.id != next.id || last.error || last.source != next.source || last.destination != next.destination ||
+  if (last.id != next.id || last.error || last.path_mtu != 0 || last.source != next.source || last.destination != next.destination ||
       last.interface_index != next.interface_index || last.ttl != next.ttl || last.tos != next.tos || last.flow_info != next.flow_info ||
-      last.extras != next.extras)
+      last.extras_kind != next.extras_kind || last.extras != next.extras)
     return false;
   const std::uint32_t each = last.segment_size != 0 ? last.segment_size : last.payload->size();
   const std::uint32_t size = next.payload->size(), before = last.payload->size();
@@ -336,8 +336,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
     if (!source) return unexpected(source.error());
     how.source = *source;
   }
-  if (to.address.is_v4() && k.options->broadcast == 0 && s.network->interfaces.is_any_broadcast(to.address.v4()))
-    return unexpected(Errno::acces);
+  if (k.options->broadcast == 0 && is_broadcast(s, how)) return unexpected(Errno::acces);
   return how;
 }
 
@@ -381,12 +380,14 @@ Errno check_segments(const Socket& k, std::uint32_t size, std::size_t length, st
 
 namespace {
 
-/// UDP_SEGMENT, each datagram by itself.
+/// UDP_SEGMENT, each datagram by itself. Once one has left, all have: who asked again would send it twice.
 Errno send_pieces(ShardState& s, Socket& k, DatagramRequest request, Bytes first, Bytes second) {
   const std::size_t each = std::exchange(request.segment_size, std::uint16_t{0});
+  bool left = false;
   while (!first.empty() || !second.empty()) {
     const Bytes front = first.first(std::min(each, first.size())), rest = second.first(std::min(each - front.size(), second.size()));
-    if (const Errno sent = send_udp(s, k, request, front, rest); sent != Errno::ok) return sent;
+    if (const Errno sent = send_udp(s, k, request, front, rest); sent != Errno::ok) return left ? Errno::ok : sent;
+    left = true;
     first = first.subspan(front.size()), second = second.subspan(rest.size());
   }
   return Errno::ok;
@@ -407,7 +408,7 @@ Errno check_path(ShardState& s, const Socket& k, const wire::Endpoint& destinati
   if ((!how->dont_fragment && k.options->header_included == 0) || length + headers <= path->mtu) return Errno::ok;
   if (quiet) return Errno::msgsize;
   const wire::Port port = k.kind == socket::SocketKind::raw ? wire::Port{} : destination.port;
-  return too_big_for(s, k, {how->final_destination(), port}, path->mtu, how->extra_len());
+  return too_big_for(s, k, request, {how->final_destination(), port}, path->mtu, how->extra_len());
 }
 
 Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes first, Bytes second) {
@@ -415,17 +416,17 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const std::size_t length = first.size() + second.size();
   const auto how = outgoing_udp(s, k, request, to, length);
   if (!how) return how.error();
-  PacketPtr packet = copy_payload(s, first, second);
-  if (!packet) return Errno::nobufs;
   const auto path = find_path(s, *how);
   if (!path) return path.error();
   const wire::Endpoint destination{how->final_destination(), to.port};
   const std::uint32_t headers = how->network_len() + wire::UdpView::kHeaderLen;
   const bool cut = request.segment_size != 0 && length > request.segment_size;
   if (const Errno refused_cut = check_segments(k, request.segment_size, length, path->mtu, headers); refused_cut != Errno::ok) return refused_cut;
-  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, destination, path->mtu, how->extra_len());
+  if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, request, destination, path->mtu, how->extra_len());
   // No device cuts behind extension headers.
   if (cut && how->extra_len() != 0) return send_pieces(s, k, request, first, second);
+  PacketPtr packet = copy_payload(s, first, second);
+  if (!packet) return Errno::nobufs;
   // What will be fragmented has its checksum done here: no device sees the datagram whole.
   const bool whole = length + headers <= path->mtu || cut;
   // Over IPv6 there always is one (RFC 8200 section 8.1).
@@ -507,7 +508,7 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   // The host does not cut up what came with its header.
   const std::size_t on_wire = first.size() + second.size() + (k.options->header_included != 0 ? 0 : how->network_len());
   if ((how->dont_fragment || k.options->header_included != 0) && on_wire > path->mtu)
-    return too_big_for(s, k, {how->final_destination(), {}}, path->mtu, how->extra_len());
+    return too_big_for(s, k, request, {how->final_destination(), {}}, path->mtu, how->extra_len());
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
   // Of ICMPv6 it is filled in with the header, whoever sends.

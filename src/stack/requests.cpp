@@ -76,13 +76,22 @@ Errno port_for_sending(ShardState& s, Socket& k) {
   return claimed;
 }
 
-/// Where connections and datagrams to `to` come from. Errors: of find_path(), choose_source() and may_leave().
-socket::Result<wire::IpAddress> source_for(const ShardState& s, const Socket& k, const wire::IpAddress& to) {
-  const wire::IpAddress first = Outgoing{.destination = to, .options = ip_options_of(*k.options, to)}.towards();
-  const auto path = find_path(s, first, k.fib, k.bound_interface, k.options->dont_route != 0);
+/// The way of connections and datagrams to `to`, from the first station on.
+Outgoing way_to(const Socket& k, const wire::Endpoint& to) {
+  Outgoing how = way_of({k.local, to}, &*k.options);
+  how.fib = k.fib;
+  how.interface_index = k.bound_interface;
+  how.dont_route = k.options->dont_route != 0;
+  return how;
+}
+
+/// Where what goes out like that comes from. Errors: of find_path(), choose_source() and may_leave().
+socket::Result<wire::IpAddress> source_for(const ShardState& s, const Socket& k, const Outgoing& how) {
+  const auto path = find_path(s, how);
   if (!path) return unexpected(path.error());
   if (is_anothers(s, k)) return unexpected(Errno::netunreach);
-  if (k.local.address.is_unspecified()) return choose_source(s, first, k.fib, k.bound_interface, socket::prefers_temporary(*k.options));
+  if (k.local.address.is_unspecified())
+    return choose_source(s, how.towards(), how.fib, how.interface_index, socket::prefers_temporary(*k.options));
   if (!may_leave(k.local.address, *path)) return unexpected(Errno::inval);
   return k.local.address;
 }
@@ -91,10 +100,10 @@ Errno connect_datagram(ShardState& s, Socket& k, const wire::Endpoint& remote) {
   const auto meant = destination_of(k, remote);
   if (!meant) return meant.error();
   const wire::Endpoint to = *meant;
-  const auto source = source_for(s, k, to.address);
+  const Outgoing way = way_to(k, to);
+  const auto source = source_for(s, k, way);
   if (!source) return source.error();
-  if (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4()) && k.options->broadcast == 0)
-    return Errno::acces;
+  if (is_broadcast(s, way) && k.options->broadcast == 0) return Errno::acces;
   k.local.address = *source;
   if (is_udp(k.kind)) {
     unregister_port(s, k);
@@ -123,10 +132,10 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool f
   const auto meant = destination_of(k, remote);
   if (!meant) return meant.error();
   const wire::Endpoint to = *meant;
-  if (to.address.is_multicast() || (to.address.is_v4() && s.network->interfaces.is_any_broadcast(to.address.v4())))
-    return Errno::netunreach;
+  const Outgoing way = way_to(k, to);
+  if (to.address.is_multicast() || way.towards().is_multicast() || is_broadcast(s, way)) return Errno::netunreach;
   if (to.port.value == 0) return Errno::connrefused;
-  const auto source = source_for(s, k, to.address);
+  const auto source = source_for(s, k, way);
   if (!source) return source.error();
   wire::Endpoint local{*source, k.local.port};
   if (!k.binding) {

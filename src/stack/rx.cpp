@@ -176,6 +176,7 @@ void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cas
     // RFC 1122 section 3.2.2.6: what is recorded goes on being recorded on the way back.
     const wire::Ipv4OptionBytes options = reply_options(at.ip);
     if (!options.empty()) how.options = &options;
+    if (how.options != nullptr && is_broadcast(s, how)) return s.drop(Drop::ip_broadcast_refused);
     static_cast<void>(tx_ip(s, std::move(answer->packet), how));
     return;
   }

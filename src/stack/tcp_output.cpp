@@ -106,6 +106,8 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
     packet->header_len = static_cast<std::uint16_t>(header_len);
   }
   Outgoing how = way_of(flow, options);
+  // The options may be younger than the connection, or the way back that a SYN claims to have come: RFC 9293 section 3.9.2.3.
+  if (how.options != nullptr && is_broadcast(s, how)) return s.drop(Drop::ip_broadcast_refused);
   how.fib = fib;
   how.interface_index = bound_interface;
   how.own_path_mtu = true;

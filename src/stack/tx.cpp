@@ -116,6 +116,12 @@ void Outgoing::extend(const wire::Ipv6Extensions& headers) {
   destination = {*station, destination.zone()};
 }
 
+bool is_broadcast(const ShardState& s, const Outgoing& how) {
+  if (how.destination.is_v6()) return false;
+  const iface::InterfaceTable& interfaces = s.network->interfaces;
+  return interfaces.is_any_broadcast(how.destination.v4()) || interfaces.is_any_broadcast(how.towards().v4());
+}
+
 socket::Result<Path> find_path(const ShardState& s, const Outgoing& how) {
   auto path = find_path(s, how.towards(), how.fib, how.interface_index, how.dont_route);
   if (!path) return path;

@@ -249,7 +249,8 @@ void on_port_error(ShardState& s, message::PortError&& error);
 void deliver_error(ShardState& s, Datagram&& report);
 /// A datagram that must not be cut is larger than `mtu`, less the `extra` bytes of its extension headers: says so to the error queue, if
 /// there is one, and to who asked for it with IPV6_RECVPATHMTU. Answers msgsize.
-Errno too_big_for(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu, std::uint32_t extra = 0);
+Errno too_big_for(ShardState& s, const Socket& k, const DatagramRequest& request, const wire::Endpoint& destination, std::uint32_t mtu,
+                  std::uint32_t extra);
 /// The socket that hears of what happens to datagrams between these two; null: none.
 const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
                               std::uint32_t interface_index);
@@ -273,7 +274,6 @@ struct Outgoing {
   bool dont_fragment = false;
   bool own_path_mtu = false;  ///< Whoever sends keeps the path's MTU himself: the link's alone counts here
   bool dont_route = false;
-  bool broadcast_allowed = true;
   bool multicast_loop = true;  ///< IP_MULTICAST_LOOP
   bool stay_here = false;      ///< a TTL of 0: a group that only this host hears
   std::uint8_t fib = 0;
@@ -303,6 +303,8 @@ struct Outgoing {
   /// Puts the headers in, and the first station in the place of the destination.
   void extend(const wire::Ipv6Extensions& headers);
 };
+/// Whether all on a link would hear what goes out like that, at its end or at its first station.
+bool is_broadcast(const ShardState& s, const Outgoing& how);
 /// A TCP segment's way, with the IP options and extension headers that the program set; null: none. It borrows from `options`.
 Outgoing way_of(const FlowKey& flow, const socket::SocketOptions* options);
 struct Path {

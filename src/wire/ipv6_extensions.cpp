@@ -57,7 +57,11 @@ bool is_segment_routing(Bytes header) {
   constexpr std::size_t kTypeAt = 2, kLeftAt = 3, kLastEntryAt = 4, kSegmentsAt = 8;
   if (header.size() < kSegmentsAt + kSegmentLen || load_u8(header, kTypeAt) != kSegmentRoutingType) return false;
   const std::size_t segments = load_u8(header, kLastEntryAt) + std::size_t{1};
-  return kSegmentsAt + segments * kSegmentLen <= header.size() && load_u8(header, kLeftAt) < segments;
+  if (kSegmentsAt + segments * kSegmentLen > header.size() || load_u8(header, kLeftAt) >= segments) return false;
+  // The first is the end of the way, whose place the destination takes.
+  for (std::size_t i = 1; i < segments; ++i)
+    if (load_ipv6(header, kSegmentsAt + i * kSegmentLen).is_multicast()) return false;
+  return true;
 }
 
 bool is_sendable(IpProtocol first, Bytes bytes) {

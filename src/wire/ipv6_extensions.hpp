@@ -28,7 +28,8 @@ std::optional<ExtensionChain> chain_of(const ExtensionSet& set);
 /// The extension header at the front of `value`. Errors: truncated, bad_length (not a multiple of 8, or more than a header can be).
 Expected<Bytes, ParseError> sole_extension(Bytes value);
 
-/// Whether a routing header, as sole_extension() has it, is one of type 4 whose lengths agree (RFC 8754 section 2).
+/// Whether a routing header, as sole_extension() has it, is one of type 4 whose lengths agree (RFC 8754 section 2) and that goes by no
+/// group.
 bool is_segment_routing(Bytes header);
 
 /// Whether these are headers as chain_of() makes them. For what came from a client.

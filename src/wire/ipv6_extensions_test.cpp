@@ -71,6 +71,9 @@ TEST(Ipv6Extensions, OnlySegmentRoutingIsSent) {
   other[4] = 2;  // segments beyond the end
   EXPECT_FALSE(is_segment_routing(bytes(other)));
   EXPECT_FALSE(is_segment_routing(bytes(header({0, 0, 4, 0, 0}, 8))));
+  other = segments(2, 1);
+  other[8 + 16] = '\xff';
+  EXPECT_FALSE(is_segment_routing(bytes(other))) << "a station that is a group";
 }
 
 TEST(Ipv6Extensions, WhatAClientSendsIsLookedAt) {

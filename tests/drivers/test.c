@@ -5,12 +5,13 @@
 #include <fcntl.h>
 #include <iopkt/driver.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { COUNT, FAIL, PREFIX, MTU_MIN, MTU_MAX, QUEUES, TEXT, FLAG, STATION, STACK, LATE, NO_OPS, WAIT, OVERRUN, OPTIONS };
+enum { COUNT, FAIL, PREFIX, MTU_MIN, MTU_MAX, QUEUES, TEXT, FLAG, STATION, STACK, LATE, NO_OPS, WAIT, OVERRUN, OPENINGS, OLDER, OPTIONS };
 
 static const iopkt_driver_option options[OPTIONS] = {
     {"count", "interfaces", "Attach so many.", IOPKT_OPTION_NUMBER, 1, 0, 100, NULL},
@@ -27,6 +28,8 @@ static const iopkt_driver_option options[OPTIONS] = {
     {"no_ops", "", "Attach without a transmit call.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
     {"wait", "path", "A named pipe: open waits until somebody writes to it.", IOPKT_OPTION_TEXT, 0, 0, 200, NULL},
     {"overrun", "", "Use more stack than there is.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
+    {"openings", "", "Claimed, of queues.", IOPKT_OPTION_NUMBER, 0, 0, 100, NULL},
+    {"older", "", "Attach as a driver that knows of no openings_queues.", IOPKT_OPTION_FLAG, 0, 0, 1, NULL},
 };
 
 struct device {
@@ -128,6 +131,8 @@ static int attach_one(const iopkt_host* host, const iopkt_generic_options* gener
   info.link_up = 1;
   info.speed_mbps = 10;
   info.description = description;
+  info.openings_queues = (uint32_t)values[OPENINGS].number;
+  if (values[OLDER].number) info.size = offsetof(iopkt_device_info, openings_queues);
   int rc = host->attach(host->ctx, &info, &device->interface);
   memset(prefix, 'x', sizeof prefix);
   memset(description, 'x', sizeof description);

@@ -1,6 +1,7 @@
 // What programs put between the IPv6 header and the transport's (RFC 3542), flow labels (RFC 6437), anycast addresses (RFC 4291 section
 // 2.6, RFC 4861 section 7.2.7), between whole stacks.
 #include "socket/numbers.hpp"
+#include "stack/ways.hpp"
 #include "tests/sim/ipv6_fixture.hpp"
 #include "wire/ipv6_extensions.hpp"
 #include "wire/tcp.hpp"
@@ -121,6 +122,27 @@ TEST_P(SimIpv6Extensions, ADatagramGoesByItsSegments) {
             0);
 }
 
+/// The route and the source are those of the first station: to the end there is no route.
+TEST_P(SimIpv6Extensions, ConnectionsGoByTheirSegments) {
+  std::string header(40, '\0');
+  header[1] = 4, header[2] = 4, header[3] = 1, header[4] = 1;
+  std::vector<std::byte> station(16);
+  wire::store_ipv6(station, 0, ip("2001:db8::99").v6());
+  std::copy_n(reinterpret_cast<const char*>(station.data()), 16, header.begin() + 24);
+  Host::Stream& s = a.stream(0, wire::IpFamily::v6);
+  EXPECT_EQ(a.shard(0).connect(s.id, {ip("2001:db8:7::7"), Port{80}}), Errno::netunreach);
+  ASSERT_EQ(set(a, 0, s.id, num::ipv6_rthdr, header), Errno::ok);
+  EXPECT_EQ(a.shard(0).connect(s.id, {ip("2001:db8:7::7"), Port{80}}), Errno::inprogress);
+  Host::UdpSocket& from = a.udp({Ipv6Address::any(), Port{5000}});
+  ASSERT_EQ(set(a, from.shard, from.id, num::ipv6_rthdr, header), Errno::ok);
+  EXPECT_EQ(a.shard(from.shard).connect(from.id, {ip("2001:db8:7::7"), Port{9}}), Errno::ok);
+  EXPECT_EQ(a.shard(from.shard).local_endpoint(from.id).address, ip("2001:db8::1"));
+  net.run_for(1ms);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].header.dst, ip("2001:db8::99").v6());
+  EXPECT_EQ(wire::load_ipv6(sent[0].payload, 8), ip("2001:db8:7::7").v6());
+}
+
 TEST_P(SimIpv6Extensions, WhatADatagramBringsIsGivenAlong) {
   Host::UdpSocket& to = a.udp({ip("2001:db8::1"), Port{9}});
   net.run_for(1ms);
@@ -135,6 +157,70 @@ TEST_P(SimIpv6Extensions, WhatADatagramBringsIsGivenAlong) {
   ASSERT_EQ(to.received.size(), 1u);
   EXPECT_EQ(to.flow_infos[0], 0x2812345u);
   EXPECT_EQ(to.extensions[0], std::vector<std::byte>(message.begin(), message.begin() + 8));
+}
+
+/// UDP_GRO: two that a program must tell apart.
+TEST_P(SimIpv6Extensions, HeadersOfAnotherKindDoNotComeTogether) {
+  Host::UdpSocket& to = a.udp({ip("2001:db8::1"), Port{9}});
+  const std::int32_t on = 1;
+  a.shard(to.shard).set_option(to.id, num::kSolUdp, num::udp_gro, as_bytes(&on, sizeof on), false);
+  stack::ShardState& s = a.shard(to.shard).state();
+  const auto bring = [&](IpProtocol kind, std::uint32_t path_mtu) {
+    stack::Datagram d{.id = to.id, .path_mtu = path_mtu};
+    d.extras_kind = static_cast<std::uint8_t>(kind);
+    d.extras.assign(8, std::byte{0});
+    d.payload = packet::allocate_header(s.cache);
+    ASSERT_TRUE(d.payload && d.payload->append(Bytes{d.extras}));
+    stack::deliver(s, to.shard, std::move(d));
+  };
+  bring(IpProtocol::hop_by_hop, 0);
+  bring(IpProtocol::hop_by_hop, 0);
+  EXPECT_EQ(s.datagrams.size(), 1u);
+  bring(IpProtocol::destination_options, 0);
+  EXPECT_EQ(s.datagrams.size(), 2u);
+  bring(IpProtocol::hop_by_hop, 1280);
+  bring(IpProtocol::hop_by_hop, 0);
+  EXPECT_EQ(s.datagrams.size(), 4u) << "a notice of IPV6_RECVPATHMTU takes nothing in";
+  s.datagrams.clear();
+}
+
+/// RFC 3542 section 11.3; of IPV6_MTU_DISCOVER the host says nothing.
+TEST_P(SimIpv6Extensions, WhoWantsItWholeHearsOfThePath) {
+  Host::UdpSocket& from = a.udp({ip("2001:db8::1"), Port{5000}});
+  const auto turn_on = [&](int name, std::int32_t value) {
+    ASSERT_EQ(a.shard(from.shard).set_option(from.id, num::kSolIpv6, name, as_bytes(&value, sizeof value), false), Errno::ok);
+  };
+  turn_on(num::ipv6_recvpathmtu, 1);
+  stack::ShardState& s = a.shard(from.shard).state();
+  const auto told = [&](std::optional<bool> whole) {
+    s.datagrams.clear();
+    const stack::DatagramRequest request{.destination = Endpoint{ip("2001:db8::99"), Port{9}}, .dont_fragment = whole};
+    EXPECT_EQ(a.shard(from.shard).send(from.id, request, net.random_bytes(2000), {}), Errno::msgsize);
+    const std::uint32_t mtu = s.datagrams.empty() ? 0 : s.datagrams.front().path_mtu;
+    s.datagrams.clear();
+    return mtu;
+  };
+  EXPECT_EQ(told(true), 1500u) << "as control data";
+  turn_on(num::ipv6_mtu_discover, 2);
+  EXPECT_EQ(told({}), 0u);
+  turn_on(num::ipv6_dontfrag, 1);
+  EXPECT_EQ(told({}), 1500u);
+}
+
+Expected<void, Drop> refuse_short(void*, filter::Hook, const iface::Interface&, packet::Packet& packet) {
+  if (packet.size() < 100) return unexpected(Drop::ip_no_route);
+  return {};
+}
+
+/// UDP_SEGMENT with headers that no device can copy: an error would have the program send the first two again.
+TEST_P(SimIpv6Extensions, WhatHasLeftIsNoError) {
+  Host::UdpSocket& from = a.udp({ip("2001:db8::1"), Port{5000}});
+  ASSERT_EQ(set(a, from.shard, from.id, num::ipv6_dstopts, options_header(8)), Errno::ok);
+  a.shard(from.shard).state().filters.add(filter::Hook::out, &refuse_short, nullptr);
+  EXPECT_EQ(a.send(from, {ip("2001:db8::99"), Port{9}}, net.random_bytes(2020), 1000), Errno::ok);
+  net.run_for(1ms);
+  EXPECT_EQ(sent.size(), 2u);
+  EXPECT_EQ(a.send(from, {ip("2001:db8::99"), Port{9}}, net.random_bytes(20), 10), Errno::perm) << "nothing has left";
 }
 
 TEST_P(SimIpv6Extensions, LeasedLabelsAreSent) {

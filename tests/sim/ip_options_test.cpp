@@ -2,6 +2,7 @@
 // RFC 1122 sections 3.2.1.8, 4.1.3.2 and 4.2.3.8, RFC 9293 section 3.7.1.
 #include <gtest/gtest.h>
 
+#include "ipv4/options.hpp"
 #include "socket/numbers.hpp"
 #include "stack/state.hpp"
 #include "tests/support/sim_net.hpp"
@@ -87,6 +88,47 @@ TEST_F(SimIpOptions, ADatagramGoesTheWayThatItsProgramSays) {
   EXPECT_EQ(wire::finish(wire::pseudo_header_sum(host.address(), kFar, wire::IpProtocol::udp, 10) + wire::sum(packet(0).payload())), 0);
   ASSERT_EQ(give(s.id, {}), Errno::ok);
   EXPECT_EQ(host.send(s, {kFar, Port{53}}, bytes({1, 2})), Errno::netunreach);
+}
+
+TEST_F(SimIpOptions, TheFirstStationIsJudgedAsTheEndIs) {
+  const Endpoint far{kFar, Port{53}};
+  auto& s = host.udp({Ipv4Address::any(), Port{5000}});
+  EXPECT_EQ(give(s.id, {131, 7, 4, 224, 0, 0, 1}), Errno::inval);
+  ASSERT_EQ(give(s.id, {131, 7, 4, 10, 0, 0, 255}), Errno::ok);
+  EXPECT_EQ(host.send(s, far, bytes({1, 2})), Errno::acces);
+  EXPECT_EQ(host.shard(0).connect(s.id, far), Errno::acces);
+  ASSERT_EQ(give(s.id, {}), Errno::ok);
+  const stack::DatagramRequest once{.destination = Endpoint{Ipv4Address{10, 0, 0, 2}, Port{53}},
+                                    .options = ipv4::given_options(bytes({131, 7, 4, 255, 255, 255, 255}), false)};
+  EXPECT_EQ(host.shard(0).send(s.id, once, bytes({1, 2}), {}), Errno::acces) << "IP_RETOPTS";
+  auto& stream = host.stream();
+  ASSERT_EQ(give(stream.id, {131, 7, 4, 10, 0, 0, 255}), Errno::ok);
+  EXPECT_EQ(host.shard(0).connect(stream.id, far), Errno::netunreach);
+  net.run_for(1ms);
+  EXPECT_EQ(sent.size(), 0u);
+  const std::int32_t on = 1;
+  ASSERT_EQ(host.shard(0).set_option(s.id, socket::num::kSolSocket, socket::num::so_broadcast, as_bytes(&on, sizeof on), false), Errno::ok);
+  EXPECT_EQ(host.shard(0).send(s.id, once, bytes({1, 2}), {}), Errno::ok);
+  net.run_for(1ms);
+  EXPECT_EQ(sent.size(), 1u);
+}
+
+/// RFC 9293 section 3.9.2.3: TCP speaks to one.
+TEST_F(SimIpOptions, NoSegmentGoesToAllOnALink) {
+  auto& s = host.stream();
+  ASSERT_EQ(give(s.id, {131, 7, 4, 10, 0, 0, 9}), Errno::ok);
+  host.connect(s, {kFar, Port{80}});
+  net.run_for(1ms);
+  ASSERT_EQ(sent.size(), 1u);
+  ASSERT_EQ(give(s.id, {131, 7, 4, 10, 0, 0, 255}), Errno::ok);
+  net.run_for(1500ms);
+  EXPECT_EQ(sent.size(), 1u);
+  EXPECT_GT(host.drops(Drop::ip_broadcast_refused), 0u);
+  // Nor the way back that somebody says he has come.
+  accept_source_routes();
+  host.listen(Port{7}, [](Host::Stream&) {});
+  tell_syn({131, 11, 12, 192, 0, 2, 1, 10, 0, 0, 255, 0});
+  for (std::size_t i = 0; i < sent.size(); ++i) EXPECT_NE(packet(i).dst(), (Ipv4Address{10, 0, 0, 255}));
 }
 
 TEST_F(SimIpOptions, FragmentsCarryWhatIsToBeCopied) {
