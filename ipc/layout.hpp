@@ -27,7 +27,7 @@
 
 namespace iopkt::ipc {
 
-inline constexpr std::uint32_t kLayoutVersion = 2;
+inline constexpr std::uint32_t kLayoutVersion = 3;  ///< pinned by test: whoever changes what lies in shared memory raises it
 inline constexpr std::uint32_t kArenaMagic = 0x41706f69;    // "iopA"
 inline constexpr std::uint32_t kControlMagic = 0x43706f69;  // "iopC"
 inline constexpr std::size_t kCacheLine = 64;

@@ -1,10 +1,12 @@
 // Control messages and records: what goes in comes out, what is wrong is refused by name, nothing is read outside.
 #include <fcntl.h>
 
+#include <array>
 #include <cstring>
 #include <numeric>
 #include <string>
 
+#include "ipc/datagram_ring.hpp"
 #include "ipc/messages.hpp"
 #include "ipc/records.hpp"
 #include "ipc/test_rig.hpp"
@@ -15,6 +17,27 @@ namespace {
 std::vector<std::byte> bytes_of(std::string_view text) {
   const auto* p = reinterpret_cast<const std::byte*>(text.data());
   return {p, p + text.size()};
+}
+
+/// FNV-1a over all rows: what the messages of a version look like.
+std::uint64_t shape_of_messages() {
+  std::uint64_t out = 0xcbf29ce484222325;
+  const auto mix = [&](std::uint64_t n) { out = (out ^ n) * 0x100000001b3; };
+  for (const MessageRow& row : message_rows()) {
+    mix(static_cast<std::uint64_t>(row.id)), mix(row.request_size), mix(row.answer_size);
+    mix(static_cast<std::uint64_t>(row.request_blob)), mix(static_cast<std::uint64_t>(row.answer_blob));
+  }
+  return out;
+}
+
+// Daemon and library need not be of one build. Whoever has to change a number here raises the version beside it.
+TEST(Versions, AreRaisedWithWhatTheyName) {
+  constexpr auto kLayout = std::array<std::size_t, 8>{kLayoutVersion, sizeof(Slot), sizeof(RecordHeader), kControlMax, sizeof(ArenaHeader),
+                                                      sizeof(ControlHeader), sizeof(StatusPage), sizeof(Doorbell)};
+  EXPECT_EQ(kLayout, (std::array<std::size_t, 8>{3, 512, 104, 516, 48, 32, 320, 33408}));
+  EXPECT_EQ(kProtocolVersion, 3u);
+  EXPECT_EQ(sizeof(ErrorAnswer), 104u);
+  EXPECT_EQ(shape_of_messages(), 0x645d40a7b00779a0u) << std::hex << shape_of_messages();
 }
 
 /// A good message of each row and direction.

@@ -5,10 +5,14 @@
 
 #include <errno.h>
 
+#include <algorithm>
 #include <atomic>
+#include <span>
 
 #include "ipc/receive_ring.hpp"
+#include "shim/confine.hpp"
 #include "shim/data.hpp"
+#include "shim/native.hpp"
 #include "shim/process.hpp"
 #include "shim/real.hpp"
 #include "shim/stream.hpp"
@@ -27,7 +31,10 @@ struct Registration {
 /// put back, and show errors as data (a documented limit).
 constexpr int kRegistrations = 1024;
 constinit Registration g_registrations[kRegistrations]{};
-constinit std::atomic<int> g_count{0}, g_datagrams{0};
+constinit std::atomic<int> g_count{0};
+/// Registrations of sockets with an error queue, by the epoll's number: a wait on one without any costs one load.
+constexpr int kEpollGroups = 256;  // a power of two
+constinit std::atomic<int> g_with_errors[kEpollGroups]{};
 constinit std::atomic<bool> g_held{false};
 
 /// Held for a pass over the table; signals are blocked meanwhile, so that a handler cannot wait for its own
@@ -58,10 +65,87 @@ Registration* find_free() {
   return nullptr;
 }
 
+std::atomic<int>& with_errors(int epoll) { return g_with_errors[static_cast<unsigned>(epoll) % kEpollGroups]; }
+
 void remove(Registration& r) {
   r.fd = 0;
-  if (r.datagram) g_datagrams.fetch_sub(1, std::memory_order_relaxed);
+  if (r.datagram) with_errors(r.epoll).fetch_sub(1, std::memory_order_relaxed);
   g_count.fetch_sub(1, std::memory_order_relaxed);
+}
+
+/// An event that has the data of a socket with an error.
+struct Suspect {
+  epoll_event* event;
+  int fd;
+  int others = 0;        ///< registrations with the same data that are not the socket's
+  bool present = false;  ///< the socket's own is among them
+};
+/// More in one batch show the error and keep the rest.
+constexpr std::size_t kSuspects = 64;
+
+/// A line of proc(5)'s fdinfo of an epoll is "tfd: 8 events: 19 data: 8 pos:0 ...": decimal, hexadecimal, hexadecimal.
+void read_registration(const char* line, std::span<Suspect> suspects) {
+  const auto is = [](const char* text, const char* word) {
+    while (*word != 0 && *text == *word) ++text, ++word;
+    return *word == 0;
+  };
+  if (!is(line, "tfd:")) return;
+  int fd = 0;
+  for (line += 4; *line == ' '; ++line) {
+  }
+  for (; *line >= '0' && *line <= '9'; ++line) fd = fd * 10 + (*line - '0');
+  while (*line != 0 && !is(line, "data:")) ++line;
+  if (*line == 0) return;
+  std::uint64_t data = 0;
+  for (line += 5; *line == ' '; ++line) {
+  }
+  for (;; ++line) {
+    if (*line >= '0' && *line <= '9') data = data << 4 | static_cast<std::uint64_t>(*line - '0');
+    else if (*line >= 'a' && *line <= 'f') data = data << 4 | static_cast<std::uint64_t>(*line - 'a' + 10);
+    else break;
+  }
+  for (Suspect& one : suspects) {
+    if (one.event->data.u64 != data) continue;
+    if (one.fd == fd && !one.present) one.present = true;
+    else ++one.others;
+  }
+}
+
+/// The kernel's own list says whose data it is: a program may give many descriptors the same, also of files that are not ours, and
+/// in another process. False: it cannot be read, or has more lines than one error may cost.
+bool find_registrations(int epoll, std::span<Suspect> suspects) {
+  if (confined()) return false;
+  char path[48] = "/proc/self/fdinfo/";
+  char* at = path + sizeof "/proc/self/fdinfo/" - 1;
+  char digits[12];
+  int n = 0;
+  for (unsigned rest = static_cast<unsigned>(epoll); n == 0 || rest != 0; rest /= 10) digits[n++] = static_cast<char>('0' + rest % 10);
+  while (n > 0) *at++ = digits[--n];
+  *at = 0;
+  const int file = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+  if (file < 0) return false;
+  constexpr int kReadsMax = 64;
+  char text[4096];
+  std::size_t length = 0;
+  bool whole = false;
+  for (int reads = 0; reads < kReadsMax && !whole; ++reads) {
+    const ssize_t got = native::read(file, text + length, sizeof text - 1 - length);
+    if (got < 0) break;
+    length += static_cast<std::size_t>(got);
+    whole = got == 0;
+    std::size_t done = 0;
+    for (std::size_t i = 0; i < length; ++i) {
+      if (text[i] != '\n') continue;
+      text[i] = 0;
+      read_registration(text + done, suspects);
+      done = i + 1;
+    }
+    if (done == 0 && length == sizeof text - 1) break;  // no such line is that long
+    std::copy(text + done, text + length, text);
+    length -= done;
+  }
+  native::close(file);
+  return whole;
 }
 
 }  // namespace
@@ -81,27 +165,39 @@ void note_epoll(int epoll, int operation, int fd, Entry entry, const epoll_event
   if (operation == EPOLL_CTL_DEL || !kept || event == nullptr) return;
   if (r == nullptr && (r = find_free()) != nullptr) {
     g_count.fetch_add(1, std::memory_order_relaxed);
-    if (s.datagram) g_datagrams.fetch_add(1, std::memory_order_relaxed);
+    if (s.datagram) with_errors(epoll).fetch_add(1, std::memory_order_relaxed);
   }
   if (r != nullptr) *r = {.fd = fd + 1, .epoll = epoll, .event = *event, .datagram = s.datagram};
 }
 
 void show_errors(int epoll, epoll_event* events, int count) {
-  if (g_datagrams.load(std::memory_order_relaxed) == 0) return;
+  if (with_errors(epoll).load(std::memory_order_relaxed) == 0) return;
   const KeepErrno keep;
-  for (epoll_event* e = events; e < events + count; ++e) {
-    int fd = -1;
-    {
-      const Lock lock;
-      for (const Registration& r : g_registrations)
-        if (r.fd != 0 && r.datagram && r.epoll == epoll && r.event.data.u64 == e->data.u64) fd = r.fd - 1;
+  Suspect suspects[kSuspects];
+  std::size_t used = 0;
+  {
+    const Lock lock;
+    for (const Registration& r : g_registrations) {
+      if (r.fd == 0 || !r.datagram || r.epoll != epoll) continue;
+      const Entry entry = entry_of(r.fd - 1);
+      if (!entry.ours() || !entry.datagram() || !has_error(socket_of(entry))) continue;
+      for (epoll_event* e = events; e < events + count; ++e) {
+        if (e->data.u64 != r.event.data.u64) continue;
+        if (used < kSuspects) suspects[used++] = {.event = e, .fd = r.fd - 1};
+        else e->events |= EPOLLERR;
+      }
     }
-    const Entry entry = fd < 0 ? Entry{} : entry_of(fd);
-    if (!entry.ours() || !entry.datagram()) continue;
-    const Socket s = socket_of(entry);
-    if (!has_error(s)) continue;
-    e->events |= EPOLLERR;
-    if (!has_datagram(fd, s)) e->events &= ~static_cast<std::uint32_t>(EPOLLIN | EPOLLRDNORM);
+  }
+  if (used == 0) return;
+  const std::span<Suspect> found{suspects, used};
+  const bool certain = find_registrations(epoll, found);
+  for (const Suspect& one : found) {
+    if (certain && !one.present) continue;  // of an epoll that had this number before
+    one.event->events |= EPOLLERR;
+    const Entry entry = entry_of(one.fd);
+    const bool alone = certain && one.others == 0 && entry.ours() && entry.datagram();
+    // What may be another's is not taken away: it would be asked for without end, or never come again.
+    if (alone && !has_datagram(one.fd, socket_of(entry))) one.event->events &= ~static_cast<std::uint32_t>(EPOLLIN | EPOLLRDNORM);
   }
 }
 

@@ -262,3 +262,57 @@ def test_epoll_equal_to_the_kernel(own_lab):
     wanted = kernel.run(["/usr/bin/python3", "-c", EPOLL])
     assert "-- end" in wanted
     assert lab.run(True, "/usr/bin/python3", "-c", EPOLL).splitlines() == wanted.splitlines()
+
+
+# One word of data for several descriptors: an event says of which word it is, not of which descriptor.
+SHARED_DATA = r"""
+import ctypes, os, select, socket
+libc = ctypes.CDLL(None, use_errno=True)
+class Event(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = [('events', ctypes.c_uint32), ('data', ctypes.c_uint64)]
+names = (('IN', 1), ('OUT', 4), ('ERR', 8), ('HUP', 16))
+def add(e, f, events, data):
+    if libc.epoll_ctl(e, 1, f.fileno(), ctypes.byref(Event(events, data))) != 0: raise OSError(ctypes.get_errno())
+def shown(e, limit):
+    got = (Event * 8)()
+    return sorted((one.data, ' '.join(n for n, b in names if one.events & b)) for one in got[:max(0, libc.epoll_wait(e, got, 8, limit))])
+def udp(recverr):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0))
+    if recverr: s.setsockopt(socket.IPPROTO_IP, 11, 1)
+    return s
+def fail(s):
+    p = select.poll(); p.register(s, 0); s.sendto(b'x', ('127.0.0.1', 9)); print('failed', p.poll(20000)[0][1])
+EDGE = select.EPOLLIN | select.EPOLLET
+# The error of one does not take the data of another away, whichever came first; and not of a file that is not of the network.
+for first in 0, 1:
+    e = libc.epoll_create1(0)
+    bad, good, sender = udp(True), udp(True), udp(False)
+    for s in (bad, good) if first == 0 else (good, bad): add(e, s, select.EPOLLIN, 7)
+    fail(bad); sender.sendto(b'data', good.getsockname())
+    p = select.poll(); p.register(good, 1); p.poll(20000)
+    print('sockets', any('IN' in text for data, text in shown(e, 20000)), any('ERR' in text for data, text in shown(e, 0)))
+    os.close(e)
+e = libc.epoll_create1(0)
+bad = udp(True); reading, writing = (os.fdopen(n, 'rb' if i == 0 else 'wb', 0) for i, n in enumerate(os.pipe()))
+add(e, bad, EDGE, 7); add(e, reading, EDGE, 7)
+fail(bad); writing.write(b'x')
+print('a pipe', sum('IN' in text for data, text in shown(e, 20000)) > 0)
+os.close(e)
+# One that is alone shows the error alone; another's epoll nothing of it.
+e, other = libc.epoll_create1(0), libc.epoll_create1(0)
+bad, good = udp(True), udp(True)
+add(e, bad, select.EPOLLIN, 7); add(e, good, select.EPOLLIN, 8); add(other, good, select.EPOLLIN, 7)
+fail(bad); sender.sendto(b'data', good.getsockname()); p = select.poll(); p.register(good, 1); p.poll(20000)
+print('alone', shown(e, 20000), shown(other, 20000))
+print('-- end')
+"""
+
+
+def test_epoll_whose_data_is_shared(own_lab):
+    lab = own_lab()
+    kernel = lab.namespace("ke")
+    kernel.run(["ip", "link", "set", "lo", "up"])
+    wanted = kernel.run(["/usr/bin/python3", "-c", SHARED_DATA])
+    assert "-- end" in wanted
+    assert lab.run(True, "/usr/bin/python3", "-c", SHARED_DATA).splitlines() == wanted.splitlines()
