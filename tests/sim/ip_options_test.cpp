@@ -48,12 +48,16 @@ class SimIpOptions : public ::testing::Test {
   void tell_syn(std::initializer_list<int> given) {
     std::vector<std::byte> segment(20);
     wire::encode(wire::TcpHeader{.src = Port{4000}, .dst = Port{7}, .seq = wire::SeqNum{1}, .flags = wire::syn, .window = 1000}, segment);
-    wire::Ipv4Header h{.id = 1, .ttl = 9, .protocol = wire::IpProtocol::tcp, .src = kFar, .dst = host.address(), .payload_len = 20};
+    const std::uint32_t pseudo = wire::pseudo_header_sum(kFar, host.address(), wire::IpProtocol::tcp, 20);
+    store_be16(segment, 16, wire::finish(pseudo + wire::sum(segment)));
+    tell(wire::IpProtocol::tcp, segment, given);
+  }
+  void tell(wire::IpProtocol protocol, const std::vector<std::byte>& segment, std::initializer_list<int> given) {
+    wire::Ipv4Header h{.id = 1, .ttl = 9, .protocol = protocol, .src = kFar, .dst = host.address(),
+                       .payload_len = static_cast<std::uint16_t>(segment.size())};
     const auto o = bytes(given);
     std::ranges::copy(o, h.options.bytes.begin());
     h.options.len = static_cast<std::uint8_t>(o.size());
-    const std::uint32_t pseudo = wire::pseudo_header_sum(h.src, h.dst, h.protocol, 20);
-    store_be16(segment, 16, wire::finish(pseudo + wire::sum(segment)));
     Frame frame(14 + wire::encoded_len(h));
     wire::store_mac(frame, 0, host.stack().network()->interfaces.by_index(host.interface_index())->mac);
     wire::store_mac(frame, 6, {{2, 0, 0, 0, 0, 9}});
@@ -129,6 +133,19 @@ TEST_F(SimIpOptions, NoSegmentGoesToAllOnALink) {
   host.listen(Port{7}, [](Host::Stream&) {});
   tell_syn({131, 11, 12, 192, 0, 2, 1, 10, 0, 0, 255, 0});
   for (std::size_t i = 0; i < sent.size(); ++i) EXPECT_NE(packet(i).dst(), (Ipv4Address{10, 0, 0, 255}));
+}
+
+TEST_F(SimIpOptions, NoEchoReplyGoesToAllOnALink) {
+  accept_source_routes();
+  std::vector<std::byte> echo(8);
+  store_u8(echo, 0, 8);
+  store_be16(echo, 2, wire::finish(wire::sum(echo)));
+  tell(wire::IpProtocol::icmp, echo, {131, 7, 8, 10, 0, 0, 9, 0});
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(packet(0).dst(), kNear);
+  tell(wire::IpProtocol::icmp, echo, {131, 7, 8, 10, 0, 0, 255, 0});
+  EXPECT_EQ(sent.size(), 1u);
+  EXPECT_EQ(host.drops(Drop::ip_broadcast_refused), 1u);
 }
 
 TEST_F(SimIpOptions, FragmentsCarryWhatIsToBeCopied) {
