@@ -128,6 +128,7 @@ IOPKT_EXPORT int epoll_pwait(int epoll, epoll_event* events, int most, int limit
 }
 
 IOPKT_EXPORT int epoll_pwait2(int epoll, epoll_event* events, int most, const timespec* limit, const sigset_t* mask) {
+  if (real().epoll_pwait2 == nullptr) return errno = ENOSYS, -1;
   const int count = real().epoll_pwait2(epoll, events, most, limit, mask);
   if (count > 0) show_errors(epoll, events, count);
   return count;

@@ -13,9 +13,9 @@ constinit bool g_real_ready = false;
 namespace {
 
 template <class Function>
-void find(Function*& out, const char* name) {
+void find(Function*& out, const char* name, bool optional = false) {
   void* symbol = dlsym(RTLD_NEXT, name);
-  if (symbol == nullptr) {
+  if (symbol == nullptr && !optional) {
     constexpr char kWhat[] = "libiopkt-socket: this C library has no ";
     // The raw descriptor: stdio may not be usable yet.
     if (::write(STDERR_FILENO, kWhat, sizeof kWhat - 1) < 0 ||
@@ -33,6 +33,9 @@ void find(Function*& out, const char* name) {
 void find_real() {
 #define IOPKT_FIND(name) find(g_real.name, #name);
   IOPKT_REAL_FUNCTIONS(IOPKT_FIND)
+#undef IOPKT_FIND
+#define IOPKT_FIND(name) find(g_real.name, #name, true);
+  IOPKT_OPTIONAL_FUNCTIONS(IOPKT_FIND)
 #undef IOPKT_FIND
   __atomic_store_n(&g_real_ready, true, __ATOMIC_RELEASE);
 }

@@ -1,3 +1,12 @@
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "utils/common/files.hpp"
 #include "utils/common/test_stack.hpp"
 
 namespace iopkt::utils {
@@ -93,6 +102,71 @@ TEST(Text, Numbers) {
   EXPECT_EQ(parse_number("100", 100), 100u);
   for (const char* bad : {"", "0x", "101", "-1", "1 ", " 1", "1.5", "18446744073709551616"})
     EXPECT_FALSE(parse_number(bad, 100).has_value()) << bad;
+}
+
+class Files : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char made[] = "/tmp/files-XXXXXX";
+    ASSERT_NE(::mkdtemp(made), nullptr);
+    folder = made;
+    path = folder + "/resolv.conf";
+    std::ofstream{path} << "the operator's\n";
+  }
+  void TearDown() override {
+    for (const char* name : {"/resolv.conf", "/resolv.conf.new", "/link"}) ::unlink((folder + name).c_str());
+    ::rmdir(folder.c_str());
+  }
+  std::string content() const {
+    std::ifstream in{path};
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+  std::string folder, path;
+};
+
+TEST_F(Files, KeepTheirModeAndOwner) {
+  ASSERT_EQ(::chmod(path.c_str(), 0604), 0);
+  const bool root = ::geteuid() == 0;
+  if (root) {
+    ASSERT_EQ(::chown(path.c_str(), 12, 34), 0);
+  }
+  ASSERT_TRUE(replace_file(path, "ours\n", ".new"));
+  struct stat st;
+  ASSERT_EQ(::stat(path.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0604u);
+  EXPECT_TRUE(!root || (st.st_uid == 12 && st.st_gid == 34)) << st.st_uid << " " << st.st_gid;
+  EXPECT_EQ(content(), "ours\n");
+  EXPECT_NE(::access((path + ".new").c_str(), F_OK), 0);
+}
+
+TEST_F(Files, StayWhenThereIsNoRoom) {
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit few{.rlim_cur = 4, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &few), 0);
+  const bool done = replace_file(path, "more than there is room for\n", ".new");
+  const int error = errno;
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, old);
+  EXPECT_FALSE(done);
+  EXPECT_EQ(error, EFBIG);
+  EXPECT_EQ(content(), "the operator's\n");
+  EXPECT_NE(::access((path + ".new").c_str(), F_OK), 0);
+}
+
+TEST_F(Files, AreWrittenInPlaceBehindALink) {
+  const std::string link = folder + "/link";
+  ASSERT_EQ(::symlink("resolv.conf", link.c_str()), 0);
+  ASSERT_TRUE(replace_file(link, "short\n", ".new"));
+  EXPECT_EQ(content(), "short\n");
+  struct stat st;
+  ASSERT_EQ(::lstat(link.c_str(), &st), 0);
+  EXPECT_TRUE(S_ISLNK(st.st_mode));
+  EXPECT_FALSE(replace_file(folder + "/none/resolv.conf", "x", ".new"));
+  EXPECT_EQ(errno, ENOENT);
 }
 
 }  // namespace

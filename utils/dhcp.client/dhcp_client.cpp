@@ -14,9 +14,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <utility>
+
+#include "utils/common/files.hpp"
 
 namespace iopkt::utils {
 namespace {
@@ -212,17 +213,7 @@ class Client {
 
   void write_resolver(const std::string& text) {
     if (text.empty()) return;
-    // At once and whole, whoever reads it meanwhile; where it is a mount or a link, in place.
-    const std::string fresh = flags_.resolver + ".dhcp";
-    std::FILE* file = std::fopen(fresh.c_str(), "we");
-    bool done = file != nullptr && std::fputs(text.c_str(), file) >= 0;
-    if (file != nullptr) done = std::fclose(file) == 0 && done;
-    if (done && std::rename(fresh.c_str(), flags_.resolver.c_str()) == 0) return;
-    ::unlink(fresh.c_str());
-    file = std::fopen(flags_.resolver.c_str(), "we");
-    done = file != nullptr && std::fputs(text.c_str(), file) >= 0;
-    if (file != nullptr) done = std::fclose(file) == 0 && done;
-    if (!done) (void)io_.error(flags_.resolver + ": " + std::strerror(errno));
+    if (!replace_file(flags_.resolver, text, ".dhcp")) (void)io_.error(flags_.resolver + ": " + std::strerror(errno));
     io_.flush();
   }
 

@@ -1,16 +1,13 @@
 #include "utils/rtsol/resolver.hpp"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <fstream>
 #include <sstream>
 
+#include "utils/common/files.hpp"
 #include "wire/address.hpp"
 
 namespace iopkt::utils {
@@ -59,38 +56,11 @@ std::optional<std::string> read_file(const std::string& path) {
   return text;
 }
 
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = ::write(fd, text.data(), text.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return true;
-}
-
-/// At once and whole, whoever reads it meanwhile; where it is a mount or a link, in place.
-bool write_file(const std::string& path, const std::string& text) {
-  const std::string fresh = path + ".rtsol";
-  ::unlink(fresh.c_str());
-  if (struct stat st; ::lstat(path.c_str(), &st) != 0 || S_ISREG(st.st_mode)) {
-    const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    bool done = fd >= 0 && write_all(fd, text);
-    if (fd >= 0) done = ::close(fd) == 0 && done;
-    if (done && ::rename(fresh.c_str(), path.c_str()) == 0) return true;
-    ::unlink(fresh.c_str());
-  }
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return false;
-  const bool done = write_all(fd, text);
-  return ::close(fd) == 0 && done;
-}
-
 /// False: told.
 bool bring_up_to_date(Io& io, const std::string& file, const Advertised& advertised) {
   const auto before = read_file(file);
   const std::string after = before ? resolver_with(*before, advertised) : "";
-  if (before && (*before == after || write_file(file, after))) return true;
+  if (before && (*before == after || replace_file(file, after, ".rtsol"))) return true;
   (void)io.error(file + ": " + ::strerror(errno));
   io.flush();
   return false;
