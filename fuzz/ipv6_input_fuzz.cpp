@@ -65,16 +65,34 @@ void put_together(Env& env, ipv6::Ipv6In& in, packet::PacketPtr packet) {
   IOPKT_ASSERT(whole && whole->payload_len() == done->header.bytes.size() - 40 + done->packet->size());
 }
 
+/// Bytes in front of the fragment header, which is there.
+std::uint32_t before_fragment_header(Bytes packet) {
+  constexpr std::uint8_t kFragment = 44;
+  std::uint32_t at = wire::Ipv6View::kHeaderLen;
+  for (std::uint8_t kind = load_u8(packet, wire::Ipv6View::At::next_header); kind != kFragment;) {
+    IOPKT_ASSERT(at + 8 <= packet.size());
+    kind = load_u8(packet, at);
+    at += (load_u8(packet, at + 1) + 1u) * 8;
+  }
+  return at;
+}
+
 void cut(Env& env, packet::PacketPtr packet, std::uint32_t mtu) {
   const std::uint32_t total = packet->size();
   packet::Burst out;
   if (!ipv6::inet6().fragment(packet, mtu, 7, out, env.counters)) return;
-  std::uint32_t payload = 0;
-  for (const auto& one : out) {
-    IOPKT_ASSERT(out.size() == 1 || one->size() <= mtu);
-    payload += one->size() - (out.size() == 1 ? 40 : 48);
+  if (out.size() == 1) {
+    IOPKT_ASSERT(out.front()->size() == total);
+    return;
   }
-  IOPKT_ASSERT(payload == total - 40);
+  std::uint32_t payload = 0, before = 0;
+  for (const auto& one : out) {
+    IOPKT_ASSERT(one->size() <= mtu && one->pull_up(std::min(one->size(), static_cast<std::uint32_t>(wire::kIpv6WalkLen))));
+    // Each has what stands before the fragment header (RFC 8200 section 4.5), and that header.
+    before = before_fragment_header(one->head());
+    payload += one->size() - before - 8;
+  }
+  IOPKT_ASSERT(payload == total - before);
 }
 
 void run(packet::Cache& cache, unsigned switches, const std::vector<std::byte>& bytes) {

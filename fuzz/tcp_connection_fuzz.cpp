@@ -278,7 +278,10 @@ class Machine {
     IOPKT_ASSERT(b.options.signature_len == 0 || out.gso_size == 0);
     IOPKT_ASSERT(kFixedHeaders + options + out.payload_len <= 65535u);
     IOPKT_ASSERT(out.gso_size == 0 || (out.gso_size < out.payload_len && out.gso_size <= b.snd.mss()));
-    IOPKT_ASSERT(out.gso_size != 0 || out.payload_len <= b.snd.mss());
+    // RFC 4821 section 7: a probe of a larger MTU is what it is for being larger.
+    const Offset begin = static_cast<Offset>(out.payload_position) + 1;
+    const bool probe = b.snd.air().mtu_probe.begin == begin && b.snd.air().mtu_probe.end == begin + out.payload_len;
+    IOPKT_ASSERT(out.gso_size != 0 || out.payload_len <= b.snd.mss() || probe);
     if (out.payload_len > 0) {
       IOPKT_ASSERT(out.payload_position >= connection_->send_acked());
       IOPKT_ASSERT(out.payload_position + out.payload_len <= written_);
