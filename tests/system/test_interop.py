@@ -106,15 +106,18 @@ def test_selective_acknowledgments_after_loss(bed, one):
     one.send(600_000)
     segments = one.segments()
     assert any(s.sacks for s in sent(segments, not one.ours_opens)), "the receiver says what it has"
-    highest, again = None, []
+    highest, held, again, needless = None, [], 0, 0
     for s in segments:
-        if s.ours == one.ours_opens and s.length:
+        if s.ours != one.ours_opens:
+            held += s.sacks
+        elif s.length:
             if highest is not None and difference(s.end, highest) <= 0:
-                again.append(s)
+                again += 1
+                needless += any(difference(s.seq, left) >= 0 and difference(s.end, right) <= 0 for left, right in held)
             highest = s.end if highest is None or difference(s.end, highest) > 0 else highest
     assert again, "nothing was sent again"
-    # Losses are repaired from what the receiver said: far less is sent again than arrived.
-    assert sum(s.length for s in again) < 600_000 / 10
+    # Losses are repaired from what the receiver said, also where a timer expires; a few may cross what it says.
+    assert needless < again / 4
 
 
 def test_duplicates_are_reported(bed, one):
@@ -289,7 +292,8 @@ def test_half_closed(one):
     one.send(300_000, from_client=False)
     one.at_server("$s.close()")
     assert one.at_client("$c.recv(1)") == ""
-    fins = [s.ours for s in one.segments() if s.has("F")]
+    # A machine that is short of time makes a sender send its FIN again.
+    fins = list(dict.fromkeys(s.ours for s in one.segments() if s.has("F")))
     assert fins == [one.ours_opens, not one.ours_opens]
 
 
