@@ -58,22 +58,24 @@ class TimerWheel {
   /// Nothing if it is idle. Only of this wheel's nodes. @cost O(1)
   void cancel(TimerNode& node);
 
-  /// Moves to `now` and calls `on_expired(TimerNode&)` for each node whose time has come; answers how many.
+  /// Moves to `now` and calls `on_expired(TimerNode&)` for each node whose time has come, `most` of them; answers how many. The
+  /// others are the first of the next advance.
   /// Earlier ticks first, of one tick those that were scheduled first. The node is idle when it is called
   /// with, and may be destroyed. The call may schedule and cancel any node, also ones that are due in the
   /// same advance; what it schedules for a time up to `now` waits for the next advance, so that every advance
   /// ends. It must not call advance(). A `now` before an earlier one only fires what is due already.
   template <class F>
-  std::size_t advance(Instant now, F on_expired) {
-    IOPKT_ASSERT(is_empty(firing_) && "advance() is not called from inside itself");
+  std::size_t advance(Instant now, F on_expired, std::size_t most = SIZE_MAX) {
+    IOPKT_ASSERT(!advancing_ && "advance() is not called from inside itself");
+    advancing_ = true;
     collect(now);
     std::size_t fired = 0;
-    while (!is_empty(firing_)) {
+    for (; fired < most && !is_empty(firing_); ++fired) {
       TimerNode& node = *firing_.next_;
       cancel(node);
-      ++fired;
       on_expired(node);
     }
+    advancing_ = false;
     return fired;
   }
 
@@ -117,7 +119,8 @@ class TimerWheel {
   std::array<std::uint64_t, kLevels> occupied_{};  ///< A bit per slot that has nodes.
   std::array<TimerNode, kLevels * kSlots> slots_;  ///< List heads.
   TimerNode due_;     ///< Scheduled for a time that had come: for the next advance().
-  TimerNode firing_;  ///< What the advance() under way has still to call.
+  TimerNode firing_;  ///< What the advance() under way, or the next, has still to call.
+  bool advancing_ = false;
 };
 
 inline void TimerNode::cancel() {

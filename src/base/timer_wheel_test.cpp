@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/random.hpp"
@@ -116,6 +118,22 @@ TEST(TimerWheel, TheCallMayChangeOtherTimersOfTheSameAdvance) {
   wheel.advance(kStart + 10ms, [&](TimerNode& node) { ids.push_back(static_cast<Timer&>(node).id); });
   wheel.advance(kStart + 20ms, [&](TimerNode& node) { ids.push_back(static_cast<Timer&>(node).id); });
   EXPECT_EQ(ids, (std::vector{1, 3}));
+}
+
+TEST(TimerWheel, WhatAnAdvanceMayNotCallIsFirstInTheNext) {
+  TimerWheel wheel{kStart};
+  std::array<Timer, 5> timers;
+  for (int id = 0; id < 5; ++id) timers[static_cast<std::size_t>(id)].id = id;
+  for (Timer& timer : std::span{timers}.first(4)) wheel.schedule(timer, kStart + 1ms);
+  std::vector<int> ids;
+  const auto on_expired = [&](TimerNode& node) { ids.push_back(static_cast<Timer&>(node).id); };
+  EXPECT_EQ(wheel.advance(kStart + 1ms, on_expired, 2), 2u);
+  wheel.cancel(timers[3]);
+  wheel.schedule(timers[4], kStart + 2ms);
+  EXPECT_LE(wheel.next_deadline(), kStart + 1ms);
+  EXPECT_EQ(wheel.advance(kStart + 2ms, on_expired, 2), 2u);
+  EXPECT_EQ(ids, (std::vector{0, 1, 2, 4}));
+  EXPECT_TRUE(wheel.next_deadline().is_never());
 }
 
 TEST(TimerWheel, TheEndOfTheWheelLeavesItsNodesIdle) {

@@ -134,7 +134,7 @@ bool Shard::poll_inbox() { return stack::poll_inbox(*state_); }
 
 void Shard::run_timers() {
   ShardState& s = *state_;
-  s.wheel.advance(s.now, [&](TimerNode& node) { on_timer(s, static_cast<Timed&>(node)); });
+  s.wheel.advance(s.now, [&](TimerNode& node) { on_timer(s, static_cast<Timed&>(node)); }, kConnectionsOfTurn);
   s.time_waits.expire(s.now, [&](const FlowKey& flow, std::uint8_t shard) { forget_foreign_flow(s, flow, shard); });
   if (s.neighbours && s.neighbours->next_deadline() <= s.now) {
     neigh::Actions actions;
@@ -159,7 +159,8 @@ void Shard::finish() {
   ShardState& s = *state_;
   answer_openings(s);
   std::uint32_t budget = kLoopBudget;
-  while (pump_dirty(s) || (!s.looped.empty() && budget > 0)) {
+  std::size_t connections = kConnectionsOfTurn;
+  while (pump_dirty(s, connections) || (!s.looped.empty() && budget > 0)) {
     while (!s.looped.empty() && budget > 0) {
       packet::PacketPtr packet = std::move(s.looped.front());
       s.looped.pop_front();

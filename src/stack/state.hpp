@@ -216,5 +216,8 @@ inline constexpr std::uint32_t kLoopbackIndex = 1;        ///< lo0 exists from t
 inline constexpr std::size_t kShardQueue = 1024;          ///< messages between two shards; more packets are dropped
 inline constexpr std::size_t kTransmitQueueMax = 2048;    ///< packets that wait for one device
 inline constexpr std::uint32_t kLoopBudget = 8192;        ///< loopback packets in one turn
+/// Timers, and connections that make output, in one turn: what is more waits for the next, behind what arrives meanwhile. Else the
+/// segments of very many connections that begin or time out together would find kTransmitQueueMax full, again and again.
+inline constexpr std::size_t kConnectionsOfTurn = 256;
 
 }  // namespace iopkt::stack

@@ -1,5 +1,6 @@
 // A TCP segment's way out, and what a connection's progress means for its socket.
 #include <algorithm>
+#include <span>
 
 #include "stack/ways.hpp"
 #include "tcp/isn.hpp"
@@ -238,16 +239,19 @@ void pump(ShardState& s, Socket& k) {
 
 }  // namespace
 
-bool pump_dirty(ShardState& s) {
-  if (s.dirty.empty()) return false;
+bool pump_dirty(ShardState& s, std::size_t& budget) {
+  if (s.dirty.empty() || budget == 0) return false;
   std::vector<SocketId> batch;
   batch.swap(s.dirty);
-  for (const SocketId id : batch) {
+  const std::size_t count = std::min(budget, batch.size());
+  budget -= count;
+  for (const SocketId id : std::span{batch}.first(count)) {
     Socket* k = s.find(id);
     if (k == nullptr) continue;
     k->dirty = false;
     pump(s, *k);
   }
+  s.dirty.insert(s.dirty.begin(), batch.begin() + static_cast<std::ptrdiff_t>(count), batch.end());
   return true;
 }
 

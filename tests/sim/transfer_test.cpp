@@ -1,6 +1,7 @@
 // Streams over bad wires between whole stacks: what is sent arrives, nothing leaks, equal seeds give equal traces.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "socket/numbers.hpp"
@@ -63,6 +64,33 @@ void exchange(std::uint64_t seed, std::uint32_t shards, const Impairment& bad, s
 
 TEST(SimTransfer, ArrivesOverAGoodWire) {
   for (const std::uint32_t shards : {1u, 2u}) exchange(1, shards, {}, 300'000, nullptr);
+}
+
+TEST(SimTransfer, ManyConnectionsThatSendTogetherLoseNothingAtTheDevice) {
+  constexpr std::size_t kCount = 4000;
+  SimNet net{7};
+  net.tracing = false;
+  Host& client = net.host("10.0.0.1/24", {.ring = 4096});
+  Host& server = net.host("10.0.0.2/24", {.ring = 4096});
+  net.wire({&client, &server}, {.delay = 5ms});
+  std::vector<Host::Stream*> accepted, opened;
+  server.listen(Port{7}, [&](Host::Stream& s) { accepted.push_back(&s); }, 512);
+  while (opened.size() < kCount) {
+    for (int i = 0; i < 250; ++i) opened.push_back(&client.connect(at(server, 7)));
+    ASSERT_TRUE(net.run_until([&] { return accepted.size() == opened.size(); }, 60s));
+  }
+  const auto all = [&](std::size_t bytes) {
+    return std::all_of(accepted.begin(), accepted.end(), [&](const Host::Stream* s) { return s->received.size() == bytes; });
+  };
+  for (const bool lost : {false, true}) {
+    for (Host::Stream* s : opened) s->to_send.push_back(std::byte{1});
+    // What is lost is sent again by timers that expire together.
+    net.tap = [&](const Host& from, Frame&) { return !lost || &from != &client; };
+    net.run_for(50ms);
+    net.tap = nullptr;
+    ASSERT_TRUE(net.run_until([&] { return all(lost ? 2 : 1); }, 10s));
+  }
+  EXPECT_EQ(client.drops(packet::Drop::link_queue_full), 0u);
 }
 
 TEST(SimTransfer, SameSeedSameTrace) {
