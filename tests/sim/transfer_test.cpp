@@ -200,6 +200,62 @@ TEST(SimTransfer, ThreeHostsEverybodyWithEverybody) {
   }
 }
 
+/// Connections that the server closed first, all within the 60 s of a TIME-WAIT. IOPKT_SIM_TIME_WAITS: how many; scripts/soak
+/// makes a million.
+TEST(SimConnect, ManyTimeWaits) {
+  constexpr std::size_t kTogether = 200, kOfAPort = 14'000;
+  const char* wanted = std::getenv("IOPKT_SIM_TIME_WAITS");
+  const std::size_t count = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 30'000;
+  SimNet net{9};
+  net.tracing = false;
+  Host& client = net.host("10.0.0.1/24", {.ring = 1024});
+  Host& server = net.host("10.0.0.2/24", {.ring = 1024});
+  net.wire({&client, &server}, {});
+  std::vector<Host::Stream*> both;
+  std::vector<std::byte> answer;
+  const auto listen_on = [&](std::uint16_t port) {
+    server.listen(Port{port}, [&](Host::Stream& s) {
+      both.push_back(&s);
+      s.to_send = answer;
+      s.close_after_send = true;
+    }, kTogether);
+  };
+  for (std::size_t made = 0; made < count; made += kTogether) {
+    const auto port = static_cast<std::uint16_t>(1000 + made / kOfAPort);
+    if (made % kOfAPort == 0) listen_on(port);
+    both.clear();
+    for (std::size_t i = 0; i < kTogether; ++i) {
+      // One of its own for each: the table of the server is to have them all.
+      Host::Stream& s = client.stream();
+      const auto own = static_cast<std::uint16_t>(2000 + made % kOfAPort + i);
+      ASSERT_EQ(client.shard(0).bind(s.id, at(client, own), true), socket::Errno::ok);
+      client.connect(s, at(server, port));
+      both.push_back(&s);
+    }
+    const auto each = [&](auto is) { return std::all_of(both.begin(), both.end(), is); };
+    ASSERT_TRUE(net.run_until([&] { return both.size() == 2 * kTogether && each([](auto* s) { return s->peer_fin || s->closed; }); }, 10s));
+    for (Host::Stream* s : both) s->close();
+    ASSERT_TRUE(net.run_until([&] { return each([](auto* s) { return s->released; }); }, 10s));
+    client.forget_released();
+    server.forget_released();
+  }
+  const auto in_time_wait = [&] {
+    std::vector<stack::SocketSummary> all;
+    server.shard(0).list_sockets(all);
+    return static_cast<std::size_t>(std::ranges::count_if(all, [](const auto& one) { return one.state == "TIME_WAIT"; }));
+  };
+  EXPECT_EQ(in_time_wait(), (count + kTogether - 1) / kTogether * kTogether);
+  EXPECT_EQ(server.tcp_counters().time_wait_left_out, 0u);
+  answer = net.random_bytes(100'000);
+  listen_on(9999);
+  Host::Stream& another = client.connect(at(server, 9999));
+  ASSERT_TRUE(net.run_until([&] { return another.peer_fin; }, 10s));
+  EXPECT_EQ(another.received, answer);
+  another.close();
+  net.run_for(61s);
+  EXPECT_EQ(in_time_wait(), 0u);
+}
+
 TEST(SimConnect, RefusedByAClosedPort) {
   SimNet net{3};
   Host& client = net.host("10.0.0.1/24");

@@ -252,6 +252,10 @@ void Host::transmit(std::uint32_t shard) {
   }
 }
 
+void Host::forget_released() {
+  std::erase_if(streams_, [](const auto& one) { return one.second->released; });
+}
+
 bool Host::turn(Instant now) {
   bool any = false;
   std::vector<Arrived> arrived;

@@ -47,6 +47,8 @@ class Host final : public LogSink {
   /// The same in two steps, so that the socket can be bound first.
   Stream& stream(std::uint32_t shard = 0, wire::IpFamily family = wire::IpFamily::v4);
   void connect(Stream& stream, const wire::Endpoint& to);
+  /// Ends those that were released; the others' turns get no longer with each that was.
+  void forget_released();
   /// False: connections wait in their listener's queue until accept_waiting().
   bool accept_at_once = true;
   void accept_waiting();
