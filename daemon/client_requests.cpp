@@ -57,7 +57,7 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
     case MessageId::close: return request_close(request, socket);
     case MessageId::getsockname:
     case MessageId::getpeername: return request_name(*request, socket);
-    case MessageId::setsockopt: return request_set_option(*request, socket);
+    case MessageId::setsockopt: return request_set_option(request, socket);
     case MessageId::getsockopt: return request_get_option(*request, socket);
     case MessageId::ioctl:
       if (!socket.datagram && socket.receive.size() != 0 && !tell_progress(socket)) return request->refuse(ECONNRESET);
@@ -227,16 +227,16 @@ void ClientShard::request_flow_label(Request& request, ClientSocket& socket) {
   request.answer_blob(as_bytes(&*label, sizeof *label));
 }
 
-void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
-  const auto option = request.fixed<ipc::OptionRequest>();
-  if (option.level == num::kSolIpv6 && option.name == num::ipv6_flowlabel_mgr) return request_flow_label(request, socket);
+void ClientShard::request_set_option(RequestPtr& request, ClientSocket& socket) {
+  const auto option = request->fixed<ipc::OptionRequest>();
+  if (option.level == num::kSolIpv6 && option.name == num::ipv6_flowlabel_mgr) return request_flow_label(*request, socket);
   const auto set = [&](bool privileged) {
-    return static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, privileged));
+    return static_cast<int>(stack().set_option(socket.id, option.level, option.name, request->blob, privileged));
   };
   int error = set(false);
   const bool raw = (option.level == num::kSolSocket && option.name == num::so_bindtodevice) ||
                    socket::needs_raw_privilege(option.level, option.name);
-  if (error == EPERM && request.may(raw ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
+  if (error == EPERM && request->may(raw ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
   // To others the host says that it does not know them, either.
   if (error == EPERM && option.level == num::kSolIp && option.name == num::ip_options) error = EINVAL;
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
@@ -246,9 +246,10 @@ void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
     if (socket.attached()) socket.send.look_again(socket.end);
   }
   // What was held back goes when the cork is drawn; whatever comes of it is not this call's.
-  if (error == 0 && option.level == num::kSolUdp && option.name == num::udp_cork && !request.blob.empty() && request.blob[0] == std::byte{0})
+  if (error == 0 && option.level == num::kSolUdp && option.name == num::udp_cork && !request->blob.empty() && request->blob[0] == std::byte{0})
     send_parts(socket);
-  request.answer_errno(error);
+  // A group that was joined, or a source that was blocked, is so on every shard.
+  answer_when_published(request, error);
 }
 
 void ClientShard::request_get_option(Request& request, ClientSocket& socket) {

@@ -145,7 +145,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void request_check_destination(RequestPtr& request, ClientSocket& socket);
   void request_name(Request& request, ClientSocket& socket);
   void request_flow_label(Request& request, ClientSocket& socket);
-  void request_set_option(Request& request, ClientSocket& socket);
+  void request_set_option(RequestPtr& request, ClientSocket& socket);
   void request_get_option(Request& request, ClientSocket& socket);
   void request_adopt(Request& request, ClientSocket& socket);
   void request_lookup(RequestPtr& request);
