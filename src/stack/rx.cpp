@@ -174,7 +174,8 @@ void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cas
     Outgoing how{.destination = answer->to, .protocol = at.ip.protocol, .tos = answer->tos, .fib = at.fib()};
     if (answer->from) how.source = *answer->from;
     // RFC 1122 section 3.2.2.6: what is recorded goes on being recorded on the way back.
-    const wire::Ipv4OptionBytes options = reply_options(at.ip);
+    wire::Ipv4OptionBytes options;
+    if (const Bytes came = ipv4_options(at.ip); !came.empty()) options = ipv4::options_for_reply(came, at.ip.src.v4());
     if (!options.empty()) how.options = &options;
     if (how.options != nullptr && is_broadcast(s, how)) return s.drop(Drop::ip_broadcast_refused);
     static_cast<void>(tx_ip(s, std::move(answer->packet), how));

@@ -45,15 +45,15 @@ class SimIpOptions : public ::testing::Test {
   wire::Ipv4View packet(std::size_t i) const { return *wire::Ipv4View::parse(Bytes{sent.at(i)}.subspan(14)); }
   std::vector<std::byte> options(std::size_t i) const { return {packet(i).options().begin(), packet(i).options().end()}; }
   /// A SYN for port 7, which has come with these options.
-  void tell_syn(std::initializer_list<int> given) {
+  void tell_syn(std::initializer_list<int> given, Ipv4Address from = kFar) {
     std::vector<std::byte> segment(20);
     wire::encode(wire::TcpHeader{.src = Port{4000}, .dst = Port{7}, .seq = wire::SeqNum{1}, .flags = wire::syn, .window = 1000}, segment);
-    const std::uint32_t pseudo = wire::pseudo_header_sum(kFar, host.address(), wire::IpProtocol::tcp, 20);
+    const std::uint32_t pseudo = wire::pseudo_header_sum(from, host.address(), wire::IpProtocol::tcp, 20);
     store_be16(segment, 16, wire::finish(pseudo + wire::sum(segment)));
-    tell(wire::IpProtocol::tcp, segment, given);
+    tell(wire::IpProtocol::tcp, segment, given, from);
   }
-  void tell(wire::IpProtocol protocol, const std::vector<std::byte>& segment, std::initializer_list<int> given) {
-    wire::Ipv4Header h{.id = 1, .ttl = 9, .protocol = protocol, .src = kFar, .dst = host.address(),
+  void tell(wire::IpProtocol protocol, const std::vector<std::byte>& segment, std::initializer_list<int> given, Ipv4Address from = kFar) {
+    wire::Ipv4Header h{.id = 1, .ttl = 9, .protocol = protocol, .src = from, .dst = host.address(),
                        .payload_len = static_cast<std::uint16_t>(segment.size())};
     const auto o = bytes(given);
     std::ranges::copy(o, h.options.bytes.begin());
@@ -184,6 +184,24 @@ TEST_F(SimIpOptions, AConnectionGoesBackTheWayThatItsSynHasCome) {
   net.run_for(1500ms);
   ASSERT_EQ(sent.size(), 2u);
   EXPECT_EQ(options(1), options(0));
+}
+
+/// RFC 1122 section 4.2.3.8 has source routes in mind: nobody makes us carry 40 bytes in each segment.
+TEST_F(SimIpOptions, OfWhatASynHasAConnectionKeepsItsWayAlone) {
+  accept_source_routes();
+  host.listen(Port{7}, [](Host::Stream&) {});
+  tell_syn({7, 15, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 131, 11, 12, 192, 0, 2, 1, 10, 0, 0, 9, 68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(options(0), bytes({131, 11, 4, 192, 0, 2, 1, 192, 0, 2, 7, 0}));
+}
+
+TEST_F(SimIpOptions, WhatASynRecordsIsNotRecordedInItsAnswer) {
+  host.listen(Port{7}, [](Host::Stream&) {});
+  tell_syn({7, 39, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+           Ipv4Address{10, 0, 0, 2});
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(packet(0).dst(), (Ipv4Address{10, 0, 0, 2}));
+  EXPECT_EQ(options(0), bytes({}));
 }
 
 TEST_F(SimIpOptions, ByDefaultNobodyComesByASourceRoute) {
