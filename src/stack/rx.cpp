@@ -161,7 +161,7 @@ namespace {
 void rx_redirect(ShardState& s, const Arrival& at, const icmp::Redirected& redirected) {
   // ICMP belongs to shard 0; another one got it from a sender that plays with fragments.
   if (!s.redirects || s.network->interfaces.find_local(redirected.local) == nullptr) return s.drop(Drop::icmp_ignored);
-  if (const auto taken = s.redirects->heard(*at.in, s.network->fibs[at.in->fib], redirected, s.now); !taken) s.drop(taken.error());
+  if (const auto taken = s.redirects->heard(*at.in, s.network->fibs, redirected, s.now); !taken) s.drop(taken.error());
 }
 
 void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cast) {
