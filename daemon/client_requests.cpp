@@ -64,6 +64,7 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
       if (request->fixed<ipc::IoctlRequest>().code == SIOCOUTQ) return request_unsent(*request, socket);
       return socket_ioctl(*request, stack(), socket.id, socket.receive_head);
     case MessageId::check_destination: return request_check_destination(request, socket);
+    case MessageId::send_datagram: return request_send_datagram(*request, socket);
     case MessageId::take_error: return request_take_error(*request, socket);
     case MessageId::accept_adopt: return request_adopt(*request, socket);
     case MessageId::set_mode: return request_mode(*request);
@@ -150,7 +151,6 @@ void ClientShard::request_check_destination(RequestPtr& request, ClientSocket& s
   const auto wanted = request->fixed<ipc::CheckRequest>();
   if ((wanted.flags & ipc::CheckRequest::extensions) != 0) {
     if (!request->may(CAP_NET_RAW)) return request->refuse(EPERM);
-    socket.may_extend = true;
     return request->answer_blob();
   }
   if ((wanted.flags & ipc::CheckRequest::flow_label) != 0)

@@ -70,7 +70,6 @@ constexpr std::size_t kLengthStep = 256;
 
 namespace {
 int ask_leave(const Socket& s, std::uint32_t what, std::uint32_t number) {
-  if (confined()) return 0;  // it may not ask: the stack goes by who asked before
   sockaddr_in6 nobody{};
   nobody.sin6_family = static_cast<sa_family_t>(domain_of(s));
   const auto* address = reinterpret_cast<const std::byte*>(&nobody);
@@ -78,8 +77,10 @@ int ask_leave(const Socket& s, std::uint32_t what, std::uint32_t number) {
 }
 }  // namespace
 
-int check_extensions(const Socket& s) { return ask_leave(s, ipc::CheckRequest::extensions, 0); }
-int check_flow_label(const Socket& s, std::uint32_t label) { return ask_leave(s, ipc::CheckRequest::flow_label, label); }
+int check_extensions(const Socket& s) { return confined() ? EPERM : ask_leave(s, ipc::CheckRequest::extensions, 0); }
+int check_flow_label(const Socket& s, std::uint32_t label) {
+  return confined() ? 0 : ask_leave(s, ipc::CheckRequest::flow_label, label);  // who may not ask: the stack judges later
+}
 
 int check_destination(const Socket& s, const ipc::RecordHeader& header, std::size_t length) {
   using Header = ipc::RecordHeader;

@@ -237,6 +237,8 @@ std::optional<wire::Ipv4OptionBytes> given_options(Bytes value, bool any) {
   return good ? std::optional{given} : std::nullopt;
 }
 
+bool has_source_route(const wire::Ipv4OptionBytes& given) { return source_route_of(given.span()).has_value(); }
+
 wire::Ipv4Address first_hop(const wire::Ipv4OptionBytes& given, wire::Ipv4Address destination) {
   const auto option = source_route_of(given.span());
   return option ? Ipv4RouteOption::parse(*option)->address(0) : destination;

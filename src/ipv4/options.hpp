@@ -58,6 +58,8 @@ wire::Ipv4OptionBytes way_back(Bytes options, wire::Ipv4Address source);
 /// that has begun already or goes by a group.
 std::optional<wire::Ipv4OptionBytes> given_options(Bytes value, bool any);
 
+bool has_source_route(const wire::Ipv4OptionBytes& given);
+
 /// Where a packet with these given options goes first: the first hop of its source route, or `destination`.
 wire::Ipv4Address first_hop(const wire::Ipv4OptionBytes& given, wire::Ipv4Address destination);
 
