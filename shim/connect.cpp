@@ -4,6 +4,9 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
+#include <string.h>
+
+#include <algorithm>
 
 #include "ipc/send_ring.hpp"
 #include "ipc/sys.hpp"
@@ -120,6 +123,7 @@ void copy_limit(int from, int to, const Socket& born, int name) {
 
 struct OptionName {
   int level, name;
+  bool usually_on = false;  ///< a new socket has another value than 0
 };
 /// What a program sets before it connects, and expects to still be set when it tries again.
 constexpr OptionName kCarried[] = {
@@ -130,17 +134,29 @@ constexpr OptionName kCarried[] = {
     {IPPROTO_IPV6, IPV6_UNICAST_HOPS},
 };
 
-void carry_options(const Socket& from, const Socket& to) {
+struct OptionValue {
+  std::byte bytes[ipc::kExtensionsMax];
+  std::size_t length = 0;
+  bool is_zero() const {
+    return std::all_of(bytes, bytes + length, [](std::byte one) { return one == std::byte{0}; });
+  }
+  bool operator==(const OptionValue& other) const { return length == other.length && memcmp(bytes, other.bytes, length) == 0; }
+};
+
+/// False: the socket has no such option.
+bool read_option(const Socket& s, const OptionName& o, OptionValue& out) {
+  const ipc::OptionRequest get{.slot = s.name, .level = o.level, .name = o.name, .capacity = sizeof out.bytes, .reserved = 0};
+  return request_about<ipc::MessageId::getsockopt>(s, get, {}, out.bytes, &out.length) == 0 && out.length <= sizeof out.bytes;
+}
+
+/// 0 or an errno: what the process may not set any more, it may not go without unasked.
+int carry_options(const Socket& from, int fd, Entry born) {
+  const Socket to = socket_of(born);
   for (const OptionName& o : kCarried) {
-    int value = 0;
-    std::size_t length = 0;
-    const ipc::OptionRequest get{
-        .slot = from.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0};
-    const std::span<std::byte> room{reinterpret_cast<std::byte*>(&value), sizeof value};
-    if (request_about<ipc::MessageId::getsockopt>(from, get, {}, room, &length) != 0 || value == 0) continue;
-    request_about<ipc::MessageId::setsockopt>(
-        to, {.slot = to.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0},
-        {reinterpret_cast<const std::byte*>(&value), sizeof value});
+    OptionValue wanted, fresh;
+    if (!read_option(from, o, wanted) || (wanted.is_zero() && !o.usually_on)) continue;
+    if (!read_option(to, o, fresh) || wanted == fresh) continue;
+    if (set_option(fd, born, o.level, o.name, wanted.bytes, static_cast<socklen_t>(wanted.length)) != 0) return errno;
   }
   for (const int name : {IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_RTHDR, IPV6_DSTOPTS}) {
     std::byte header[ipc::kExtensionsMax];
@@ -166,7 +182,13 @@ int revive(int fd, Entry& entry) {
       static_cast<int>(old.slot->protocol.load()));
   if (fresh < 0) return errno;
   const Entry born = entry_of(fresh);
-  carry_options(old, socket_of(born));
+  if (const int error = carry_options(old, fresh, born); error != 0) {
+    const Leaving leaving = leave(born);
+    clear_entry(fresh, born);
+    native::close(fresh);
+    left(leaving);
+    return error;
+  }
   copy_limit(fd, fresh, socket_of(born), SO_RCVTIMEO);
   copy_limit(fd, fresh, socket_of(born), SO_SNDTIMEO);
   // Every number of this process that means the old socket gets the new one.
