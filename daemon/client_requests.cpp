@@ -109,6 +109,8 @@ bool ClientShard::is_v6_only(const ClientSocket& socket) const {
 }
 
 void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
+  if (request->fixed<ipc::AddressRequest>().flags == ipc::AddressRequest::no_data)
+    return request->answer_errno(stack().release_syn(socket.id) ? EINPROGRESS : 0);
   const auto address = read_address(request->blob, AddressUse::connect, socket.domain, socket.type);
   if (!address) return request->refuse(address.error());
   int error = 0;

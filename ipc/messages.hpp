@@ -81,7 +81,9 @@ struct CloseRequest {
 struct AddressRequest {
   static constexpr std::uint32_t only_port = 1;  ///< bind: choose the port that a first datagram would choose; no blob is read
   static constexpr std::uint32_t fast_open = 2;  ///< connect: MSG_FASTOPEN
-  static constexpr std::uint32_t no_data = 4;    ///< connect, with fast_open: the call has no byte that the SYN could wait for
+  /// connect, with fast_open: the call has no byte that the SYN could wait for. Alone: a SYN that waits does so no longer; no blob is read,
+  /// and the answer is EINPROGRESS if there was one.
+  static constexpr std::uint32_t no_data = 4;
   std::uint64_t slot;
   std::uint32_t flags;
   std::uint32_t reserved;

@@ -101,6 +101,7 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   // 0: a cookie is known, and the SYN waits for data to take along.
   if (error != EINPROGRESS) {
     client_word(s, ClientWord::hints).fetch_and(~Hint::connect_unconfirmed);
+    if (error == 0) client_word(s, ClientWord::hints).fetch_or(Hint::syn_held);
     return error;
   }
   // Even if it is over by now (loopback): the kernel, too, tells a non-blocking caller later.
@@ -127,11 +128,27 @@ struct OptionName {
 };
 /// What a program sets before it connects, and expects to still be set when it tries again.
 constexpr OptionName kCarried[] = {
-    {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},
-    {SOL_SOCKET, SO_OOBINLINE},   {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE},
-    {IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT}, {IPPROTO_IP, IP_TOS},
-    {IPPROTO_IP, IP_TTL},         {IPPROTO_IPV6, IPV6_V6ONLY}, {IPPROTO_IPV6, IPV6_TCLASS},
-    {IPPROTO_IPV6, IPV6_UNICAST_HOPS},
+    {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT},   {SOL_SOCKET, SO_KEEPALIVE},   {SOL_SOCKET, SO_OOBINLINE},
+    {SOL_SOCKET, SO_BROADCAST},   {SOL_SOCKET, SO_DONTROUTE},   {SOL_SOCKET, SO_PRIORITY},    {SOL_SOCKET, SO_TIMESTAMP},
+    {SOL_SOCKET, SO_TIMESTAMPNS}, {SOL_SOCKET, SO_RXQ_OVFL},    {SOL_SOCKET, SO_LINGER},      {SOL_SOCKET, SO_BINDTODEVICE},
+    {IPPROTO_TCP, TCP_NODELAY},   {IPPROTO_TCP, TCP_CORK},      {IPPROTO_TCP, TCP_KEEPIDLE},  {IPPROTO_TCP, TCP_KEEPINTVL},
+    {IPPROTO_TCP, TCP_KEEPCNT},   {IPPROTO_TCP, TCP_SYNCNT},    {IPPROTO_TCP, TCP_LINGER2},   {IPPROTO_TCP, TCP_USER_TIMEOUT},
+    {IPPROTO_TCP, TCP_WINDOW_CLAMP}, {IPPROTO_TCP, TCP_NOTSENT_LOWAT}, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT},
+    {IPPROTO_IP, IP_OPTIONS},     {IPPROTO_IP, IP_TOS},         {IPPROTO_IP, IP_TTL},         {IPPROTO_IP, IP_MINTTL},
+    {IPPROTO_IP, IP_PKTINFO},     {IPPROTO_IP, IP_RECVTTL},     {IPPROTO_IP, IP_RECVTOS},     {IPPROTO_IP, IP_RECVOPTS},
+    {IPPROTO_IP, IP_RETOPTS},     {IPPROTO_IP, IP_RECVERR},     {IPPROTO_IP, IP_RECVERR_RFC4884}, {IPPROTO_IP, IP_FREEBIND},
+    {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT}, {IPPROTO_IP, IP_MTU_DISCOVER, true},
+    {IPPROTO_IPV6, IPV6_V6ONLY, true},      {IPPROTO_IPV6, IPV6_TCLASS},       {IPPROTO_IPV6, IPV6_UNICAST_HOPS, true},
+    {IPPROTO_IPV6, IPV6_MINHOPCOUNT},       {IPPROTO_IPV6, IPV6_MTU_DISCOVER, true}, {IPPROTO_IPV6, IPV6_DONTFRAG},
+    {IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, true}, {IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, true},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO},       {IPPROTO_IPV6, IPV6_RECVHOPLIMIT}, {IPPROTO_IPV6, IPV6_RECVTCLASS},
+    {IPPROTO_IPV6, IPV6_RECVERR},           {IPPROTO_IPV6, kErrorExtension6},  {IPPROTO_IPV6, IPV6_RECVPATHMTU},
+    {IPPROTO_IPV6, IPV6_RECVHOPOPTS},       {IPPROTO_IPV6, IPV6_RECVRTHDR},    {IPPROTO_IPV6, IPV6_RECVDSTOPTS},
+    {IPPROTO_IPV6, kFlowInfo},              {IPPROTO_IPV6, kFlowInfoSend},
+    {IPPROTO_IPV6, IPV6_2292PKTINFO},       {IPPROTO_IPV6, IPV6_2292HOPLIMIT}, {IPPROTO_IPV6, IPV6_2292HOPOPTS},
+    {IPPROTO_IPV6, IPV6_2292RTHDR},         {IPPROTO_IPV6, IPV6_2292DSTOPTS},
+    {IPPROTO_IPV6, IPV6_HOPOPTS},           {IPPROTO_IPV6, IPV6_RTHDRDSTOPTS}, {IPPROTO_IPV6, IPV6_RTHDR},
+    {IPPROTO_IPV6, IPV6_DSTOPTS},
 };
 
 struct OptionValue {
@@ -158,14 +175,8 @@ int carry_options(const Socket& from, int fd, Entry born) {
     if (!read_option(to, o, fresh) || wanted == fresh) continue;
     if (set_option(fd, born, o.level, o.name, wanted.bytes, static_cast<socklen_t>(wanted.length)) != 0) return errno;
   }
-  for (const int name : {IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_RTHDR, IPV6_DSTOPTS}) {
-    std::byte header[ipc::kExtensionsMax];
-    std::size_t length = 0;
-    const ipc::OptionRequest option{.slot = from.name, .level = IPPROTO_IPV6, .name = name, .capacity = sizeof header, .reserved = 0};
-    if (request_about<ipc::MessageId::getsockopt>(from, option, {}, header, &length) != 0 || length == 0) continue;
-    request_about<ipc::MessageId::setsockopt>(to, {.slot = to.name, .level = IPPROTO_IPV6, .name = name, .capacity = 0, .reserved = 0},
-                                              std::span{header}.first(length));
-  }
+  if (const auto lowat = from.slot->rx_lowat.load(std::memory_order_relaxed); lowat > 1) to.slot->rx_lowat.store(lowat);
+  return 0;
 }
 
 }  // namespace

@@ -74,6 +74,13 @@ int sleep_until_writable(int fd, Entry entry, const Socket& s, int flags) {
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags) {
   using Kind = ipc::WriteOutcome::Kind;
   const Socket s = socket_of(entry);
+  if (total_of(from, count) == 0 && (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & Hint::syn_held) != 0) {
+    client_word(s, ClientWord::hints).fetch_and(~Hint::syn_held);
+    const ipc::AddressRequest release{.slot = s.name, .flags = ipc::AddressRequest::no_data, .reserved = 0};
+    const int error = request_about<ipc::MessageId::connect>(s, release);
+    if (error != EINPROGRESS && error != 0) return fail(error);
+    if (error != 0 && ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd, s, flags))) return fail(error);
+  }
   ipc::ProgramEnd end = end_for(fd, s, flags);
   end.open_while(g_table[fd], entry.bits);
   ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
