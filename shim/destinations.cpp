@@ -88,8 +88,10 @@ int check_destination(const Socket& s, const ipc::RecordHeader& header, std::siz
   if ((header.flags & (Header::has_pktinfo | Header::dont_route | Header::more_follows)) != 0 || confined()) return 0;
   const bool named = (header.flags & Header::has_destination) != 0;
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
-  constexpr std::uint64_t kWhole = Hint::dont_fragment | Hint::dont_fragment6 | Hint::dont_cut6 | Hint::header_included;
-  const bool must_fit = (hints & kWhole) != 0 && length > 0;
+  // IPV6_DONTFRAG of the datagram stands for the socket's.
+  const bool may_cut = (header.flags & Header::has_dont_fragment) != 0 && header.dont_fragment == 0;
+  const std::uint64_t whole = Hint::dont_fragment | Hint::dont_fragment6 | Hint::header_included | (may_cut ? 0 : Hint::dont_cut6);
+  const bool must_fit = (hints & whole) != 0 && length > 0;
   if (!must_fit && header.gso_size == 0) return named ? ask(s, header.remote, 0, true) : 0;
   const ipc::SharedEndpoint to = named ? header.remote : ipc::read_names(*s.slot).peer;
   if (header.gso_size != 0) return ask(s, to, length, true, header.gso_size);

@@ -456,9 +456,9 @@ std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddres
   return static_cast<std::uint8_t>(destination.is_v4() ? options.tos : options.tclass);
 }
 
-bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination) {
+bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination, std::optional<bool> asked) {
   const std::int32_t discover = destination.is_v4() ? options.mtu_discover : options.mtu_discover6;
-  return discover == 2 || discover == 3 || (destination.is_v6() && options.dont_fragment6 != 0);
+  return discover == 2 || discover == 3 || (destination.is_v6() && asked.value_or(options.dont_fragment6 != 0));
 }
 
 wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpAddress& destination) {

@@ -311,7 +311,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   how.ttl = request.ttl.value_or(socket::hops_of(*k.options, to.address));
   how.stay_here = to.address.is_multicast() && how.ttl == 0;
   how.txq = static_cast<std::uint16_t>(k.options->txq_priority);
-  how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(*k.options, to.address));
+  how.dont_fragment = socket::dont_fragment(*k.options, to.address, request.dont_fragment);
   if (to.address.is_v6()) {
     how.flow_label = request.flow_label != 0 ? request.flow_label : k.options->flow_label6;
     if (!s.stack.flow_labels().may_send(k.leased_labels(), how.flow_label)) return unexpected(Errno::inval);
