@@ -235,12 +235,11 @@ void ClientShard::request_set_option(Request& request, ClientSocket& socket) {
   const auto set = [&](bool privileged) {
     return static_cast<int>(stack().set_option(socket.id, option.level, option.name, request.blob, privileged));
   };
-  int error = set(false);
+  const bool options = option.level == num::kSolIp && option.name == num::ip_options;
+  int error = set(options && request.may(CAP_NET_RAW));
   const bool raw = (option.level == num::kSolSocket && option.name == num::so_bindtodevice) ||
                    socket::needs_raw_privilege(option.level, option.name);
   if (error == EPERM && request.may(raw ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
-  // To others the host says that it does not know them, either.
-  if (error == EPERM && option.level == num::kSolIp && option.name == num::ip_options) error = EINVAL;
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
   if (error == 0 && send_size) resize_send_ring(socket);
   if (error == 0 && option.level == num::kSolTcp && option.name == num::tcp_notsent_lowat && socket.send.size() != 0 && !socket.stream) {

@@ -195,10 +195,12 @@ Result<std::int32_t> preferences(std::int32_t before, std::int32_t asked) {
   return before;
 }
 
-/// IP_OPTIONS, ip(7). As on the host, what nobody here knows is for the privileged.
+/// IP_OPTIONS, ip(7). As on the host, what nobody here knows is for the privileged, to others it is malformed; and so is a way of one's
+/// own, which they are told.
 Errno set_ip_options(SocketOptions& options, Bytes value, bool privileged) {
   const auto given = ipv4::given_options(value, privileged);
-  if (!given) return !privileged && ipv4::given_options(value, true) ? Errno::perm : Errno::inval;
+  if (!given) return Errno::inval;
+  if (!privileged && ipv4::has_source_route(*given)) return Errno::perm;
   options.ip_options = *given;
   return Errno::ok;
 }

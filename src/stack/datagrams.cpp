@@ -300,6 +300,8 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   Outgoing how;
   how.destination = to.address;
   how.options = request.options && to.address.is_v4() ? &*request.options : ip_options_of(*k.options, to.address);
+  // RFC 1112 section 4: no group at the end of a source route, nor on it.
+  if (how.options != nullptr && to.address.is_multicast() && ipv4::has_source_route(*how.options)) return unexpected(Errno::inval);
   how.fib = k.fib;
   how.interface_index = by != 0 ? by : k.bound_interface;
   if (how.interface_index == 0) how.interface_index = to.address.zone();

@@ -38,9 +38,9 @@ class SimIpOptions : public ::testing::Test {
     ASSERT_EQ(host.shard(0).set_neighbour({host.interface_index(), kNear}, {{2, 0, 0, 0, 0, 9}}, {}), Errno::ok);
     ASSERT_EQ(host.shard(0).set_neighbour({host.interface_index(), Ipv4Address{10, 0, 0, 2}}, {{2, 0, 0, 0, 0, 2}}, {}), Errno::ok);
   }
-  Errno give(stack::SocketId id, std::initializer_list<int> options) {
+  Errno give(stack::SocketId id, std::initializer_list<int> options, bool privileged = true) {
     const auto value = bytes(options);
-    return host.shard(0).set_option(id, socket::num::kSolIp, socket::num::ip_options, value, false);
+    return host.shard(0).set_option(id, socket::num::kSolIp, socket::num::ip_options, value, privileged);
   }
   wire::Ipv4View packet(std::size_t i) const { return *wire::Ipv4View::parse(Bytes{sent.at(i)}.subspan(14)); }
   std::vector<std::byte> options(std::size_t i) const { return {packet(i).options().begin(), packet(i).options().end()}; }
@@ -92,6 +92,35 @@ TEST_F(SimIpOptions, ADatagramGoesTheWayThatItsProgramSays) {
   EXPECT_EQ(wire::finish(wire::pseudo_header_sum(host.address(), kFar, wire::IpProtocol::udp, 10) + wire::sum(packet(0).payload())), 0);
   ASSERT_EQ(give(s.id, {}), Errno::ok);
   EXPECT_EQ(host.send(s, {kFar, Port{53}}, bytes({1, 2})), Errno::netunreach);
+}
+
+TEST_F(SimIpOptions, AWayOfOnesOwnIsForThePrivileged) {
+  auto& s = host.udp({Ipv4Address::any(), Port{5000}});
+  for (const int route : {131, 137}) {
+    EXPECT_EQ(give(s.id, {1, route, 7, 4, 10, 0, 0, 9}, false), Errno::perm);
+    EXPECT_EQ(give(s.id, {1, route, 7, 8, 10, 0, 0, 9}, false), Errno::inval);
+  }
+  EXPECT_EQ(give(s.id, {7, 7, 4, 0, 0, 0, 0, 0}, false), Errno::ok);
+  EXPECT_EQ(give(s.id, {0x99, 4, 0, 0}, false), Errno::inval);
+}
+
+/// RFC 1112 section 4.
+TEST_F(SimIpOptions, NoSourceRouteEndsAtAGroup) {
+  const Endpoint group{Ipv4Address{239, 1, 1, 1}, Port{53}};
+  auto& s = host.udp({Ipv4Address::any(), Port{5000}});
+  ASSERT_EQ(give(s.id, {131, 7, 4, 10, 0, 0, 9}), Errno::ok);
+  stack::DatagramRequest request{.destination = group, .interface_index = host.interface_index()};
+  const auto send = [&] { return host.shard(0).send(s.id, request, bytes({1, 2}), {}); };
+  EXPECT_EQ(send(), Errno::inval);
+  ASSERT_EQ(give(s.id, {148, 4, 0, 0}), Errno::ok);
+  EXPECT_EQ(send(), Errno::ok);
+  request.options = ipv4::given_options(bytes({131, 7, 4, 10, 0, 0, 9}), false);
+  EXPECT_EQ(send(), Errno::inval) << "IP_RETOPTS";
+  net.run_for(1ms);
+  std::size_t to_group = 0, to_router = 0;
+  for (std::size_t i = 0; i < sent.size(); ++i) to_group += packet(i).dst() == group.address.v4(), to_router += packet(i).dst() == kNear;
+  EXPECT_EQ(to_group, 1u);
+  EXPECT_EQ(to_router, 0u);
 }
 
 TEST_F(SimIpOptions, TheFirstStationIsJudgedAsTheEndIs) {

@@ -73,6 +73,17 @@ while data := a.recv(65536): got += len(data)
 print(got)
 c = socket.socket(); c.connect(l.getsockname()); a, name = l.accept(); print('none', hexed(a.getsockopt(IP, OPTIONS, 40)))
 c.setsockopt(IP, OPTIONS, RR); c.sendall(b'later'); print(a.recv(100))
+print('-- without CAP_NET_RAW')
+import os
+r, s, t = udp(), udp(), socket.socket()
+to = r.getsockname(); r.setsockopt(IP, RETOPTS, 1)
+LOOSE, STRICT = bytes([1, 131, 7, 4, 127, 0, 0, 1]), bytes([137, 7, 4, 127, 0, 0, 1, 0])
+tried('a way of its own before', lambda: s.sendmsg([b'w'], [(IP, RETOPTS, LOOSE)], 0, to))
+os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+for what, value in ('loose', LOOSE), ('strict', STRICT), ('malformed', LOOSE[:5]), ('unknown', b'\x99\x04\0\0'), ('rr', RR):
+    for x in s, t: tried(what, lambda: x.setsockopt(IP, OPTIONS, value))
+s.setsockopt(IP, OPTIONS, b'')
+for what, value in ('loose', LOOSE), ('rr', RR): tried(what + ' by message', lambda: s.sendmsg([b'x'], [(IP, RETOPTS, value)], 0, to))
 print('-- end')
 """
 
