@@ -1,4 +1,5 @@
 // Datagrams between the stack and a client's rings of records.
+#include <linux/capability.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -10,6 +11,7 @@
 #include "client_shard.hpp"
 #include "ipv4/options.hpp"
 #include "socket/numbers.hpp"
+#include "wire/ipv6_extensions.hpp"
 
 namespace iopkt::daemon {
 
@@ -20,13 +22,26 @@ namespace {
 constexpr std::size_t kPiecesMax = 32;
 constexpr std::size_t kPayloadMax = 65527;  ///< of a UDP datagram over IPv6; over IPv4 the stack knows less
 
-/// Control data that has a length of its own; `request` borrows it. False: malformed, or options that cannot be.
+/// Extension headers, or a source route: for CAP_NET_RAW, as on the host.
+bool needs_privilege(std::span<const std::byte> control) {
+  int type = 0;
+  std::span<const std::byte> value;
+  while (ipc::next_control(control, type, value)) {
+    if (type >= ipc::ControlItem::extension_headers) return true;
+    if (const auto options = ipv4::given_options(value, false); options && ipv4::has_source_route(*options)) return true;
+  }
+  return false;
+}
+
+/// Control data that has a length of its own; `request` borrows it. False: malformed, or options that cannot be. As on the host a routing
+/// header is no matter of one datagram.
 bool take_control(std::span<const std::byte> control, stack::DatagramRequest& request) {
   int type = 0;
   std::span<const std::byte> value;
   while (ipc::next_control(control, type, value)) {
     if (const int kind = type - ipc::ControlItem::extension_headers; kind >= 0 && kind <= UINT8_MAX) {
       request.extensions = {.first = static_cast<wire::IpProtocol>(kind), .bytes = value};
+      if (wire::has_routing(request.extensions.first, value)) return false;
       continue;
     }
     if (type != num::ip_retopts) return false;
@@ -97,14 +112,16 @@ void ClientShard::drop_parts(ClientSocket& socket) {
   socket.parts.reset();
 }
 
-/// One record is one datagram, unless the program said that more of it follows. An errno or 0.
-int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record) {
+/// One record is one datagram, unless the program said that more of it follows. An errno or 0. `privileged`: who wrote it may send what
+/// needs_privilege() (RFC 3542 section 6).
+int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record, bool privileged) {
   const bool more = (record.header.flags & ipc::RecordHeader::more_follows) != 0;
   const auto control = std::span{record.control}.first(record.header.control_len);
+  // Further parts only bring bytes.
+  if (!socket.parts && !privileged && needs_privilege(control)) return EPERM;
   if (!more && !socket.parts) {
     stack::DatagramRequest request = request_of(record.header);
     if (!take_control(control, request)) return EINVAL;
-    if (!request.extensions.bytes.empty() && !socket.may_extend) return EPERM;
     return static_cast<int>(stack().send(socket.id, request, record.first, record.second));
   }
   if (!socket.parts) {
@@ -127,7 +144,6 @@ int ClientShard::send_parts(ClientSocket& socket) {
   if (!socket.parts) return 0;
   stack::DatagramRequest request = request_of(socket.parts->header);
   int error = take_control(socket.parts->control, request) ? 0 : EINVAL;
-  if (error == 0 && !request.extensions.bytes.empty() && !socket.may_extend) error = EPERM;
   if (error == 0) error = static_cast<int>(stack().send(socket.id, request, socket.parts->payload, {}));
   drop_parts(socket);
   return error;
@@ -137,7 +153,6 @@ int ClientShard::send_parts(ClientSocket& socket) {
 /// copies, and the stack copies the payload once.
 unsigned ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
   std::uint64_t position = socket.send.head();
-  const bool unbound = (socket.status & ipc::Status::bound) == 0;
   unsigned taken = 0;
   for (;; ++taken) {
     if (taken == budget) {
@@ -147,7 +162,7 @@ unsigned ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
     ipc::DatagramConsumer::Datagram datagram;
     if (!ipc::DatagramConsumer::next(socket.send, position, datagram)) break;
     position = datagram.end;
-    const int error = send_record(socket, datagram);
+    const int error = send_record(socket, datagram, false);  // it does not say whose it is
     // The program's call has returned long ago: as with an ICMP error, the next one is told. But a server that answers whoever asks
     // does not hear with its next question that there was no way to the one before.
     const bool unreachable = error == ENETUNREACH || error == EHOSTUNREACH;
@@ -161,11 +176,33 @@ unsigned ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
   }
   if (taken == 0) return 0;
   socket.send.consume_to(position, socket.end);
-  if (unbound) {
-    socket.set_status(ipc::Status::bound);
-    update_names(socket);
-  }
+  now_bound(socket);
   return taken;
+}
+
+/// A first datagram gives its socket a port.
+void ClientShard::now_bound(ClientSocket& socket) {
+  if ((socket.status & ipc::Status::bound) != 0) return;
+  socket.set_status(ipc::Status::bound);
+  update_names(socket);
+}
+
+void ClientShard::request_send_datagram(Request& request, ClientSocket& socket) {
+  if (!socket.datagram) return request.refuse(EOPNOTSUPP);
+  if (socket.close_called) return request.refuse(EBADF);
+  if (!request.may(CAP_NET_RAW)) return request.refuse(EPERM);
+  ipc::DatagramConsumer::Datagram record;
+  std::span<const std::byte> rest = request.blob;
+  if (rest.size() < sizeof record.header) return request.refuse(EINVAL);
+  std::memcpy(&record.header, rest.data(), sizeof record.header);
+  rest = rest.subspan(sizeof record.header);
+  const std::size_t control = record.header.control_len;
+  if (control > record.control.size() || control > rest.size()) return request.refuse(EINVAL);
+  std::copy_n(rest.begin(), control, record.control.begin());
+  record.first = rest.subspan(control);
+  const int error = send_record(socket, record, true);
+  now_bound(socket);
+  request.answer_errno(error);
 }
 
 /// What the program wrote last still goes, but a process that dies with a thousand full rings does not hold up the others.

@@ -64,6 +64,7 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
       if (request->fixed<ipc::IoctlRequest>().code == SIOCOUTQ) return request_unsent(*request, socket);
       return socket_ioctl(*request, stack(), socket.id, socket.receive_head);
     case MessageId::check_destination: return request_check_destination(request, socket);
+    case MessageId::send_datagram: return request_send_datagram(*request, socket);
     case MessageId::take_error: return request_take_error(*request, socket);
     case MessageId::accept_adopt: return request_adopt(*request, socket);
     case MessageId::set_mode: return request_mode(*request);
@@ -108,6 +109,8 @@ bool ClientShard::is_v6_only(const ClientSocket& socket) const {
 }
 
 void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
+  if (request->fixed<ipc::AddressRequest>().flags == ipc::AddressRequest::no_data)
+    return request->answer_errno(stack().release_syn(socket.id) ? EINPROGRESS : 0);
   const auto address = read_address(request->blob, AddressUse::connect, socket.domain, socket.type);
   if (!address) return request->refuse(address.error());
   int error = 0;
@@ -150,7 +153,6 @@ void ClientShard::request_check_destination(RequestPtr& request, ClientSocket& s
   const auto wanted = request->fixed<ipc::CheckRequest>();
   if ((wanted.flags & ipc::CheckRequest::extensions) != 0) {
     if (!request->may(CAP_NET_RAW)) return request->refuse(EPERM);
-    socket.may_extend = true;
     return request->answer_blob();
   }
   if ((wanted.flags & ipc::CheckRequest::flow_label) != 0)
@@ -233,12 +235,11 @@ void ClientShard::request_set_option(RequestPtr& request, ClientSocket& socket) 
   const auto set = [&](bool privileged) {
     return static_cast<int>(stack().set_option(socket.id, option.level, option.name, request->blob, privileged));
   };
-  int error = set(false);
+  const bool options = option.level == num::kSolIp && option.name == num::ip_options;
+  int error = set(options && request->may(CAP_NET_RAW));
   const bool raw = (option.level == num::kSolSocket && option.name == num::so_bindtodevice) ||
                    socket::needs_raw_privilege(option.level, option.name);
   if (error == EPERM && request->may(raw ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
-  // To others the host says that it does not know them, either.
-  if (error == EPERM && option.level == num::kSolIp && option.name == num::ip_options) error = EINVAL;
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
   if (error == 0 && send_size) resize_send_ring(socket);
   if (error == 0 && option.level == num::kSolTcp && option.name == num::tcp_notsent_lowat && socket.send.size() != 0 && !socket.stream) {

@@ -143,6 +143,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void request_shutdown(Request& request, ClientSocket& socket);
   void request_close(RequestPtr& request, ClientSocket& socket);
   void request_check_destination(RequestPtr& request, ClientSocket& socket);
+  void request_send_datagram(Request& request, ClientSocket& socket);
   void request_name(Request& request, ClientSocket& socket);
   void request_flow_label(Request& request, ClientSocket& socket);
   void request_set_option(RequestPtr& request, ClientSocket& socket);
@@ -208,7 +209,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   static void drop_parts(ClientSocket& socket);
   /// The datagram whose parts were held back; 0 if there is none.
   int send_parts(ClientSocket& socket);
-  int send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record);
+  int send_record(ClientSocket& socket, const ipc::DatagramConsumer::Datagram& record, bool privileged);
+  void now_bound(ClientSocket& socket);
   void on_datagram(const stack::Datagram& datagram);
 
   // client_errors.cpp

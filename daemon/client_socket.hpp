@@ -42,7 +42,6 @@ struct ClientSocket final : PollHandler {
   std::uint64_t program_cookie = 0; ///< SO_COOKIE of the program's end; 0: not known
   stack::SocketId id;
   bool datagram = false;
-  bool may_extend = false;  ///< a holder with CAP_NET_RAW has asked to send extension headers: a record does not say whose it is
   std::uint16_t domain = 0, type = 0;
   std::uint32_t protocol = 0;
 

@@ -69,6 +69,76 @@ TEST_P(EngineInet6Test, ALinkHasToBeNamed) {
   EXPECT_EQ(connect6(program, s, inet6_address("fe80::1", 9)), EINVAL);
 }
 
+/// RFC 3542 section 6: who may send extension headers is a matter of each message, and a ring does not say who wrote into it.
+TEST_P(EngineInet6Test, ExtensionHeadersAreForWhoMaySendThem) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs CAP_NET_RAW";
+  Program program{node(ipc::kControlNode)};
+  Socket sender, receiver;
+  for (Socket* s : {&sender, &receiver}) {
+    ASSERT_EQ(open_slot(program, AF_INET6, SOCK_DGRAM, *s), 0);
+    s->fd = connect_node(node(ipc::attach_node(AF_INET6, true)), SOCK_SEQPACKET);
+    ipc::set_minimum_buffer(s->fd.get());
+    program.end(s->fd.get(), s->slot.slot).send_unit(ipc::Unit::hello(program.hello.client_id, s->slot.slot, s->slot.nonce, 0));
+    ASSERT_TRUE(eventually([&] { return (program.slot(s->slot.slot).status.load() & Status::attached) != 0; }));
+  }
+  ASSERT_EQ(bind6(program, receiver, inet6_address("::1", kPort)), 0);
+  ipc::RecordHeader header;
+  header.flags = ipc::RecordHeader::has_destination;
+  header.remote = {.family = AF_INET6, .port = kPort, .scope = 0, .addr = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+  // One option that nobody knows and everybody skips; a routing header that has been everywhere (RFC 8754).
+  const std::array<std::byte, 8> options{std::byte{0}, std::byte{0}, std::byte{0x1e}, std::byte{4}};
+  std::array<std::byte, 24> routing{std::byte{0}, std::byte{2}, std::byte{4}};
+  routing[23] = std::byte{1};
+  const auto extension = [](ipc::ControlBytes& control, int kind, std::span<const std::byte> bytes) {
+    std::size_t used = 0;
+    EXPECT_TRUE(ipc::put_control(control, used, ipc::ControlItem::extension_headers | kind, bytes));
+    return std::span{control}.first(used);
+  };
+  ipc::ControlBytes room;
+  std::string text = "ring";
+  const auto ring = [&] {
+    ipc::ProgramEnd end = program.end(sender.fd.get(), sender.slot.slot);
+    ipc::DatagramWriter writer{program.slot(sender.slot.slot), program.base(sender.slot.slot), program.size(sender.slot.slot), end};
+    const iovec piece{text.data(), text.size()};
+    std::uint32_t error = 0;
+    EXPECT_EQ(writer.write(header, {&piece, 1}, extension(room, IPPROTO_DSTOPTS, options)).kind, ipc::WriteOutcome::Kind::data);
+    EXPECT_TRUE(eventually([&] { return (error = program.slot(sender.slot.slot).error.exchange(0)) != 0; }));
+    return error;
+  };
+  const auto request = [&](int kind, std::span<const std::byte> bytes) {
+    const auto control = extension(room, kind, bytes);
+    ipc::RecordHeader own = header;
+    own.control_len = static_cast<std::uint16_t>(control.size());
+    std::vector<std::byte> blob(sizeof own);
+    std::memcpy(blob.data(), &own, sizeof own);
+    blob.insert(blob.end(), control.begin(), control.end());
+    blob.push_back(std::byte{'r'});
+    return program.ask<MessageId::send_datagram>({.slot = sender.slot.slot}, blob);
+  };
+  const sockaddr_in6 nobody = inet6_address("::", 0);
+  EXPECT_EQ(program.ask<MessageId::check_destination>({.slot = sender.slot.slot, .flags = ipc::CheckRequest::extensions, .length = 0},
+                                                      as_bytes(&nobody, sizeof nobody)), 0);
+  EXPECT_EQ(ring(), static_cast<std::uint32_t>(EPERM)) << "though one of the holders may";
+  EXPECT_EQ(request(IPPROTO_ROUTING, routing), EINVAL) << "is none of control data's, as on the host";
+  EXPECT_EQ(request(IPPROTO_DSTOPTS, options), 0);
+  EXPECT_EQ(ring(), static_cast<std::uint32_t>(EPERM));
+  EXPECT_EQ(request(IPPROTO_DSTOPTS, std::span{options}.first(5)), EINVAL);
+  for (const std::size_t size : {std::size_t{0}, sizeof header - 1}) {
+    const std::vector<std::byte> blob(size);
+    EXPECT_EQ(program.ask<MessageId::send_datagram>({.slot = sender.slot.slot}, blob), EINVAL);
+  }
+  // One datagram came: that of the request.
+  ipc::ProgramEnd end = program.end(receiver.fd.get(), receiver.slot.slot);
+  ipc::DatagramReader reader{program.slot(receiver.slot.slot), program.base(receiver.slot.slot), program.size(receiver.slot.slot), end};
+  char got[16];
+  const iovec piece{got, sizeof got};
+  ipc::RecordHeader came;
+  ASSERT_TRUE(eventually([&] { return reader.read({&piece, 1}, came).kind == ipc::ReadOutcome::Kind::data; }));
+  EXPECT_EQ(came.payload_len, 1u);
+  EXPECT_EQ(got[0], 'r');
+  EXPECT_TRUE(reader.nothing_unread());
+}
+
 /// What the library never writes: each is refused, counted, and breaks nothing.
 TEST_P(EngineInet6Test, RecordsThatMakeNoSense) {
   Program program{node(ipc::kControlNode)};

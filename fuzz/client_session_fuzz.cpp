@@ -292,7 +292,7 @@ class Session {
         std::memcpy(header.remote.addr, &in.sin_addr, 4);
       }
       if ((how & 128) != 0) header.gso_size = in_.u16() % 2000;
-      // Options and extension headers, good ones and any; a record says nothing of who may send them.
+      // Options and extension headers, good ones and any. Those of a record are refused: it says nothing of who may send them.
       static const std::vector<std::byte> none(ipc::kExtensionsMax);
       ipc::ControlBytes control;
       std::size_t used = 0;
@@ -521,7 +521,7 @@ void Session::step_on(Socket& s, std::uint8_t op) {
 
 void Session::any_request(Socket& s) {
   const std::uint8_t which = in_.u8();
-  switch (which % 10) {
+  switch (which % 11) {
     case 0:
       rig_.ask<MessageId::getsockopt>(s.client, {.slot = s.slot.slot, .level = in_.u8(), .name = in_.u8(), .capacity = in_.u8(), .reserved = 0});
       break;
@@ -537,6 +537,23 @@ void Session::any_request(Socket& s) {
     case 5: rig_.ask<MessageId::lookup>(s.client, {}, in_.bytes(in_.u8() % 64)); break;
     case 6: rig_.ask<MessageId::attach_begin>(s.client, {.cookie = s.fds.empty() ? in_.u8() : ipc::socket_cookie(s.fds[0].get())}); break;
     case 7: rig_.ask<MessageId::attach_finish>(s.client, {.nonce = s.slot.nonce}); break;
+    case 10: {  // a datagram with extension headers, good ones and any
+      ipc::RecordHeader header;
+      const std::uint8_t how = in_.u8();
+      if ((how & 1) != 0) header.flags |= ipc::RecordHeader::more_follows;
+      ipc::ControlBytes control;
+      std::size_t used = 0;
+      ipc::put_control(control, used, ipc::ControlItem::extension_headers | ((how & 2) != 0 ? 60 : 43), in_.bytes(how / 4u));
+      header.control_len = static_cast<std::uint16_t>(used + (how % 32 == 31 ? 1000 : 0));
+      std::vector<std::byte> blob(sizeof header);
+      std::memcpy(blob.data(), &header, sizeof header);
+      blob.insert(blob.end(), control.begin(), control.begin() + static_cast<std::ptrdiff_t>(used));
+      const auto rest = in_.bytes(in_.u8());
+      blob.insert(blob.end(), rest.begin(), rest.end());
+      if (how % 32 == 30) blob.resize(how);
+      rig_.ask<MessageId::send_datagram>(s.client, {.slot = s.slot.slot}, blob);
+      break;
+    }
     case 9: rig_.ask<MessageId::take_error>(s.client, {.slot = s.slot.slot}); break;
     case 8: rig_.ask<MessageId::accept_adopt>(s.client, {.slot = s.slot.slot, .nonce = s.slot.nonce}); break;
   }

@@ -73,6 +73,8 @@ void answer_options(const wire::Ipv4Header& header) {
     IOPKT_ASSERT(*given == back);
     IOPKT_ASSERT(ipv4::check_options(ipv4::on_the_wire(*given, header.src).span()).has_value());
   }
+  const wire::Ipv4OptionBytes way = ipv4::way_back(header.options.span(), header.src);
+  IOPKT_ASSERT(way.len % 4 == 0 && way.len <= back.len && (way.empty() || ipv4::given_options(way.span(), false)));
   if (const auto own = ipv4::given_options(header.options.span(), true))
     IOPKT_ASSERT(ipv4::check_options(ipv4::on_the_wire(*own, header.src).span()).has_value());
 }

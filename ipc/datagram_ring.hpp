@@ -62,7 +62,7 @@ static_assert(sizeof(RecordHeader) == 104);
 
 /// Control data of variable length: this, `length` bytes, and the next.
 struct ControlItem {
-  static constexpr std::uint16_t extension_headers = 0x100;
+  static constexpr std::uint16_t extension_headers = 0x100;  ///< to the stack: in MessageId::send_datagram alone
   std::uint16_t type{};  ///< IP_RECVOPTS, IP_RETOPTS; of IPv6 extension_headers and the number of the first of them: all, as they lie in a packet
   std::uint16_t length{};
 };

@@ -18,7 +18,7 @@
 
 namespace iopkt::ipc {
 
-inline constexpr std::uint32_t kProtocolVersion = 3;  ///< pinned by test: whoever changes a message raises it
+inline constexpr std::uint32_t kProtocolVersion = 4;  ///< pinned by test: whoever changes a message raises it
 /// No message is longer. The daemon's own limit (recv_ctxt, told in hello's answer) may be less, and then holds for requests.
 inline constexpr std::size_t kMessageMax = 65536;
 inline constexpr std::size_t kMessageMin = 2048;
@@ -81,20 +81,25 @@ struct CloseRequest {
 struct AddressRequest {
   static constexpr std::uint32_t only_port = 1;  ///< bind: choose the port that a first datagram would choose; no blob is read
   static constexpr std::uint32_t fast_open = 2;  ///< connect: MSG_FASTOPEN
-  static constexpr std::uint32_t no_data = 4;    ///< connect, with fast_open: the call has no byte that the SYN could wait for
+  /// connect, with fast_open: the call has no byte that the SYN could wait for. Alone: a SYN that waits does so no longer; no blob is read,
+  /// and the answer is EINPROGRESS if there was one.
+  static constexpr std::uint32_t no_data = 4;
   std::uint64_t slot;
   std::uint32_t flags;
   std::uint32_t reserved;
 };  // blob: the sockaddr as the program gave it
 struct CheckRequest {
   static constexpr std::uint32_t quiet = 1;  ///< no entry in the error queue
-  static constexpr std::uint32_t extensions = 2;  ///< only whether the caller may send extension headers with datagrams: EPERM
+  static constexpr std::uint32_t extensions = 2;  ///< only whether the caller may ask for send_datagram: EPERM
   static constexpr std::uint32_t flow_label = 4;  ///< only whether the caller may send with the flow label `length`: EINVAL
   static constexpr std::uint32_t segment_shift = 16;  ///< the upper half: UDP_SEGMENT, 0: in one
   std::uint64_t slot;
   std::uint32_t flags;
   std::uint32_t length;  ///< of the datagram, bytes
 };  // blob: the sockaddr as the program gave it
+struct DatagramRequest {
+  std::uint64_t slot;
+};  // blob: RecordHeader, control_len bytes of ControlItems, the payload
 struct ListenRequest {
   std::uint64_t slot;
   std::int32_t backlog;
@@ -185,7 +190,8 @@ struct ModeRequest {
   X(21, sysctl_list, Empty, Empty, text, records, 0, 0)                        \
   X(22, manage, Empty, Empty, records, records, 1, 1)                          \
   X(23, check_destination, CheckRequest, Empty,   bytes, none, 0, 0)           \
-  X(24, take_error, SlotRequest, ErrorAnswer, none, bytes, 0, 0)
+  X(24, take_error, SlotRequest, ErrorAnswer, none, bytes, 0, 0)               \
+  X(25, send_datagram, DatagramRequest, Empty, bytes, none, 0, 0)
 // slot_open: a new socket; then connect() the AF_UNIX socket to the node and send HELLO.
 // arena: the memory file of an arena that this process does not have (forked child, accepted socket).
 // connect: 0 done (a stream: its SYN waits for the first bytes), EINPROGRESS: watch Slot::status and the descriptor. AF_UNSPEC dissolves a datagram
@@ -193,6 +199,8 @@ struct ModeRequest {
 // otherwise answered when the stack
 //   has looked at the end, which others may hold (a child, a message on its way).
 // check_destination: would a datagram to this address be refused? Sends nothing.
+// send_datagram: one with extension headers or a source route, behind what the ring holds: a record there does not say who wrote it, and so
+// has none. EPERM: without CAP_NET_RAW. EINVAL: a routing header, which is no matter of one datagram.
 // take_error: the oldest entry of the error queue; EAGAIN: none. Slot::error is then the next one's, or 0.
 // sysctl_get, sysctl_list: blob is a name or the beginning of names (whole words). sysctl_set: records name,
 // value. Answer of all three: a list "variables" of groups {name, value, type, ...}, of sysctl_set {name,

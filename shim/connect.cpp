@@ -4,6 +4,9 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
+#include <string.h>
+
+#include <algorithm>
 
 #include "ipc/send_ring.hpp"
 #include "ipc/sys.hpp"
@@ -98,6 +101,7 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   // 0: a cookie is known, and the SYN waits for data to take along.
   if (error != EINPROGRESS) {
     client_word(s, ClientWord::hints).fetch_and(~Hint::connect_unconfirmed);
+    if (error == 0) client_word(s, ClientWord::hints).fetch_or(Hint::syn_held);
     return error;
   }
   // Even if it is over by now (loopback): the kernel, too, tells a non-blocking caller later.
@@ -120,36 +124,59 @@ void copy_limit(int from, int to, const Socket& born, int name) {
 
 struct OptionName {
   int level, name;
+  bool usually_on = false;  ///< a new socket has another value than 0
 };
 /// What a program sets before it connects, and expects to still be set when it tries again.
 constexpr OptionName kCarried[] = {
-    {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},
-    {SOL_SOCKET, SO_OOBINLINE},   {IPPROTO_TCP, TCP_NODELAY}, {IPPROTO_TCP, TCP_KEEPIDLE},
-    {IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT}, {IPPROTO_IP, IP_TOS},
-    {IPPROTO_IP, IP_TTL},         {IPPROTO_IPV6, IPV6_V6ONLY}, {IPPROTO_IPV6, IPV6_TCLASS},
-    {IPPROTO_IPV6, IPV6_UNICAST_HOPS},
+    {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT},   {SOL_SOCKET, SO_KEEPALIVE},   {SOL_SOCKET, SO_OOBINLINE},
+    {SOL_SOCKET, SO_BROADCAST},   {SOL_SOCKET, SO_DONTROUTE},   {SOL_SOCKET, SO_PRIORITY},    {SOL_SOCKET, SO_TIMESTAMP},
+    {SOL_SOCKET, SO_TIMESTAMPNS}, {SOL_SOCKET, SO_RXQ_OVFL},    {SOL_SOCKET, SO_LINGER},      {SOL_SOCKET, SO_BINDTODEVICE},
+    {IPPROTO_TCP, TCP_NODELAY},   {IPPROTO_TCP, TCP_CORK},      {IPPROTO_TCP, TCP_KEEPIDLE},  {IPPROTO_TCP, TCP_KEEPINTVL},
+    {IPPROTO_TCP, TCP_KEEPCNT},   {IPPROTO_TCP, TCP_SYNCNT},    {IPPROTO_TCP, TCP_LINGER2},   {IPPROTO_TCP, TCP_USER_TIMEOUT},
+    {IPPROTO_TCP, TCP_WINDOW_CLAMP}, {IPPROTO_TCP, TCP_NOTSENT_LOWAT}, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT},
+    {IPPROTO_IP, IP_OPTIONS},     {IPPROTO_IP, IP_TOS},         {IPPROTO_IP, IP_TTL},         {IPPROTO_IP, IP_MINTTL},
+    {IPPROTO_IP, IP_PKTINFO},     {IPPROTO_IP, IP_RECVTTL},     {IPPROTO_IP, IP_RECVTOS},     {IPPROTO_IP, IP_RECVOPTS},
+    {IPPROTO_IP, IP_RETOPTS},     {IPPROTO_IP, IP_RECVERR},     {IPPROTO_IP, IP_RECVERR_RFC4884}, {IPPROTO_IP, IP_FREEBIND},
+    {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT}, {IPPROTO_IP, IP_MTU_DISCOVER, true},
+    {IPPROTO_IPV6, IPV6_V6ONLY, true},      {IPPROTO_IPV6, IPV6_TCLASS},       {IPPROTO_IPV6, IPV6_UNICAST_HOPS, true},
+    {IPPROTO_IPV6, IPV6_MINHOPCOUNT},       {IPPROTO_IPV6, IPV6_MTU_DISCOVER, true}, {IPPROTO_IPV6, IPV6_DONTFRAG},
+    {IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, true}, {IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, true},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO},       {IPPROTO_IPV6, IPV6_RECVHOPLIMIT}, {IPPROTO_IPV6, IPV6_RECVTCLASS},
+    {IPPROTO_IPV6, IPV6_RECVERR},           {IPPROTO_IPV6, kErrorExtension6},  {IPPROTO_IPV6, IPV6_RECVPATHMTU},
+    {IPPROTO_IPV6, IPV6_RECVHOPOPTS},       {IPPROTO_IPV6, IPV6_RECVRTHDR},    {IPPROTO_IPV6, IPV6_RECVDSTOPTS},
+    {IPPROTO_IPV6, kFlowInfo},              {IPPROTO_IPV6, kFlowInfoSend},
+    {IPPROTO_IPV6, IPV6_2292PKTINFO},       {IPPROTO_IPV6, IPV6_2292HOPLIMIT}, {IPPROTO_IPV6, IPV6_2292HOPOPTS},
+    {IPPROTO_IPV6, IPV6_2292RTHDR},         {IPPROTO_IPV6, IPV6_2292DSTOPTS},
+    {IPPROTO_IPV6, IPV6_HOPOPTS},           {IPPROTO_IPV6, IPV6_RTHDRDSTOPTS}, {IPPROTO_IPV6, IPV6_RTHDR},
+    {IPPROTO_IPV6, IPV6_DSTOPTS},
 };
 
-void carry_options(const Socket& from, const Socket& to) {
+struct OptionValue {
+  std::byte bytes[ipc::kExtensionsMax];
+  std::size_t length = 0;
+  bool is_zero() const {
+    return std::all_of(bytes, bytes + length, [](std::byte one) { return one == std::byte{0}; });
+  }
+  bool operator==(const OptionValue& other) const { return length == other.length && memcmp(bytes, other.bytes, length) == 0; }
+};
+
+/// False: the socket has no such option.
+bool read_option(const Socket& s, const OptionName& o, OptionValue& out) {
+  const ipc::OptionRequest get{.slot = s.name, .level = o.level, .name = o.name, .capacity = sizeof out.bytes, .reserved = 0};
+  return request_about<ipc::MessageId::getsockopt>(s, get, {}, out.bytes, &out.length) == 0 && out.length <= sizeof out.bytes;
+}
+
+/// 0 or an errno: what the process may not set any more, it may not go without unasked.
+int carry_options(const Socket& from, int fd, Entry born) {
+  const Socket to = socket_of(born);
   for (const OptionName& o : kCarried) {
-    int value = 0;
-    std::size_t length = 0;
-    const ipc::OptionRequest get{
-        .slot = from.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0};
-    const std::span<std::byte> room{reinterpret_cast<std::byte*>(&value), sizeof value};
-    if (request_about<ipc::MessageId::getsockopt>(from, get, {}, room, &length) != 0 || value == 0) continue;
-    request_about<ipc::MessageId::setsockopt>(
-        to, {.slot = to.name, .level = o.level, .name = o.name, .capacity = sizeof value, .reserved = 0},
-        {reinterpret_cast<const std::byte*>(&value), sizeof value});
+    OptionValue wanted, fresh;
+    if (!read_option(from, o, wanted) || (wanted.is_zero() && !o.usually_on)) continue;
+    if (!read_option(to, o, fresh) || wanted == fresh) continue;
+    if (set_option(fd, born, o.level, o.name, wanted.bytes, static_cast<socklen_t>(wanted.length)) != 0) return errno;
   }
-  for (const int name : {IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_RTHDR, IPV6_DSTOPTS}) {
-    std::byte header[ipc::kExtensionsMax];
-    std::size_t length = 0;
-    const ipc::OptionRequest option{.slot = from.name, .level = IPPROTO_IPV6, .name = name, .capacity = sizeof header, .reserved = 0};
-    if (request_about<ipc::MessageId::getsockopt>(from, option, {}, header, &length) != 0 || length == 0) continue;
-    request_about<ipc::MessageId::setsockopt>(to, {.slot = to.name, .level = IPPROTO_IPV6, .name = name, .capacity = 0, .reserved = 0},
-                                              std::span{header}.first(length));
-  }
+  if (const auto lowat = from.slot->rx_lowat.load(std::memory_order_relaxed); lowat > 1) to.slot->rx_lowat.store(lowat);
+  return 0;
 }
 
 }  // namespace
@@ -166,7 +193,13 @@ int revive(int fd, Entry& entry) {
       static_cast<int>(old.slot->protocol.load()));
   if (fresh < 0) return errno;
   const Entry born = entry_of(fresh);
-  carry_options(old, socket_of(born));
+  if (const int error = carry_options(old, fresh, born); error != 0) {
+    const Leaving leaving = leave(born);
+    clear_entry(fresh, born);
+    native::close(fresh);
+    left(leaving);
+    return error;
+  }
   copy_limit(fd, fresh, socket_of(born), SO_RCVTIMEO);
   copy_limit(fd, fresh, socket_of(born), SO_SNDTIMEO);
   // Every number of this process that means the old socket gets the new one.

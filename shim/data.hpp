@@ -40,6 +40,9 @@ ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, i
 /// One datagram, or a part of one. `header`: what is not a length is filled in. `control`: ControlItems.
 ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count, int flags,
                       const ipc::RecordHeader& header, std::span<const std::byte> control = {});
+/// The same of one that needs CAP_NET_RAW: a request, since what lies in a ring does not say whose it is. Not while confined().
+ssize_t send_extended(int fd, Entry entry, const iovec* from, std::size_t count, int flags, ipc::RecordHeader header,
+                      std::span<const std::byte> control);
 
 /// The pending error of a socket, taken from the slot and from the descriptor, so that POLLERR goes away; 0:
 /// none. `flags`: kPlainCall.

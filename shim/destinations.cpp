@@ -70,7 +70,6 @@ constexpr std::size_t kLengthStep = 256;
 
 namespace {
 int ask_leave(const Socket& s, std::uint32_t what, std::uint32_t number) {
-  if (confined()) return 0;  // it may not ask: the stack goes by who asked before
   sockaddr_in6 nobody{};
   nobody.sin6_family = static_cast<sa_family_t>(domain_of(s));
   const auto* address = reinterpret_cast<const std::byte*>(&nobody);
@@ -78,8 +77,10 @@ int ask_leave(const Socket& s, std::uint32_t what, std::uint32_t number) {
 }
 }  // namespace
 
-int check_extensions(const Socket& s) { return ask_leave(s, ipc::CheckRequest::extensions, 0); }
-int check_flow_label(const Socket& s, std::uint32_t label) { return ask_leave(s, ipc::CheckRequest::flow_label, label); }
+int check_extensions(const Socket& s) { return confined() ? EPERM : ask_leave(s, ipc::CheckRequest::extensions, 0); }
+int check_flow_label(const Socket& s, std::uint32_t label) {
+  return confined() ? 0 : ask_leave(s, ipc::CheckRequest::flow_label, label);  // who may not ask: the stack judges later
+}
 
 int check_destination(const Socket& s, const ipc::RecordHeader& header, std::size_t length) {
   using Header = ipc::RecordHeader;
@@ -87,8 +88,10 @@ int check_destination(const Socket& s, const ipc::RecordHeader& header, std::siz
   if ((header.flags & (Header::has_pktinfo | Header::dont_route | Header::more_follows)) != 0 || confined()) return 0;
   const bool named = (header.flags & Header::has_destination) != 0;
   const std::uint64_t hints = client_word(s, ClientWord::hints).load(std::memory_order_relaxed);
-  constexpr std::uint64_t kWhole = Hint::dont_fragment | Hint::dont_fragment6 | Hint::dont_cut6 | Hint::header_included;
-  const bool must_fit = (hints & kWhole) != 0 && length > 0;
+  // IPV6_DONTFRAG of the datagram stands for the socket's.
+  const bool may_cut = (header.flags & Header::has_dont_fragment) != 0 && header.dont_fragment == 0;
+  const std::uint64_t whole = Hint::dont_fragment | Hint::dont_fragment6 | Hint::header_included | (may_cut ? 0 : Hint::dont_cut6);
+  const bool must_fit = (hints & whole) != 0 && length > 0;
   if (!must_fit && header.gso_size == 0) return named ? ask(s, header.remote, 0, true) : 0;
   const ipc::SharedEndpoint to = named ? header.remote : ipc::read_names(*s.slot).peer;
   if (header.gso_size != 0) return ask(s, to, length, true, header.gso_size);

@@ -7,12 +7,12 @@
 
 namespace iopkt::shim {
 
-/// 0, or what sendto() of `length` bytes answers: ENETUNREACH, EHOSTUNREACH, EACCES (a broadcast), EMSGSIZE, ... Without a destination
-/// in the header it goes to the peer, of which only the length is judged.
-/// Whether the caller may send extension headers with a datagram. 0 or an errno.
+/// Whether the caller may send extension headers or a source route with a datagram. 0 or an errno.
 int check_extensions(const Socket& s);
 /// Whether the socket may send with that flow label. 0 or an errno.
 int check_flow_label(const Socket& s, std::uint32_t label);
+/// 0, or what sendto() of `length` bytes answers: ENETUNREACH, EHOSTUNREACH, EACCES (a broadcast), EMSGSIZE, ... Without a destination
+/// in the header it goes to the peer, of which only the length is judged.
 int check_destination(const Socket& s, const ipc::RecordHeader& header, std::size_t length);
 
 /// An option, a new name or peer of the socket: what was allowed is to be asked for again.

@@ -222,14 +222,26 @@ int take_octet(const unsigned char* data, std::size_t size, int least, std::uint
 /// What a program sends with one datagram and has a length of its own, as its control data say it.
 struct SentControl {
   std::span<const unsigned char> hop_by_hop, destination;
-  bool extended = false;  ///< even by what is left out: the socket's own extension headers have to stay away
+  bool extended = false;  ///< only CAP_NET_RAW may send that: extension headers, even those that are left out, or a source route
   std::size_t used = 0;
   ipc::ControlBytes bytes;  ///< ControlItems, the first `used` bytes
 };
 
+/// In IPv4 options (RFC 791 section 3.1), as far as they can be read.
+bool has_source_route(std::span<const unsigned char> options) {
+  constexpr unsigned char kEnd = 0, kNoOperation = 1, kLoose = 131, kStrict = 137;
+  for (std::size_t at = 0; at < options.size() && options[at] != kEnd;) {
+    if (options[at] == kLoose || options[at] == kStrict) return true;
+    if (options[at] != kNoOperation && (at + 1 == options.size() || options[at + 1] < 2)) return false;
+    at += options[at] == kNoOperation ? 1 : options[at + 1];
+  }
+  return false;
+}
+
 /// As on the host, 40 bytes of what is longer. The stack judges them with the datagram.
 int take_options(const unsigned char* data, std::size_t size, SentControl& out) {
   out.used = 0;  // the last of several counts
+  out.extended = has_source_route({data, std::min<std::size_t>(size, 40)});
   const std::span<const std::byte> value{reinterpret_cast<const std::byte*>(data), std::min<std::size_t>(size, 40)};
   return ipc::put_control(out.bytes, out.used, IP_RETOPTS, value) ? 0 : EINVAL;
 }
@@ -509,7 +521,9 @@ ssize_t send_message(int fd, Entry entry, const msghdr* message, int flags) {
   if (error == 0 && whole && total_of(message->msg_iov, message->msg_iovlen) < kIpv6HeaderLen) error = EINVAL;
   if (error == 0) error = check_destination(s, header, static_cast<std::size_t>(total_of(message->msg_iov, message->msg_iovlen)));
   if (error != 0) return fail(error);
-  return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header, std::span{control.bytes}.first(control.used));
+  const auto said = std::span{control.bytes}.first(control.used);
+  if (control.extended) return send_extended(fd, entry, message->msg_iov, message->msg_iovlen, flags, header, said);
+  return send_datagram(fd, entry, message->msg_iov, message->msg_iovlen, flags, header, said);
 }
 
 ssize_t receive_from(int fd, Entry entry, void* to, std::size_t size, int flags, sockaddr* address,

@@ -12,7 +12,7 @@ namespace iopkt::shim {
 
 /// A bit beside those of Hint: keys were set (TCP_MD5SIG, TCP_AO_ADD_KEY), which the library cannot carry to another socket.
 /// Options of linux/in6.h, which does not go together with netinet/in.h.
-inline constexpr int kFlowInfo = 11, kFlowLabelManager = 32, kFlowInfoSend = 33, kHeaderIncluded = 36;
+inline constexpr int kFlowInfo = 11, kFlowLabelManager = 32, kFlowInfoSend = 33, kHeaderIncluded = 36, kErrorExtension6 = 31;
 
 inline constexpr std::uint64_t kHasKeys = 1 << 27;
 

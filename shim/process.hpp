@@ -103,6 +103,7 @@ struct Hint {
   static constexpr std::uint64_t want_ovfl = 1 << 11;    ///< SO_RXQ_OVFL
   static constexpr std::uint64_t want_options = 1 << 12;         ///< IP_RECVOPTS
   static constexpr std::uint64_t want_return_options = 1 << 13;  ///< IP_RETOPTS
+  static constexpr std::uint64_t syn_held = 1 << 14;  ///< the SYN waited for data when connect() returned
   static constexpr std::uint64_t want_pktinfo6 = 1 << 16;   ///< IPV6_RECVPKTINFO
   static constexpr std::uint64_t want_hop_limit = 1 << 17;  ///< IPV6_RECVHOPLIMIT
   static constexpr std::uint64_t want_class = 1 << 18;      ///< IPV6_RECVTCLASS

@@ -1,6 +1,8 @@
 // Sending.
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 
 #include "ipc/send_ring.hpp"
@@ -9,6 +11,7 @@
 #include "shim/data.hpp"
 #include "shim/native.hpp"
 #include "shim/pieces.hpp"
+#include "shim/sockets.hpp"
 #include "shim/stream.hpp"
 #include "shim/wait.hpp"
 
@@ -71,6 +74,13 @@ int sleep_until_writable(int fd, Entry entry, const Socket& s, int flags) {
 ssize_t send_stream(int fd, Entry entry, const iovec* from, std::size_t count, int flags) {
   using Kind = ipc::WriteOutcome::Kind;
   const Socket s = socket_of(entry);
+  if (total_of(from, count) == 0 && (client_word(s, ClientWord::hints).load(std::memory_order_relaxed) & Hint::syn_held) != 0) {
+    client_word(s, ClientWord::hints).fetch_and(~Hint::syn_held);
+    const ipc::AddressRequest release{.slot = s.name, .flags = ipc::AddressRequest::no_data, .reserved = 0};
+    const int error = request_about<ipc::MessageId::connect>(s, release);
+    if (error != EINPROGRESS && error != 0) return fail(error);
+    if (error != 0 && ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd, s, flags))) return fail(error);
+  }
   ipc::ProgramEnd end = end_for(fd, s, flags);
   end.open_while(g_table[fd], entry.bits);
   ipc::SendRingWriter writer(*s.slot, s.arena, s.arena_size, end);
@@ -162,6 +172,31 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
     if (const int error = sleep_until_writable(fd, entry, s, flags); error != 0)
       return fail(error == EPIPE ? ENETDOWN : error);
   }
+}
+
+ssize_t send_extended(int fd, Entry entry, const iovec* from, std::size_t count, int flags, ipc::RecordHeader header,
+                      std::span<const std::byte> control) {
+  const Socket s = socket_of(entry);
+  if (s.slot->error.load(std::memory_order_relaxed) != 0)
+    if (const int error = take_socket_error(fd, s, flags); error != 0) return fail(error);
+  if ((s.status() & ipc::Status::shut_wr) != 0) return broken_pipe(fd, s, flags);
+  const auto length = static_cast<std::size_t>(total_of(from, count));
+  header.control_len = static_cast<std::uint16_t>(control.size());
+  const std::size_t size = sizeof header + control.size() + length;
+  void* room = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return fail(ENOBUFS);
+  auto* at = static_cast<std::byte*>(room);
+  memcpy(at, &header, sizeof header);
+  at += sizeof header;
+  if (!control.empty()) memcpy(at, control.data(), control.size());
+  at += control.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (from[i].iov_len != 0) memcpy(at, from[i].iov_base, from[i].iov_len);
+    at += from[i].iov_len;
+  }
+  const int error = request_about<ipc::MessageId::send_datagram>(s, {.slot = s.name}, {static_cast<const std::byte*>(room), size});
+  munmap(room, size);
+  return error != 0 ? fail(error) : static_cast<ssize_t>(length);
 }
 
 }  // namespace iopkt::shim

@@ -25,13 +25,14 @@ class KnownPeers {
   static constexpr unsigned kPlaceBits = 12, kTagShift = 20; /* of the product: which bits are the place, and where the tag's 32 begin */
   static constexpr std::size_t kPlaces = std::size_t{1} << kPlaceBits;
 
+  static constexpr std::size_t kBytes = (kPlaces + 1) * sizeof(std::uint64_t);
   static constexpr std::uint32_t kCreditMost = 0x7fffffff; /* the program counts with a sign */
 
   KnownPeers() = default;
   KnownPeers(const KnownPeers&) = delete;
   KnownPeers& operator=(const KnownPeers&) = delete;
   ~KnownPeers() {
-    if (places_ != nullptr) ::munmap(places_, kPlaces * sizeof *places_);
+    if (places_ != nullptr) ::munmap(places_, kBytes);
   }
 
   /// 0 or -errno: without CAP_BPF most hosts refuse, and kernels before 5.5 have no such memory.
@@ -42,13 +43,13 @@ class KnownPeers {
     attributes.map_type = BPF_MAP_TYPE_ARRAY;
     attributes.key_size = sizeof(std::uint32_t);
     attributes.value_size = sizeof(std::uint64_t);
-    attributes.max_entries = kPlaces;
+    attributes.max_entries = kPlaces + 1;
     attributes.map_flags = BPF_F_MMAPABLE;
     map_.reset(static_cast<int>(::syscall(SYS_bpf, BPF_MAP_CREATE, &attributes, sizeof attributes)));
     if (!map_) return -errno;
-    void* at = ::mmap(nullptr, kPlaces * sizeof *places_, PROT_READ | PROT_WRITE, MAP_SHARED, map_.get(), 0);
+    void* at = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, map_.get(), 0);
     if (at == MAP_FAILED) return -errno;
-    (void)::madvise(at, kPlaces * sizeof *places_, MADV_DONTFORK);
+    (void)::madvise(at, kBytes, MADV_DONTFORK);
     places_ = static_cast<std::atomic<std::uint64_t>*>(at);
     return 0;
   }
@@ -65,6 +66,9 @@ class KnownPeers {
     if (was != is && (credit != 0 || static_cast<std::uint32_t>(was) == tag)) place.store(is, std::memory_order_relaxed);
   }
 
+  /// Strangers' openings that a program with Strangers::count has seen.
+  std::uint64_t openings() const { return places_ == nullptr ? 0 : places_[kPlaces].load(std::memory_order_relaxed); }
+
   int map() const { return map_.get(); }
   std::uint64_t multiplier() const { return multiplier_; }
 
@@ -72,7 +76,7 @@ class KnownPeers {
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
   UniqueFd map_;
   std::uint64_t multiplier_ = 1;
-  std::atomic<std::uint64_t>* places_ = nullptr; /* credit << 32 | tag */
+  std::atomic<std::uint64_t>* places_ = nullptr; /* credit << 32 | tag; behind them a count */
 };
 
 }  // namespace devnp

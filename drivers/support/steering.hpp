@@ -19,7 +19,7 @@ namespace devnp {
 /// Instructions with jumps to places that have names; jumps go forward.
 class BpfAssembler {
  public:
-  enum Place : std::uint8_t { ipv4, hop_by_hop, flags, opening, stranger, other, kPlaces };
+  enum Place : std::uint8_t { ipv4, hop_by_hop, flags, opening, stranger, counted, other, kPlaces };
 
   void put(std::uint8_t code, int to, int from, std::int16_t offset, std::int32_t k) {
     if (count_ < code_.size())
@@ -65,8 +65,8 @@ class BpfAssembler {
   }
 
  private:
-  std::array<bpf_insn, 96> code_{};
-  std::array<std::uint8_t, 96> jumps_{};
+  std::array<bpf_insn, 112> code_{};
+  std::array<std::uint8_t, 112> jumps_{};
   std::array<std::size_t, kPlaces> places_{};
   std::size_t count_ = 0;
   bool fits_ = true;
@@ -74,9 +74,12 @@ class BpfAssembler {
 
 /// Whether a program counts what known stations open. Of two that share the frames of an interface one does.
 enum class Credit : std::uint8_t { look, spend };
+/// Whether it counts strangers' openings (KnownPeers::openings()).
+enum class Strangers : std::uint8_t { pass, count };
 
 /// A program that answers `opening` or `other`. `known` is open. 0 or -errno.
-inline int load_steering(UniqueFd& program, std::int32_t opening, std::int32_t other, const KnownPeers& known, Credit credit) {
+inline int load_steering(UniqueFd& program, std::int32_t opening, std::int32_t other, const KnownPeers& known, Credit credit,
+                         Strangers strangers = Strangers::pass) {
   using A = BpfAssembler;
   constexpr int kFrame = 6, kAt = 7, kLen = 8, kStation = 9; /* registers; LD_ABS takes the frame in r6 */
   A a;
@@ -149,6 +152,17 @@ inline int load_steering(UniqueFd& program, std::int32_t opening, std::int32_t o
   }
   a.jump(BPF_JA, 0, 0, A::other);
   a.here(A::stranger);
+  if (strangers == Strangers::count) {
+    a.put(BPF_ST | BPF_W | BPF_MEM, 10, 0, -4, KnownPeers::kPlaces);
+    a.wide(1, BPF_PSEUDO_MAP_FD, static_cast<std::uint32_t>(known.map()));
+    a.copy(2, 10);
+    a.calculate(BPF_ADD, 2, -4);
+    a.put(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+    a.jump(BPF_JEQ, 0, 0, A::counted);
+    a.set(1, 1);
+    a.put(BPF_STX | BPF_DW | BPF_XADD, 0, 1, 0, 0);
+  }
+  a.here(A::counted);
   a.leave(opening);
   a.here(A::other);
   a.leave(other);

@@ -11,6 +11,8 @@
 #include <iopkt/version.h>
 #include <linux/if_tun.h>
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
 #include <new>
 
@@ -58,6 +60,7 @@ struct Queue {
   UniqueFd fd;
   unsigned large_credit = 0;
   QueueCounters counters;
+  std::atomic<std::uint64_t> taken{0}; /* frames, whatever became of them */
   std::unique_ptr<std::uint8_t[]>
       scratch; /* kFrameMax bytes: the tail of a larger frame, or a frame in many pieces */
 };
@@ -155,20 +158,15 @@ int tap_receive(void* device, std::uint32_t queue, iopkt_frame** frames, std::ui
   Tap& tap = *static_cast<Tap*>(device);
   Queue& q = tap.queues[queue];
   int count = 0;
-  for (std::uint32_t tries = 0; tries < max; ++tries) {
-    switch (read_frame(tap, q, &frames[count])) {
-      case Read::frame:
-        ++count;
-        break;
-      case Read::lost:
-        break;
-      case Read::nothing:
-        return count;
-      case Read::broken:
-        return count > 0 ? count : -EIO;
-    }
+  std::uint32_t tries = 0;
+  Read last = Read::frame;
+  for (; tries < max; ++tries) {
+    last = read_frame(tap, q, &frames[count]);
+    if (last == Read::nothing || last == Read::broken) break;
+    if (last == Read::frame) ++count;
   }
-  return count;
+  q.taken.fetch_add(tries, std::memory_order_relaxed);
+  return last == Read::broken && count == 0 ? -EIO : count;
 }
 
 // ---- transmit
@@ -245,7 +243,12 @@ void tap_credit(void* device, const std::uint8_t* address, std::uint32_t length,
 void tap_statistics(void* device, iopkt_statistics* out) {
   Tap& tap = *static_cast<Tap*>(device);
   for (std::uint32_t i = 0; i < tap.receive_count; ++i) tap.queues[i].counters.add_to(out);
-  out->rx_dropped += tap.drops.count();
+  const std::uint64_t dropped = tap.drops.count();
+  out->rx_dropped += dropped;
+  if (tap.receive_count == tap.queue_count) return;
+  /* Of those that were to go to their queue the others came, or are in it: then some of what others lost may count as theirs. */
+  const std::uint64_t taken = tap.queues[tap.queue_count].taken.load(std::memory_order_relaxed), put = tap.known.openings();
+  out->rx_openings_dropped += std::min(dropped, put > taken ? put - taken : 0);
 }
 
 void tap_detach(void* device) {
@@ -292,7 +295,7 @@ int set_offload(Tap& tap) {
 /// The program that puts the frames of support/openings.hpp into the second queue of two.
 int load_program(Tap& tap, UniqueFd& program) {
   const int rc = tap.known.open();
-  return rc != 0 ? rc : load_steering(program, 1, 0, tap.known, Credit::spend);
+  return rc != 0 ? rc : load_steering(program, 1, 0, tap.known, Credit::spend, Strangers::count);
 }
 
 /// A second queue for those. An interface that was there already, several queues,

@@ -342,6 +342,7 @@ TEST(Ipv4Options, FragmentsCarryOnlyCopiedOnes) {
   EXPECT_EQ(Data(copied.span().begin(), copied.span().end()), bytes({148, 4, 0, 0, 130, 3, 9}));
   const auto reply = options_for_reply(options, kPeer);
   EXPECT_EQ(Data(reply.span().begin(), reply.span().end()), bytes({7, 3, 4, 0}));
+  EXPECT_TRUE(way_back(options, kPeer).empty());
 }
 
 TEST(Ipv4Options, APrespecifiedTimestampIsForTheOneThatIsNamed) {

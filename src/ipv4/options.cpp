@@ -177,7 +177,7 @@ bool has_group(const Ipv4RouteOption& route) {
   return false;
 }
 
-/// RFC 1122 3.2.1.8 (c): where given options have their source route.
+/// RFC 1122 3.2.1.8 (c): where options have their source route, of which there is one at most.
 std::optional<Ipv4Option> source_route_of(Bytes options) {
   std::optional<Ipv4Option> found;
   for_each_option(options, [&](const Ipv4Option& option) {
@@ -196,6 +196,13 @@ wire::Ipv4OptionBytes options_for_reply(Bytes options, wire::Ipv4Address source)
     else if (is_source_route(option.type) && !has_group(*Ipv4RouteOption::parse(option)))
       append_way_back(out, option, source);
   });
+  fill_up(out);
+  return out;
+}
+
+wire::Ipv4OptionBytes way_back(Bytes options, wire::Ipv4Address source) {
+  wire::Ipv4OptionBytes out;
+  if (const auto route = source_route_of(options); route && !has_group(*Ipv4RouteOption::parse(*route))) append_way_back(out, *route, source);
   fill_up(out);
   return out;
 }
@@ -229,6 +236,8 @@ std::optional<wire::Ipv4OptionBytes> given_options(Bytes value, bool any) {
   });
   return good ? std::optional{given} : std::nullopt;
 }
+
+bool has_source_route(const wire::Ipv4OptionBytes& given) { return source_route_of(given.span()).has_value(); }
 
 wire::Ipv4Address first_hop(const wire::Ipv4OptionBytes& given, wire::Ipv4Address destination) {
   const auto option = source_route_of(given.span());

@@ -50,11 +50,15 @@ Expected<void, OptionError> stamp_options(MutableBytes options, const Stamp& sta
 /// Of the options of a packet from `source`, what its answer carries (RFC 1122 3.2.2.6, 4.2.3.8): record route and timestamp, and
 /// the way back of a source route, in the form in which a program gives one. `options` passed check_options().
 wire::Ipv4OptionBytes options_for_reply(Bytes options, wire::Ipv4Address source);
+/// Of these the way back alone (RFC 1122 4.2.3.8): what every packet of a connection carries.
+wire::Ipv4OptionBytes way_back(Bytes options, wire::Ipv4Address source);
 
 /// Options as a program gives them (IP_OPTIONS, IP_RETOPTS), filled up to a multiple of four: a source route names the way without its
 /// end, the first hop first. `any`: also those that nobody here knows. Errors: malformed, longer than a header holds, a source route
 /// that has begun already or goes by a group.
 std::optional<wire::Ipv4OptionBytes> given_options(Bytes value, bool any);
+
+bool has_source_route(const wire::Ipv4OptionBytes& given);
 
 /// Where a packet with these given options goes first: the first hop of its source route, or `destination`.
 wire::Ipv4Address first_hop(const wire::Ipv4OptionBytes& given, wire::Ipv4Address destination);

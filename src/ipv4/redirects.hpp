@@ -1,6 +1,8 @@
 // Redirects of IPv4 that a host follows: RFC 1122 section 3.2.2.2. On shard 0; routes of the tables in run() alone.
 #pragma once
 
+#include <array>
+#include <bitset>
 #include <span>
 #include <vector>
 
@@ -21,16 +23,18 @@ class Redirects {
   /// Both outlive it, and may change between calls.
   Redirects(const Ipv4Tunables& ipv4, const icmp::IcmpTunables& icmp) : ipv4_(ipv4), icmp_(icmp) {}
 
-  /// A redirect that came by `in`; `fib`: what it is about goes by that. Errors: icmp_ignored (we are a router, or the sender is not
-  /// the one that we send to, or there are too many).
-  Expected<void, packet::Drop> heard(const iface::Interface& in, const route::Fib& fib, const icmp::Redirected& said, Instant now);
+  /// A redirect that came by `in`. It counts in those of the FIBs in which the sender is the one that we send to. Errors: icmp_ignored
+  /// (we are a router, or there is no such FIB, or there are too many).
+  Expected<void, packet::Drop> heard(const iface::Interface& in, std::span<const route::Fib> fibs, const icmp::Redirected& said, Instant now);
   void tables_changed(Instant now) { look_ = true, wake(now); }
   Instant next_deadline() const { return deadline_; }
   /// True: the FIBs changed.
   bool run(Instant now, const iface::InterfaceTable& interfaces, std::span<route::Fib> fibs);
 
  private:
+  using FibSet = std::bitset<route::kFibCount>;
   struct Entry {
+    FibSet fibs;
     wire::Ipv4Address destination, gateway;
     std::uint32_t interface_index;
     Instant until;
@@ -40,7 +44,7 @@ class Redirects {
   const Ipv4Tunables& ipv4_;
   const icmp::IcmpTunables& icmp_;
   std::vector<Entry> entries_;
-  route::DynamicRoutes routes_;
+  std::array<route::DynamicRoutes, route::kFibCount> routes_;
   route::NewsLimit news_;
   bool look_ = false;
   Instant deadline_{Instant::never()};

@@ -1,4 +1,4 @@
-// Routes that the network told, in every FIB, beside those of operators.
+// Routes that the network told, beside those of operators.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,8 @@ namespace iopkt::route {
 class DynamicRoutes {
  public:
   /// Puts in what is missing of `wanted` and takes out what was there of the last call and is not wanted any more. Of several to one
-  /// place the first is the first. `look`: the FIBs may have changed meanwhile; without it equal wishes change nothing. True: they
-  /// changed now.
+  /// place the first is the first. The same FIBs each time. `look`: they may have changed meanwhile; without it equal wishes change
+  /// nothing. True: they changed now.
   bool install(std::span<Fib> fibs, std::vector<Route> wanted, bool look);
 
  private:

@@ -54,6 +54,8 @@ void FlowLabelRequest::encode(MutableBytes out) const {
 }
 
 Result<std::uint32_t> FlowLabels::change(Held& held, const FlowLabelRequest& request, const Caller& caller, Instant now, Random& random) {
+  while (forget_old(now)) {
+  }
   const SpinGuard guard{lock_};
   const auto own = std::ranges::find(held, request.label);
   switch (request.action) {
@@ -69,8 +71,10 @@ Result<std::uint32_t> FlowLabels::change(Held& held, const FlowLabelRequest& req
       if (own == held.end() && !anybodys) return unexpected(Errno::esrch);
       const auto linger = lasting(request.linger_s, caller.privileged), expires = lasting(request.expires_s, caller.privileged);
       if (!linger || !expires) return unexpected(Errno::perm);
+      const bool unused = unused_.erase({lease->second.end(), request.label}) != 0;
       lease->second.linger = std::max(lease->second.linger, *linger);
       lease->second.expires = std::max(lease->second.expires, now + std::max(*expires, lease->second.linger));
+      if (unused) unused_.emplace(lease->second.end(), request.label);
       return 0;
     }
   }
@@ -86,7 +90,6 @@ Result<std::uint32_t> FlowLabels::get(Held& held, const FlowLabelRequest& reques
   if (request.destination.is_unspecified() || request.destination.is_v4_mapped()) return unexpected(Errno::inval);
   if (request.share != Share::exclusive && request.share != Share::process && request.share != Share::user && request.share != Share::any)
     return unexpected(Errno::inval);
-  forget_old(now);
   const std::uint32_t owner = owner_of(request.share, caller);
   const bool must_be_new = (request.flags & FlowLabelRequest::kMustBeNew) != 0;
   std::uint32_t label = request.label;
@@ -95,6 +98,7 @@ Result<std::uint32_t> FlowLabels::get(Held& held, const FlowLabelRequest& reques
     if (must_be_new) return unexpected(Errno::exist);
     if (lease.share == Share::exclusive || lease.share != request.share || lease.owner != owner) return unexpected(Errno::perm);
     if (held.size() >= kOfSocketMost) return unexpected(Errno::nobufs);
+    if (lease.users == 0) unused_.erase({lease.end(), label});
     lease.linger = std::max(lease.linger, *linger);
     lease.expires = std::max(lease.expires, now + std::max(*expires, *linger));
     ++lease.users;
@@ -104,6 +108,7 @@ Result<std::uint32_t> FlowLabels::get(Held& held, const FlowLabelRequest& reques
   if ((request.flags & FlowLabelRequest::kCreate) == 0) return unexpected(Errno::noent);
   if (const Errno none = room_for(held, caller.privileged); none != Errno::ok) return unexpected(none);
   while (label == 0 || leases_.contains(label)) label = static_cast<std::uint32_t>(random.below(kLabelMask)) + 1;
+  if (leases_.empty()) leases_.reserve(kMost);  // no rehash while others wait
   leases_[label] = {.destination = request.destination, .share = request.share, .owner = owner, .users = 1, .linger = *linger,
                     .expires = now + std::max(*expires, *linger), .used = now};
   if (request.share != Share::any) ++exclusive_;
@@ -120,20 +125,23 @@ Errno FlowLabels::room_for(const Held& held, bool privileged) const {
   return held.size() >= kOfSocketMost || (much && !privileged) ? Errno::nobufs : Errno::ok;
 }
 
-void FlowLabels::forget_old(Instant now) {
-  std::erase_if(leases_, [&](const auto& one) {
-    const Lease& lease = one.second;
-    const bool over = lease.users == 0 && now >= std::max(lease.expires, lease.used + lease.linger);
-    if (over && lease.share != Share::any) --exclusive_;
-    return over;
-  });
+bool FlowLabels::forget_old(Instant now) {
+  const SpinGuard guard{lock_};
+  for (std::size_t n = 0; n < kForgetMost; ++n) {
+    if (unused_.empty() || unused_.begin()->first > now) return false;
+    const auto lease = leases_.find(unused_.begin()->second);
+    unused_.erase(unused_.begin());
+    if (lease->second.share != Share::any) --exclusive_;
+    leases_.erase(lease);
+  }
+  return true;
 }
 
 void FlowLabels::let_go(std::uint32_t label, Instant now) {
   const auto lease = leases_.find(label);
   if (lease == leases_.end()) return;
-  --lease->second.users;
   lease->second.used = now;
+  if (--lease->second.users == 0) unused_.emplace(lease->second.end(), label);
 }
 
 void FlowLabels::release(Held& held, Instant now) {

@@ -1,11 +1,15 @@
 // Flow labels that programs lease: RFC 6437 section 3 (who labels is the source), and the host's IPV6_FLOWLABEL_MGR, whose rules these are.
 //
-// One table for all shards, taken under a spin lock by requests and by datagrams that name a label, never by what comes in.
+// One table for all shards. Requests take its spin lock, and sockets with labels when they end; datagrams look at a count and at what their
+// own socket has. However many leases there are, nobody holds the lock for more than kForgetMost of them.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -39,6 +43,7 @@ struct FlowLabelRequest {
 class FlowLabels {
  public:
   static constexpr std::size_t kMost = 4096, kOfSocketMost = 32;  ///< as the host
+  static constexpr std::size_t kForgetMost = 32;                      ///< at a time
   struct Caller {
     std::uint32_t process{}, user{};
     bool privileged{};
@@ -62,14 +67,18 @@ class FlowLabels {
     std::uint32_t users{};  ///< sockets
     Duration linger{};
     Instant expires, used;
+    /// When it is forgotten, while nobody has it.
+    Instant end() const { return std::max(expires, used + linger); }
   };
   Result<std::uint32_t> get(Held& held, const FlowLabelRequest& request, const Caller& caller, Instant now, Random& random);
   Errno room_for(const Held& held, bool privileged) const;
-  void forget_old(Instant now);
+  /// Some of those whose end has come. True: there may be more.
+  bool forget_old(Instant now);
   void let_go(std::uint32_t label, Instant now);
 
   mutable SpinLock lock_;
   std::unordered_map<std::uint32_t, Lease> leases_;
+  std::set<std::pair<Instant, std::uint32_t>> unused_;  ///< leases of no socket, by their end
   std::atomic<std::uint32_t> exclusive_{0};  ///< leases that are not for any
 };
 

@@ -63,6 +63,35 @@ TEST_F(FlowLabelTable, WhatIsGivenBackLingers) {
   EXPECT_TRUE(labels.may_send(b, 77)) << "no lease is for one alone any more";
 }
 
+/// What is taken up again, or renewed, is forgotten at its new end; all that are over at once go at once.
+TEST_F(FlowLabelTable, EachIsForgottenAtItsOwnEnd) {
+  std::vector<FlowLabels::Held> sockets(10 * FlowLabels::kForgetMost);
+  for (std::uint32_t i = 0; i < sockets.size(); ++i) ASSERT_TRUE(ask(sockets[i], Share::user, 100 + i));
+  for (FlowLabels::Held& one : sockets) labels.release(one, now);
+  now += 5s;
+  ASSERT_TRUE(ask(a, Share::user, 100));
+  ASSERT_TRUE(ask(a, Share::user, 101));
+  ASSERT_TRUE(ask(a, Share::user, 101)) << "twice";
+  EXPECT_EQ(*put(a, 101), 0u);
+  EXPECT_EQ(*labels.change(b, {.label = 102, .action = Action::renew, .expires_s = 60}, {.privileged = true}, now, random), 0u);
+  now += 1s;
+  EXPECT_EQ(ask(b, Share::user, 103, 0).error(), Errno::noent) << "over";
+  EXPECT_EQ(ask(b, Share::user, 100 + static_cast<std::uint32_t>(sockets.size()) - 1, 0).error(), Errno::noent);
+  EXPECT_EQ(*ask(b, Share::user, 100, 0), 100u);
+  EXPECT_EQ(*ask(b, Share::user, 101, 0), 101u);
+  EXPECT_EQ(*ask(b, Share::user, 102, 0), 102u);
+  labels.release(a, now);
+  labels.release(b, now);
+  now += 7s;
+  EXPECT_EQ(ask(b, Share::user, 101, 0).error(), Errno::noent);
+  EXPECT_EQ(*ask(b, Share::user, 102, 0), 102u) << "renewed";
+  EXPECT_FALSE(labels.may_send(a, 9));
+  labels.release(b, now);
+  now += 60s;
+  EXPECT_EQ(ask(b, Share::user, 102, 0).error(), Errno::noent);
+  EXPECT_TRUE(labels.may_send(a, 9)) << "no lease is left";
+}
+
 TEST_F(FlowLabelTable, TimesAreBounded) {
   FlowLabelRequest wish{.destination = wire::Ipv6Address::loopback(), .label = 5, .action = Action::get, .share = Share::exclusive,
                         .flags = FlowLabelRequest::kCreate, .expires_s = 151};

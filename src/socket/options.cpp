@@ -195,10 +195,12 @@ Result<std::int32_t> preferences(std::int32_t before, std::int32_t asked) {
   return before;
 }
 
-/// IP_OPTIONS, ip(7). As on the host, what nobody here knows is for the privileged.
+/// IP_OPTIONS, ip(7). As on the host, what nobody here knows is for the privileged, to others it is malformed; and so is a way of one's
+/// own, which they are told.
 Errno set_ip_options(SocketOptions& options, Bytes value, bool privileged) {
   const auto given = ipv4::given_options(value, privileged);
-  if (!given) return !privileged && ipv4::given_options(value, true) ? Errno::perm : Errno::inval;
+  if (!given) return Errno::inval;
+  if (!privileged && ipv4::has_source_route(*given)) return Errno::perm;
   options.ip_options = *given;
   return Errno::ok;
 }
@@ -456,9 +458,9 @@ std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddres
   return static_cast<std::uint8_t>(destination.is_v4() ? options.tos : options.tclass);
 }
 
-bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination) {
+bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination, std::optional<bool> asked) {
   const std::int32_t discover = destination.is_v4() ? options.mtu_discover : options.mtu_discover6;
-  return discover == 2 || discover == 3 || (destination.is_v6() && options.dont_fragment6 != 0);
+  return discover == 2 || discover == 3 || (destination.is_v6() && asked.value_or(options.dont_fragment6 != 0));
 }
 
 wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpAddress& destination) {

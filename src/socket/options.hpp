@@ -124,8 +124,9 @@ class SharedOptions {
 /// What goes into the header of a packet to `destination`: TTL or hop limit (0: the stack's own), TOS or traffic class.
 std::uint8_t hops_of(const SocketOptions& options, const wire::IpAddress& destination);
 std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddress& destination);
-/// A packet to `destination` must not be cut: IP_PMTUDISC_DO and _PROBE of its family, IPV6_DONTFRAG.
-bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination);
+/// A packet to `destination` must not be cut: IP_PMTUDISC_DO and _PROBE of its family, or IPV6_DONTFRAG, for which `asked` stands if the
+/// packet has its own.
+bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination, std::optional<bool> asked = {});
 /// What stands before the transport header of each packet to `destination` because the program set it; `bytes` is empty: nothing. Valid
 /// until an option changes.
 wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpAddress& destination);

@@ -300,6 +300,8 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   Outgoing how;
   how.destination = to.address;
   how.options = request.options && to.address.is_v4() ? &*request.options : ip_options_of(*k.options, to.address);
+  // RFC 1112 section 4: no group at the end of a source route, nor on it.
+  if (how.options != nullptr && to.address.is_multicast() && ipv4::has_source_route(*how.options)) return unexpected(Errno::inval);
   how.fib = k.fib;
   how.interface_index = by != 0 ? by : k.bound_interface;
   if (how.interface_index == 0) how.interface_index = to.address.zone();
@@ -311,7 +313,7 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
   how.ttl = request.ttl.value_or(socket::hops_of(*k.options, to.address));
   how.stay_here = to.address.is_multicast() && how.ttl == 0;
   how.txq = static_cast<std::uint16_t>(k.options->txq_priority);
-  how.dont_fragment = request.dont_fragment.value_or(socket::dont_fragment(*k.options, to.address));
+  how.dont_fragment = socket::dont_fragment(*k.options, to.address, request.dont_fragment);
   if (to.address.is_v6()) {
     how.flow_label = request.flow_label != 0 ? request.flow_label : k.options->flow_label6;
     if (!s.stack.flow_labels().may_send(k.leased_labels(), how.flow_label)) return unexpected(Errno::inval);

@@ -22,7 +22,11 @@ constexpr std::uint32_t kNoUser = UINT32_MAX;  // the stack's own memberships
 void change(ShardState& s, const group::Key& key, group::Listener who, std::uint32_t user, const std::optional<group::Filter>& filter) {
   const auto change = filter ? s.groups.set(key, who, *filter, true) : s.groups.remove(key, who);
   if (!key.group.is_multicast()) {
-    s.anycasts += (change.after.is_member() ? 1u : 0u) - (change.before.is_member() ? 1u : 0u);
+    const std::pair one{key.group, key.interface_index};
+    const auto place = std::ranges::lower_bound(s.anycasts, one);
+    const bool there = place != s.anycasts.end() && *place == one;
+    if (there && !change.after.is_member()) s.anycasts.erase(place);
+    else if (!there && change.after.is_member()) s.anycasts.insert(place, one);
     return;
   }
   if (!s.memberships) return;
@@ -79,7 +83,7 @@ void listen_for_ourselves(ShardState& s) {
     for (const iface::InterfaceAddress& a : one->addresses)
       if (a.address.is_v6()) wanted.push_back(group_key(one->index, wire::IpAddress{a.address.v6().solicited_node()}));
   }
-  for (const group::Table::Row& row : s.anycasts != 0 ? s.groups.rows() : std::vector<group::Table::Row>{})
+  for (const group::Table::Row& row : !s.anycasts.empty() ? s.groups.rows() : std::vector<group::Table::Row>{})
     if (!row.key.group.is_multicast() && row.listeners != 0)
       wanted.push_back(group_key(row.key.interface_index, wire::IpAddress{row.key.group.v6().solicited_node()}));
   std::sort(wanted.begin(), wanted.end());
@@ -92,10 +96,15 @@ void listen_for_ourselves(ShardState& s) {
 }
 
 bool is_anycast(const ShardState& s, std::uint32_t interface_index, const wire::Ipv6Address& address, bool on_link) {
-  if (s.anycasts == 0) return false;
+  // A router that passes packets on asks this of each.
+  if (s.anycasts.empty()) return false;
   const wire::IpAddress plain{address};
-  if (on_link || plain.has_zone()) return s.groups.merged(group_key(interface_index, plain)) != nullptr;
-  return std::ranges::any_of(s.network->interfaces.all(), [&](const auto& one) { return s.groups.merged(group_key(one->index, plain)) != nullptr; });
+  if (on_link || plain.has_zone()) {
+    const group::Key key = group_key(interface_index, plain);
+    return std::ranges::binary_search(s.anycasts, std::pair{key.group, key.interface_index});
+  }
+  const auto first = std::ranges::lower_bound(s.anycasts, std::pair{plain, std::uint32_t{0}});
+  return first != s.anycasts.end() && first->first == plain;
 }
 
 bool hears_group(const ShardState& s, std::uint32_t interface_index, const wire::IpAddress& group, const wire::IpAddress& source) {

@@ -11,11 +11,19 @@ namespace iopkt::stack {
 using packet::Drop;
 using packet::PacketPtr;
 
-std::uint64_t PeerCredit::hash(const wire::IpAddress& peer) const {
+PeerCredit::Entry& PeerCredit::place_of(const Name& name) {
   std::array<std::byte, 8> bytes{};
-  store_be32(bytes, 0, peer.words()[0]);
-  store_be32(bytes, 4, peer.words()[1]);
-  return siphash24(key_, bytes);
+  store_be32(bytes, 0, name.words[0]);
+  store_be32(bytes, 4, name.words[1]);
+  return entries_[siphash24(key_, bytes) % kEntries];
+}
+
+wire::IpAddress PeerCredit::address_of(const Name& name) {
+  if (name.v4) return wire::Ipv4Address{name.words[0]};
+  std::array<std::byte, 16> bytes{};
+  store_be32(bytes, 0, name.words[0]);
+  store_be32(bytes, 4, name.words[1]);
+  return wire::load_ipv6(bytes, 0);
 }
 
 namespace {
@@ -38,18 +46,22 @@ Duration Pace::until(std::uint32_t rate, std::size_t count) const {
   return std::clamp(spent_ + time_of_one(rate) * static_cast<std::int64_t>(count) - worked_, Duration::zero(), kTurnMost);
 }
 
-std::uint16_t PeerCredit::earn(const wire::IpAddress& peer) {
-  const std::uint64_t h = hash(peer);
-  const auto tag = static_cast<std::uint32_t>(h >> 32);
-  Entry& entry = entries_[h % kEntries];
-  if (entry.tag != tag) entry = {.tag = tag};
-  return entry.credit = static_cast<std::uint16_t>(std::min<unsigned>(entry.credit + kPerHandshake, kMost));
+PeerCredit::Earned PeerCredit::earn(const wire::IpAddress& peer) {
+  const Name name = name_of(peer);
+  Entry& entry = place_of(name);
+  Earned out;
+  if (entry.name != name) {
+    if (entry.credit != 0) out.displaced = address_of(entry.name);
+    entry = {.name = name};
+  }
+  out.credit = entry.credit = static_cast<std::uint16_t>(std::min<unsigned>(entry.credit + kPerHandshake, kMost));
+  return out;
 }
 
 std::uint16_t PeerCredit::spend(const wire::IpAddress& peer) {
-  const std::uint64_t h = hash(peer);
-  Entry& entry = entries_[h % kEntries];
-  if (entry.tag != static_cast<std::uint32_t>(h >> 32) || entry.credit == 0) return 0;
+  const Name name = name_of(peer);
+  Entry& entry = place_of(name);
+  if (entry.name != name || entry.credit == 0) return 0;
   return entry.credit--;
 }
 
@@ -111,7 +123,10 @@ bool wait_as_opening(ShardState& s, std::uint32_t interface_index, PacketPtr& pa
 }
 
 void handshake_completed(ShardState& s, const wire::IpAddress& peer) {
-  s.openings.news.push_back({peer, s.openings.credit.earn(peer)});
+  const PeerCredit::Earned earned = s.openings.credit.earn(peer);
+  // The host's table is to know no more than ours.
+  if (earned.displaced) s.openings.news.push_back({*earned.displaced, 0});
+  s.openings.news.push_back({peer, earned.credit});
 }
 
 std::size_t openings_wanted(const ShardState& s) {

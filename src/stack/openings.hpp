@@ -4,8 +4,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "base/random.hpp"
@@ -52,18 +54,29 @@ class PeerCredit {
   static constexpr std::uint16_t kPerHandshake = 2, kMost = 1024;
 
   explicit PeerCredit(HashKey key) : key_(key), entries_(kEntries) {}
-  /// Answers what there is now.
-  std::uint16_t earn(const wire::IpAddress& peer);
+  struct Earned {
+    std::uint16_t credit = 0;  ///< what there is now
+    std::optional<wire::IpAddress> displaced;  ///< who had credit and has none any more: of IPv6 the beginning of the network
+  };
+  Earned earn(const wire::IpAddress& peer);
   /// What was there before; 0: none.
   [[nodiscard]] std::uint16_t spend(const wire::IpAddress& peer);
 
  private:
   static constexpr std::size_t kEntries = 4096;
+  /// Who it is; an IPv6 address without its interface identifier.
+  struct Name {
+    std::array<std::uint32_t, 2> words{};
+    bool v4 = false;
+    friend bool operator==(const Name&, const Name&) = default;
+  };
   struct Entry {
-    std::uint32_t tag = 0;
+    Name name;
     std::uint16_t credit = 0;
   };
-  std::uint64_t hash(const wire::IpAddress& peer) const;
+  static Name name_of(const wire::IpAddress& peer) { return {{peer.words()[0], peer.words()[1]}, peer.is_v4()}; }
+  static wire::IpAddress address_of(const Name& name);
+  Entry& place_of(const Name& name);
 
   HashKey key_;
   std::vector<Entry> entries_;

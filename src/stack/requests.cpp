@@ -393,6 +393,14 @@ Errno Shard::listen(SocketId id, std::uint32_t backlog) {
   return Errno::ok;
 }
 
+bool Shard::release_syn(SocketId id) {
+  ShardState& s = *state_;
+  Socket* k = s.find(id);
+  if (k == nullptr || !k->tcp || !k->tcp->release_syn()) return false;
+  mark_dirty(s, *k);
+  return true;
+}
+
 Errno Shard::shutdown(SocketId id, int how) {
   ShardState& s = *state_;
   Socket* k = s.find(id);

@@ -161,7 +161,7 @@ namespace {
 void rx_redirect(ShardState& s, const Arrival& at, const icmp::Redirected& redirected) {
   // ICMP belongs to shard 0; another one got it from a sender that plays with fragments.
   if (!s.redirects || s.network->interfaces.find_local(redirected.local) == nullptr) return s.drop(Drop::icmp_ignored);
-  if (const auto taken = s.redirects->heard(*at.in, s.network->fibs[at.in->fib], redirected, s.now); !taken) s.drop(taken.error());
+  if (const auto taken = s.redirects->heard(*at.in, s.network->fibs, redirected, s.now); !taken) s.drop(taken.error());
 }
 
 void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cast) {
@@ -174,7 +174,8 @@ void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cas
     Outgoing how{.destination = answer->to, .protocol = at.ip.protocol, .tos = answer->tos, .fib = at.fib()};
     if (answer->from) how.source = *answer->from;
     // RFC 1122 section 3.2.2.6: what is recorded goes on being recorded on the way back.
-    const wire::Ipv4OptionBytes options = reply_options(at.ip);
+    wire::Ipv4OptionBytes options;
+    if (const Bytes came = ipv4_options(at.ip); !came.empty()) options = ipv4::options_for_reply(came, at.ip.src.v4());
     if (!options.empty()) how.options = &options;
     if (how.options != nullptr && is_broadcast(s, how)) return s.drop(Drop::ip_broadcast_refused);
     static_cast<void>(tx_ip(s, std::move(answer->packet), how));

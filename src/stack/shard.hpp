@@ -105,6 +105,8 @@ class Shard {
   /// cookie Errno::ok: the SYN waits for the first progress(), and what the ring has then goes with it, unless no `data_follows`.
   /// Datagrams: done at once. A remote address of family "unspecified" is disconnect().
   Errno connect(SocketId id, const wire::Endpoint& remote, bool fast_open = false, bool data_follows = true);
+  /// Such a SYN waits no longer. False: there was none.
+  bool release_syn(SocketId id);
   Errno disconnect(SocketId id);
   Errno listen(SocketId id, std::uint32_t backlog);
   Errno shutdown(SocketId id, int how);

@@ -170,7 +170,7 @@ struct ShardState {
   // ---- groups
   group::Table groups;                             // of all shards' sockets, the same on each
   std::unique_ptr<group::Machine> memberships;     // shard 0 only
-  std::uint32_t anycasts = 0;                      // of that table: addresses that are no groups'
+  std::vector<std::pair<wire::IpAddress, std::uint32_t>> anycasts;  // sorted: of that table, addresses that are no groups', and whose
   std::vector<group::Key> own_groups;              // sorted: of the table, what the stack listens to itself
   std::unordered_map<std::uint32_t, GroupsHeld> groups_held;  // by user: of this shard's sockets
   std::vector<std::uint32_t> filter_changes;       // shard 0: interfaces whose device is to hear other groups

@@ -157,16 +157,18 @@ bool take_cookie(ShardState& s, const ListenerPtr& listener, const socket::Share
 }
 
 void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
-  // A listener that did not ask for a size: its children get rings of the default one, so that is what the SYN,ACK offers.
-  auto options = listener->options();
-  // RFC 1122 section 4.2.3.8: a connection goes back the way that its SYN has come, and what was recorded goes on being recorded. As on
-  // the host, IP_OPTIONS of the listener are its own.
-  if (const wire::Ipv4OptionBytes back = reply_options(seg.at.ip); back != options->ip_options)
-    options.change([&](socket::SocketOptions& o) { o.ip_options = back; });
-  if (seg.at.ip.ttl < options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
+  const socket::SharedOptions asked = listener->options();
+  if (seg.at.ip.ttl < asked->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
   // Of a segment that is no SYN: as it would be if it answered a cookie.
-  const Signing signing{*options, seg.in.ack - 1, seg.in.seq - 1};
+  const Signing signing{*asked, seg.in.ack - 1, seg.in.seq - 1};
   if (const auto wrong = check_signature(s, signing, seg.flow, seg.in, *seg.packet, seg.header_len)) return s.drop(*wrong);
+  // RFC 1122 section 4.2.3.8: a connection goes back the way that its SYN has come. What that recorded beside it is its own affair: a
+  // peer does not choose what each of our segments carries. As on the host, IP_OPTIONS of the listener are its own.
+  socket::SharedOptions options = asked;
+  const Bytes came = ipv4_options(seg.at.ip);
+  const wire::Ipv4OptionBytes back = came.empty() ? wire::Ipv4OptionBytes{} : ipv4::way_back(came, seg.flow.remote.address.v4());
+  if (back != options->ip_options) options.change([&](socket::SocketOptions& o) { o.ip_options = back; });
+  // A listener that did not ask for a size: its children get rings of the default one, so that is what the SYN,ACK offers.
   const std::uint32_t receive_space = options->receive_buffer > 0 ? static_cast<std::uint32_t>(options->receive_buffer)
                                                                   : s.settings.tcp.recvspace;
   const tcp::OpenConfig config = open_config(s, seg.flow, listener->fib, *options, receive_space);

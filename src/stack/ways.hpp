@@ -255,11 +255,10 @@ Errno too_big_for(ShardState& s, const Socket& k, const DatagramRequest& request
 const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
                               std::uint32_t interface_index);
 
-/// What an answer to a packet carries of its options; none with IPv6.
-inline wire::Ipv4OptionBytes reply_options(const wire::IpHeader& header) {
+/// The options of a packet of IPv4; with IPv6 there are none.
+inline Bytes ipv4_options(const wire::IpHeader& header) {
   const Bytes bytes = header.bytes.span();
-  if (header.dst.is_v6() || bytes.size() <= wire::Ipv4View::kMinHeaderLen) return {};
-  return ipv4::options_for_reply(bytes.subspan(wire::Ipv4View::kMinHeaderLen), header.src.v4());
+  return header.dst.is_v6() || bytes.size() <= wire::Ipv4View::kMinHeaderLen ? Bytes{} : bytes.subspan(wire::Ipv4View::kMinHeaderLen);
 }
 
 /// RFC 791 section 3.1: for what is entered into options.

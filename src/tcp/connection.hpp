@@ -219,6 +219,8 @@ class Connection {
   void set_options(const Options& options, Instant now);
   const Options& options() const { return b_.options; }
 
+  /// True: OpenConfig::hold_syn still kept the SYN back, and does so no longer.
+  bool release_syn() { return std::exchange(b_.syn_held, false); }
   /// Our FIN follows the data written so far.
   void shutdown_write();
   /// The user is gone. With unread data, or when more comes: RST (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17).

@@ -81,6 +81,8 @@ bool is_sendable(IpProtocol first, Bytes bytes) {
   return true;
 }
 
+bool has_routing(IpProtocol first, Bytes bytes) { return find_kind(first, bytes, IpProtocol::routing).has_value(); }
+
 std::optional<Ipv6Address> first_segment(IpProtocol first, Bytes bytes) {
   const auto at = find_kind(first, bytes, IpProtocol::routing);
   if (!at || load_u8(bytes, *at + 3) == 0) return std::nullopt;

@@ -35,6 +35,9 @@ bool is_segment_routing(Bytes header);
 /// Whether these are headers as chain_of() makes them. For what came from a client.
 bool is_sendable(IpProtocol first, Bytes bytes);
 
+/// Whether such headers have a routing header among them.
+bool has_routing(IpProtocol first, Bytes bytes);
+
 /// Where a packet with these headers goes first: the active segment of their routing header; nullopt: to its destination.
 std::optional<Ipv6Address> first_segment(IpProtocol first, Bytes bytes);
 

@@ -57,6 +57,16 @@ TEST_F(Steering, EveryFrameIsOneQueues) {
   }
 }
 
+TEST_F(Steering, StrangersMayBeCounted) {
+  devnp::UniqueFd counts;
+  ASSERT_EQ(load_steering(counts, kOpening, kOther, known_, devnp::Credit::spend, devnp::Strangers::count), 0);
+  tell(3);
+  EXPECT_EQ(run(counts, syn_from_peer(), 10), kOpening);
+  EXPECT_EQ(run(counts, tcp_frame(false, 0x10), 10), kOther);
+  EXPECT_EQ(run(spends_, syn_from_peer(), 10), kOpening);
+  EXPECT_EQ(known_.openings(), 7u);
+}
+
 TEST_F(Steering, OneOfTwoProgramsCounts) {
   tell(3);
   EXPECT_EQ(run(looks_, syn_from_peer(), 100), kOther);

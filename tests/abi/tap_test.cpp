@@ -366,6 +366,11 @@ TEST_F(TapDriver, AFloodOfOpeningsLeavesTheOthersTheirRoom) {
   ASSERT_TRUE(send(ack));
   EXPECT_EQ(queue_of(tap_, ack), 0);
   EXPECT_GE(tap_.statistics().rx_dropped, 1000u) << "what found no room is counted";
+  EXPECT_GE(tap_.statistics().rx_openings_dropped, 1000u);
+  std::uint64_t came = 0;
+  for (std::size_t n = 1; n != 0; came += n) n = tap_.receive(1).size();
+  EXPECT_EQ(tap_.statistics().rx_openings_dropped, 5000u - came);
+  EXPECT_EQ(tap_.statistics().rx_dropped, 5000u - came) << "and nothing else was lost";
 }
 
 TEST_F(TapDriver, KnowsStationsThatHaveCompletedHandshakes) {

@@ -308,6 +308,7 @@ Sockets::Result Sockets::send_bytes(Socket& k, Request& r) {
     if (!k.connecting) return -EPIPE;
     return blocked(k, r.flags);
   }
+  if (r.data.empty() && of(k).release_syn(k.id) && k.nonblocking) return -EINPROGRESS;
   const std::size_t count = std::min(allowed(k), r.data.size() - r.done);
   if (count > 0) {
     k.send_ring().write(k.send_tail, Bytes{r.data}.subspan(r.done, count));

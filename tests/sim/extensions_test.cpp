@@ -203,8 +203,13 @@ TEST_P(SimIpv6Extensions, WhoWantsItWholeHearsOfThePath) {
   EXPECT_EQ(told(true), 1500u) << "as control data";
   turn_on(num::ipv6_mtu_discover, 2);
   EXPECT_EQ(told({}), 0u);
+  EXPECT_EQ(told(false), 0u) << "one datagram does not take back what holds for all";
   turn_on(num::ipv6_dontfrag, 1);
   EXPECT_EQ(told({}), 1500u);
+  turn_on(num::ipv6_mtu_discover, 1);
+  EXPECT_EQ(told({}), 1500u);
+  const stack::DatagramRequest cut{.destination = Endpoint{ip("2001:db8::99"), Port{9}}, .dont_fragment = false};
+  EXPECT_EQ(a.shard(from.shard).send(from.id, cut, net.random_bytes(2000), {}), Errno::ok);
 }
 
 Expected<void, Drop> refuse_short(void*, filter::Hook, const iface::Interface&, packet::Packet& packet) {

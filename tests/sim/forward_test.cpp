@@ -553,11 +553,20 @@ TEST_P(SimForward, AHostFollowsItsRouterToABetterOne) {
     return way();
   };
   route(r, "192.0.2.0/24", "10.1.0.9");
+  // FIB 1 has the same router, FIB 2 another one.
+  change(a, [&](stack::Network& n) {
+    for (const std::uint8_t fib : {std::uint8_t{1}, std::uint8_t{2}})
+      EXPECT_EQ(control::add_route(n, {.prefix = wire::IpPrefix::of(Ipv4Address::any(), 0), .gateway = ip(fib == 1 ? "10.1.0.1" : "10.1.0.55"), .fib = fib}),
+                Errno::ok);
+  });
+  const auto way_of = [&](std::uint32_t fib, Ipv4Address to) { return a.stack().network()->fibs[fib].lookup(to)->gateway; };
   for (Host* host : {&a, &r}) ASSERT_EQ(host->shard(0).set_neighbour({host->interface_index(), better}, kRouterMac, {}), Errno::ok);
   EXPECT_EQ(send(), ip("10.1.0.1")) << "net.inet.icmp.drop_redirect";
   net.run_for(10s);
   change(a, [](stack::Network& n) { n.settings.icmp.drop_redirect = 0; });
   EXPECT_EQ(send(), IpAddress{better});
+  EXPECT_EQ(way_of(1, far), IpAddress{better});
+  EXPECT_EQ(way_of(2, far), ip("10.1.0.55"));
   const route::Route* taken = a.stack().network()->fibs[0].lookup(far);
   EXPECT_EQ(taken->flags, route::flag::up | route::flag::gateway | route::flag::host | route::flag::dynamic);
   // Only the router that is in use knows a better way, and only about what we have sent.
@@ -582,6 +591,15 @@ TEST_P(SimForward, AHostFollowsItsRouterToABetterOne) {
   EXPECT_EQ(redirect({10, 1, 0, 1}, other, {10, 2, 0, 9}, a.address()), ip("10.1.0.1")) << "not on the link";
   EXPECT_EQ(redirect({10, 1, 0, 1}, other, better, {10, 1, 0, 55}), ip("10.1.0.1")) << "not our packet";
   EXPECT_EQ(redirect({10, 1, 0, 1}, other, better, a.address()), IpAddress{better});
+  // Where another router is the first hop, its word counts, and there alone.
+  const Ipv4Address third{10, 1, 0, 10};
+  redirect({10, 1, 0, 55}, other, third, a.address());
+  net.run_for(200ms);
+  EXPECT_EQ(way_of(0, other), IpAddress{better});
+  EXPECT_EQ(way_of(1, other), IpAddress{better});
+  EXPECT_EQ(way_of(2, other), IpAddress{third});
+  EXPECT_EQ(way_of(2, far), ip("10.1.0.55"));
+  EXPECT_EQ(redirect(better, other, third, a.address()), IpAddress{third}) << "who was sent to may send on";
   // A flood changes tables now and then, and fills no memory.
   const auto version = a.stack().network()->version;
   for (std::uint32_t i = 0; i < 1000; ++i) redirect({10, 1, 0, 1}, Ipv4Address{198u << 24 | 51u << 16 | i}, better, a.address());
@@ -589,7 +607,8 @@ TEST_P(SimForward, AHostFollowsItsRouterToABetterOne) {
   net.run_for(1s);
   std::size_t known = 0;
   a.stack().network()->fibs[0].for_each([&](const route::Route& one) { known += (one.flags & route::flag::dynamic) != 0 && one.prefix.address.is_v4(); });
-  EXPECT_EQ(known, ipv4::Redirects::kMost);
+  // The one of FIB 2 is among the most.
+  EXPECT_EQ(known, ipv4::Redirects::kMost - 1);
   net.run_for(601s);
   EXPECT_EQ(way(), ip("10.1.0.1")) << "not for ever";
 }

@@ -38,22 +38,22 @@ class SimIpOptions : public ::testing::Test {
     ASSERT_EQ(host.shard(0).set_neighbour({host.interface_index(), kNear}, {{2, 0, 0, 0, 0, 9}}, {}), Errno::ok);
     ASSERT_EQ(host.shard(0).set_neighbour({host.interface_index(), Ipv4Address{10, 0, 0, 2}}, {{2, 0, 0, 0, 0, 2}}, {}), Errno::ok);
   }
-  Errno give(stack::SocketId id, std::initializer_list<int> options) {
+  Errno give(stack::SocketId id, std::initializer_list<int> options, bool privileged = true) {
     const auto value = bytes(options);
-    return host.shard(0).set_option(id, socket::num::kSolIp, socket::num::ip_options, value, false);
+    return host.shard(0).set_option(id, socket::num::kSolIp, socket::num::ip_options, value, privileged);
   }
   wire::Ipv4View packet(std::size_t i) const { return *wire::Ipv4View::parse(Bytes{sent.at(i)}.subspan(14)); }
   std::vector<std::byte> options(std::size_t i) const { return {packet(i).options().begin(), packet(i).options().end()}; }
   /// A SYN for port 7, which has come with these options.
-  void tell_syn(std::initializer_list<int> given) {
+  void tell_syn(std::initializer_list<int> given, Ipv4Address from = kFar) {
     std::vector<std::byte> segment(20);
     wire::encode(wire::TcpHeader{.src = Port{4000}, .dst = Port{7}, .seq = wire::SeqNum{1}, .flags = wire::syn, .window = 1000}, segment);
-    const std::uint32_t pseudo = wire::pseudo_header_sum(kFar, host.address(), wire::IpProtocol::tcp, 20);
+    const std::uint32_t pseudo = wire::pseudo_header_sum(from, host.address(), wire::IpProtocol::tcp, 20);
     store_be16(segment, 16, wire::finish(pseudo + wire::sum(segment)));
-    tell(wire::IpProtocol::tcp, segment, given);
+    tell(wire::IpProtocol::tcp, segment, given, from);
   }
-  void tell(wire::IpProtocol protocol, const std::vector<std::byte>& segment, std::initializer_list<int> given) {
-    wire::Ipv4Header h{.id = 1, .ttl = 9, .protocol = protocol, .src = kFar, .dst = host.address(),
+  void tell(wire::IpProtocol protocol, const std::vector<std::byte>& segment, std::initializer_list<int> given, Ipv4Address from = kFar) {
+    wire::Ipv4Header h{.id = 1, .ttl = 9, .protocol = protocol, .src = from, .dst = host.address(),
                        .payload_len = static_cast<std::uint16_t>(segment.size())};
     const auto o = bytes(given);
     std::ranges::copy(o, h.options.bytes.begin());
@@ -92,6 +92,35 @@ TEST_F(SimIpOptions, ADatagramGoesTheWayThatItsProgramSays) {
   EXPECT_EQ(wire::finish(wire::pseudo_header_sum(host.address(), kFar, wire::IpProtocol::udp, 10) + wire::sum(packet(0).payload())), 0);
   ASSERT_EQ(give(s.id, {}), Errno::ok);
   EXPECT_EQ(host.send(s, {kFar, Port{53}}, bytes({1, 2})), Errno::netunreach);
+}
+
+TEST_F(SimIpOptions, AWayOfOnesOwnIsForThePrivileged) {
+  auto& s = host.udp({Ipv4Address::any(), Port{5000}});
+  for (const int route : {131, 137}) {
+    EXPECT_EQ(give(s.id, {1, route, 7, 4, 10, 0, 0, 9}, false), Errno::perm);
+    EXPECT_EQ(give(s.id, {1, route, 7, 8, 10, 0, 0, 9}, false), Errno::inval);
+  }
+  EXPECT_EQ(give(s.id, {7, 7, 4, 0, 0, 0, 0, 0}, false), Errno::ok);
+  EXPECT_EQ(give(s.id, {0x99, 4, 0, 0}, false), Errno::inval);
+}
+
+/// RFC 1112 section 4.
+TEST_F(SimIpOptions, NoSourceRouteEndsAtAGroup) {
+  const Endpoint group{Ipv4Address{239, 1, 1, 1}, Port{53}};
+  auto& s = host.udp({Ipv4Address::any(), Port{5000}});
+  ASSERT_EQ(give(s.id, {131, 7, 4, 10, 0, 0, 9}), Errno::ok);
+  stack::DatagramRequest request{.destination = group, .interface_index = host.interface_index()};
+  const auto send = [&] { return host.shard(0).send(s.id, request, bytes({1, 2}), {}); };
+  EXPECT_EQ(send(), Errno::inval);
+  ASSERT_EQ(give(s.id, {148, 4, 0, 0}), Errno::ok);
+  EXPECT_EQ(send(), Errno::ok);
+  request.options = ipv4::given_options(bytes({131, 7, 4, 10, 0, 0, 9}), false);
+  EXPECT_EQ(send(), Errno::inval) << "IP_RETOPTS";
+  net.run_for(1ms);
+  std::size_t to_group = 0, to_router = 0;
+  for (std::size_t i = 0; i < sent.size(); ++i) to_group += packet(i).dst() == group.address.v4(), to_router += packet(i).dst() == kNear;
+  EXPECT_EQ(to_group, 1u);
+  EXPECT_EQ(to_router, 0u);
 }
 
 TEST_F(SimIpOptions, TheFirstStationIsJudgedAsTheEndIs) {
@@ -184,6 +213,24 @@ TEST_F(SimIpOptions, AConnectionGoesBackTheWayThatItsSynHasCome) {
   net.run_for(1500ms);
   ASSERT_EQ(sent.size(), 2u);
   EXPECT_EQ(options(1), options(0));
+}
+
+/// RFC 1122 section 4.2.3.8 has source routes in mind: nobody makes us carry 40 bytes in each segment.
+TEST_F(SimIpOptions, OfWhatASynHasAConnectionKeepsItsWayAlone) {
+  accept_source_routes();
+  host.listen(Port{7}, [](Host::Stream&) {});
+  tell_syn({7, 15, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 131, 11, 12, 192, 0, 2, 1, 10, 0, 0, 9, 68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(options(0), bytes({131, 11, 4, 192, 0, 2, 1, 192, 0, 2, 7, 0}));
+}
+
+TEST_F(SimIpOptions, WhatASynRecordsIsNotRecordedInItsAnswer) {
+  host.listen(Port{7}, [](Host::Stream&) {});
+  tell_syn({7, 39, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+           Ipv4Address{10, 0, 0, 2});
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(packet(0).dst(), (Ipv4Address{10, 0, 0, 2}));
+  EXPECT_EQ(options(0), bytes({}));
 }
 
 TEST_F(SimIpOptions, ByDefaultNobodyComesByASourceRoute) {

@@ -279,5 +279,28 @@ TEST(PeerCredit, IsBoundedAndSpent) {
   EXPECT_FALSE(credit.spend(v6));
 }
 
+/// Whoever loses his place loses it in the host's table, too.
+TEST(PeerCredit, SaysWhoHasLostHisPlace) {
+  for (const bool v4 : {true, false}) {
+    PeerCredit credit{{1, 2}};
+    std::optional<IpAddress> displaced;
+    std::vector<IpAddress> known;
+    while (!displaced && known.size() < 10'000) {
+      Ipv6Address network = ip("2001:db8::").v6();
+      network.bytes[6] = static_cast<std::uint8_t>(known.size() >> 8), network.bytes[7] = static_cast<std::uint8_t>(known.size());
+      known.push_back(v4 ? IpAddress{Ipv4Address{0x0a000000 + static_cast<std::uint32_t>(known.size())}} : IpAddress{network});
+      const auto earned = credit.earn(known.back());
+      EXPECT_EQ(earned.credit, PeerCredit::kPerHandshake);
+      displaced = earned.displaced;
+    }
+    ASSERT_TRUE(displaced);
+    EXPECT_EQ(std::ranges::count(known, *displaced), 1);
+    EXPECT_EQ(credit.spend(*displaced), 0);
+    EXPECT_EQ(credit.spend(known.back()), PeerCredit::kPerHandshake);
+    EXPECT_EQ(credit.spend(known.back()), 1);
+    EXPECT_FALSE(credit.earn(*displaced).displaced) << "there was nothing left to lose";
+  }
+}
+
 }  // namespace
 }  // namespace iopkt::sim

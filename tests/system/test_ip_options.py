@@ -65,13 +65,25 @@ s.setsockopt(IP, OPTIONS, RR); tried('largest', lambda: s.sendto(bytes(65491), t
 print('-- streams')
 l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen(); l.setsockopt(IP, OPTIONS, TS)
 c = socket.socket(); c.setsockopt(IP, OPTIONS, RR); c.connect(l.getsockname()); a, name = l.accept()
-print(hexed(c.getsockopt(IP, OPTIONS, 40)), '|', hexed(a.getsockopt(IP, OPTIONS, 40)))
+print(hexed(c.getsockopt(IP, OPTIONS, 40)))
+print('accepted', hexed(a.getsockopt(IP, OPTIONS, 40)))
 c.sendall(bytes(200000)); c.shutdown(socket.SHUT_WR)
 got = 0
 while data := a.recv(65536): got += len(data)
 print(got)
 c = socket.socket(); c.connect(l.getsockname()); a, name = l.accept(); print('none', hexed(a.getsockopt(IP, OPTIONS, 40)))
 c.setsockopt(IP, OPTIONS, RR); c.sendall(b'later'); print(a.recv(100))
+print('-- without CAP_NET_RAW')
+import os
+r, s, t = udp(), udp(), socket.socket()
+to = r.getsockname(); r.setsockopt(IP, RETOPTS, 1)
+LOOSE, STRICT = bytes([1, 131, 7, 4, 127, 0, 0, 1]), bytes([137, 7, 4, 127, 0, 0, 1, 0])
+tried('a way of its own before', lambda: s.sendmsg([b'w'], [(IP, RETOPTS, LOOSE)], 0, to))
+os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+for what, value in ('loose', LOOSE), ('strict', STRICT), ('malformed', LOOSE[:5]), ('unknown', b'\x99\x04\0\0'), ('rr', RR):
+    for x in s, t: tried(what, lambda: x.setsockopt(IP, OPTIONS, value))
+s.setsockopt(IP, OPTIONS, b'')
+for what, value in ('loose', LOOSE), ('rr', RR): tried(what + ' by message', lambda: s.sendmsg([b'x'], [(IP, RETOPTS, value)], 0, to))
 print('-- end')
 """
 
@@ -98,6 +110,9 @@ def test_equal_to_the_kernel(own_lab, shards):
     kernel.run(["ip", "link", "set", "lo", "up"])
     wanted = kernel.run(["/usr/bin/python3", "-c", SCRIPT])
     assert "-- end" in wanted
+    # Of what a SYN has a connection keeps the way alone (RFC 1122 section 4.2.3.8), not what it recorded.
+    assert "accepted 07 0f 0c" in wanted
+    wanted = re.sub(r"^accepted .*$", "accepted ", wanted, flags=re.M)
     assert lab.run(True, "/usr/bin/python3", "-c", SCRIPT).splitlines() == wanted.splitlines()
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from shim_support import BUILD, Stack
+from shim_support import BUILD, PROGRAM6, Stack
 from stack import no_thread_sanitizer, utility
 
 LIMIT = 60  # seconds; only ends what hangs
@@ -230,6 +230,36 @@ l = socket.socket(); l.bind(('127.0.0.1', 7000)); l.listen(100000); print(flush=
             assert (listener["state"], listener["send_queue"]) == ("LISTEN", limit)
             program.stdin.close()
             assert program.wait(LIMIT) == 0
+
+
+CONNECTS_AGAIN = """
+import socket, struct
+TCP, IP, V6, SOCKET = socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6, socket.SOL_SOCKET
+OF_ALL = [(SOCKET, socket.SO_KEEPALIVE, 1), (SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 9)), (SOCKET, socket.SO_RCVLOWAT, 3),
+          (SOCKET, socket.SO_TIMESTAMP if hasattr(socket, 'SO_TIMESTAMP') else 29, 1), (TCP, socket.TCP_NODELAY, 1), (TCP, socket.TCP_SYNCNT, 3),
+          (TCP, socket.TCP_USER_TIMEOUT, 5000), (IP, socket.IP_TOS, 16), (IP, socket.IP_TTL, 33), (IP, 10, 0), (IP, 21, 7),
+          (IP, 4, bytes([7, 7, 4, 0, 0, 0, 0, 0])), *((IP, name, 1) for name in (6, 7, 8, 11, 12, 13))]
+OF_V6 = [(V6, socket.IPV6_V6ONLY, 1), (V6, socket.IPV6_UNICAST_HOPS, 44), (V6, socket.IPV6_TCLASS, 8), (V6, 23, 0), (V6, 62, 1),
+         (V6, 59, bytes([0, 0, 1, 4, 0, 0, 0, 0])), *((V6, name, 1) for name in (2, 3, 4, 5, 8, 11, 25, 33, 49, 51, 53, 56, 58, 60, 66))]
+def try_twice(family, host, options):
+    l = socket.create_server((host, 0), family=family)
+    c = socket.socket(family)
+    for level, name, value in options: c.setsockopt(level, name, value)
+    shown = lambda: {(level, name): c.getsockopt(level, name, 64) for level, name, value in options}
+    before = shown()
+    try: c.connect((host, 9)); print('connected')
+    except ConnectionRefusedError: pass
+    print({what: (before[what], now) for what, now in shown().items() if now != before[what]})
+    c.connect(l.getsockname())
+    print({what: (before[what], now) for what, now in shown().items() if now != before[what]})
+try_twice(socket.AF_INET, '127.0.0.1', OF_ALL)
+try_twice(socket.AF_INET6, '::1', OF_ALL + OF_V6)
+"""
+
+
+def test_a_socket_that_connects_again_keeps_its_options():
+    with Stack(program=PROGRAM6) as stack:
+        assert python(stack, CONNECTS_AGAIN) == "{}\n" * 4
 
 
 @pytest.mark.parametrize("options", [["stackguard", "stacksize=65536"], ["bigstack=131072"]])

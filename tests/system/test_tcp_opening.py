@@ -120,6 +120,7 @@ FAST_CLIENTS = {
     "sendto": "data = data[s.sendto(data, socket.MSG_FASTOPEN, ('HERE', 7000)):]",
     "connect": "s.setsockopt(socket.IPPROTO_TCP, 30, 1); s.connect(('HERE', 7000))",
     "nothing": "s.sendto(b'', socket.MSG_FASTOPEN, ('HERE', 7000))",
+    "write of nothing": "s.setsockopt(socket.IPPROTO_TCP, 30, 1); s.connect(('HERE', 7000)); s.send(b'')",
 }
 
 
@@ -142,7 +143,7 @@ def test_fast_open_with_the_kernel(own_lab, tmp_path, ours, kind, shards, family
             assert cookies[0] == b"" and syns[0][1] == b"", "a cookie is asked for"
             assert len(options(answers[0])[34]) >= 4, "and given"
         for (header, payload), answer, cookie in list(zip(syns, answers, cookies))[1:]:
-            with_syn = 0 if way == "nothing" else 500
+            with_syn = 0 if "nothing" in way else 500
             assert len(cookie) >= 4 and len(payload) == with_syn
             begin, acked = struct.unpack_from("!I", header, 4)[0], struct.unpack_from("!I", answer, 8)[0]
             assert (acked - begin) % 2**32 == 1 + with_syn, "the SYN,ACK acknowledges the data"

@@ -105,7 +105,7 @@ class Client {
       if ((waiting[0].revents & POLLHUP) != 0) return io_.error("the stack has ended");
       if ((waiting[0].revents & (POLLIN | POLLERR)) != 0) take(machine);
       handle(machine.on_time(clock_now()));
-      if (probing_) look(machine);
+      if (probing_ && !look(machine)) return 1;
     }
     if (machine.only_conflicts()) return io_.error("other stations have what the server offers");
     return io_.error("no server has answered"), kNoServer;
@@ -184,10 +184,10 @@ class Client {
     if (!result.configure) return;
     say("leased " + result.configure->address.to_string() + " from " + result.configure->server.to_string() + " for " +
         std::to_string(result.configure->seconds) + " s");
-    const bool known = (applied_ && applied_->address == result.configure->address) || flags_.conflicts == 0;
-    if (known) return use(*result.configure);
+    const Granted granted = on_granted(*result.configure, applied_, probing_, flags_.conflicts != 0);
+    if (granted == Granted::use) return use(*result.configure);
     // RFC 2131 section 4.4.1: whether somebody else has it is found out first.
-    if (probe_lease(io_, stack_, interface_.name, flags_, *result.configure)) probing_ = result.configure;
+    if (granted == Granted::keep_probing || probe_lease(io_, stack_, interface_.name, flags_, *result.configure)) probing_ = result.configure;
     io_.flush();
   }
 
@@ -199,16 +199,19 @@ class Client {
     if (flags_.until_configured) go_to_background();
   }
 
-  void look(dhcp::Machine& machine) {
-    const Probed state = probed(stack_, interface_.name, *probing_);
-    if (state == Probed::waiting) return;
+  /// False: nothing can be found out any more, and the lease is given back.
+  bool look(dhcp::Machine& machine) {
+    const Probed state = probed(io_, stack_, interface_.name, *probing_);
+    if (state == Probed::waiting) return true;
+    if (state == Probed::unknown) return handle(machine.release(clock_now())), false;
     if (state == Probed::taken) {
       say("another station has " + probing_->address.to_string());
-      return handle(machine.decline(clock_now()));
+      return handle(machine.decline(clock_now())), true;
     }
     const dhcp::Lease lease = *std::exchange(probing_, std::nullopt);
     machine.accepted();
     if (state == Probed::free) use(lease);
+    return true;
   }
 
   void write_resolver(const std::string& text) {

@@ -30,9 +30,12 @@ bool apply_lease(Io& io, Stack& stack, const std::string& interface, const DhcpF
                  const dhcp::Lease* before = nullptr);
 /// Gives the interface the address of a lease that nobody uses yet; the stack probes for it (RFC 5227). False: told already.
 bool probe_lease(Io& io, Stack& stack, const std::string& interface, const DhcpFlags& flags, const dhcp::Lease& lease);
-/// What has come of that. gone: somebody has taken it from the interface.
-enum class Probed : std::uint8_t { waiting, free, taken, gone };
-Probed probed(Stack& stack, const std::string& interface, const dhcp::Lease& lease);
+/// What has come of that. gone: somebody has taken it from the interface. unknown: the stack does not say; told already.
+enum class Probed : std::uint8_t { waiting, free, taken, gone, unknown };
+Probed probed(Io& io, Stack& stack, const std::string& interface, const dhcp::Lease& lease);
+/// What to do with a lease that was granted: one of an address that is being probed says nothing of whether somebody else has it.
+enum class Granted : std::uint8_t { probe, keep_probing, use };
+Granted on_granted(const dhcp::Lease& lease, const std::optional<dhcp::Lease>& applied, const std::optional<dhcp::Lease>& probing, bool probes);
 /// Takes it away again; what is gone already is no mistake.
 void withdraw_lease(Stack& stack, const std::string& interface, const dhcp::Lease& lease);
 

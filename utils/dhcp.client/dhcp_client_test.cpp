@@ -320,12 +320,28 @@ TEST(DhcpClient, AnAddressIsProbedBeforeItIsUsed) {
   const auto state = [&](const char* address, const char* flags) {
     stack.answers["interface.list"] = *from_json(std::string{R"({"interfaces": [{"name": "en0", "addresses": [{"family": "inet", "address": ")"} + address +
                                                  R"(", "flag_names": ")" + flags + R"("}]}]})");
-    return probed(stack, "en0", lease);
+    return probed(io, stack, "en0", lease);
   };
   EXPECT_EQ(state("10.0.0.50", "tentative"), Probed::waiting);
   EXPECT_EQ(state("10.0.0.50", "duplicated"), Probed::taken);
   EXPECT_EQ(state("10.0.0.50", ""), Probed::free);
   EXPECT_EQ(state("10.0.0.51", ""), Probed::gone);
+  EXPECT_TRUE(io.err.empty());
+  stack.refusals["interface.list"] = {ENXIO, "Device not configured"};
+  EXPECT_EQ(probed(io, stack, "en0", lease), Probed::unknown);
+  EXPECT_NE(io.err.find("Device not configured"), std::string::npos);
+}
+
+TEST(DhcpClient, AnotherAnswerDoesNotBeginToProbeAnew) {
+  dhcp::Lease lease, other;
+  lease.address = {10, 0, 0, 50}, other.address = {10, 0, 0, 51};
+  EXPECT_EQ(on_granted(lease, {}, {}, true), Granted::probe);
+  EXPECT_EQ(on_granted(lease, {}, {}, false), Granted::use);
+  EXPECT_EQ(on_granted(lease, lease, {}, true), Granted::use) << "renewed";
+  EXPECT_EQ(on_granted(lease, other, {}, true), Granted::probe);
+  lease.seconds = 7;
+  EXPECT_EQ(on_granted(lease, {}, std::optional{lease}, true), Granted::keep_probing);
+  EXPECT_EQ(on_granted(other, {}, std::optional{lease}, true), Granted::probe);
 }
 
 TEST(DhcpClient, Words) {

@@ -110,10 +110,15 @@ bool probe_lease(Io& io, Stack& stack, const std::string& interface, const DhcpF
   return add_address(io, stack, interface, flags, lease, true);
 }
 
-Probed probed(Stack& stack, const std::string& interface, const dhcp::Lease& lease) {
-  const auto answer = stack.ask("interface.list", named(interface));
-  if (!answer) return Probed::gone;
-  for (const Node& one : answer->list("interfaces"))
+Granted on_granted(const dhcp::Lease& lease, const std::optional<dhcp::Lease>& applied, const std::optional<dhcp::Lease>& probing, bool probes) {
+  if (!probes || (applied && applied->address == lease.address)) return Granted::use;
+  return probing && probing->address == lease.address ? Granted::keep_probing : Granted::probe;
+}
+
+Probed probed(Io& io, Stack& stack, const std::string& interface, const dhcp::Lease& lease) {
+  Node answer;
+  if (!asked(io, stack, "interface.list", named(interface), answer)) return Probed::unknown;
+  for (const Node& one : answer.list("interfaces"))
     for (const Node& address : one.list("addresses")) {
       if (address.text_of("address") != lease.address.to_string()) continue;
       const std::string_view state = address.text_of("flag_names");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <span>
 #include <sstream>
 
 #include "utils/common/files.hpp"
@@ -30,13 +31,14 @@ bool is_server(std::string_view text) {
   return address && address->is_v6() && !address->is_unspecified() && !address->is_multicast();
 }
 
-template <class Take>
-void each_line(std::string_view text, Take take) {
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> out;
   while (!text.empty()) {
     const std::size_t length = std::min(text.find('\n'), text.size() - 1) + 1;
-    take(text.substr(0, length));
+    out.push_back(text.substr(0, length));
     text.remove_prefix(length);
   }
+  return out;
 }
 
 std::vector<std::string> words_of(std::string_view line) {
@@ -44,6 +46,21 @@ std::vector<std::string> words_of(std::string_view line) {
   std::vector<std::string> out;
   for (std::string word; in >> word;) out.push_back(word);
   return out;
+}
+
+/// How many lines from a begin line on are ours. If somebody took its end line away, those that look like what is written here; what
+/// follows is somebody else's.
+std::size_t part_of(std::span<const std::string_view> lines) {
+  const auto rest = lines.subspan(1);
+  const auto end = std::ranges::find_if(rest, [](std::string_view line) { return line == kEnd || line == kBegin; });
+  if (end != rest.end() && *end == kEnd) return static_cast<std::size_t>(end - rest.begin()) + 2;
+  std::size_t count = 1;
+  for (const std::string_view line : rest) {
+    const auto words = words_of(line);
+    if (words.size() != 2 || words[0] != "nameserver" || !is_server(words[1])) break;
+    ++count;
+  }
+  return count + (count < lines.size() && lines[count].starts_with("search ") ? 1 : 0);
 }
 
 std::optional<std::string> read_file(const std::string& path) {
@@ -86,19 +103,20 @@ Advertised advertised_of(const Node& answer, const Words& interfaces) {
 
 std::string resolver_with(std::string_view before, const Advertised& advertised) {
   std::string out;
-  bool inside = false;
   std::vector<std::string> servers, domains;
-  each_line(before, [&](std::string_view line) {
-    if (line == kBegin) inside = true;
-    const bool skip = inside;
-    if (line == kEnd) inside = false;
-    if (skip) return;
+  const auto lines = lines_of(before);
+  for (std::size_t i = 0; i < lines.size();) {
+    if (lines[i] == kBegin) {
+      i += part_of(std::span{lines}.subspan(i));
+      continue;
+    }
+    const std::string_view line = lines[i++];
     out += line;
     const auto words = words_of(line);
     if (words.size() >= 2 && words[0] == "nameserver") servers.push_back(words[1]);
     // The last such line counts, and ours will be the last.
     if (words.size() >= 2 && (words[0] == "search" || words[0] == "domain")) domains.assign(words.begin() + 1, words.end());
-  });
+  }
   if (!out.empty() && out.back() != '\n') out += '\n';
   std::string part;
   for (const std::string& server : advertised.servers)

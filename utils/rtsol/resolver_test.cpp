@@ -55,7 +55,18 @@ TEST(RtsolResolver, StandsBehindWhatOthersWrote) {
             others + "\n" + std::string{kBegin} + "nameserver 2001:db8::1\n" + std::string{kEnd});
   EXPECT_EQ(resolver_with("", a), std::string{kBegin} + "nameserver 2001:db8::53\nnameserver 10.0.0.53\nsearch example.org own.test\n" + std::string{kEnd});
   EXPECT_EQ(resolver_with("", {}), "");
-  EXPECT_EQ(resolver_with(std::string{kBegin} + "nameserver ::1\n", {}), "") << "a part without an end";
+}
+
+/// Somebody has edited the file.
+TEST(RtsolResolver, APartWithoutAnEndTakesNothingOfOthersAlong) {
+  const Advertised a{.servers = {"2001:db8::53"}, .domains = {}, .next_s = {}};
+  const std::string begin{kBegin}, whole = begin + "nameserver 2001:db8::53\n" + std::string{kEnd};
+  EXPECT_EQ(resolver_with(begin + "nameserver 2001:db8::1\n", {}), "");
+  EXPECT_EQ(resolver_with("options edns0\n" + begin + "nameserver 2001:db8::1\nsearch a.test\nnameserver 10.0.0.1\noptions timeout:2\n", {}),
+            "options edns0\nnameserver 10.0.0.1\noptions timeout:2\n");
+  EXPECT_EQ(resolver_with(begin + "nameserver 10.0.0.1\nnameserver 2001:db8::9\n", a), "nameserver 10.0.0.1\nnameserver 2001:db8::9\n" + whole);
+  EXPECT_EQ(resolver_with(begin + "nameserver 2001:db8::1\n# mine\n" + whole, a), "# mine\n" + whole) << "the next part has its own end";
+  EXPECT_EQ(resolver_with(std::string{kEnd} + "options edns0\n", {}), std::string{kEnd} + "options edns0\n");
 }
 
 int looks = 0;
