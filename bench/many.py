@@ -111,7 +111,8 @@ def measure(arguments, lab):
         client.stdin.write("ask\n")
         client.stdin.flush()
     expect(clients, "asked")
-    print(f"each of the {count} was asked and answered; idle again, with a page of each ring: {own_and_shared(memory(stack))}", flush=True)
+    print(f"each of the {count} was asked and answered; then, with what the burst has left in pools and a page of each ring: "
+          f"{own_and_shared(memory(stack))}", flush=True)
 
 
 def main():
