@@ -93,20 +93,26 @@ def measure(arguments, lab):
         servers.append((address, start("peer", "--serve", address)))
     expect([server for _, server in servers], "listening")
     before, slab_before = memory(stack), slab()
+    count = arguments.connections // arguments.groups * arguments.groups
+
+    def own_and_shared(after):
+        per = lambda name: (after[name] - before[name]) * 1024 / count
+        return f"the stack's own {per('Private_Dirty'):.0f} bytes, with shared memory that is touched {per('Rss'):.0f}"
+
     clients = [start("near", "--hold", address, arguments.connections // arguments.groups) for address, _ in servers]
     expect(clients, "connected")
-    after, slab_after = memory(stack), slab()
-    count = arguments.connections // arguments.groups * arguments.groups
+    slab_after = slab()
+    idle = memory(stack)
     said = subprocess.run(side.run_on("near", [lab.tool("netstat"), "-f", "inet", "-n"]), text=True, capture_output=True, check=True).stdout
     print(f"{said.count('ESTABLISHED')} connections of {len(clients)} client processes are established with {len(servers)} peers", flush=True)
-    per = lambda name: (after[name] - before[name]) * 1024 / count
-    print(f"memory of one idle connection: the stack's own {per('Private_Dirty'):.0f} bytes, with shared memory that is touched "
-          f"{per('Rss'):.0f}; the kernel's slabs of the whole machine, with the peer's sockets {(slab_after - slab_before) * 1024 / count:.0f}", flush=True)
+    print(f"memory of one idle connection: {own_and_shared(idle)}; the kernel's slabs of the whole machine, with the peer's sockets "
+          f"{(slab_after - slab_before) * 1024 / count:.0f}", flush=True)
     for client in clients:
         client.stdin.write("ask\n")
         client.stdin.flush()
     expect(clients, "asked")
-    print(f"each of the {count} was asked and answered", flush=True)
+    print(f"each of the {count} was asked and answered; then, with what the burst has left in pools and a page of each ring: "
+          f"{own_and_shared(memory(stack))}", flush=True)
 
 
 def main():

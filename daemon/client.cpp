@@ -121,7 +121,7 @@ int ListenerEntry::open_pipe(int end) {
   return 0;
 }
 
-void ListenerRegistry::add(const std::shared_ptr<ListenerEntry>& entry) {
+void ListenerRegistry::add(const CountedPtr<ListenerEntry>& entry) {
   const std::lock_guard guard{lock_};
   entries_.insert(std::ranges::lower_bound(entries_, entry->cookie, {}, [](const auto& e) { return e->cookie; }), entry);
 }
@@ -131,13 +131,13 @@ void ListenerRegistry::remove(std::uint64_t cookie) {
   std::erase_if(entries_, [&](const auto& entry) { return entry->cookie == cookie; });
 }
 
-std::shared_ptr<ListenerEntry> ListenerRegistry::find(std::uint64_t cookie) const {
+CountedPtr<ListenerEntry> ListenerRegistry::find(std::uint64_t cookie) const {
   const std::lock_guard guard{lock_};
   const auto at = std::ranges::lower_bound(entries_, cookie, {}, [](const auto& e) { return e->cookie; });
-  return at != entries_.end() && (*at)->cookie == cookie ? *at : nullptr;
+  return at != entries_.end() && (*at)->cookie == cookie ? *at : CountedPtr<ListenerEntry>{};
 }
 
-std::vector<std::shared_ptr<ListenerEntry>> ListenerRegistry::all() const {
+std::vector<CountedPtr<ListenerEntry>> ListenerRegistry::all() const {
   const std::lock_guard guard{lock_};
   return entries_;
 }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/counted.hpp"
 #include "base/expected.hpp"
 #include "fd.hpp"
 #include "ipc/arena.hpp"
@@ -108,6 +109,8 @@ class DescriptorCharge {
     count_ -= n;
   }
   void drop() { give(count_); }
+  /// Somebody else gives them back.
+  void hand_over() { count_ = 0; }
   explicit operator bool() const { return count_ != 0; }
 
  private:
@@ -191,7 +194,7 @@ class Client {
 
 /// A listening socket as every shard sees it that completes a connection for it. Any thread, but for
 /// open_pipe().
-class ListenerEntry {
+class ListenerEntry : public Counted<ListenerEntry> {
  public:
   ListenerEntry(std::uint64_t its_cookie, std::uint32_t its_shard, std::shared_ptr<Client> its_client)
       : cookie(its_cookie), shard(its_shard), client(std::move(its_client)) {}
@@ -221,14 +224,14 @@ std::uint32_t shown_by(int end);
 /// All listeners of the stack, by cookie; read by every shard that completes a connection.
 class ListenerRegistry {
  public:
-  void add(const std::shared_ptr<ListenerEntry>& entry);
+  void add(const CountedPtr<ListenerEntry>& entry);
   void remove(std::uint64_t cookie);
-  std::shared_ptr<ListenerEntry> find(std::uint64_t cookie) const;
-  std::vector<std::shared_ptr<ListenerEntry>> all() const;
+  CountedPtr<ListenerEntry> find(std::uint64_t cookie) const;
+  std::vector<CountedPtr<ListenerEntry>> all() const;
 
  private:
   mutable std::mutex lock_;
-  std::vector<std::shared_ptr<ListenerEntry>> entries_;  // sorted by cookie
+  std::vector<CountedPtr<ListenerEntry>> entries_;  // sorted by cookie
 };
 
 }  // namespace iopkt::daemon

@@ -16,7 +16,7 @@ namespace iopkt::daemon {
 int ClientShard::begin_listening(const Request& request, ClientSocket& socket) {
   DescriptorCharge charge;
   if (!charge.take(request.client->share, 1)) return ENFILE;
-  auto entry = std::make_shared<ListenerEntry>(socket.cookie, number_, request.client);
+  auto entry = make_counted<ListenerEntry>(socket.cookie, number_, request.client);
   entry->domain = socket.domain;
   entry->charge = std::move(charge);
   if (socket.attached())
@@ -39,7 +39,7 @@ void ClientShard::request_listen(RequestPtr& request, ClientSocket& socket) {
     return request->refuse(error);
   }
   socket.set_status(ipc::Status::listening | ipc::Status::bound);
-  socket.slot.backlog.store(backlog, std::memory_order_release);
+  socket.slot().backlog.store(backlog, std::memory_order_release);
   update_names(socket);
   answer_when_published(request, 0);
 }
@@ -77,11 +77,11 @@ bool ClientShard::retry_after_sweep(RequestPtr& request, wire::Port port) {
 
 void ClientShard::sweep_ended(wire::Port port) {
   std::vector<ClientSocket*> ended;
-  for (const auto& [cookie, socket] : sockets_) {
-    if (!socket->attached() || !(socket->datagram || socket->listener)) continue;
+  sockets_.for_each([&](std::uint64_t, const std::unique_ptr<ClientSocket>& socket) {
+    if (!socket->attached() || !(socket->datagram || socket->listener)) return;
     if (stack().local_endpoint(socket->id).port == port && !is_held(*socket, shown_by(socket->fd.get())))
       ended.push_back(socket.get());
-  }
+  });
   for (ClientSocket* socket : ended) on_end(*socket, shown_by(socket->fd.get()));
 }
 
@@ -102,7 +102,7 @@ bool ClientShard::provide(stack::Cookie listener, std::uint32_t send_bytes, std:
     return false;
   }
   const auto memory = [&](const ClientSocket::Block& block) {
-    return socket::RingMemory{socket->arena->base() + block.offset, static_cast<std::uint32_t>(block.size)};
+    return socket::RingMemory{socket->arena.base() + block.offset(), static_cast<std::uint32_t>(block.size())};
   };
   out = {memory(socket->send_block), memory(socket->receive_block), socket->cookie};
   return true;

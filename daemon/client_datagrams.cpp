@@ -108,8 +108,9 @@ std::size_t control_of(const stack::Datagram& datagram, ipc::ControlBytes& contr
 }  // namespace
 
 void ClientShard::drop_parts(ClientSocket& socket) {
-  if (socket.parts) socket.owner.client->part_bytes.give(kPayloadMax);
-  socket.parts.reset();
+  if (!socket.parts()) return;
+  socket.owner.client->part_bytes.give(kPayloadMax);
+  socket.seldom->parts.reset();
 }
 
 /// One record is one datagram, unless the program said that more of it follows. An errno or 0. `privileged`: who wrote it may send what
@@ -118,19 +119,19 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
   const bool more = (record.header.flags & ipc::RecordHeader::more_follows) != 0;
   const auto control = std::span{record.control}.first(record.header.control_len);
   // Further parts only bring bytes.
-  if (!socket.parts && !privileged && needs_privilege(control)) return EPERM;
-  if (!more && !socket.parts) {
+  if (!socket.parts() && !privileged && needs_privilege(control)) return EPERM;
+  if (!more && !socket.parts()) {
     stack::DatagramRequest request = request_of(record.header);
     if (!take_control(control, request)) return EINVAL;
     return static_cast<int>(stack().send(socket.id, request, record.first, record.second));
   }
-  if (!socket.parts) {
+  if (!socket.parts()) {
     Client& owner = *socket.owner.client;
     if (!owner.part_bytes.take(kPayloadMax, owner.quota.part_bytes)) return ENOBUFS;
-    socket.parts = std::make_unique<ClientSocket::Parts>(ClientSocket::Parts{.header = record.header, .control = {control.begin(), control.end()}, .payload = {}});
-    socket.parts->payload.reserve(kPayloadMax);
+    socket.seldom.make().parts = std::make_unique<ClientSocket::Parts>(ClientSocket::Parts{.header = record.header, .control = {control.begin(), control.end()}, .payload = {}});
+    socket.parts()->payload.reserve(kPayloadMax);
   }
-  std::vector<std::byte>& payload = socket.parts->payload;
+  std::vector<std::byte>& payload = socket.parts()->payload;
   if (payload.size() + record.first.size() + record.second.size() > kPayloadMax) {
     drop_parts(socket);
     return EMSGSIZE;
@@ -141,10 +142,10 @@ int ClientShard::send_record(ClientSocket& socket, const ipc::DatagramConsumer::
 }
 
 int ClientShard::send_parts(ClientSocket& socket) {
-  if (!socket.parts) return 0;
-  stack::DatagramRequest request = request_of(socket.parts->header);
-  int error = take_control(socket.parts->control, request) ? 0 : EINVAL;
-  if (error == 0) error = static_cast<int>(stack().send(socket.id, request, socket.parts->payload, {}));
+  if (!socket.parts()) return 0;
+  stack::DatagramRequest request = request_of(socket.parts()->header);
+  int error = take_control(socket.parts()->control, request) ? 0 : EINVAL;
+  if (error == 0) error = static_cast<int>(stack().send(socket.id, request, socket.parts()->payload, {}));
   drop_parts(socket);
   return error;
 }
@@ -168,7 +169,7 @@ unsigned ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
     const bool unreachable = error == ENETUNREACH || error == EHOSTUNREACH;
     constexpr auto kAsksFor = ipc::RecordHeader::has_destination | ipc::RecordHeader::has_pktinfo | ipc::RecordHeader::dont_route;
     const bool only_named = (datagram.header.flags & kAsksFor) == ipc::RecordHeader::has_destination;
-    if (error != 0 && !(unreachable && only_named)) socket.slot.error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
+    if (error != 0 && !(unreachable && only_named)) socket.slot().error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
   }
   if (socket.send.broken()) {
     broken(socket, "a datagram that cannot be");
@@ -233,13 +234,13 @@ void ClientShard::on_datagram(const stack::Datagram& datagram) {
   using Put = ipc::DatagramProducer::Put;
   const bool shut = (socket->status & ipc::Status::shut_rd) != 0;
   ipc::RecordHeader header = header_of(datagram);
-  header.lost = socket->lost_datagrams;
+  header.lost = socket->seldom ? socket->seldom->lost_datagrams : 0;
   ipc::ControlBytes control;
   const auto said = std::span{control}.first(control_of(datagram, control));
   const Put put = shut ? Put::full : ipc::DatagramProducer::put(socket->receive, header, std::span{pieces}.first(count), said);
   if (put == Put::queued_flush) list_for_flush(*socket);
   if (put != Put::queued && put != Put::queued_flush) {
-    ++socket->lost_datagrams;
+    ++socket->seldom.make().lost_datagrams;
     stack().count_drop(socket->type == SOCK_DGRAM ? packet::Drop::udp_buffer_full : packet::Drop::raw_buffer_full);
   }
   if (socket->receive.broken()) broken(*socket, "positions that cannot be");

@@ -40,7 +40,7 @@ void ClientShard::raise_error(ClientSocket& socket, std::uint32_t error) {
   if (socket.datagram &&
       ipc::DatagramProducer::put(socket.receive, {.flags = ipc::RecordHeader::error_queue}, {}) == Put::queued_flush)
     list_for_flush(socket);
-  if (error != 0) socket.slot.error.store(error, std::memory_order_release);
+  if (error != 0) socket.slot().error.store(error, std::memory_order_release);
 }
 
 void ClientShard::queue_error(ClientSocket& socket, const stack::Datagram& report) {
@@ -50,12 +50,12 @@ void ClientShard::queue_error(ClientSocket& socket, const stack::Datagram& repor
   Client& owner = *socket.owner.client;
   const std::size_t cost = cost_of(one);
   const bool icmp = is_icmp(one);
-  const bool room = (socket.errors ? socket.errors->bytes : 0) + cost <= kErrorBytesMax;
+  const bool room = (socket.errors() ? socket.errors()->bytes : 0) + cost <= kErrorBytesMax;
   if (room && owner.part_bytes.take(cost, owner.quota.part_bytes)) {
-    if (!socket.errors) socket.errors = std::make_unique<ClientSocket::Errors>();
-    socket.errors->bytes += cost;
-    socket.errors->queue.push_back(std::move(one));
-    socket.slot.errors.store(static_cast<std::uint32_t>(socket.errors->queue.size()), std::memory_order_release);
+    if (!socket.errors()) socket.seldom.make().errors = std::make_unique<ClientSocket::Errors>();
+    socket.errors()->bytes += cost;
+    socket.errors()->queue.push_back(std::move(one));
+    socket.slot().errors.store(static_cast<std::uint32_t>(socket.errors()->queue.size()), std::memory_order_release);
   } else {
     stack().count_drop(packet::Drop::error_queue_full);
   }
@@ -64,23 +64,24 @@ void ClientShard::queue_error(ClientSocket& socket, const stack::Datagram& repor
 }
 
 void ClientShard::request_take_error(Request& request, ClientSocket& socket) {
-  if (!socket.errors) return request.refuse(EAGAIN);
-  std::deque<ClientSocket::QueuedError>& queue = socket.errors->queue;
+  if (!socket.errors()) return request.refuse(EAGAIN);
+  std::deque<ClientSocket::QueuedError>& queue = socket.errors()->queue;
   const ClientSocket::QueuedError one = std::move(queue.front());
   queue.pop_front();
-  socket.errors->bytes -= cost_of(one);
+  socket.errors()->bytes -= cost_of(one);
   socket.owner.client->part_bytes.give(cost_of(one));
   // SO_ERROR follows the queue, as the host has it.
-  if (!queue.empty() && is_icmp(queue.front())) socket.slot.error.store(queue.front().what.error, std::memory_order_release);
-  else if (is_icmp(one)) socket.slot.error.store(0, std::memory_order_release);
-  socket.slot.errors.store(static_cast<std::uint32_t>(queue.size()), std::memory_order_release);
-  if (queue.empty()) socket.errors.reset();
+  if (!queue.empty() && is_icmp(queue.front())) socket.slot().error.store(queue.front().what.error, std::memory_order_release);
+  else if (is_icmp(one)) socket.slot().error.store(0, std::memory_order_release);
+  socket.slot().errors.store(static_cast<std::uint32_t>(queue.size()), std::memory_order_release);
+  if (queue.empty()) socket.seldom->errors.reset();
   request.answer<ipc::MessageId::take_error>(one.what, one.payload);
 }
 
 void ClientShard::drop_errors(ClientSocket& socket) {
-  if (socket.errors) socket.owner.client->part_bytes.give(socket.errors->bytes);
-  socket.errors.reset();
+  if (!socket.errors()) return;
+  socket.owner.client->part_bytes.give(socket.errors()->bytes);
+  socket.seldom->errors.reset();
 }
 
 }  // namespace iopkt::daemon

@@ -123,7 +123,7 @@ void ClientShard::request_connect(RequestPtr& request, ClientSocket& socket) {
     if (!socket.datagram && (socket.status & before) == 0) {
       if (!give_rings(socket, ring_size(socket, true), ring_size(socket, false))) return request->refuse(ENOBUFS);
       const auto memory = [&](const ClientSocket::Block& block) {
-        return socket::RingMemory{socket.arena->base() + block.offset, static_cast<std::uint32_t>(block.size)};
+        return socket::RingMemory{socket.arena.base() + block.offset(), static_cast<std::uint32_t>(block.size())};
       };
       stack().set_rings(socket.id, memory(socket.send_block), memory(socket.receive_block));
     }
@@ -178,7 +178,7 @@ void ClientShard::request_name(Request& request, ClientSocket& socket) {
 void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
   const auto how = static_cast<int>(request.fixed<ipc::ShutdownRequest>().how);
   if (how < SHUT_RD || how > SHUT_RDWR) return request.refuse(EINVAL);
-  if (socket.stream) return request.answer_blob();  // the descriptor shows it, behind what was written before
+  if (socket.stream()) return request.answer_blob();  // the descriptor shows it, behind what was written before
   if (!socket.datagram && socket.receive.size() != 0 && !socket.failed && !tell_progress(socket))
     return request.refuse(ECONNRESET);
   const int error = static_cast<int>(stack().shutdown(socket.id, how));
@@ -205,10 +205,10 @@ void ClientShard::request_shutdown(Request& request, ClientSocket& socket) {
 /// to show it, a socket that was never attached has none, and a port has to be free when close() returns.
 void ClientShard::request_close(RequestPtr& request, ClientSocket& socket) {
   const auto wanted = request->fixed<ipc::CloseRequest>();
-  if (wanted.incarnation != socket.slot.incarnation.load(std::memory_order_relaxed)) return request->answer_blob();
+  if (wanted.incarnation != socket.slot().incarnation.load(std::memory_order_relaxed)) return request->answer_blob();
   // Others may hold the descriptor: a child, a program that was executed, a message on its way. The kernel
   // counts them. In stream mode data may still be in it.
-  if (socket.attached() && (socket.stream || is_held(socket, shown_by(socket.fd.get()))))
+  if (socket.attached() && (socket.stream() || is_held(socket, shown_by(socket.fd.get()))))
     return request->answer_blob();
   const bool connection = !socket.datagram && !socket.listener;
   socket.client_done = true;
@@ -242,7 +242,7 @@ void ClientShard::request_set_option(RequestPtr& request, ClientSocket& socket) 
   if (error == EPERM && request->may(raw ? CAP_NET_RAW : CAP_NET_ADMIN)) error = set(true);
   const bool send_size = option.level == num::kSolSocket && (option.name == num::so_sndbuf || option.name == num::so_sndbufforce);
   if (error == 0 && send_size) resize_send_ring(socket);
-  if (error == 0 && option.level == num::kSolTcp && option.name == num::tcp_notsent_lowat && socket.send.size() != 0 && !socket.stream) {
+  if (error == 0 && option.level == num::kSolTcp && option.name == num::tcp_notsent_lowat && socket.send.size() != 0 && !socket.stream()) {
     update_limit(socket);
     if (socket.attached()) socket.send.look_again(socket.end);
   }
@@ -282,9 +282,10 @@ void ClientShard::request_lookup(RequestPtr& request) {
   for (ipc::LookupEntry& entry : entries) {
     if (number_ == 0) entry.slot = ipc::kNoSlot;
     if (entry.cookie == 0 || entry.slot != ipc::kNoSlot) continue;
-    for (const auto& [cookie, socket] : sockets_)
+    sockets_.for_each([&](std::uint64_t, const std::unique_ptr<ClientSocket>& socket) {
       if (socket->program_cookie == entry.cookie && socket->owner.client == request->client && !socket->client_done)
         entry.slot = socket->name();
+    });
   }
   const auto* bytes = reinterpret_cast<const std::byte*>(entries.data());
   request->blob.assign(bytes, bytes + entries.size() * sizeof(ipc::LookupEntry));
@@ -298,12 +299,13 @@ void ClientShard::request_attach(RequestPtr& request) {
   const bool begin = request->id == MessageId::attach_begin;
   std::uint64_t wanted = 0;
   request->first_word(wanted);
-  for (const auto& [cookie, socket] : sockets_) {
-    if (socket->owner.client != request->client || socket->client_done) continue;
-    if (wanted == 0 || (begin ? socket->program_cookie : socket->nonce) != wanted) continue;
-    if (!begin) return answer_slot(*request, *socket);
-    return request->answer<MessageId::attach_begin>({.nonce = socket->nonce});
-  }
+  const ClientSocket* found = nullptr;
+  sockets_.for_each([&](std::uint64_t, const std::unique_ptr<ClientSocket>& socket) {
+    if (socket->owner.client != request->client || socket->client_done) return;
+    if (wanted != 0 && (begin ? socket->program_cookie : socket->nonce) == wanted) found = socket.get();
+  });
+  if (found != nullptr && !begin) return answer_slot(*request, *found);
+  if (found != nullptr) return request->answer<MessageId::attach_begin>({.nonce = found->nonce});
   if (number_ + 1 == common_.shards.size()) return request->refuse(EBADF);
   pass_on(request);
 }

@@ -102,7 +102,7 @@ TEST_P(ClientSession, AProgramThatDiesAfterAReaderTookTheWitness) {
     Socket socket = open(SOCK_DGRAM);
     EXPECT_EQ(ask<MessageId::connect>({.slot = socket.slot.slot, .flags = 0, .reserved = 0}, loopback(7000)), 0);
     EXPECT_EQ(ask<MessageId::shutdown>({.slot = socket.slot.slot, .how = SHUT_RD, .reserved = 0}), 0);
-    words(socket).reserved[ipc::kWitnessWord] = 1;
+    ipc::client_word(words(socket), ipc::kWitnessWord) = 1;
     char byte;
     EXPECT_EQ(::recv(socket.fd.get(), &byte, 1, MSG_DONTWAIT), 1);
     socket.fd.reset();
@@ -120,7 +120,7 @@ TEST_P(ClientSession, AProgramThatDiesInStreamModeBehindTheEndOfTheStream) {
     {
       const std::uint16_t port = connection_first ? 7001 : 7002;  // the other one is in TIME-WAIT
       Socket listener = listen(port), a = connect(port), b = accept(listener);
-      words(a).reserved[ipc::kHoldersWord] = 1;
+      ipc::client_word(words(a), ipc::kHoldersWord) = 1;
       for (const ipc::Mode mode : {ipc::Mode::switching, ipc::Mode::stream})
         ASSERT_EQ(ask<MessageId::set_mode>({.slot = a.slot.slot, .mode = static_cast<std::uint32_t>(mode), .reserved = 0}), 0);
       b.fd.reset();

@@ -16,7 +16,12 @@ constexpr std::size_t kTrimBytes = std::size_t{1} << 20;  ///< punched in one id
 
 }  // namespace
 
-void ClientSocket::ready(std::uint32_t events) { side.on_end(*this, events); }
+void ClientSocket::ready(std::uint32_t events) { owner.side.on_end(*this, events); }
+
+void ClientSocket::drop_charge() {
+  const auto& share = owner.client->share;
+  if (std::exchange(charged, false) && share) share->give(1);
+}
 
 ClientShard::ClientShard(ClientsCommon& common, std::uint32_t number, HashKey seed)
     : common_(common), number_(number), seed_(seed) {}
@@ -25,11 +30,11 @@ ClientShard::~ClientShard() { forget_all(); }
 
 void ClientShard::forget_all() {
   held_.clear();
-  for (const auto& [cookie, socket] : sockets_) {
+  sockets_.for_each([this](std::uint64_t cookie, const std::unique_ptr<ClientSocket>& socket) {
     if (socket->listener) common_.listeners.remove(cookie);
     thread_->poller().remove(socket->watch);
-    thread_->poller().remove(socket->witness_pipe_watch);
-  }
+    drop_witness_pipe(*socket);
+  });
   for (const auto& client : clients_) thread_->poller().remove(client->watch);
   forget_waiting();
   sockets_.clear();
@@ -39,8 +44,8 @@ void ClientShard::forget_all() {
 // ---------------------------------------------------------------------------------------------- finding
 
 ClientSocket* ClientShard::by_cookie(std::uint64_t cookie) const {
-  const auto at = sockets_.find(cookie);
-  return at == sockets_.end() ? nullptr : at->second.get();
+  const std::unique_ptr<ClientSocket>* found = sockets_.find(cookie);
+  return found == nullptr ? nullptr : found->get();
 }
 
 ShardClient* ClientShard::find(const Client& client) const {
@@ -108,7 +113,7 @@ bool ClientShard::collect() {
 }
 
 bool ClientShard::tell_progress(ClientSocket& socket) {
-  if (socket.stream) return true;  // pump() tells
+  if (socket.stream()) return true;  // pump() tells
   const std::uint64_t tail = socket.send.checked_tail();
   const std::uint64_t head = socket.receive.checked_head();
   if (socket.send.broken() || socket.receive.broken()) {
@@ -132,7 +137,7 @@ bool ClientShard::tell_progress(ClientSocket& socket) {
 
 void ClientShard::service(ClientSocket& socket) {
   if (socket.client_done) return;
-  const std::uint32_t kicks = socket.slot.kicks.exchange(0);
+  const std::uint32_t kicks = socket.slot().kicks.exchange(0);
   // An end that is there shows the close by itself: others may hold the descriptor, too.
   if ((kicks & ipc::Kick::closed) != 0 && !socket.attached()) {
     socket.client_done = true;
@@ -193,7 +198,7 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
   if ((event.what & stack::event::writable) != 0 && socket->send.size() != 0 && !socket->failed && !socket->close_called) {
     // The head lies before the tail that the stack was told, which was checked.
     update_limit(*socket);
-    if (socket->stream) pump(*socket);
+    if (socket->stream()) pump(*socket);
     else socket->send.consume_to(stack().send_head(event.id) & ipc::kPositionMask, socket->end);
   }
   // In stream mode the byte stays in the stream alone.
@@ -207,7 +212,7 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     socket->fin = true;
     socket->set_status(ipc::Status::fin_received);
     list_for_flush(*socket);  // the end of the stream is shown behind the last token
-    if (socket->stream) pump(*socket);  // or behind the last byte
+    if (socket->stream()) pump(*socket);  // or behind the last byte
   }
   if ((event.what & stack::event::failed) != 0) on_failed(*socket, static_cast<int>(event.error));
   if ((event.what & stack::event::released) != 0) {
@@ -219,14 +224,14 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
 /// What recv(MSG_OOB) is to give; 0 while the byte itself is still on its way. It also stays in the stream (RFC 6093).
 char ClientShard::urgent_byte(const ClientSocket& socket) const {
   const auto mark = stack().urgent_mark(socket.id);
-  if (!mark || socket.receive_block.size == 0 || *mark > stack().receive_tail(socket.id)) return 0;
-  const std::byte* ring = socket.arena->base() + socket.receive_block.offset;
-  return static_cast<char>(ring[(*mark - 1) & (socket.receive_block.size - 1)]);
+  if (!mark || socket.receive_block.size() == 0 || *mark > stack().receive_tail(socket.id)) return 0;
+  const std::byte* ring = socket.arena.base() + socket.receive_block.offset();
+  return static_cast<char>(ring[(*mark - 1) & (socket.receive_block.size() - 1)]);
 }
 
 void ClientShard::on_readable(ClientSocket& socket) {
   if (socket.datagram || socket.receive.size() == 0 || socket.failed) return;
-  if (socket.stream) return pump(socket);
+  if (socket.stream()) return pump(socket);
   if (socket.receive.mode() != ipc::Mode::ring) return;
   if (socket.receive_block.grown) list_for_rest(socket);
   const std::uint64_t tail = stack().receive_tail(socket.id) & ipc::kPositionMask;
@@ -249,9 +254,9 @@ void ClientShard::on_failed(ClientSocket& socket, int error) {
   socket.failed = true;
   socket.error = static_cast<std::uint32_t>(error);
   // A connection that nobody accepted keeps its end: the program learns of the error when it has accepted it.
-  if (socket.parent) return socket.slot.error.store(socket.error, std::memory_order_release);
+  if (socket.parent) return socket.slot().error.store(socket.error, std::memory_order_release);
   // What has arrived before is read before.
-  if (socket.stream && socket.attached()) return pump(socket);
+  if (socket.stream() && socket.attached()) return pump(socket);
   show_state(socket);
 }
 
@@ -260,7 +265,7 @@ void ClientShard::update_names(ClientSocket& socket) {
   const wire::Endpoint local = stack().local_endpoint(socket.id), remote = stack().remote_endpoint(socket.id);
   names.local = to_shared(local);
   if (remote.port.value != 0 || !remote.address.is_unspecified()) names.peer = to_shared(remote);
-  ipc::write_names(socket.slot, names);
+  ipc::write_names(socket.slot(), names);
 }
 
 // ---------------------------------------------------------------------------------------------- tokens

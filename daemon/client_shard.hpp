@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/hash_map.hpp"
 #include "base/random.hpp"
 #include "client_request.hpp"
 #include "client_socket.hpp"
@@ -163,11 +164,11 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   // client_accept.cpp
   /// Connections that the descriptor of their listener has no room for, or that is not attached yet.
   struct Waiting final : PollHandler {
-    Waiting(ClientShard& its_side, std::shared_ptr<ListenerEntry> its_listener)
+    Waiting(ClientShard& its_side, CountedPtr<ListenerEntry> its_listener)
         : side(its_side), listener(std::move(its_listener)) {}
     void ready(std::uint32_t) override { side.offer_waiting(listener->cookie); }
     ClientShard& side;
-    const std::shared_ptr<ListenerEntry> listener;
+    const CountedPtr<ListenerEntry> listener;
     std::deque<std::uint64_t> children;  // cookies
     WatchId watch = 0;                   // of the pipe, once it was found full
   };
@@ -229,7 +230,12 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::uint64_t numbers_ = 0;
   ShardThread* thread_ = nullptr;
   std::vector<std::unique_ptr<ShardClient>> clients_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<ClientSocket>> sockets_;  // by cookie
+  struct CookieHash {
+    std::uint64_t operator()(std::uint64_t cookie) const { return cookie * 0x9e3779b97f4a7c15u >> 32; }
+  };
+  static std::uint64_t cookie_of(const std::unique_ptr<ClientSocket>& socket) { return socket->cookie; }
+  FlatMap<std::uint64_t, std::unique_ptr<ClientSocket>, CookieHash, KeyInside<std::uint64_t, std::unique_ptr<ClientSocket>, cookie_of>> sockets_{
+      CookieHash{}};
   std::uint64_t next_cookie_ = 1;
   std::vector<std::uint64_t> flush_;       // cookies: a socket may go before the end of the turn
   unsigned closing_left_ = kClosingBudget;

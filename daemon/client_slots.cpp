@@ -43,7 +43,7 @@ std::uint64_t ClientShard::next_number() {
 
 ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain, std::uint16_t type, std::uint32_t protocol) {
   Client& owner = *client.client;
-  DescriptorCharge charge;
+  DescriptorCharge charge;  // until there is a socket that holds it
   if (!charge.take(owner.share, 1)) {
     common_.complain("a socket of user " + std::to_string(owner.credential.user) + " is refused: too few file descriptors (RLIMIT_NOFILE)");
     return nullptr;
@@ -62,31 +62,32 @@ ClientSocket* ClientShard::make_socket(ShardClient& client, std::uint16_t domain
   }
   const std::uint32_t index = arena->free_slots.back();
   arena->free_slots.pop_back();
-  auto made = std::make_unique<ClientSocket>(*this, client, arena, index);
+  auto made = std::make_unique<ClientSocket>(client, *arena, index);
   ClientSocket& socket = *made;
-  socket.charge = std::move(charge);
+  charge.hand_over();
+  socket.charged = true;
   socket.cookie = std::uint64_t{number_} << 56 | next_cookie_++;
   socket.nonce = next_number();
   socket.domain = domain;
   socket.type = type;
   socket.protocol = protocol;
   socket.datagram = type != num::kStream;
-  ipc::reset_slot(socket.slot, domain, type, protocol, socket.nonce, number_);
-  socket.receive = ipc::ReceiveRingProducer{socket.slot};
-  socket.send = ipc::SendRingConsumer{socket.slot, socket.datagram};
+  ipc::reset_slot(socket.slot(), domain, type, protocol, socket.nonce, number_);
+  socket.receive = ipc::ReceiveRingProducer{socket.slot()};
+  socket.send = ipc::SendRingConsumer{socket.slot(), socket.datagram};
   arena->sockets[index] = &socket;
   ++client.socket_count;
-  sockets_.emplace(socket.cookie, std::move(made));
+  sockets_.try_emplace(socket.cookie, std::move(made));
   return &socket;
 }
 
 /// From here on the client can use the rings.
 void ClientShard::show_rings(ClientSocket& socket) {
-  if (socket.receive.size() != 0 || socket.receive_block.size == 0) return;
+  if (socket.receive.size() != 0 || socket.receive_block.size() == 0) return;
   // Far from those of the socket before: a thread that still believes in that one must not move a position of this one.
-  const auto epoch = static_cast<std::uint16_t>(socket.slot.incarnation.load(std::memory_order_relaxed) * 64);
+  const auto epoch = static_cast<std::uint16_t>(socket.slot().incarnation.load(std::memory_order_relaxed) * 64);
   const auto show = [&](auto& ring, const ClientSocket::Block& block) {
-    ring.set_ring(socket.arena->base() + block.offset, ipc::RingRef::make(block.offset, block.size, epoch));
+    ring.set_ring(socket.arena.base() + block.offset(), ipc::RingRef::make(block.offset(), block.size(), epoch));
   };
   show(socket.receive, socket.receive_block);
   show(socket.send, socket.send_block);
@@ -94,7 +95,7 @@ void ClientShard::show_rings(ClientSocket& socket) {
 }
 
 void ClientShard::update_limit(ClientSocket& socket) {
-  if (socket.datagram || socket.stream) return;
+  if (socket.datagram || socket.stream()) return;
   const stack::Shard::SendLimit limit = stack().send_limit(socket.id);
   if (limit.low_water != 0 || socket.send.limited()) socket.send.limit_to(limit.position, limit.low_water);
 }
@@ -102,11 +103,11 @@ void ClientShard::update_limit(ClientSocket& socket) {
 void ClientShard::answer_slot(Request& request, const ClientSocket& socket) {
   const ipc::SlotAnswer answer{.slot = socket.name(),
                                .nonce = socket.nonce,
-                               .incarnation = socket.slot.incarnation.load(std::memory_order_relaxed),
+                               .incarnation = socket.slot().incarnation.load(std::memory_order_relaxed),
                                .reserved = 0};
-  const int fd = socket.arena->fd();
-  const bool first = !request.sink().knows_arena(socket.arena->id);
-  if (first) request.sink().learned_arena(socket.arena->id);
+  const int fd = socket.arena.fd();
+  const bool first = !request.sink().knows_arena(socket.arena.id);
+  if (first) request.sink().learned_arena(socket.arena.id);
   const std::span<const int> fds{&fd, first ? 1u : 0u};
   request.answer<ipc::MessageId::slot_open>(answer, {}, fds);
 }
@@ -190,19 +191,19 @@ void ClientShard::watch_end(ClientSocket& socket, bool for_room) {
 /// Makes the end show what the slot says: established, tokens, end of stream, failure.
 void ClientShard::show_state(ClientSocket& socket) {
   if (socket.failed) {
-    socket.slot.error.store(socket.error, std::memory_order_release);
+    socket.slot().error.store(socket.error, std::memory_order_release);
     socket.set_status(ipc::Status::reset, ipc::Status::connecting);
     if (!socket.attached()) return;
     // A program that closes from here on sees the reset, and says so (left() in shim/sockets.cpp); what it closed before shows here.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    const bool gone = !socket.stream && !is_held(socket, shown_by(socket.fd.get()));
+    const bool gone = !socket.stream() && !is_held(socket, shown_by(socket.fd.get()));
     // Closing over the unread ballast is a reset; a stalled writer has to be let go before.
     socket.send.release(socket.end);
     if (!gone && outlives_processes(socket)) leave_witness_pipe(socket);
     close_end(socket);
     // In stream mode there is no witness, and where no process with the library has the socket, nobody to say that it is closed; nor
     // can anybody find the slot again.
-    const bool lost = socket.stream && socket.slot.reserved[ipc::kHoldersWord].load(std::memory_order_acquire) == 0;
+    const bool lost = socket.stream() && ipc::client_word(socket.slot(), ipc::kHoldersWord).load(std::memory_order_acquire) == 0;
     if (!gone && !lost) return;
     socket.client_done = true;
     close_socket(socket, false);
@@ -224,7 +225,7 @@ void ClientShard::close_end(ClientSocket& socket) {
 
 /// Where other processes keep the client alive, one that ends with the socket open (by SIGPIPE, say) ends nothing else by that.
 bool ClientShard::outlives_processes(const ClientSocket& socket) {
-  return socket.owner.client->joined || socket.slot.reserved[ipc::kSharedWord].load(std::memory_order_relaxed) != 0;
+  return socket.owner.client->joined || ipc::client_word(socket.slot(), ipc::kSharedWord).load(std::memory_order_relaxed) != 0;
 }
 
 /// Once both directions are shut the end looks as if the program had closed it. One byte that no reader takes tells: the end shows
@@ -233,10 +234,10 @@ void ClientShard::leave_witness_byte(ClientSocket& socket) {
   socket.receive.stop_tokens();
   if (socket.witness_byte || !socket.attached()) return;
   // A reset may still come, and behind a FIN no pipe can be sent any more.
-  if (!socket.listened && outlives_processes(socket) && socket.witness_charge.take(socket.owner.client->share, 1))
+  if (!socket.listened && outlives_processes(socket) && socket.seldom.make().witness_charge.take(socket.owner.client->share, 1))
     leave_witness_pipe(socket);
   // A listener's queue may be full of connections; they do as well.
-  socket.witness_byte = socket.witness_pipe || socket.end.send_token() == ipc::StackIo::Sent::done ||
+  socket.witness_byte = socket.has_witness_pipe() || socket.end.send_token() == ipc::StackIo::Sent::done ||
                         (socket.listened && socket.end.token_queued());
 }
 
@@ -249,10 +250,10 @@ bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
   // The byte may be gone, by a reader or by an accept() that slept: then the first look at the hang-up is the shutdown, the next the
   // close.
   if (socket.listened && socket.program_shut_write) {
-    const bool known = socket.slot.reserved[ipc::kHoldersWord].load() != 0;  // a library that closes lowers it first
+    const bool known = ipc::client_word(socket.slot(), ipc::kHoldersWord).load() != 0;  // a library that closes lowers it first
     return (known && may_speak && !std::exchange(socket.hung_up, true)) || queued;
   }
-  if (socket.witness_byte && socket.slot.reserved[ipc::kWitnessWord].load() != 0)
+  if (socket.witness_byte && ipc::client_word(socket.slot(), ipc::kWitnessWord).load() != 0)
     return may_speak && !std::exchange(socket.hung_up, true);
   return queued;
 }
@@ -260,21 +261,23 @@ bool ClientShard::is_held(ClientSocket& socket, std::uint32_t events) {
 /// Once the end is closed nothing of it tells whether the program still has its own: a process that is killed, or ends with the socket
 /// open, says nothing either.
 void ClientShard::leave_witness_pipe(ClientSocket& socket) {
-  if (socket.witness_pipe || socket.datagram || socket.receive.mode() != ipc::Mode::ring) return;
+  if (socket.has_witness_pipe() || socket.datagram || socket.receive.mode() != ipc::Mode::ring) return;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return;
-  socket.witness_pipe.reset(ends[0]);
+  ClientSocket::Seldom& seldom = socket.seldom.make();
+  seldom.witness_pipe.reset(ends[0]);
   const Fd other{ends[1]};
   const bool left = socket.end.send_witness(other.get());
   // Without EPOLLIN: only that the other end is gone.
-  if (left) socket.witness_pipe_watch = thread_->poller().add(ends[0], EPOLLET, socket);
-  if (socket.witness_pipe_watch == 0) socket.witness_pipe.reset();
+  if (left) seldom.witness_pipe_watch = thread_->poller().add(ends[0], EPOLLET, socket);
+  if (seldom.witness_pipe_watch == 0) seldom.witness_pipe.reset();
 }
 
 void ClientShard::drop_witness_pipe(ClientSocket& socket) {
-  thread_->poller().remove(std::exchange(socket.witness_pipe_watch, 0));
-  socket.witness_pipe.reset();
-  socket.witness_charge.drop();
+  if (!socket.seldom) return;
+  thread_->poller().remove(std::exchange(socket.seldom->witness_pipe_watch, 0));
+  socket.seldom->witness_pipe.reset();
+  socket.seldom->witness_charge.drop();
 }
 
 void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
@@ -282,16 +285,16 @@ void ClientShard::drop_holder(const std::shared_ptr<Client>& client) {
 }
 
 void ClientShard::on_end(ClientSocket& socket, std::uint32_t events) {
-  if (socket.attached() && socket.witness_pipe) {
+  if (socket.attached() && socket.has_witness_pipe()) {
     events = (events & ~(EPOLLHUP | EPOLLERR)) | shown_by(socket.fd.get());  // the pipe's event, perhaps
-  } else if (socket.witness_pipe) {
+  } else if (socket.has_witness_pipe()) {
     drop_witness_pipe(socket);
-    if (socket.slot.reserved[ipc::kWitnessWord].load() != 0) return;  // its own word is needed
+    if (ipc::client_word(socket.slot(), ipc::kWitnessWord).load() != 0) return;  // its own word is needed
     socket.client_done = true;
     close_socket(socket, false);
     return maybe_free(socket);
   }
-  if (socket.stream) return on_stream_end(socket, events);
+  if (socket.stream()) return on_stream_end(socket, events);
   for (;;) {
     const ipc::StackEnd::Arrivals arrived = socket.end.inspect();
     if (arrived.fault != ipc::StackEnd::Fault::none) return broken(socket, text_of(arrived.fault));
@@ -336,7 +339,7 @@ void ClientShard::close_socket(ClientSocket& socket, bool abort, unsigned datagr
   if (socket.listener) stop_listening(socket);
   if (!std::exchange(socket.close_called, true) && !socket.released) {
     // What the program wrote last counts, and what it did not read makes the difference between FIN and reset.
-    if (!socket.datagram && socket.receive.size() != 0 && !socket.failed && !socket.stream) {
+    if (!socket.datagram && socket.receive.size() != 0 && !socket.failed && !socket.stream()) {
       const std::uint64_t tail = socket.send.checked_tail(), head = socket.receive.checked_head();
       socket.send_tail += ipc::distance(socket.send_tail & ipc::kPositionMask, tail);
       socket.receive_head += ipc::distance(socket.receive_head & ipc::kPositionMask, head);
@@ -348,14 +351,14 @@ void ClientShard::close_socket(ClientSocket& socket, bool abort, unsigned datagr
   }
   close_end(socket);
   // What the stack still sends for it needs no descriptor.
-  socket.charge.drop();
+  socket.drop_charge();
 }
 
 void ClientShard::broken(ClientSocket& socket, const char* how) {
   stack().count_drop(packet::Drop::socket_broken);
   common_.complain("client " + std::to_string(socket.owner.client->id) + " (user " +
                    std::to_string(socket.owner.client->credential.user) + ") broke a socket: " + how);
-  socket.slot.error.store(ECONNRESET, std::memory_order_release);
+  socket.slot().error.store(ECONNRESET, std::memory_order_release);
   socket.set_status(ipc::Status::reset);
   socket.client_done = true;
   if (socket.attached() && (socket.listener || socket.listened)) empty_end(socket);
@@ -381,11 +384,12 @@ void ClientShard::maybe_free(ClientSocket& socket) {
   ShardClient& client = socket.owner;
   socket.set_status(ipc::Status::closed);
   if (!client.ended && socket.send.writer_inside()) return left_to_writers_.push_back(socket.cookie);
-  socket.slot.rx_ring.store(0, std::memory_order_release);
-  socket.slot.tx_ring.store(0, std::memory_order_release);
-  for (ClientSocket::Block* block : {&socket.send_block, &socket.receive_block, &socket.left_block}) give_block(socket, *block);
-  socket.arena->sockets[socket.index] = nullptr;
-  socket.arena->free_slots.push_back(socket.index);
+  socket.slot().rx_ring.store(0, std::memory_order_release);
+  socket.slot().tx_ring.store(0, std::memory_order_release);
+  for (ClientSocket::Block* block : {&socket.send_block, &socket.receive_block}) give_block(socket, *block);
+  if (socket.seldom) give_block(socket, socket.seldom->left_block);
+  socket.arena.sockets[socket.index] = nullptr;
+  socket.arena.free_slots.push_back(socket.index);
   client.client->sockets.give(1);
   --client.socket_count;
   sockets_.erase(socket.cookie);
@@ -397,13 +401,13 @@ void ClientShard::end_hung_up(const std::shared_ptr<Client>& client) {
   std::vector<std::uint64_t> suspects;  // cookies: one may end another
   for (const auto& arena : known->arenas)
     for (const ClientSocket* socket : arena->sockets)
-      if (socket != nullptr && socket->attached() && (socket->hung_up || socket->stream)) suspects.push_back(socket->cookie);
+      if (socket != nullptr && socket->attached() && (socket->hung_up || socket->stream())) suspects.push_back(socket->cookie);
   for (const std::uint64_t cookie : suspects) {
     ClientSocket* socket = by_cookie(cookie);
     if (socket == nullptr || !socket->attached()) continue;
     if (socket->hung_up) {
       on_end(*socket, shown_by(socket->fd.get()));
-    } else if (socket->stream) {
+    } else if (socket->stream()) {
       pump(*socket);
     }
   }
@@ -425,9 +429,9 @@ void ClientShard::end(const std::shared_ptr<Client>& client) {
 
 void ClientShard::end_all() {
   std::vector<ClientSocket*> all;
-  for (const auto& [cookie, socket] : sockets_) all.push_back(socket.get());
+  sockets_.for_each([&](std::uint64_t, const std::unique_ptr<ClientSocket>& socket) { all.push_back(socket.get()); });
   for (ClientSocket* socket : all) {
-    socket->slot.error.store(ECONNRESET, std::memory_order_release);
+    socket->slot().error.store(ECONNRESET, std::memory_order_release);
     socket->set_status(ipc::Status::reset);
     socket->client_done = true;
     close_socket(*socket, true);

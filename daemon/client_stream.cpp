@@ -37,7 +37,7 @@ void ClientShard::change_mode(Request& request, ClientSocket& socket) {
   const auto wanted = static_cast<ipc::Mode>(request.fixed<ipc::ModeRequest>().mode);
   if (wanted != ipc::Mode::switching && wanted != ipc::Mode::stream) return request.refuse(EINVAL);
   if (socket.datagram) return request.refuse(EOPNOTSUPP, "only connected TCP sockets have a stream mode");
-  if (socket.stream) return request.answer_blob();
+  if (socket.stream()) return request.answer_blob();
   const bool usable = socket.attached() && !socket.failed && !socket.parent && socket.receive.size() != 0 &&
                       (socket.status & ipc::Status::connected) != 0;
   if (!usable) return request.refuse(ENOTCONN, "only connected TCP sockets have a stream mode");
@@ -70,15 +70,15 @@ int ClientShard::begin_stream(ClientSocket& socket) {
   socket.end.drain_to_ballast();
   if (socket.end.queued() == 0) return EAGAIN;
   socket.receive.set_mode(ipc::Mode::stream);
-  socket.stream = std::make_unique<ClientSocket::Stream>(
+  socket.seldom.make().stream = std::make_unique<ClientSocket::Stream>(
       ClientSocket::Stream{.end = {socket.fd.get(), socket.end.queued() * ipc::kUnitSize}, .tail = tail});
   return 0;
 }
 
 /// SIOCOUTQ, where the client has no ring to look at.
 void ClientShard::request_unsent(Request& request, ClientSocket& socket) {
-  if (!socket.stream || socket.failed || socket.released || socket.close_called) return request.refuse(ENOTTY);
-  if (!socket.stream->closed) pump(socket);  // what was written before the question counts
+  if (!socket.stream() || socket.failed || socket.released || socket.close_called) return request.refuse(ENOTTY);
+  if (!socket.stream()->closed) pump(socket);  // what was written before the question counts
   const auto unsent = static_cast<int>(socket.send_tail - stack().send_head(socket.id));
   request.answer<ipc::MessageId::ioctl>({.result = 0, .reserved = 0}, as_bytes(&unsent, sizeof unsent));
 }
@@ -102,7 +102,7 @@ void ClientShard::replace_end(ClientSocket& socket, Fd fd, std::uint64_t program
 /// Descriptors in what is not taken may be those that keep the socket open. While a process of the client can speak that is no matter:
 /// its end is looked at (end_hung_up()).
 bool ClientShard::end_if_it_keeps_itself(ClientSocket& socket) {
-  if (socket.owner.client->connections > 0 || !socket.stream->end.carries_descriptors()) return false;
+  if (socket.owner.client->connections > 0 || !socket.stream()->end.carries_descriptors()) return false;
   broken(socket, "descriptors in a stream");
   return true;
 }
@@ -113,7 +113,7 @@ std::optional<bool> ClientShard::take_from_program(ClientSocket& socket) {
     return end_if_it_keeps_itself(socket) ? std::nullopt : std::optional{true};
   const std::size_t used = static_cast<std::size_t>(socket.send_tail - stack().send_head(socket.id));
   const auto room = spans_of(socket.send.base(), socket.send.size(), socket.send_tail, socket.send.size() - used);
-  const auto taken = socket.stream->end.take(room);
+  const auto taken = socket.stream()->end.take(room);
   socket.send_tail += taken.bytes;
   if (!taken.dry && end_if_it_keeps_itself(socket)) return std::nullopt;
   return taken.dry;
@@ -121,7 +121,7 @@ std::optional<bool> ClientShard::take_from_program(ClientSocket& socket) {
 
 /// Receive ring -> program. True: everything that has arrived so far was given, or nobody will ever read it.
 bool ClientShard::give_to_program(ClientSocket& socket) {
-  ClientSocket::Stream& stream = *socket.stream;
+  ClientSocket::Stream& stream = *socket.stream();
   if (!socket.failed && !socket.released) stream.tail = stack().receive_tail(socket.id);
   const std::size_t unread = static_cast<std::size_t>(stream.tail - socket.receive_head);
   if (unread == 0) return true;
@@ -146,7 +146,7 @@ void ClientShard::pump(ClientSocket& socket) {
   if (known && (sent != socket.send_tail || received != socket.receive_head) &&
       !stack().progress(socket.id, socket.send_tail, socket.receive_head))
     return broken(socket, "positions that the stack refuses");
-  ClientSocket::Stream& stream = *socket.stream;
+  ClientSocket::Stream& stream = *socket.stream();
   // Not before a reset: a FIN in front of it would be the end that the peer sees.
   if (taken && stream.shut && !stream.aborted && known && !std::exchange(socket.program_shut_write, true)) {
     stack().shutdown(socket.id, SHUT_WR);
@@ -168,13 +168,13 @@ void ClientShard::pump(ClientSocket& socket) {
 
 /// The end of a socket in stream mode is readable, writable or shut.
 void ClientShard::on_stream_end(ClientSocket& socket, std::uint32_t events) {
-  ClientSocket::Stream& stream = *socket.stream;
+  ClientSocket::Stream& stream = *socket.stream();
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) stream.shut = true;
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
     // Once the peer's end of the stream is shown, the program's own shutdown looks like its close. Only a process with the library
     // can find the slot again: while one says that it has the socket, the next edge is the close. An error: it was closed with
     // data unread.
-    const bool held = socket.slot.reserved[ipc::kHoldersWord].load(std::memory_order_acquire) != 0;
+    const bool held = ipc::client_word(socket.slot(), ipc::kHoldersWord).load(std::memory_order_acquire) != 0;
     const bool may_speak = socket.owner.client->connections > 0;
     const bool shutdown = socket.fin_shown && (events & EPOLLERR) == 0 && held && may_speak && !socket.hung_up;
     socket.hung_up = true;

@@ -271,7 +271,7 @@ TEST_P(EngineTest, ASocketThatWasResetEndsWithItsLastDescriptor) {
   const sockaddr_in to = inet(INADDR_LOOPBACK, 9);
   const auto refused = [&] {
     Socket a = open_socket(program, node(ipc::kStreamNode), SOCK_STREAM);
-    program.slot(a.slot.slot).reserved[ipc::kSharedWord] = 1;  // as after fork()
+    ipc::client_word(program.slot(a.slot.slot), ipc::kSharedWord) = 1;  // as after fork()
     EXPECT_EQ(program.ask<MessageId::connect>({.slot = a.slot.slot, .flags = 0, .reserved = 0}, bytes_of(to)), EINPROGRESS);
     EXPECT_TRUE(eventually([&] { return (polled(a.fd.get()) & (POLLERR | POLLHUP)) == (POLLERR | POLLHUP); }));
     return a;
@@ -290,7 +290,7 @@ TEST_P(EngineTest, ASocketThatWasResetEndsWithItsLastDescriptor) {
   EXPECT_TRUE(eventually([&] { return sockets_in_use(node(ipc::kControlNode)) == 0; }));
   // One whose reader took more than tokens: the witness may be among it.
   Socket b = refused();
-  program.slot(b.slot.slot).reserved[ipc::kWitnessWord] = 1;
+  ipc::client_word(program.slot(b.slot.slot), ipc::kWitnessWord) = 1;
   char bytes[16];
   while (::recv(b.fd.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
   }
@@ -307,7 +307,7 @@ TEST_P(EngineTest, AResetBehindAFinEndsWithTheLastDescriptorOfAChildToo) {
   for (const bool reset : {true, false}) {
     Socket a = connect_to(client, node(ipc::kStreamNode), 4718);
     Socket b = accept_socket(server, listener);
-    server.slot(b.slot.slot).reserved[ipc::kSharedWord] = 1;  // as after fork()
+    ipc::client_word(server.slot(b.slot.slot), ipc::kSharedWord) = 1;  // as after fork()
     a.fd.reset();
     ASSERT_TRUE(eventually([&] { return (polled(b.fd.get()) & POLLRDHUP) != 0; }));
     if (reset) {

@@ -490,7 +490,7 @@ void Session::step_on(Socket& s, std::uint8_t op) {
       const std::uint8_t how = in_.u8();
       if (how % 4 == 0 && s.fds.size() < 4 && !s.fds.empty()) s.fds.emplace_back(::fcntl(s.fds[0].get(), F_DUPFD_CLOEXEC, 0));
       const std::size_t word = how % 4 == 1 ? ipc::kHoldersWord : how % 4 == 2 ? ipc::kWitnessWord : ipc::kSharedWord;
-      if (ipc::Slot* slot = words(s)) slot->reserved[word] = how / 128;
+      if (ipc::Slot* slot = words(s)) ipc::client_word(*slot, word) = how / 128;
       break;
     }
     case 27: rig_.ask<MessageId::shutdown>(s.client, {.slot = s.slot.slot, .how = in_.u8() % 4u, .reserved = 0}); break;

@@ -149,7 +149,7 @@ void reset_slot(Slot& slot, std::uint16_t domain, std::uint16_t type, std::uint3
                      &slot.mss, &slot.errors}) {
     word->store(0, std::memory_order_relaxed);
   }
-  for (auto& word : slot.reserved) word.store(0, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < kClientWords; ++i) client_word(slot, i).store(0, std::memory_order_relaxed);
   slot.domain.store(domain, std::memory_order_relaxed);
   slot.type.store(type, std::memory_order_relaxed);
   slot.protocol.store(protocol, std::memory_order_relaxed);

@@ -106,7 +106,7 @@ UnitCheck check_units();
 /// The stack's end of one socket. Owns no descriptor. Edge-triggered: call inspect() on each EPOLLIN of the descriptor.
 class StackEnd final : public StackIo {
  public:
-  enum class Fault { none, short_unit, unknown_unit, too_many_units, descriptor };
+  enum class Fault : std::uint8_t { none, short_unit, unknown_unit, too_many_units, descriptor };
   struct Arrivals {
     unsigned stalls{};          ///< STALL units that arrived
     bool hello{};               ///< HELLO arrived; `unit` holds it
@@ -148,15 +148,15 @@ class StackEnd final : public StackIo {
 
   /// What arrived since inspect() was called last.
   struct Seen {
-    unsigned stalls = 0;
     std::unique_ptr<Unit> unit;  ///< HELLO or ATTACH; null mostly, and there are many ends
+    std::uint16_t stalls = 0;    ///< up to kUnitsQueuedMax
     bool closed = false;
     Fault fault = Fault::none;
   };
 
+  Seen seen_;
   int fd_ = -1;
   unsigned queued_ = 0;
-  Seen seen_;
 };
 
 /// Which system calls the program's end may make. A program that has confined itself (seccomp) and moves its data with read() and

@@ -24,10 +24,11 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace iopkt::ipc {
 
-inline constexpr std::uint32_t kLayoutVersion = 3;  ///< pinned by test: whoever changes what lies in shared memory raises it
+inline constexpr std::uint32_t kLayoutVersion = 4;  ///< pinned by test: whoever changes what lies in shared memory raises it
 inline constexpr std::uint32_t kArenaMagic = 0x41706f69;    // "iopA"
 inline constexpr std::uint32_t kControlMagic = 0x43706f69;  // "iopC"
 inline constexpr std::size_t kCacheLine = 64;
@@ -182,6 +183,8 @@ struct Kick {
 };
 
 /// One socket. Lines are grouped by who writes them, so that the two sides do not take each other's lines more than needed.
+/// The words `client` are the clients' own, shared by the processes that hold the socket (the stack clears them with a new socket, and takes
+/// those that are named below as hints); they lie where clients write anyway. See client_word().
 struct alignas(kCacheLine) Slot {
   // Stack and readers.
   std::atomic<std::uint64_t> rx_word;   ///< W, see ReceiveWord
@@ -191,6 +194,7 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint32_t> rx_strays; ///< readers: how many may still take a token byte without holding R (or died there)
   // Readers.
   alignas(kCacheLine) std::atomic<std::uint64_t> rx_head;  ///< PositionWord
+  std::atomic<std::uint64_t> client[7];
   // Stack and writers.
   alignas(kCacheLine) std::atomic<std::uint64_t> tx_word;  ///< V, see SendWord
   std::atomic<std::uint64_t> tx_ring;                      ///< RingRef; stack
@@ -200,6 +204,7 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint64_t> tx_lock;                      ///< see WriterLock
   std::atomic<std::uint64_t> tx_urgent;                    ///< writer: position << 16 | 1, the byte before it is urgent; stack: 0
   std::atomic<std::uint64_t> tx_more;                      ///< writer: position << 16 | 1, more follows at once (MSG_MORE); stack: 0
+  std::atomic<std::uint64_t> tx_client[4];
   // Rare.
   alignas(kCacheLine) std::atomic<std::uint32_t> status;  ///< Status; stack
   std::atomic<std::uint32_t> error;      ///< pending SO_ERROR, a Linux errno; stack stores, client exchanges with 0
@@ -218,20 +223,23 @@ struct alignas(kCacheLine) Slot {
   alignas(kCacheLine) std::atomic<std::uint32_t> names_sequence;
   std::atomic<std::uint32_t> errors;  ///< entries of the error queue (IP_RECVERR); stack
   std::atomic<std::uint64_t> names[6];
-  // Clients' own, shared by the processes that hold the socket (the stack clears them with a new socket, and takes the words
-  // kHoldersWord, kSharedWord and kWitnessWord as hints).
-  alignas(kCacheLine) std::atomic<std::uint64_t> reserved[16];
 };
-static_assert(sizeof(Slot) == 512 && alignof(Slot) == 64);
+static_assert(sizeof(Slot) == 384 && alignof(Slot) == 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
-/// Slot::reserved: how many descriptors processes with the library hold.
+/// The clients' own words: the first few lie with what readers write, the others with what writers write.
+inline constexpr std::size_t kClientWordsRx = std::extent_v<decltype(Slot::client)>;
+inline constexpr std::size_t kClientWords = kClientWordsRx + std::extent_v<decltype(Slot::tx_client)>;
+inline std::atomic<std::uint64_t>& client_word(Slot& slot, std::size_t which) {
+  return which < kClientWordsRx ? slot.client[which] : slot.tx_client[which - kClientWordsRx];
+}
+/// client_word(): how many descriptors processes with the library hold.
 inline constexpr std::size_t kHoldersWord = 0;
-/// Slot::reserved: not 0 once a second process has had the descriptor.
-inline constexpr std::size_t kSharedWord = 14;
-/// Slot::reserved: not 0 once a reader may have taken bytes that are no tokens, so that the witness of StackEnd::send_witness()
+/// client_word(): not 0 once a second process has had the descriptor.
+inline constexpr std::size_t kSharedWord = 1;
+/// client_word(): not 0 once a reader may have taken bytes that are no tokens, so that the witness of StackEnd::send_witness()
 /// proves nothing.
-inline constexpr std::size_t kWitnessWord = 15;
+inline constexpr std::size_t kWitnessWord = 2;
 
 /// Both names of a socket; an unknown one has family 0.
 struct Names {

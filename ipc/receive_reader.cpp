@@ -199,7 +199,7 @@ bool ReaderCore::wait_for_remover(ReceiveWord word, Patience& patience) {
     return false;
   }
   // How many the other one owed is not known: take what is there, and let the stack put right what was too much.
-  slot_->reserved[kWitnessWord].store(1);
+  client_word(*slot_, kWitnessWord).store(1);
   for (unsigned i = 0; i <= 2 * (ReceiveWord::kExtraMask + 1); ++i) {
     if (!io_->take_token()) break;
   }

@@ -111,7 +111,7 @@ class ReceiveRingProducer {
   std::uint32_t size_ = 0;
   std::uint16_t epoch_ = 0;
   Mode mode_ = Mode::ring;
-  bool flush_ = false, renew_ = false, repair_ = false, tokens_off_ = false, broken_ = false, closed_ = false;
+  bool flush_ : 1 = false, renew_ : 1 = false, repair_ : 1 = false, tokens_off_ : 1 = false, broken_ : 1 = false, closed_ : 1 = false;
   Counts* counts_ = nullptr;
 };
 

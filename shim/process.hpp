@@ -74,17 +74,18 @@ struct Socket {
 /// The socket of an entry that is ours().
 Socket socket_of(Entry entry);
 
-/// Words of a slot that only clients use (Slot::reserved): agreed between the processes that share a socket.
+/// Words of a slot that only clients use (ipc::client_word()): agreed between the processes that share a socket.
 struct ClientWord {
   /// Descriptors in processes with this library; may be too high after a kill or an exec.
   static constexpr std::size_t holders = ipc::kHoldersWord;
-  static constexpr std::size_t hints = 1;          ///< Hint
-  static constexpr std::size_t receive_limit = 2;  ///< SO_RCVTIMEO in microseconds; 0: none
-  static constexpr std::size_t send_limit = 3;     ///< SO_SNDTIMEO
-  static constexpr std::size_t rules = 4;  ///< raised by what changes where a datagram may go: options, bind, connect
-  static constexpr std::size_t segment = 5;  ///< UDP_SEGMENT
-  static constexpr std::size_t wishes = 6;   ///< Wish
   static constexpr std::size_t shared = ipc::kSharedWord;  ///< not 0 once a second process has had it
+  static constexpr std::size_t hints = 3;          ///< Hint
+  static constexpr std::size_t receive_limit = 4;  ///< SO_RCVTIMEO in microseconds; 0: none
+  static constexpr std::size_t wishes = 5;         ///< Wish
+  // Of those who send:
+  static constexpr std::size_t send_limit = ipc::kClientWordsRx;  ///< SO_SNDTIMEO
+  static constexpr std::size_t rules = send_limit + 1;  ///< raised by what changes where a datagram may go: options, bind, connect
+  static constexpr std::size_t segment = rules + 1;     ///< UDP_SEGMENT
 };
 struct Hint {
   static constexpr std::uint64_t connect_unconfirmed =
@@ -124,7 +125,7 @@ struct Wish {
                                  old_destination_options = 1 << 8;
 };
 inline std::atomic<std::uint64_t>& client_word(const Socket& s, std::size_t which) {
-  return s.slot->reserved[which];
+  return ipc::client_word(*s.slot, which);
 }
 
 // ---------------------------------------------------------------------------------------------- signals and

@@ -29,11 +29,34 @@ struct SipHash {
   }
 };
 
+/// What an element takes: its key lies beside the value,
+template <class Key, class Value>
+struct KeyBeside {
+  KeyBeside(const Key& its_key, Value&& its_value) : key_(its_key), value(std::move(its_value)) {}
+  const Key& key() const { return key_; }
+
+ private:
+  Key key_;
+
+ public:
+  Value value;
+};
+/// or is what Of(value) says, for as long as the element is in the map: where values are pointers to what knows its key.
+template <class Key, class Value, auto Of>
+struct KeyInside {
+  KeyInside(const Key&, Value&& its_value) : value(std::move(its_value)) {}
+  Key key() const { return Of(value); }
+
+  Value value;
+};
+
 /// @tparam Key, Value  Moving them never throws. Key has ==.
 /// @tparam Hash        hash(key) answers 64 bits of which the lower 31 are well mixed.
 /// @context One thread. Every insertion and erasure ends the life of all pointers into the map.
 /// @cost    O(1), but for the insertion that doubles the memory: O(n). reserve() takes that on itself.
-template <class Key, class Value, class Hash>
+/// @tparam Slot        KeyBeside or KeyInside. An insertion takes the key that it is given: the value may come to know it afterwards, but
+///                     before the map is asked again.
+template <class Key, class Value, class Hash, class Slot = KeyBeside<Key, Value>>
 class FlatMap {
  public:
   static constexpr std::size_t kMostElements = std::size_t{1} << 30;
@@ -41,7 +64,7 @@ class FlatMap {
   /// `max_size`: so many elements at most, 1..kMostElements. No memory before the first insertion.
   explicit FlatMap(Hash hash, std::size_t max_size = kMostElements)
       : hash_(std::move(hash)), max_size_(max_size) {
-    static_assert(std::is_nothrow_move_constructible_v<Key> && std::is_nothrow_move_constructible_v<Value>);
+    static_assert(std::is_nothrow_move_constructible_v<Slot>);
     IOPKT_ASSERT(max_size > 0 && max_size <= kMostElements);
   }
   FlatMap(const FlatMap&) = delete;
@@ -87,7 +110,7 @@ class FlatMap {
     if (size_ >= max_size_) return {nullptr, false};
     if (size_ + 1 > most_in(capacity_)) grow(std::max<std::size_t>(kFirstCapacity, capacity_ * 2));
     const std::size_t at = first_free(tag);
-    ::new (static_cast<void*>(&slots_[at])) Slot{key, Value(std::forward<Args>(args)...)};
+    ::new (static_cast<void*>(&slots_[at])) Slot(key, Value(std::forward<Args>(args)...));
     tags_[at] = tag;
     ++size_;
     return {&slots_[at].value, true};
@@ -106,12 +129,12 @@ class FlatMap {
   template <class F>
   void for_each(F visit) {
     for (std::size_t at = 0; at < capacity_; ++at)
-      if (tags_[at] != 0) visit(std::as_const(slots_[at].key), slots_[at].value);
+      if (tags_[at] != 0) visit(slots_[at].key(), slots_[at].value);
   }
   template <class F>
   void for_each(F visit) const {
     for (std::size_t at = 0; at < capacity_; ++at)
-      if (tags_[at] != 0) visit(slots_[at].key, std::as_const(slots_[at].value));
+      if (tags_[at] != 0) visit(slots_[at].key(), std::as_const(slots_[at].value));
   }
 
   /// Erases each element for which dead(const Key&, Value&) is true; asks once for each. Answers how many.
@@ -124,7 +147,7 @@ class FlatMap {
     std::size_t erased = 0;
     for (std::size_t left = capacity_; left > 0; --left) {
       at = (at + 1) & (capacity_ - 1);
-      while (tags_[at] != 0 && dead(std::as_const(slots_[at].key), slots_[at].value)) {
+      while (tags_[at] != 0 && dead(slots_[at].key(), slots_[at].value)) {
         erase_at(at);
         ++erased;
       }
@@ -151,10 +174,6 @@ class FlatMap {
   }
 
  private:
-  struct Slot {
-    Key key;
-    Value value;
-  };
   static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
   static constexpr std::size_t kFirstCapacity = 16;
   static constexpr std::uint32_t kUsed = 0x80000000u;
@@ -173,7 +192,7 @@ class FlatMap {
   std::size_t find_tag(std::uint32_t tag, const Key& key) const {
     if (size_ == 0) return kNone;
     for (std::size_t at = home_of(tag); tags_[at] != 0; at = (at + 1) & (capacity_ - 1))
-      if (tags_[at] == tag && slots_[at].key == key) return at;
+      if (tags_[at] == tag && slots_[at].key() == key) return at;
     return kNone;
   }
   std::size_t first_free(std::uint32_t tag) const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 namespace iopkt {
 namespace {
@@ -130,6 +131,28 @@ TEST(FlatMap, TakesKeysAndValuesThatOnlyMove) {
   for (std::uint32_t key = 0; key < 100; ++key)
     map.try_emplace(key, std::make_unique<int>(static_cast<int>(key)));
   for (std::uint32_t key = 0; key < 100; ++key) EXPECT_EQ(**map.find(key), static_cast<int>(key));
+}
+
+struct Named {
+  std::uint32_t name = 0;
+};
+std::uint32_t name_of(const Named* one) { return one->name; }
+
+TEST(FlatMap, FindsValuesThatKnowTheirKey) {
+  std::vector<Named> all(200);
+  FlatMap<std::uint32_t, Named*, BadHash, KeyInside<std::uint32_t, Named*, name_of>> map{BadHash{5}};
+  for (std::uint32_t key = 0; key < all.size(); ++key) {
+    ASSERT_TRUE(map.try_emplace(key, &all[key]).is_new);
+    all[key].name = key;
+  }
+  EXPECT_FALSE(map.try_emplace(7u, &all[8]).is_new);
+  for (std::uint32_t key = 0; key < all.size(); key += 2) EXPECT_TRUE(map.erase(key));
+  EXPECT_EQ(map.erase_if([](const std::uint32_t& key, Named* one) { return key != one->name || key % 3 == 0; }), 33u);
+  for (std::uint32_t key = 0; key < all.size(); ++key) {
+    Named** const found = map.find(key);
+    ASSERT_EQ(found != nullptr, key % 2 == 1 && key % 3 != 0) << key;
+    ASSERT_TRUE(found == nullptr || *found == &all[key]);
+  }
 }
 
 }  // namespace

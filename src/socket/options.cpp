@@ -282,8 +282,8 @@ const SocketOptions SharedOptions::kDefault;
 
 void SharedOptions::adopt(SocketOptions&& changed) {
   if (changed == **this) return;
-  if (changed == kDefault) options_.reset();
-  else options_ = std::make_shared<const SocketOptions>(std::move(changed));
+  if (changed == kDefault) kept_.reset();
+  else kept_ = make_counted<const Kept>(std::move(changed));
 }
 
 Errno set_option(SocketOptions& options, SocketKind kind, int level, int name, Bytes value, bool privileged,

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "base/counted.hpp"
 #include "base/time.hpp"
 #include "socket/errno.hpp"
 #include "wire/address.hpp"
@@ -105,7 +106,7 @@ struct SocketOptions {
 /// listener had.
 class SharedOptions {
  public:
-  const SocketOptions& operator*() const { return options_ ? *options_ : kDefault; }
+  const SocketOptions& operator*() const { return kept_ ? kept_->options : kDefault; }
   const SocketOptions* operator->() const { return &**this; }
   /// `change(SocketOptions&)`. What it leaves as it was costs nothing. References to the options before hold no longer.
   template <class Change>
@@ -118,7 +119,11 @@ class SharedOptions {
 
  private:
   static const SocketOptions kDefault;
-  std::shared_ptr<const SocketOptions> options_;  ///< null: kDefault
+  struct Kept : Counted<Kept> {
+    explicit Kept(SocketOptions&& its) : options(std::move(its)) {}
+    SocketOptions options;
+  };
+  CountedPtr<const Kept> kept_;  ///< null: kDefault
 };
 
 /// What goes into the header of a packet to `destination`: TTL or hop limit (0: the stack's own), TOS or traffic class.

@@ -4,14 +4,13 @@
 // made it and by the connections that a listener accepted on it: the port is free when the last of them is gone.
 #pragma once
 
-#include <atomic>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
-#include <unordered_map>
-#include <vector>
 
+#include "base/counted.hpp"
 #include "base/random.hpp"
 #include "base/spinlock.hpp"
 #include "socket/errno.hpp"
@@ -37,19 +36,21 @@ constexpr int closeness(const wire::IpAddress& bound, const wire::IpAddress& add
   return bound == address ? 5 : bound.family() == address.family() ? 1 : 0;
 }
 
+/// Each connection that chose its port has one.
 struct BindRequest {
   wire::IpAddress address;  ///< unspecified: every local address, see takes()
-  wire::Port port;          ///< 0: any free one of `ephemeral`
-  EphemeralPorts ephemeral{};
-  std::uint32_t user = 0;
-  bool reuse_address = false, reuse_port = false;
+  wire::Port port;          ///< 0: any free one
+  bool reuse_address : 1 = false;
+  bool reuse_port : 1 = false;
+  bool v6_only : 1 = false;
   std::uint8_t fib = 0;
-  bool v6_only = false;
-  std::optional<wire::Endpoint> remote;  ///< of TCP: connect() asks for a port to this peer, which gets along with ports to others
+  std::uint32_t user = 0;
+  wire::Endpoint remote;    ///< of TCP: connect() asks for a port to this peer, which gets along with ports to others; port 0: it did not
 
+  bool is_connect() const { return remote.port.value != 0; }
   /// Some packet would be for both.
   bool overlaps(const BindRequest& other) const {
-    if (remote && other.remote && *remote != *other.remote) return false;
+    if (is_connect() && other.is_connect() && remote != other.remote) return false;
     return fib == other.fib &&
            (takes(address, v6_only, other.address) || takes(other.address, other.v6_only, address));
   }
@@ -58,34 +59,36 @@ struct BindRequest {
 class PortTable;
 
 /// One claim to a port. Released by its destructor.
-class Binding {
+class Binding : public Counted<Binding> {
  public:
-  Binding(PortTable& table, const BindRequest& claim) : table_(table), claim_(claim) {}
+  Binding(PortTable& table, const BindRequest& claim) : claim_(claim), table_(table) {}
   ~Binding();
-  Binding(const Binding&) = delete;
-  Binding& operator=(const Binding&) = delete;
 
   const BindRequest& claim() const { return claim_; }
   wire::Port port() const { return claim_.port; }
 
  private:
   friend class PortTable;
-  PortTable& table_;
   BindRequest claim_;
+  PortTable& table_;
+  // Under the table's lock: the list of its port.
+  Binding* next_ = nullptr;
+  Binding** self_ = nullptr;  ///< what points to this one
   bool listening_ = false;
 };
+static_assert(sizeof(Binding) <= 88);
 
-using BindingPtr = std::shared_ptr<Binding>;
+using BindingPtr = CountedPtr<Binding>;
 
 class PortTable {
  public:
   enum class Rules : std::uint8_t { tcp, udp };
   explicit PortTable(Rules rules) : rules_(rules) {}
 
-  /// Claims a port. With port 0 one is chosen at random for which `suits` holds (a shard wants ports that hash to it). For a `remote`
-  /// the first will do that others have to other peers, so that a range of ports is enough for more connections than it has ports.
-  /// Errors: addrinuse.
-  Result<BindingPtr> bind(BindRequest request, Random& random, const std::function<bool(wire::Port)>& suits = {});
+  /// Claims a port. With port 0 one of `ephemeral` is chosen at random for which `suits` holds (a shard wants ports that hash to it). For
+  /// a `remote` the first will do that others have to other peers, so that a range of ports is enough for more connections than it has
+  /// ports. Errors: addrinuse.
+  Result<BindingPtr> bind(BindRequest request, Random& random, EphemeralPorts ephemeral = {}, const std::function<bool(wire::Port)>& suits = {});
 
   /// listen(2) on a claim. Errors: addrinuse (another socket listens on an overlapping address of the port).
   Errno start_listening(Binding& binding);
@@ -98,12 +101,16 @@ class PortTable {
 
  private:
   friend class Binding;
-  bool conflicts(const BindRequest& wanted, const Binding* self) const;
+  using Piece = std::array<Binding*, 256>;  ///< the first claim of each of so many ports
+  Binding* first(wire::Port port) const;
+  bool conflicts(const BindRequest& wanted) const;
+  void add(Binding& binding);
   void release(Binding& binding);
 
   Rules rules_;
   mutable SpinLock lock_;
-  std::unordered_map<std::uint16_t, std::vector<Binding*>> claims_;
+  std::array<std::unique_ptr<Piece>, 256> pieces_;  ///< by the upper half of the port
+  std::size_t size_ = 0;
 };
 
 }  // namespace iopkt::socket

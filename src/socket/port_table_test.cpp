@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <set>
+#include <vector>
 
 namespace iopkt::socket {
 namespace {
@@ -20,7 +22,7 @@ struct Row {
 };
 
 BindRequest claim(Ipv4Address address, bool reuse_address = false, bool reuse_port = false, std::uint32_t user = 1) {
-  return {.address = address, .port = Port{80}, .user = user, .reuse_address = reuse_address, .reuse_port = reuse_port};
+  return {.address = address, .port = Port{80}, .reuse_address = reuse_address, .reuse_port = reuse_port, .user = user};
 }
 
 TEST(PortTable, TwoClaimsOfOnePortAsTheHostDecides) {
@@ -115,25 +117,26 @@ TEST(PortTable, OneListenerUnlessThePortIsShared) {
 TEST(PortTable, EphemeralPortsAreInRangeDistinctAndSuit) {
   Random random{1};
   PortTable table(PortTable::Rules::tcp);
-  const BindRequest any{.address = kOne, .ephemeral = {50000, 50009}};
+  const BindRequest any{.address = kOne};
+  const EphemeralPorts ten{50000, 50009};
   std::vector<BindingPtr> held;
   std::set<std::uint16_t> seen;
   const auto even = [](Port port) { return port.value % 2 == 0; };
   for (int i = 0; i < 5; ++i) {
-    auto binding = table.bind(any, random, even);
+    auto binding = table.bind(any, random, ten, even);
     ASSERT_TRUE(binding.has_value());
     EXPECT_TRUE(seen.insert((*binding)->port().value).second);
     EXPECT_EQ((*binding)->port().value % 2, 0);
     EXPECT_TRUE((*binding)->port().value >= 50000 && (*binding)->port().value <= 50009);
     held.push_back(std::move(*binding));
   }
-  EXPECT_EQ(table.bind(any, random, even).error(), Errno::addrinuse);
+  EXPECT_EQ(table.bind(any, random, ten, even).error(), Errno::addrinuse);
   // The last holder of a claim frees the port; a connection that shares the claim keeps it.
   BindingPtr connection = held.back();
   held.pop_back();
-  EXPECT_EQ(table.bind(any, random, even).error(), Errno::addrinuse);
+  EXPECT_EQ(table.bind(any, random, ten, even).error(), Errno::addrinuse);
   connection.reset();
-  EXPECT_TRUE(table.bind(any, random, even).has_value());
+  EXPECT_TRUE(table.bind(any, random, ten, even).has_value());
   held.clear();
   EXPECT_EQ(table.size(), 0u);
 }
@@ -141,10 +144,11 @@ TEST(PortTable, EphemeralPortsAreInRangeDistinctAndSuit) {
 TEST(PortTable, AFullRangeIsSharedByThoseWhoMay) {
   Random random{1};
   PortTable table(PortTable::Rules::tcp);
-  const auto first = table.bind({.address = kOne, .ephemeral = {50000, 50000}, .reuse_address = true}, random);
+  const EphemeralPorts one{50000, 50000};
+  const auto first = table.bind({.address = kOne, .reuse_address = true}, random, one);
   EXPECT_TRUE(first.has_value());
-  EXPECT_TRUE(table.bind({.address = kOne, .ephemeral = {50000, 50000}, .reuse_address = true}, random).has_value());
-  EXPECT_FALSE(table.bind({.address = kOne, .ephemeral = {50000, 50000}}, random).has_value());
+  EXPECT_TRUE(table.bind({.address = kOne, .reuse_address = true}, random, one).has_value());
+  EXPECT_FALSE(table.bind({.address = kOne}, random, one).has_value());
 }
 
 TEST(PortTable, ConnectionsToOtherPeersShareTheRange) {
@@ -152,8 +156,7 @@ TEST(PortTable, ConnectionsToOtherPeersShareTheRange) {
   Random random{5};
   std::vector<BindingPtr> held;
   const auto connect = [&](std::uint8_t peer) {
-    BindRequest request{.address = kOne, .ephemeral = {50000, 50009}, .remote = wire::Endpoint{Ipv4Address{10, 0, 0, peer}, Port{80}}};
-    auto got = table.bind(request, random);
+    auto got = table.bind({.address = kOne, .remote = {Ipv4Address{10, 0, 0, peer}, Port{80}}}, random, {50000, 50009});
     if (got) held.push_back(*got);
     return got ? Errno::ok : got.error();
   };
@@ -174,6 +177,21 @@ TEST(PortTable, ConnectionsToOtherPeersShareTheRange) {
   ASSERT_TRUE(alone);
   for (int i = 0; i < 9; ++i) ASSERT_EQ(connect(20), Errno::ok);
   EXPECT_EQ(connect(20), Errno::addrinuse) << "and has it so";
+}
+
+TEST(PortTable, ClaimsOfOnePortGoInAnyOrder) {
+  Random random{1};
+  for (const std::array<int, 3>& order : {std::array{0, 1, 2}, std::array{2, 1, 0}, std::array{1, 2, 0}, std::array{1, 0, 2}}) {
+    PortTable table(PortTable::Rules::tcp);
+    std::array<BindingPtr, 3> held;
+    for (BindingPtr& one : held) one = *table.bind(claim(kOne, true), random);
+    for (const int which : order) {
+      EXPECT_FALSE(table.bind(claim(kOne), random));
+      held[static_cast<std::size_t>(which)].reset();
+    }
+    EXPECT_TRUE(table.bind(claim(kOne), random));
+    EXPECT_EQ(table.size(), 0u);
+  }
 }
 
 }  // namespace

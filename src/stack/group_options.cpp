@@ -57,7 +57,7 @@ const iface::Interface* interface_for(const ShardState& s, const Socket& k, cons
 }
 
 std::vector<Membership>::iterator find_membership(Socket& k, const group::Key& key) {
-  return std::ranges::find(k.memberships, key, &Membership::key);
+  return std::ranges::find(k.memberships(), key, &Membership::key);
 }
 
 bool same_group(const Membership& one, const Wish& wish) { return one.key.group.with_zone(0) == wish.group.with_zone(0); }
@@ -88,26 +88,26 @@ void end_membership(ShardState& s, Socket& k, std::vector<Membership>::iterator 
   const auto held = s.groups_held.find(k.user);
   held->second.parts -= parts_of(at->filter);
   if (--held->second.memberships == 0) s.groups_held.erase(held);
-  k.memberships.erase(at);
+  k.memberships().erase(at);
 }
 
 Errno join(ShardState& s, Socket& k, const Wish& wish, bool exclude) {
   if (!wish.group.is_multicast()) return Errno::inval;
   const bool v4 = wish.group.is_v4();
   // As on the host: over IPv6 no interface means any of them.
-  if (!v4 && wish.interface_index == 0 && std::ranges::any_of(k.memberships, [&](const Membership& one) { return same_group(one, wish); }))
+  if (!v4 && wish.interface_index == 0 && std::ranges::any_of(k.memberships(), [&](const Membership& one) { return same_group(one, wish); }))
     return Errno::addrinuse;
   const iface::Interface* in = interface_for(s, k, wish);
   if (in == nullptr) return Errno::nodev;
   const group::Key key = group_key(in->index, wish.group);
-  if (find_membership(k, key) != k.memberships.end()) return Errno::addrinuse;
-  if (v4 && std::ranges::count_if(k.memberships, [](const Membership& one) { return one.key.group.is_v4(); }) >= kMembershipsMax4)
+  if (find_membership(k, key) != k.memberships().end()) return Errno::addrinuse;
+  if (v4 && std::ranges::count_if(k.memberships(), [](const Membership& one) { return one.key.group.is_v4(); }) >= kMembershipsMax4)
     return Errno::nobufs;
   GroupsHeld& held = s.groups_held[k.user];
   if (held.memberships >= kMembershipsOfUser || held.parts >= kFilterPartsOfUser) return v4 ? Errno::nobufs : Errno::nomem;
   ++held.memberships, ++held.parts;
-  k.memberships.push_back({key, wish.by_address, {.exclude = exclude}});
-  tell(s, k, key, k.memberships.back().filter);
+  k.memberships().push_back({key, wish.by_address, {.exclude = exclude}});
+  tell(s, k, key, k.memberships().back().filter);
   return Errno::ok;
 }
 
@@ -115,12 +115,12 @@ Errno leave(ShardState& s, Socket& k, const Wish& wish) {
   const bool v4 = wish.group.is_v4();
   if (!v4 && !wish.group.is_multicast()) return Errno::inval;
   if (v4 && wish.interface_index == 0 && wish.by_address.is_unspecified() && interface_for(s, k, wish) == nullptr) return Errno::nodev;
-  const auto at = std::ranges::find_if(k.memberships, [&](const Membership& one) {
+  const auto at = std::ranges::find_if(k.memberships(), [&](const Membership& one) {
     if (!same_group(one, wish)) return false;
     if (wish.interface_index != 0) return one.key.interface_index == wish.interface_index;
     return wish.by_address.is_unspecified() || wish.by_address == one.by_address;
   });
-  if (at == k.memberships.end()) return Errno::addrnotavail;
+  if (at == k.memberships().end()) return Errno::addrnotavail;
   end_membership(s, k, at);
   return Errno::ok;
 }
@@ -131,7 +131,7 @@ Errno change_source(ShardState& s, Socket& k, const Wish& wish, bool exclude, bo
   const iface::Interface* in = interface_for(s, k, wish);
   if (in == nullptr) return Errno::nodev;
   const auto at = find_membership(k, group_key(in->index, wish.group));
-  if (at == k.memberships.end()) return Errno::inval;
+  if (at == k.memberships().end()) return Errno::inval;
   group::Filter filter = at->filter;  // what fails changes nothing
   const wire::IpAddress source = wish.source.with_zone(in->index);
   if (filter.exclude != exclude) {
@@ -155,7 +155,7 @@ Errno join_source(ShardState& s, Socket& k, const Wish& wish) {
   const Errno joined = join(s, k, wish, false);
   if (joined != Errno::ok && joined != Errno::addrinuse) return joined;
   const Errno added = change_source(s, k, wish, false, true);
-  if (joined == Errno::ok && added != Errno::ok) end_membership(s, k, std::prev(k.memberships.end()));
+  if (joined == Errno::ok && added != Errno::ok) end_membership(s, k, std::prev(k.memberships().end()));
   return added;
 }
 
@@ -169,7 +169,7 @@ Errno set_filter(ShardState& s, Socket& k, Wish wish, std::uint32_t mode, const 
     return leave(s, k, wish);
   }
   const auto at = find_membership(k, group_key(in->index, wish.group));
-  if (at == k.memberships.end()) return Errno::inval;
+  if (at == k.memberships().end()) return Errno::inval;
   group::Filter filter{.exclude = mode == 0};
   for (const wire::IpAddress& source : sources) filter.add(source.with_zone(in->index));
   return refilter(s, k, *at, std::move(filter));
@@ -320,21 +320,21 @@ Errno join_anycast(ShardState& s, Socket& k, const Wish& wish, bool privileged) 
   const wire::IpAddress address = wish.group.with_zone(in->index);
   if (!routes && in->connected(address) == nullptr) return Errno::addrnotavail;
   const group::Key key = group_key(in->index, address);
-  if (find_membership(k, key) != k.memberships.end()) return Errno::ok;
+  if (find_membership(k, key) != k.memberships().end()) return Errno::ok;
   GroupsHeld& held = s.groups_held[k.user];
   if (held.memberships >= kMembershipsOfUser || held.parts >= kFilterPartsOfUser) return Errno::nomem;
   ++held.memberships, ++held.parts;
-  k.memberships.push_back({key, {}, {.exclude = true}});
-  tell(s, k, key, k.memberships.back().filter);
+  k.memberships().push_back({key, {}, {.exclude = true}});
+  tell(s, k, key, k.memberships().back().filter);
   return Errno::ok;
 }
 
 Errno leave_anycast(ShardState& s, Socket& k, const Wish& wish) {
-  const auto at = std::ranges::find_if(k.memberships, [&](const Membership& one) {
+  const auto at = std::ranges::find_if(k.memberships(), [&](const Membership& one) {
     return !one.key.group.is_multicast() && same_group(one, wish) &&
            (wish.interface_index == 0 || wish.interface_index == one.key.interface_index);
   });
-  if (at == k.memberships.end()) return Errno::noent;
+  if (at == k.memberships().end()) return Errno::noent;
   end_membership(s, k, at);
   return Errno::ok;
 }
@@ -344,7 +344,8 @@ bool is_protocol_independent(int name) { return name >= num::mcast_join_group &&
 }  // namespace
 
 void leave_all_groups(ShardState& s, Socket& k) {
-  while (!k.memberships.empty()) end_membership(s, k, std::prev(k.memberships.end()));
+  if (!k.seldom) return;
+  while (!k.memberships().empty()) end_membership(s, k, std::prev(k.memberships().end()));
 }
 
 std::optional<Errno> set_group_option(ShardState& s, Socket& k, int level, int name, Bytes value, bool privileged) {
@@ -385,8 +386,8 @@ std::optional<socket::Result<std::string>> get_group_option(const ShardState& s,
     if (in == nullptr) return unexpected(Errno::nodev);
     index = in->index;
   }
-  const auto at = std::ranges::find_if(k.memberships, [&](const Membership& one) { return one.key.interface_index == index && same_group(one, wish); });
-  if (at == k.memberships.end()) return unexpected(Errno::addrnotavail);
+  const auto at = std::ranges::find_if(k.memberships(), [&](const Membership& one) { return one.key.interface_index == index && same_group(one, wish); });
+  if (at == k.memberships().end()) return unexpected(Errno::addrnotavail);
   const FilterShape& shape = name == num::ip_msfilter ? kIpFilter : kGroupFilter;
   const auto count = static_cast<std::uint32_t>(at->filter.sources.size());
   // What there is room for, and how many there are.

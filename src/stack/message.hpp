@@ -22,7 +22,7 @@
 namespace iopkt::stack {
 
 /// A listening socket as all shards see it. What changes after listen() is atomic.
-struct Listener {
+struct Listener : Counted<Listener> {
   Cookie cookie = 0;
   std::uint32_t shard = 0;  ///< where the socket itself lives
   SocketId id;
@@ -52,7 +52,7 @@ struct Listener {
   mutable SpinLock lock_;
   socket::SharedOptions options_;
 };
-using ListenerPtr = std::shared_ptr<Listener>;
+using ListenerPtr = CountedPtr<Listener>;
 
 /// A datagram socket as the shard of its port sees it.
 struct PortMember {

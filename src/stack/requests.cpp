@@ -46,20 +46,27 @@ socket::Result<wire::Endpoint> in_zone(const Socket& k, wire::Endpoint endpoint)
   return endpoint;
 }
 
+/// For disconnect(), which connections do not know. `port`: the program chose it.
+void remember_bound(Socket& k, bool port) {
+  if (k.kind == SocketKind::tcp) return;
+  if (port) k.seldom.make().port_chosen = true;
+  if (k.local.address != any_of(k.family)) k.seldom.make().bound_address = k.local.address;
+}
+
 /// Claims a port for a socket that has none. `suits` narrows the choice among ephemeral ports; `remote`: see BindRequest.
 Errno claim_port(ShardState& s, Socket& k, const wire::Endpoint& local, const std::function<bool(wire::Port)>& suits,
-                 const std::optional<wire::Endpoint>& remote = {}) {
+                 const wire::Endpoint& remote = {}) {
   const ipv4::Ipv4Tunables& ip = s.settings.ipv4;
   const socket::BindRequest claim{.address = local.address,
                                   .port = local.port,
-                                  .ephemeral = {static_cast<std::uint16_t>(ip.anonportmin), static_cast<std::uint16_t>(ip.anonportmax)},
-                                  .user = k.user,
-                                  .reuse_address = k.options->reuse_address != 0,
-                                  .reuse_port = k.options->reuse_port != 0,
+                                  .reuse_address = k.options->reuse_address,
+                                  .reuse_port = k.options->reuse_port,
+                                  .v6_only = k.options->v6_only,
                                   .fib = k.fib,
-                                  .v6_only = k.options->v6_only != 0,
+                                  .user = k.user,
                                   .remote = remote};
-  auto binding = ports_of(s, k).bind(claim, s.random, suits);
+  const socket::EphemeralPorts ephemeral{static_cast<std::uint16_t>(ip.anonportmin), static_cast<std::uint16_t>(ip.anonportmax)};
+  auto binding = ports_of(s, k).bind(claim, s.random, ephemeral, suits);
   if (!binding) return binding.error();
   k.binding = std::move(*binding);
   k.local = {local.address, k.binding->port()};
@@ -166,10 +173,9 @@ Errno connect_tcp(ShardState& s, Socket& k, const wire::Endpoint& remote, bool f
   k.local = local;
   k.remote = to;
   k.in_flows = true;
-  k.flow_hash = hash;
   k.state = SocketState::open;
   if (const std::uint32_t home = s.stack.shard_of_flow(hash); home != s.number) {
-    k.foreign_flow_shard = home;
+    k.foreign_flow_shard = static_cast<std::uint8_t>(home);
     send_to(s, home, message::FlowAdd{flow, s.number});
   }
   tcp::OpenConfig config = open_config(s, flow, k.fib, *k.options, k.receive.memory.size);
@@ -231,7 +237,7 @@ socket::Result<SocketId> Shard::open(const OpenRequest& request) {
   k->cookie = request.cookie;
   k->kind = kind;
   k->family = request.family;
-  k->local.address = k->remote.address = k->bound_address = any_of(request.family);
+  k->local.address = k->remote.address = any_of(request.family);
   k->protocol = static_cast<std::uint8_t>(protocol);
   k->user = request.user;
   k->fib = request.fib;
@@ -261,7 +267,7 @@ Errno Shard::move_send_ring(SocketId id, socket::RingMemory memory) {
   if (k == nullptr) return Errno::badf;
   if (k->send.tail - k->send.head > memory.size) return Errno::inval;
   k->send.memory = memory;
-  k->wanted.send = 0;
+  if (k->told) k->told->wanted.send = 0;
   return Errno::ok;
 }
 
@@ -276,7 +282,7 @@ Errno Shard::move_receive_ring(SocketId id, socket::RingMemory memory) {
     if (!from.second.empty()) memory.write(position + from.first.size(), from.second);
   });
   k->receive.memory = memory;
-  k->wanted.receive = 0;
+  if (k->told) k->told->wanted.receive = 0;
   k->tcp->set_receive_capacity(offered_capacity(*k->options, memory.size));
   mark_dirty(*state_, *k);
   return Errno::ok;
@@ -284,7 +290,7 @@ Errno Shard::move_receive_ring(SocketId id, socket::RingMemory memory) {
 
 RingSizes Shard::wanted_rings(SocketId id) const {
   const Socket* k = state_->find(id);
-  return k == nullptr ? RingSizes{} : k->wanted;
+  return k == nullptr || !k->told ? RingSizes{} : k->told->wanted;
 }
 
 Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
@@ -301,7 +307,8 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
   if (k->kind == SocketKind::tcp && local.address.is_multicast()) return local.address.is_v4() ? Errno::addrnotavail : Errno::inval;
   if (k->kind == SocketKind::raw) {
     if (again) return Errno::inval;
-    k->local.address = k->bound_address = local.address;
+    k->local.address = local.address;
+    remember_bound(*k, false);
     register_raw(s, *k);
     return Errno::ok;
   }
@@ -310,15 +317,15 @@ Errno Shard::bind(SocketId id, const wire::Endpoint& wanted, bool privileged) {
   const bool chosen = local.port.value != 0;
   if (!chosen && k->options->bind_no_port != 0) {
     // ip(7), IP_BIND_ADDRESS_NO_PORT: connect() or the first datagram chooses the port, knowing the other end.
-    k->local.address = k->bound_address = local.address;
+    k->local.address = local.address;
+    remember_bound(*k, false);
     return Errno::ok;
   }
   std::function<bool(wire::Port)> suits;
   if (is_udp(k->kind)) suits = [&](wire::Port port) { return s.stack.shard_of_port(port) == s.number; };
   const Errno claimed = claim_port(s, *k, local, suits);
   if (claimed != Errno::ok) return claimed;
-  k->bound_address = local.address;
-  k->reuse_bound = chosen;
+  remember_bound(*k, chosen);
   if (is_udp(k->kind)) register_port(s, *k);
   return Errno::ok;
 }
@@ -346,9 +353,10 @@ Errno Shard::disconnect(SocketId id) {
   }
   if (is_udp(k->kind)) unregister_port(s, *k);
   k->remote = {any_of(k->family), {}};
-  if (!k->reuse_bound) {
+  if (!k->seldom || !k->seldom->port_chosen) {
     k->binding.reset();
-    k->local = {k->bound_address, {}};
+    const bool named = k->seldom && k->seldom->bound_address;
+    k->local = {named ? *k->seldom->bound_address : any_of(k->family), {}};
     k->state = SocketState::fresh;
     return Errno::ok;
   }
@@ -373,7 +381,7 @@ Errno Shard::listen(SocketId id, std::uint32_t backlog) {
   if (!k->binding)
     if (const Errno claimed = claim_port(s, *k, k->local, {}); claimed != Errno::ok) return claimed;
   if (const Errno taken = s.stack.tcp_ports().start_listening(*k->binding); taken != Errno::ok) return taken;
-  auto listener = std::make_shared<Listener>();
+  auto listener = make_counted<Listener>();
   listener->cookie = k->cookie;
   listener->shard = s.number;
   listener->id = k->id;

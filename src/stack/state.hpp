@@ -69,56 +69,66 @@ struct AuthState {
 struct Socket : Timed {
   explicit Socket(SocketId number) : Timed(Kind::connection), id(number) {}
 
+  std::uint8_t fib = 0;
   SocketId id;
   Cookie cookie = 0;
   socket::SocketKind kind = socket::SocketKind::tcp;
   SocketState state = SocketState::fresh;
-  wire::IpFamily family = wire::IpFamily::v4;
   std::uint8_t protocol = 0;
-  std::uint8_t fib = 0;
   bool client_gone = false;     ///< close() was called: no more events but `released`
   bool dirty = false;           ///< in the list of connections that may have output
   bool event_queued = false;
   bool shut_read = false, shut_write = false;
   bool accept_waiting = false;  ///< a child that its listener's program has not taken yet
   bool offered = false;         ///< ... but can take by itself: the end of its listener is not its end
-  bool reuse_bound = false;     ///< the program chose the port itself
   bool in_flows = false;        ///< flow() is an entry of the flow table
-  wire::IpAddress bound_address;  ///< that bind() was given: what disconnect() leaves
+  std::uint8_t foreign_flow_shard = TimeWaitTable::kNoShard;  ///< where an exception for our flow was registered
+  wire::IpFamily family = wire::IpFamily::v4;
   std::uint32_t user = 0;
   std::uint32_t pending_events = 0;
   Errno pending_error = Errno::ok;
   std::uint32_t bound_interface = 0;
   wire::Endpoint local, remote;
   socket::SharedOptions options;
-  std::vector<Membership> memberships;
-  Box<socket::FlowLabels::Held> flow_labels;  ///< IPV6_FLOWLABEL_MGR
   socket::BindingPtr binding;
   ListenerPtr listener;              ///< its own when listening; its parent's while accept_waiting
   ListenerPtr fast_open_parent;      ///< Fast Open: whose pending requests this one counts among
   socket::SendRing send;
   socket::ReceiveRing receive;
   std::unique_ptr<tcp::Connection> tcp;
-  std::uint32_t flow_hash = 0;
-  std::uint32_t foreign_flow_shard = UINT32_MAX;  ///< where an exception for our flow was registered
-  std::uint32_t mss_route_mtu = 0;
-  RingSizes wanted;                  ///< of the rings, in bytes; 0: as they are
-  std::uint64_t sent_shown = 0;      ///< TCP_NOTSENT_LOWAT: the sent position that the last event told of
   std::unique_ptr<AuthState> auth;   ///< null: all are 0
-  Instant space_asked{};             ///< when that was last announced
+  Box<socket::FlowLabels::Held> flow_labels;  ///< IPV6_FLOWLABEL_MGR
+  /// Of datagrams mostly.
+  struct Seldom {
+    std::optional<wire::IpAddress> bound_address;  ///< that bind() was given, if not any of the family's: what disconnect() leaves
+    bool port_chosen = false;      ///< by the program itself
+    std::vector<Membership> memberships;
+  };
+  Box<Seldom> seldom;
+  /// What who has the rings was told of a busy connection.
+  struct Told {
+    RingSizes wanted;              ///< of the rings, in bytes; 0: as they are
+    Instant space_asked{};         ///< when that was last announced
+    std::uint64_t sent_shown = 0;  ///< TCP_NOTSENT_LOWAT: the sent position that the last event told of
+  };
+  Box<Told> told;
 
   FlowKey flow() const { return {local, remote}; }
   const socket::FlowLabels::Held& leased_labels() const {
     static const socket::FlowLabels::Held none;
     return flow_labels ? *flow_labels : none;
   }
+  std::vector<Membership>& memberships() { return seldom.make().memberships; }
+  const std::vector<Membership>& memberships() const {
+    static const std::vector<Membership> none;
+    return seldom ? seldom->memberships : none;
+  }
 };
-static_assert(sizeof(Socket) <= 368);
+static_assert(sizeof(Socket) <= 264);
 
 struct HalfOpenEntry : Timed {
   HalfOpenEntry() : Timed(Kind::half_open) {}
   FlowKey flow;
-  std::uint32_t flow_hash = 0;
   std::uint32_t interface_index = 0;
   std::int16_t ao_current = -1;  ///< TCP-AO: SendID of the key that the peer's SYN asked for
   tcp::HalfOpen half;
@@ -126,6 +136,11 @@ struct HalfOpenEntry : Timed {
   socket::SharedOptions options;  ///< the listener's when the SYN came
   std::list<HalfOpenEntry*>::iterator age;               ///< its place in half_open_order
 };
+
+/// Who is in the flow table knows which flow it is.
+inline FlowKey flow_of(const Timed* entry) {
+  return entry->kind == Timed::Kind::half_open ? static_cast<const HalfOpenEntry*>(entry)->flow : static_cast<const Socket*>(entry)->flow();
+}
 
 struct ShardState {
   ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rings);
@@ -148,7 +163,7 @@ struct ShardState {
   std::vector<std::unique_ptr<Socket>> slab;      // by place; null: free
   std::vector<std::uint32_t> generations;         // of the place's next use, 1..
   std::vector<std::uint32_t> free_places;
-  FlatMap<FlowKey, Timed*, FlowKeyHash> flows;     // connections and half-open ones
+  FlatMap<FlowKey, Timed*, FlowKeyHash, KeyInside<FlowKey, Timed*, flow_of>> flows;  // connections and half-open ones
   TimeWaitTable time_waits;                        // no flow is in both
   FlatMap<FlowKey, std::uint32_t, FlowKeyHash> foreign_flows;
   std::list<HalfOpenEntry*> half_open_order;       // oldest first

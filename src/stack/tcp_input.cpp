@@ -114,7 +114,7 @@ struct FastOpening {
 };
 
 Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::SharedOptions& options,
-                 const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half, const FastOpening* fast = nullptr);
+                 const FlowKey& flow, const tcp::HalfOpen& half, const FastOpening* fast = nullptr);
 
 /// RFC 5925 section 6.2, of a segment near the beginning.
 std::uint32_t extension_of(wire::SeqNum isn, wire::SeqNum seq) { return seq.value < isn.value && seq - isn >= 0 ? 1 : 0; }
@@ -149,7 +149,7 @@ bool take_cookie(ShardState& s, const ListenerPtr& listener, const socket::Share
                  const tcp::OpenConfig& config, Segment& seg) {
   const auto child = tcp::child_of_cookie(s.tcp_context, s.key(), config, seg.flow.local, seg.flow.remote, seg.in, s.now);
   if (!child) return false;
-  Socket* k = complete(s, listener, options, seg.flow, seg.hash, *child);
+  Socket* k = complete(s, listener, options, seg.flow, *child);
   if (k == nullptr) return true;
   ++s.counters.tcp.cookies_good;
   to_connection(s, *k, seg);
@@ -189,13 +189,12 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
   const FastOpenWish wish = judge_fast_open(s, *listener, *options, seg.flow, seg.in);
   if (wish.open) {
     const FastOpening fast{seg, wish.give};
-    if (Socket* k = complete(s, listener, options, seg.flow, seg.hash, outcome.child, &fast)) mark_dirty(s, *k);
+    if (Socket* k = complete(s, listener, options, seg.flow, outcome.child, &fast)) mark_dirty(s, *k);
     return;
   }
   make_room_for_half_open(s);
   auto entry = std::make_unique<HalfOpenEntry>();
   entry->flow = seg.flow;
-  entry->flow_hash = seg.hash;
   entry->interface_index = seg.at.in->index;
   entry->half = outcome.child;
   entry->ao_current = asked_key(seg.in);
@@ -212,7 +211,7 @@ void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::
 
 /// The last ACK of the handshake came, or a SYN that needs none (`fast`): a socket for the program that listens. Null: no room, the ACK is forgotten.
 Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::SharedOptions& options,
-                 const FlowKey& flow, std::uint32_t flow_hash, const tcp::HalfOpen& half, const FastOpening* fast) {
+                 const FlowKey& flow, const tcp::HalfOpen& half, const FastOpening* fast) {
   if (listener->waiting > listener->backlog) return s.drop(Drop::tcp_listen_overflow), nullptr;
   Rings rings;
   if (!s.ring_source.provide(listener->cookie, static_cast<std::uint32_t>(options->send_buffer),
@@ -245,7 +244,6 @@ Socket* complete(ShardState& s, const ListenerPtr& listener, const socket::Share
   k->local = flow.local;
   k->remote = flow.remote;
   k->in_flows = true;
-  k->flow_hash = flow_hash;
   k->send.memory = rings.send;
   k->receive.memory = rings.receive;
   tcp::OpenConfig config = open_config(s, flow, k->fib, *k->options, rings.receive.size);
@@ -295,7 +293,7 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
       return forget_half_open(s, entry);
     case tcp::HalfOpenOutcome::Kind::complete:
       if (defers(s, *entry, seg)) return s.wheel.schedule(*entry, entry->half.deadline);
-      if (Socket* k = complete(s, entry->listener, entry->options, entry->flow, entry->flow_hash, entry->half)) {
+      if (Socket* k = complete(s, entry->listener, entry->options, entry->flow, entry->half)) {
         s.half_open_order.erase(entry->age);
         delete entry;
         to_connection(s, *k, seg);

@@ -146,8 +146,8 @@ void send_queued(ShardState& s, Socket& k) {
 void remove_flow(ShardState& s, Socket& k) {
   if (!k.in_flows) return;
   s.flows.erase(k.flow());
-  if (k.foreign_flow_shard != UINT32_MAX) send_to(s, k.foreign_flow_shard, message::FlowRemove{k.flow()});
-  k.foreign_flow_shard = UINT32_MAX;
+  if (k.foreign_flow_shard != TimeWaitTable::kNoShard) send_to(s, k.foreign_flow_shard, message::FlowRemove{k.flow()});
+  k.foreign_flow_shard = TimeWaitTable::kNoShard;
   k.in_flows = false;
 }
 
@@ -159,14 +159,13 @@ namespace {
 
 /// TIME-WAIT needs neither buffers nor a socket: a table of its own takes what is left.
 void leave_time_wait(ShardState& s, Socket& k) {
-  const auto foreign = k.foreign_flow_shard == UINT32_MAX ? TimeWaitTable::kNoShard : static_cast<std::uint8_t>(k.foreign_flow_shard);
   // A bound of memory, not of the protocol: beyond it the end comes early, as on the host.
-  if (!s.time_waits.add(k.flow(), k.tcp->time_wait(), {.binding = k.binding, .foreign_shard = foreign, .fib = k.fib})) {
+  if (!s.time_waits.add(k.flow(), k.tcp->time_wait(), {.binding = k.binding, .foreign_shard = k.foreign_flow_shard, .fib = k.fib})) {
     ++s.counters.tcp.time_wait_left_out;
     return;
   }
   s.flows.erase(k.flow());
-  k.foreign_flow_shard = UINT32_MAX;
+  k.foreign_flow_shard = TimeWaitTable::kNoShard;
   k.in_flows = false;
 }
 
@@ -187,14 +186,14 @@ void ask_for_space(ShardState& s, Socket& k, bool send_full) {
   const tcp::Tunables& t = s.settings.tcp;
   if (k.options->receive_buffer == 0) {
     const std::uint32_t wanted = offered_capacity(*k.options, std::min(k.tcp->receive_space_wanted(s.now), t.recvspace_max));
-    if (wanted > k.receive.memory.size) k.wanted.receive = wanted;
+    if (wanted > k.receive.memory.size) k.told.make().wanted.receive = wanted;
   }
   if (send_full && k.options->send_buffer == 0) {
     const std::uint32_t wanted = std::min(k.tcp->send_space_wanted(), t.sendspace_max);
-    if (wanted > k.send.memory.size) k.wanted.send = wanted;
+    if (wanted > k.send.memory.size) k.told.make().wanted.send = wanted;
   }
-  if ((k.wanted.send | k.wanted.receive) == 0 || s.now - k.space_asked < kSpacePause) return;
-  k.space_asked = s.now;
+  if (!k.told || (k.told->wanted.send | k.told->wanted.receive) == 0 || s.now - k.told->space_asked < kSpacePause) return;
+  k.told->space_asked = s.now;
   raise(s, k, event::space_wanted);
 }
 
@@ -212,10 +211,8 @@ void pump(ShardState& s, Socket& k) {
     k.send.head = std::min(k.tcp->send_acked(), k.send.tail);
     what |= event::writable;
   }
-  if (notsent_low_water(s, k) != 0 && k.sent_shown != k.tcp->sent_position()) {
-    k.sent_shown = k.tcp->sent_position();
+  if (notsent_low_water(s, k) != 0 && std::exchange(k.told.make().sent_shown, k.tcp->sent_position()) != k.tcp->sent_position())
     what |= event::writable;
-  }
   if ((events & tcp::event_connected) != 0) what |= event::connected;
   if ((events & tcp::event_peer_fin) != 0) what |= event::peer_fin;
   if ((events & tcp::event_urgent) != 0) what |= event::urgent;

@@ -12,9 +12,14 @@ namespace {
 constexpr std::uint16_t kMinMss = 64;  // 40 bytes of options and some payload
 
 // There may be 100,000 that do nothing: what only some need, or all only for a time, lies in a Box.
-static_assert(sizeof(Connection) <= 576);
+static_assert(sizeof(Connection) <= 456);
 
 }  // namespace
+
+const Seldom& ControlBlock::none_seldom() {
+  static const Seldom kNone;
+  return kNone;
+}
 
 // ---- opening ----------------------------------------------------------------------------------------------------------
 
@@ -55,8 +60,9 @@ Connection Connection::open_active(const Context& context, const OpenConfig& con
   b.snd.cc.smss = b.snd.cc.cwnd = b.snd.mss();
   if (config.fast_open) {
     b.fast_open = config.fast_open->size == 0 ? FastOpen::asked : FastOpen::sent;
-    b.syn_data.make().cookie = *config.fast_open;
-    b.syn_data->most = std::max<std::uint16_t>(config.fast_open_mss, kMinMss);
+    SynData& syn_data = b.make_seldom().syn_data.make();
+    syn_data.cookie = *config.fast_open;
+    syn_data.most = std::max<std::uint16_t>(config.fast_open_mss, kMinMss);
     b.syn_held = config.hold_syn;
   }
   b.rcv.nxt = b.rcv.adv = 1;  // the peer's SYN is not known yet; nothing else can come before it
@@ -118,7 +124,7 @@ Connection Connection::open_fast(const Context& context, const HalfOpen& half, c
   Connection c = child_of(context, half, config, now);
   ControlBlock& b = c.b_;
   b.fast_open = FastOpen::accepted;
-  b.syn_data.make().cookie = config.fast_open.value_or(wire::FastOpenCookie{});
+  b.make_seldom().syn_data.make().cookie = config.fast_open.value_or(wire::FastOpenCookie{});
   b.syn_due = true;
   b.snd.nxt = b.snd.max = 0;
   b.snd.air().timed_end = 0;
@@ -158,8 +164,6 @@ void Connection::establish(Instant now) {
   b_.syn_due = false;
   b_.events |= event_connected;
   ++count().established;
-  b_.rcv.round_trip = snd.rtt.srtt;
-  b_.rcv.tune_from = now;
   if (b_.ecn != EcnMode::none) ++count().ecn_established;
   if (b_.ecn == EcnMode::accurate) ++count().ecn_accurate;
   // shutdown_write() and close() may have come before; the FIN was not to go out then.
@@ -170,7 +174,8 @@ void Connection::establish(Instant now) {
 // ---- the ends ---------------------------------------------------------------------------------------------------------
 
 void Connection::stop_timers() {
-  b_.rexmt_at = b_.linger_at = b_.cork_at = b_.keep_at = b_.rcv.delack_at = Instant::never();
+  if (b_.has_seldom()) b_.make_seldom().linger_at = b_.make_seldom().cork_at = Instant::never();
+  b_.rexmt_at = b_.keep_at = b_.rcv.delack_at = Instant::never();
   if (b_.snd.has_air()) b_.snd.air().reorder_at = b_.snd.air().probe_at = Instant::never();
   b_.snd.pace_blocked = false;
   b_.persisting = b_.probe_due = b_.keepalive_due = b_.syn_due = false;
@@ -179,7 +184,7 @@ void Connection::stop_timers() {
 void Connection::enter_time_wait(Instant now) {
   stop_timers();
   b_.state = State::time_wait;
-  b_.linger_at = now + 2 * ms(tun().msl_ms);
+  b_.make_seldom().linger_at = now + 2 * ms(tun().msl_ms);
   b_.events |= event_time_wait;
   ++count().time_wait_entered;
 }
@@ -205,9 +210,9 @@ void Connection::fail(Failure why, Instant) {
 
 void Connection::queue_reset(SeqNum seq, std::optional<SeqNum> ack) {
   b_.reset_due = true;
-  b_.reset_seq = seq;
+  b_.make_seldom().reset_seq = seq;
   b_.reset_has_ack = ack.has_value();
-  b_.reset_ack = ack.value_or(SeqNum{});
+  b_.make_seldom().reset_ack = ack.value_or(SeqNum{});
 }
 
 /// <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK> (RFC 9293 section 3.10.5)
@@ -230,7 +235,7 @@ void Connection::set_send_urgent(std::uint64_t position) {
   const Offset up = static_cast<Offset>(position) + 1;
   if (b_.state == State::closed || b_.snd.fin_queued || b_.orphan) return;
   IOPKT_ASSERT(up <= b_.snd.tail);
-  b_.snd.up = std::max(b_.snd.up, up);
+  b_.snd.make_marks().up = std::max(b_.snd.marks().up, up);
 }
 
 void Connection::set_send_more(std::uint64_t position) {
@@ -238,7 +243,7 @@ void Connection::set_send_more(std::uint64_t position) {
   // What is written behind our FIN nobody takes; a program may do so all the same.
   if (b_.state == State::closed || b_.snd.fin_queued || b_.orphan) return;
   IOPKT_ASSERT(end <= b_.snd.tail);
-  b_.snd.more_end = end;
+  b_.snd.make_marks().more_end = end;
 }
 
 void Connection::set_receive_read(std::uint64_t position) {
@@ -268,8 +273,8 @@ void Connection::set_options(const Options& options, Instant now) {
   const bool keepalive_changed = options.keepalive != b_.options.keepalive ||
                                  options.keep_idle_ms != b_.options.keep_idle_ms ||
                                  options.keep_interval_ms != b_.options.keep_interval_ms;
-  if (!options.cork && b_.snd.more_end != b_.snd.tail) {
-    b_.cork_at = Instant::never();
+  if (!options.cork && b_.snd.marks().more_end != b_.snd.tail) {
+    if (b_.has_seldom()) b_.make_seldom().cork_at = Instant::never();
     b_.cork_flush = false;
   }
   // TCP_QUICKACK also sends what was being delayed.
@@ -315,7 +320,7 @@ void Connection::close(Instant now) {
   }
   shutdown_write();
   arm_keepalive(now);
-  if (b_.state == State::fin_wait_2) b_.linger_at = now + finwait2();
+  if (b_.state == State::fin_wait_2) b_.make_seldom().linger_at = now + finwait2();
 }
 
 Duration Connection::finwait2() const {
@@ -367,7 +372,7 @@ void Connection::on_mtu_change(std::uint16_t path_mss, std::optional<SeqNum> seq
     }
   }
   const std::uint32_t before = b_.snd.mss();
-  b_.mtu.reset();  // now it is known
+  if (b_.has_seldom()) b_.make_seldom().mtu.reset();  // now it is known
   if (b_.snd.has_air()) b_.snd.air().mtu_probe = {};
   set_path_mss(path_mss);
   if (b_.snd.mss() >= before) return;
@@ -403,7 +408,7 @@ TimeWait Connection::time_wait() const {
           .timestamp_offset = b_.timestamp_offset,
           .window = static_cast<std::uint16_t>(std::min<std::uint32_t>(b_.rcv.window() >> b_.rcv.scale, 65535)),
           .timestamps = b_.timestamps,
-          .until = b_.linger_at};
+          .until = b_.seldom().linger_at};
 }
 
 ConnectionInfo Connection::info() const {
@@ -442,7 +447,7 @@ ConnectionInfo Connection::info() const {
   i.syn_data = b_.syn_data_acked;
   if (fast_open_lost()) i.fast_open_fail = 3;
   else if (b_.fast_open == FastOpen::asked) i.fast_open_fail = 1;
-  else if (b_.fast_open == FastOpen::sent && b_.syn_data->sent > 0 && !b_.syn_data_acked && is_synchronized(b_.state)) i.fast_open_fail = 2;
+  else if (b_.fast_open == FastOpen::sent && b_.seldom().syn_data->sent > 0 && !b_.syn_data_acked && is_synchronized(b_.state)) i.fast_open_fail = 2;
   i.pipe = static_cast<std::uint32_t>(std::max<std::int64_t>(s.pipe(), 0));
   i.sent_unsent = static_cast<std::uint64_t>(std::max<Offset>(s.tail - s.nxt, 0));
   i.received_unread = static_cast<std::uint64_t>(std::max<Offset>(r.data_end() - r.read, 0));

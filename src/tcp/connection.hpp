@@ -114,6 +114,18 @@ enum class FastOpen : std::uint8_t {
   accepted,  ///< The peer's SYN had a good one.
 };
 
+/// What happens to few connections, or at their ends. Plain values.
+struct Seldom {
+  Box<SynData> syn_data;               ///< There unless fast_open is none.
+  Box<MtuSearch> mtu;                  ///< While less is known to get through than route and ICMP say.
+  SeqNum reset_seq{}, reset_ack{};     ///< Of the reset that is due.
+  std::uint16_t challenge_count{};     ///< In the 5 s from challenge_from.
+  Instant challenge_from{};
+  Instant linger_at{Instant::never()}; ///< FIN-WAIT-2 of a closed socket, or TIME-WAIT.
+  Instant cork_at{Instant::never()};   ///< The held segment goes then.
+  friend bool operator==(const Seldom&, const Seldom&) = default;
+};
+
 /// Everything a connection is: plain values, comparable, to be exported and imported (a successor process, tests).
 /// Instants are of the same monotonic clock on both sides.
 struct ControlBlock {
@@ -127,11 +139,10 @@ struct ControlBlock {
   FastOpen fast_open{};
   bool syn_held{};                ///< The SYN waits for data.
   bool syn_data_acked{};          ///< Data of a SYN, ours or the peer's, was taken.
-  Box<SynData> syn_data;          ///< There unless fast_open is none.
   bool syn_due{};                 ///< SYN or SYN,ACK goes out next.
   bool syn_lost{};                ///< It was sent more than once: initial window and RTO are careful.
   bool orphan{};                  ///< The user has closed: nobody reads or writes any more.
-  bool reset_due{};               ///< reset_* goes out next; the state is CLOSED then.
+  bool reset_due{};               ///< A reset goes out next; the state is CLOSED then.
   bool reset_has_ack{};
   bool probe_due{}, keepalive_due{};
   bool persisting{};              ///< The rexmt timer is the persist timer.
@@ -140,22 +151,24 @@ struct ControlBlock {
   std::uint8_t persist_probes{};  ///< Zero-window probes without any answer.
   std::uint8_t keep_probes{};     ///< Keepalive probes without an answer.
   std::uint16_t advertised_mss{536};
-  Box<MtuSearch> mtu;                  ///< While less is known to get through than route and ICMP say.
-  std::uint16_t challenge_count{};     ///< In the 5 s from challenge_from.
   Events events{};
-  SeqNum reset_seq{}, reset_ack{};
   std::uint32_t timestamp_offset{};
   Box<AccEcn> accurate;           ///< There in EcnMode::accurate.
   Options options;
   Sender snd;
   Receiver rcv;
   Instant rexmt_at{Instant::never()};  ///< Retransmission or persist timer.
-  Instant linger_at{Instant::never()}; ///< FIN-WAIT-2 of a closed socket, or TIME-WAIT.
-  Instant cork_at{Instant::never()};   ///< The held segment goes then.
   Instant keep_at{Instant::never()};
-  Instant challenge_from{};
   Instant last_received{};
   friend bool operator==(const ControlBlock&, const ControlBlock&) = default;
+
+  const Seldom& seldom() const { return seldom_ ? *seldom_ : none_seldom(); }
+  Seldom& make_seldom() { return seldom_.make(); }
+  bool has_seldom() const { return static_cast<bool>(seldom_); }
+
+ private:
+  static const Seldom& none_seldom();
+  Box<Seldom> seldom_;
 };
 
 /// For TCP_INFO and operators. Times as they stand, sizes in bytes.
@@ -342,7 +355,7 @@ class Connection {
   Permit permit_new(std::uint32_t mss, Instant now);
   bool small_may_go(Offset begin) const;
   /// TCP_CORK, or MSG_MORE with the last write.
-  bool corked() const { return b_.options.cork || b_.snd.more_end == b_.snd.tail; }
+  bool corked() const { return b_.options.cork || b_.snd.marks().more_end == b_.snd.tail; }
   Duration finwait2() const;
   SegmentOut data_segment(Range range, std::uint32_t mss, Instant now);
   SegmentOut header(SeqNum seq, std::uint16_t flags, Instant now, bool data = false);

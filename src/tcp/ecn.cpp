@@ -82,9 +82,9 @@ void Connection::input_ecn_echo(const SegmentIn& seg, const Sender::AckOutcome& 
   if (b_.ecn == EcnMode::classic) {
     if (!seg.has(wire::ece)) return;
     // Once for each window; and the next new data says so.
-    const Offset before = b_.snd.cwr_point;
+    const Offset before = b_.snd.marks().cwr_point;
     reduce_for_mark(got.flight, now);
-    b_.snd.cwr_due = b_.snd.cwr_due || b_.snd.cwr_point != before;
+    b_.snd.cwr_due = b_.snd.cwr_due || b_.snd.marks().cwr_point != before;
     return;
   }
   // One with data or SACK blocks has no encoding of its own.

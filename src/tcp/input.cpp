@@ -79,7 +79,7 @@ SegmentResult Connection::input_syn_sent(const SegmentIn& seg, Instant now, Copi
   establish(now);
   input_ack(seg, 0, ack, now);
   if (b_.ecn == EcnMode::accurate) input_syn_ack_ecn(seg, now);
-  if (b_.syn_data && b_.syn_data->sent > 0) on_syn_data_answered(now);
+  if (b_.seldom().syn_data && b_.seldom().syn_data->sent > 0) on_syn_data_answered(now);
   if (seg.payload_len > 0 || seg.has(wire::fin)) {
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
     if (const auto drop = input_data(seg, 1, now, out)) return {.drop = drop};
@@ -249,7 +249,7 @@ std::optional<Drop> Connection::check_ack(const SegmentIn& seg, Offset ack, Inst
 SegmentResult Connection::input_time_wait(const SegmentIn& seg, Instant now) {
   TimeWait self = time_wait();
   const TimeWaitOutcome outcome = tcp::on_segment(self, seg, now, tun());
-  b_.linger_at = self.until;
+  b_.make_seldom().linger_at = self.until;
   switch (outcome.kind) {
     case TimeWaitOutcome::Kind::ignore:
       break;
@@ -265,15 +265,16 @@ SegmentResult Connection::input_time_wait(const SegmentIn& seg, Instant now) {
 
 /// RFC 5961 section 7: a challenge ACK, at a limited rate, counted per connection (a shared count would be a side channel).
 void Connection::challenge(Instant now) {
-  if (now - b_.challenge_from >= kChallengePeriod) {
-    b_.challenge_from = now;
-    b_.challenge_count = 0;
+  Seldom& seldom = b_.make_seldom();
+  if (now - seldom.challenge_from >= kChallengePeriod) {
+    seldom.challenge_from = now;
+    seldom.challenge_count = 0;
   }
-  if (b_.challenge_count >= tun().challenge_ack_limit) {
+  if (seldom.challenge_count >= tun().challenge_ack_limit) {
     ++count().tx_challenge_limited;
     return;
   }
-  ++b_.challenge_count;
+  ++seldom.challenge_count;
   ++count().tx_challenge_acks;
   b_.rcv.ack_now = true;
 }

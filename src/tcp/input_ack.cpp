@@ -90,7 +90,7 @@ void Connection::on_fin_acked(Instant now) {
     case State::fin_wait_1:
       b_.state = State::fin_wait_2;
       // Not in RFC 9293: nobody is left to read what may come, so this half does not wait for ever.
-      if (b_.orphan) b_.linger_at = now + finwait2();
+      if (b_.orphan) b_.make_seldom().linger_at = now + finwait2();
       break;
     case State::closing:
       enter_time_wait(now);

@@ -42,9 +42,9 @@ std::optional<Drop> Connection::input_data(const SegmentIn& seg, Offset begin, I
   if (!got.in_order) count().rx_out_of_order_bytes += got.bytes;
   if (rcv.data_end() > before) b_.events |= event_readable;
   if (!b_.timestamps) {
-    rcv.time_round(std::nullopt, 0, now);
+    rcv.time_round(std::nullopt, 0, b_.snd.rtt.srtt, now);
   } else if (seg.options.timestamps && seg.payload_len >= rcv.segment_size) {
-    if (const auto since = since_echo(seg, now)) rcv.time_round(since, seg.options.timestamps->echo, now);
+    if (const auto since = since_echo(seg, now)) rcv.time_round(since, seg.options.timestamps->echo, b_.snd.rtt.srtt, now);
   }
   schedule_ack(seg, got, had_holes, now);
   if (got.fin_reached) input_fin(now);

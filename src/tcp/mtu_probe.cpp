@@ -22,14 +22,14 @@ void Connection::doubt_path_mtu(Instant now) {
   constexpr std::uint16_t kCommon = 1280 - 60;  // what every path takes today
   const Sender& snd = b_.snd;
   if (tun().mtu_probing == 0 || snd.retries < kTimeouts || snd.flight() < snd.mss() || snd.mss() <= kCommon) return;
-  begin_mtu_search(b_.mtu ? b_.mtu->hole_mss : snd.path_mss, now);
+  begin_mtu_search(b_.seldom().mtu ? b_.seldom().mtu->hole_mss : snd.path_mss, now);
   b_.snd.cc.cwnd = std::min(b_.snd.cc.cwnd, b_.snd.mss());
   ++count().mtu_black_holes;
 }
 
 /// `from`: what is hoped for in the end.
 void Connection::begin_mtu_search(std::uint16_t from, Instant now) {
-  b_.mtu.make() = {.hole_mss = from, .search_high = from, .search_at = now, .hole_until = now + seconds(tun().mtu_probe_interval_s)};
+  b_.make_seldom().mtu.make() = {.hole_mss = from, .search_high = from, .search_at = now, .hole_until = now + seconds(tun().mtu_probe_interval_s)};
   set_path_mss(std::min(from, kBaseMss));
 }
 
@@ -38,21 +38,21 @@ bool Connection::searches_mtu() const { return b_.snd.uses_rack() && (b_.snd.way
 /// RFC 1191 section 6.3, RFC 4821 section 7.5: what was learnt about a path is doubted after a time. Without probes that means full
 /// segments at once.
 void Connection::forget_black_hole(Instant now) {
-  if (!b_.mtu || now < b_.mtu->hole_until) return;
-  b_.mtu->hole_until = now + seconds(tun().mtu_probe_interval_s);
-  b_.mtu->search_high = b_.mtu->hole_mss;
-  b_.mtu->search_losses = 0;
+  if (!b_.seldom().mtu || now < b_.seldom().mtu->hole_until) return;
+  b_.make_seldom().mtu->hole_until = now + seconds(tun().mtu_probe_interval_s);
+  b_.make_seldom().mtu->search_high = b_.seldom().mtu->hole_mss;
+  b_.make_seldom().mtu->search_losses = 0;
   if (searches_mtu()) return;
-  set_path_mss(std::max(b_.mtu->hole_mss, b_.snd.path_mss));
-  b_.mtu.reset();
+  set_path_mss(std::max(b_.seldom().mtu->hole_mss, b_.snd.path_mss));
+  b_.make_seldom().mtu.reset();
 }
 
 /// RFC 4821 section 7.3: all of it first, for most holes pass; then the middle. 0: the search is over.
 std::uint16_t Connection::next_probe_mss() const {
-  if (!b_.mtu) return 0;
-  const std::uint16_t high = std::min(b_.mtu->search_high, b_.snd.peer_mss), low = b_.snd.path_mss;
+  if (!b_.seldom().mtu) return 0;
+  const std::uint16_t high = std::min(b_.seldom().mtu->search_high, b_.snd.peer_mss), low = b_.snd.path_mss;
   if (high <= low) return 0;
-  if (high == std::min(b_.mtu->hole_mss, b_.snd.peer_mss)) return high;
+  if (high == std::min(b_.seldom().mtu->hole_mss, b_.snd.peer_mss)) return high;
   return high - low < kNear ? 0 : static_cast<std::uint16_t>(low + (high - low + 1) / 2);
 }
 
@@ -60,8 +60,8 @@ std::uint16_t Connection::next_probe_mss() const {
 /// payload of the probe, 0: none is due.
 std::uint32_t Connection::mtu_probe_due(Instant now) const {
   const Sender& snd = b_.snd;
-  if (!b_.mtu || now < b_.mtu->search_at || !searches_mtu() || snd.phase != Phase::open || snd.air().mtu_probe.end != 0) return 0;
-  if (snd.air().log.sacked() > 0 || snd.rtt.srtt.count() == 0 || b_.persisting || snd.up > snd.nxt || snd.cwr_due) return 0;
+  if (!b_.seldom().mtu || now < b_.seldom().mtu->search_at || !searches_mtu() || snd.phase != Phase::open || snd.air().mtu_probe.end != 0) return 0;
+  if (snd.air().log.sacked() > 0 || snd.rtt.srtt.count() == 0 || b_.persisting || snd.marks().up > snd.nxt || snd.cwr_due) return 0;
   const std::uint16_t probe_mss = next_probe_mss();
   if (probe_mss == 0) return 0;
   const std::uint32_t payload = probe_mss - (snd.mss() - payload_per_segment());
@@ -85,15 +85,15 @@ SegmentOut Connection::output_mtu_probe(std::uint32_t payload, Instant now) {
 /// RFC 4821 section 7.6: what the last probe has shown.
 void Connection::take_mtu_verdict(Instant now) {
   const Sender::Verdict verdict = std::exchange(b_.snd.mtu_verdict, Sender::Verdict::none);
-  if (verdict == Sender::Verdict::none || !b_.mtu) return;
-  MtuSearch& search = *b_.mtu;
+  if (verdict == Sender::Verdict::none || !b_.seldom().mtu) return;
+  MtuSearch& search = *b_.make_seldom().mtu;
   const std::uint16_t probed = b_.snd.air().mtu_probe_mss;
   if (verdict == Sender::Verdict::passes) {
     ++count().mtu_probes_good;
     search.search_losses = 0;
     search.search_at = now;
     set_path_mss(std::max(probed, b_.snd.path_mss));
-    if (b_.snd.path_mss >= search.hole_mss) b_.mtu.reset();
+    if (b_.snd.path_mss >= search.hole_mss) b_.make_seldom().mtu.reset();
     return;
   }
   ++count().mtu_probes_lost;

@@ -109,7 +109,7 @@ SegmentOut Connection::header(SeqNum seq, std::uint16_t flags, Instant now, bool
 /// can they sign, or find their way behind extension headers.
 bool Connection::may_be_cut(Offset begin) const {
   const bool cwr = b_.snd.cwr_due || (b_.accurate && (wire::flags_of_ace(b_.accurate->r_cep) & wire::cwr) != 0);
-  return b_.snd.up <= begin && !cwr && b_.options.signature_len == 0 && b_.options.network_words == 0;
+  return b_.snd.marks().up <= begin && !cwr && b_.options.signature_len == 0 && b_.options.network_words == 0;
 }
 
 void Connection::on_ack_sent() {
@@ -130,9 +130,9 @@ SegmentOut Connection::data_segment(Range range, std::uint32_t mss, Instant now)
     if (data_end == snd.tail) out.flags |= wire::psh;
   }
   if (range.end > snd.tail) out.flags |= wire::fin;
-  if (snd.up > range.begin) {
+  if (snd.marks().up > range.begin) {
     out.flags |= wire::urg;
-    out.urgent = static_cast<std::uint16_t>(std::min<Offset>(snd.up - range.begin, 65535));
+    out.urgent = static_cast<std::uint16_t>(std::min<Offset>(snd.marks().up - range.begin, 65535));
   }
   return out;
 }
@@ -141,10 +141,10 @@ SegmentOut Connection::data_segment(Range range, std::uint32_t mss, Instant now)
 
 std::optional<SegmentOut> Connection::output_reset(Instant) {
   SegmentOut out;
-  out.seq = b_.reset_seq;
+  out.seq = b_.seldom().reset_seq;
   out.flags = wire::rst;
   if (b_.reset_has_ack) {
-    out.ack = b_.reset_ack;
+    out.ack = b_.seldom().reset_ack;
     out.flags |= wire::ack;
   }
   b_.reset_due = false;
@@ -176,7 +176,7 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
   if (answer && b_.accurate && b_.accurate->says_options && snd.retries == 0 && !out.options.fast_open && b_.options.signature_len == 0)
     out.options.accecn = b_.accurate->whole_option();
   const Offset end = 1 + Offset{data};
-  if (b_.syn_data) b_.syn_data->sent = std::max(b_.syn_data->sent, data);
+  if (b_.seldom().syn_data) b_.make_seldom().syn_data->sent = std::max(b_.seldom().syn_data->sent, data);
   count().tx_bytes += data;
   b_.syn_due = b_.syn_held = false;
   if (snd.nxt == 0) snd.on_sent_new({0, end}, 0, false, now);
@@ -192,11 +192,11 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
 std::uint16_t Connection::add_fast_open(SegmentOut& syn) const {
   if (b_.options.signature_len != 0) return 0;  // there is no room for both
   const bool answer = syn.has(wire::ack);
-  if (answer ? b_.fast_open != FastOpen::accepted || b_.syn_data->cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
-  syn.options.fast_open = b_.syn_data->cookie;
+  if (answer ? b_.fast_open != FastOpen::accepted || b_.seldom().syn_data->cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
+  syn.options.fast_open = b_.seldom().syn_data->cookie;
   if (answer || b_.fast_open != FastOpen::sent) return 0;
   const std::size_t options = wire::encoded_len(wire::TcpHeader{.options = syn.options}) - wire::TcpView::kMinHeaderLen;
-  const Offset room = std::min<Offset>(b_.syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options + b_.options.network_words * 4u);
+  const Offset room = std::min<Offset>(b_.seldom().syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options + b_.options.network_words * 4u);
   syn.payload_len = static_cast<std::uint32_t>(std::clamp<Offset>(b_.snd.tail - 1, 0, std::max<Offset>(room, 0)));
   return static_cast<std::uint16_t>(syn.payload_len);
 }
@@ -267,7 +267,7 @@ Offset Connection::largest_segment() const {
 /// of which fills no segment?
 bool Connection::small_may_go(Offset begin) const {
   const Sender& snd = b_.snd;
-  if (snd.fin_queued || b_.cork_flush || snd.up > begin) return true;
+  if (snd.fin_queued || b_.cork_flush || snd.marks().up > begin) return true;
   if (corked()) return false;
   if (b_.options.nodelay || tun().nagle == 0) return true;
   return snd.una >= snd.air().small_end;
@@ -297,7 +297,7 @@ Connection::Permit Connection::permit_new(std::uint32_t mss, Instant now) {
     const std::uint32_t rest = p.length % mss;
     if (rest != 0 && !small_may_go(begin)) {
       p.length -= rest;
-      if (corked() && b_.cork_at.is_never()) b_.cork_at = now + kCorkTime;
+      if (corked() && b_.seldom().cork_at.is_never()) b_.make_seldom().cork_at = now + kCorkTime;
     }
     if (fin && !p.fin && p.length == 0) p.by_window = window <= length;
     return p;
@@ -355,7 +355,7 @@ std::optional<SegmentOut> Connection::output_new(Instant now) {
   mark_new_data(out);
   snd.on_sent_new(r, mss, p.length % mss != 0, now);
   if (b_.cork_flush && r.end >= snd.tail) b_.cork_flush = false;
-  if (snd.nxt >= snd.tail) b_.cork_at = Instant::never();
+  if (b_.has_seldom() && snd.nxt >= snd.tail) b_.make_seldom().cork_at = Instant::never();
   b_.probe_due = false;
   if (b_.rexmt_at.is_never() || b_.persisting) {
     b_.persist_shift = 0;
@@ -413,7 +413,7 @@ std::optional<SegmentOut> Connection::output_probe(Instant now) {
   if (snd.nxt == snd.una) {
     snd.on_sent_new(r, 0, false, now);
     snd.air().timed_end = 0;
-    snd.probe_end = r.end;
+    snd.make_marks().probe_end = r.end;
   } else {
     out.retransmission = true;
   }

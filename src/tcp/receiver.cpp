@@ -1,6 +1,7 @@
 #include "tcp/receiver.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace iopkt::tcp {
 
@@ -167,29 +168,31 @@ bool Receiver::on_read(Offset new_read, std::uint32_t mss) {
   return opened >= std::min<Offset>(std::max<Offset>(whole / 4, 2 * Offset{mss}), std::max<Offset>(whole / 2, 1));
 }
 
-void Receiver::time_round(std::optional<Duration> since_echo, std::uint32_t echo, Instant now) {
+void Receiver::time_round(std::optional<Duration> since_echo, std::uint32_t echo, Duration handshake, Instant now) {
+  if (!tuning) tuning.make() = {.round_trip = handshake, .from = now};
+  Tuning& t = *tuning;
   if (since_echo) {
     // Each echo once: what comes later with the same one waited for the window or for its sender.
-    if (echo == timed_echo && round_trip.count() != 0) return;
-    timed_echo = echo;
-    round_trip = round_trip.count() == 0 ? *since_echo : (7 * round_trip + *since_echo) / 8;
+    if (echo == t.timed_echo && t.round_trip.count() != 0) return;
+    t.timed_echo = echo;
+    t.round_trip = t.round_trip.count() == 0 ? *since_echo : (7 * t.round_trip + *since_echo) / 8;
     return;
   }
-  if (round_edge != 0 && nxt < round_edge) return;
+  if (t.round_edge != 0 && nxt < t.round_edge) return;
   // At least a round trip, more when the window was not in use: the shortest counts.
-  if (round_edge != 0 && (round_trip.count() == 0 || now - round_from < round_trip)) round_trip = now - round_from;
-  round_edge = adv;
-  round_from = now;
+  if (t.round_edge != 0 && (t.round_trip.count() == 0 || now - t.round_from < t.round_trip)) t.round_trip = now - t.round_from;
+  t.round_edge = adv;
+  t.round_from = now;
 }
 
 std::uint32_t Receiver::tune(std::uint32_t mss, Instant now) {
-  if (round_trip.count() == 0 || now - tune_from < std::max(round_trip, kTuneLeast)) return 0;
-  const Offset taken = read - tune_read;
+  if (!tuning || tuning->round_trip.count() == 0) return 0;
+  const Duration passed = now - tuning->from, round = std::max(tuning->round_trip, kTuneLeast);
+  if (passed < round) return 0;
+  const Offset taken = read - std::exchange(tuning->read, read);
+  tuning->from = now;
   // A longer pause between two looks is no longer round trip.
-  const bool one_round = now - tune_from < 2 * std::max(round_trip, kTuneLeast);
-  tune_read = read;
-  tune_from = now;
-  if (!one_round || fin_received || taken < capacity / 2) return 0;
+  if (passed >= 2 * round || fin_received || taken < capacity / 2) return 0;
   // More than the field can say is no use (RFC 7323 section 2.3).
   const Offset wanted = std::min<Offset>(2 * taken + 16 * Offset{mss}, Offset{65535} << scale);
   return wanted > Offset{capacity} ? static_cast<std::uint32_t>(wanted) : 0;

@@ -21,13 +21,23 @@ struct OutOfOrder {
   friend bool operator==(const OutOfOrder&, const OutOfOrder&) = default;
 };
 
+/// How large the buffer should be: what the user takes in a round trip is measured (see Receiver::tune()). Plain values.
+struct Tuning {
+  Duration round_trip{};           ///< Smoothed, as the receiver sees it; 0: not known.
+  std::uint32_t timed_echo{};      ///< The last timestamp echo that was a sample.
+  Offset round_edge{};             ///< Without timestamps: when this edge arrives a window's time is over; 0: none runs.
+  Instant round_from{};
+  Offset read{1};                  ///< Receiver::read when the measurement began.
+  Instant from{};
+  friend bool operator==(const Tuning&, const Tuning&) = default;
+};
+
 /// Plain values; every field may be exported and set again. Invariants (asserted): 1 <= read <= nxt <= adv (+1 after the
 /// FIN), all of beyond() lies in (nxt, adv].
 ///
 /// Payload is never held here: accept() says where in the receive ring each new byte belongs, also when it is out of
 /// order. A ring of `capacity` bytes never needs to hold a byte at or after stream position `edge() - 1`.
 struct Receiver {
-  SeqNum irs{};
   Offset nxt{};   ///< RCV.NXT
   Offset adv{};   ///< Right edge of the offered window, the highest ever sent: RCV.NXT + RCV.WND.
   Offset read{1}; ///< Next byte the user will take.
@@ -45,15 +55,10 @@ struct Receiver {
   std::uint32_t unacked{};     ///< Bytes accepted in order since the last acknowledgment.
   std::uint32_t segment_size{536};  ///< The peer's full-sized segment as seen (for "every second segment").
   std::uint32_t ts_recent{};        ///< RFC 7323 section 4.3
+  SeqNum irs{};
   Instant ts_recent_at{};
   Instant delack_at{Instant::never()};
-  // How large the buffer should be: what the user takes in a round trip is measured (see tune()).
-  Duration round_trip{};           ///< Smoothed, as the receiver sees it; 0: not known.
-  std::uint32_t timed_echo{};      ///< The last timestamp echo that was a sample.
-  Offset round_edge{};             ///< Without timestamps: when this edge arrives a window's time is over; 0: none runs.
-  Instant round_from{};
-  Offset tune_read{1};             ///< `read` when the measurement began.
-  Instant tune_from{};
+  Box<Tuning> tuning;          ///< Once text has come.
 
   friend bool operator==(const Receiver&, const Receiver&) = default;
 
@@ -88,8 +93,8 @@ struct Receiver {
   /// The user took bytes up to `position`; true when the window has opened so far that the peer should hear of it.
   bool on_read(Offset new_read, std::uint32_t mss);
   /// A segment with text has come: measures the round trip by the time since its `echo` was sent, or by the time that a whole
-  /// window takes.
-  void time_round(std::optional<Duration> since_echo, std::uint32_t echo, Instant now);
+  /// window takes. `handshake`: what the sender knows of it, to begin with; 0: nothing.
+  void time_round(std::optional<Duration> since_echo, std::uint32_t echo, Duration handshake, Instant now);
   /// The capacity that the user's pace asks for: twice what was taken in the last round trip, so that a sender in slow start is
   /// not held back (Fisk, Feng: "Dynamic right-sizing", 2001). Once per round trip; 0: no more than there is.
   std::uint32_t tune(std::uint32_t mss, Instant now);

@@ -24,6 +24,11 @@ const Outstanding& Sender::none_outstanding() {
   return kNone;
 }
 
+const Marks& Sender::no_marks() {
+  static const Marks kNone;
+  return kNone;
+}
+
 Outstanding& Sender::begin_outstanding() {
   Outstanding& fresh = air_.make();
   fresh.rk.rtt = rack_rtt;
@@ -453,8 +458,8 @@ bool Sender::paced(Instant now) {
 }
 
 bool Sender::on_congestion_echo(std::uint32_t flight_before, Instant now) {
-  if (una <= cwr_point) return false;
-  cwr_point = nxt;
+  if (una <= marks().cwr_point) return false;
+  make_marks().cwr_point = nxt;
   // A loss of the same window has reduced it already.
   if (phase != Phase::open) return false;
   congestion->on_congestion(cc, std::min(flight_before, cc.cwnd), now);

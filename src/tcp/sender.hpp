@@ -75,6 +75,15 @@ struct Outstanding {
   friend bool operator==(const Outstanding&, const Outstanding&) = default;
 };
 
+/// Places in the stream that mean something to few connections. Plain values.
+struct Marks {
+  Offset up{};             ///< SND.UP: the byte after the urgent data; urgent while una < up.
+  Offset more_end{};       ///< Where the user said that more follows at once (MSG_MORE); counts while it is the tail.
+  Offset probe_end{};      ///< End of the byte that the last zero-window probe sent for the first time.
+  Offset cwr_point{};      ///< RFC 3168: SND.NXT at the last reduction that a mark asked for.
+  friend bool operator==(const Marks&, const Marks&) = default;
+};
+
 /// Plain values; every field may be exported and set again. Invariants (asserted): una <= nxt <= max, the log covers [una, nxt).
 struct Sender {
   SeqNum iss{};
@@ -84,11 +93,7 @@ struct Sender {
   Offset nxt{};            ///< SND.NXT: next to send for the first time. Retransmission never moves it back.
   Offset max{};            ///< Highest ever sent; above nxt only after a zero-window probe that was not accepted.
   Offset tail{1};          ///< End of what the user wrote; the FIN stands here.
-  Offset up{};             ///< SND.UP: the byte after the urgent data; urgent while una < up.
-  Offset more_end{};       ///< Where the user said that more follows at once (MSG_MORE); counts while it is the tail.
   Offset wl1{}, wl2{};     ///< SND.WL1 (an offset of the receive side), SND.WL2
-  Offset probe_end{};      ///< End of the byte that the last zero-window probe sent for the first time.
-  Offset cwr_point{};      ///< RFC 3168: SND.NXT at the last reduction that a mark asked for.
   std::uint32_t wnd{}, max_wnd{};  ///< SND.WND, and the largest the peer offered.
   std::uint8_t scale{};            ///< Shift of windows that we receive.
   bool sack{};
@@ -125,6 +130,8 @@ struct Sender {
   const Outstanding& air() const { return air_ ? *air_ : none_outstanding(); }
   Outstanding& air() { return air_ ? *air_ : begin_outstanding(); }
   bool has_air() const { return static_cast<bool>(air_); }
+  const Marks& marks() const { return marks_ ? *marks_ : no_marks(); }
+  Marks& make_marks() { return marks_.make(); }
 
   SeqNum seq_of(Offset o) const { return iss + static_cast<std::uint32_t>(o); }
   Offset offset_of(SeqNum s) const { return una + (s - seq_of(una)); }
@@ -139,7 +146,7 @@ struct Sender {
   /// probe is not such: it was never offered, and was most likely refused.
   Offset bare_segment_at() const {
     const Offset edge = std::max(window_edge(), una);
-    const bool probe = wnd == 0 && max == probe_end && max == una + 1;
+    const bool probe = wnd == 0 && max == marks().probe_end && max == una + 1;
     return !probe && max - edge < (Offset{1} << scale) ? max : std::min(edge, max);
   }
   bool in_flight() const { return una < nxt; }
@@ -243,6 +250,7 @@ struct Sender {
     RateSampler sampler;
   };
   static const Outstanding& none_outstanding();
+  static const Marks& no_marks();
   Outstanding& begin_outstanding();
   void settle(Instant now);
   // sender.cpp
@@ -283,6 +291,7 @@ struct Sender {
   void undo(Instant now);
 
   Box<Outstanding> air_;
+  Box<Marks> marks_;  ///< None while all of them are 0.
 };
 
 }  // namespace iopkt::tcp

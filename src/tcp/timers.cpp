@@ -13,14 +13,14 @@ constexpr std::uint32_t kOr(std::uint32_t own, std::uint32_t common) { return ow
 Duration Connection::current_rto() const { return b_.snd.rto(ms(tun().rto_initial_ms), ms(tun().rto_max_ms)); }
 
 Instant Connection::next_deadline() const {
-  return std::min({b_.rexmt_at, b_.rcv.delack_at, b_.linger_at, b_.cork_at, b_.keep_at, b_.snd.air().reorder_at, b_.snd.air().probe_at,
+  return std::min({b_.rexmt_at, b_.rcv.delack_at, b_.seldom().linger_at, b_.seldom().cork_at, b_.keep_at, b_.snd.air().reorder_at, b_.snd.air().probe_at,
                    b_.snd.pace_blocked ? b_.snd.air().pace_at : Instant::never()});
 }
 
 void Connection::on_timer(Instant now) {
   const Sender& snd = b_.snd;  // which looks without making anything
   if (b_.state == State::closed) return;
-  if (b_.linger_at <= now) {
+  if (b_.seldom().linger_at <= now) {
     // The 2 MSL of TIME-WAIT, or a FIN that never came for a socket that nobody has.
     return finish();
   }
@@ -30,8 +30,8 @@ void Connection::on_timer(Instant now) {
     b_.rcv.ack_now = true;
     ++count().tx_delayed_acks;
   }
-  if (b_.cork_at <= now) {
-    b_.cork_at = Instant::never();
+  if (b_.seldom().cork_at <= now) {
+    b_.make_seldom().cork_at = Instant::never();
     b_.cork_flush = true;
   }
   if (snd.air().reorder_at <= now) {
