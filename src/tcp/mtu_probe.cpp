@@ -29,7 +29,8 @@ void Connection::doubt_path_mtu(Instant now) {
 
 /// `from`: what is hoped for in the end.
 void Connection::begin_mtu_search(std::uint16_t from, Instant now) {
-  b_.make_seldom().mtu.make() = {.hole_mss = from, .search_high = from, .search_at = now, .hole_until = now + seconds(tun().mtu_probe_interval_s)};
+  b_.make_seldom().mtu.make() = {
+      .hole_mss = from, .search_high = from, .search_at = now, .hole_until = now + seconds(tun().mtu_probe_interval_s)};
   set_path_mss(std::min(from, kBaseMss));
 }
 
@@ -39,20 +40,22 @@ bool Connection::searches_mtu() const { return b_.snd.uses_rack() && (b_.snd.way
 /// segments at once.
 void Connection::forget_black_hole(Instant now) {
   if (!b_.seldom().mtu || now < b_.seldom().mtu->hole_until) return;
-  b_.make_seldom().mtu->hole_until = now + seconds(tun().mtu_probe_interval_s);
-  b_.make_seldom().mtu->search_high = b_.seldom().mtu->hole_mss;
-  b_.make_seldom().mtu->search_losses = 0;
+  MtuSearch& search = *b_.make_seldom().mtu;
+  search.hole_until = now + seconds(tun().mtu_probe_interval_s);
+  search.search_high = search.hole_mss;
+  search.search_losses = 0;
   if (searches_mtu()) return;
-  set_path_mss(std::max(b_.seldom().mtu->hole_mss, b_.snd.path_mss));
+  set_path_mss(std::max(search.hole_mss, b_.snd.path_mss));
   b_.make_seldom().mtu.reset();
 }
 
 /// RFC 4821 section 7.3: all of it first, for most holes pass; then the middle. 0: the search is over.
 std::uint16_t Connection::next_probe_mss() const {
-  if (!b_.seldom().mtu) return 0;
-  const std::uint16_t high = std::min(b_.seldom().mtu->search_high, b_.snd.peer_mss), low = b_.snd.path_mss;
+  const Box<MtuSearch>& search = b_.seldom().mtu;
+  if (!search) return 0;
+  const std::uint16_t high = std::min(search->search_high, b_.snd.peer_mss), low = b_.snd.path_mss;
   if (high <= low) return 0;
-  if (high == std::min(b_.seldom().mtu->hole_mss, b_.snd.peer_mss)) return high;
+  if (high == std::min(search->hole_mss, b_.snd.peer_mss)) return high;
   return high - low < kNear ? 0 : static_cast<std::uint16_t>(low + (high - low + 1) / 2);
 }
 
@@ -60,7 +63,8 @@ std::uint16_t Connection::next_probe_mss() const {
 /// payload of the probe, 0: none is due.
 std::uint32_t Connection::mtu_probe_due(Instant now) const {
   const Sender& snd = b_.snd;
-  if (!b_.seldom().mtu || now < b_.seldom().mtu->search_at || !searches_mtu() || snd.phase != Phase::open || snd.air().mtu_probe.end != 0) return 0;
+  const Box<MtuSearch>& search = b_.seldom().mtu;
+  if (!search || now < search->search_at || !searches_mtu() || snd.phase != Phase::open || snd.air().mtu_probe.end != 0) return 0;
   if (snd.air().log.sacked() > 0 || snd.rtt.srtt.count() == 0 || b_.persisting || snd.marks().up > snd.nxt || snd.cwr_due) return 0;
   const std::uint16_t probe_mss = next_probe_mss();
   if (probe_mss == 0) return 0;

@@ -192,11 +192,12 @@ std::optional<SegmentOut> Connection::output_syn(Instant now) {
 std::uint16_t Connection::add_fast_open(SegmentOut& syn) const {
   if (b_.options.signature_len != 0) return 0;  // there is no room for both
   const bool answer = syn.has(wire::ack);
-  if (answer ? b_.fast_open != FastOpen::accepted || b_.seldom().syn_data->cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
-  syn.options.fast_open = b_.seldom().syn_data->cookie;
+  const Box<SynData>& data = b_.seldom().syn_data;
+  if (answer ? b_.fast_open != FastOpen::accepted || data->cookie.size == 0 : b_.fast_open == FastOpen::none || b_.snd.nxt != 0) return 0;
+  syn.options.fast_open = data->cookie;
   if (answer || b_.fast_open != FastOpen::sent) return 0;
   const std::size_t options = wire::encoded_len(wire::TcpHeader{.options = syn.options}) - wire::TcpView::kMinHeaderLen;
-  const Offset room = std::min<Offset>(b_.seldom().syn_data->most, b_.snd.path_mss) - static_cast<Offset>(options + b_.options.network_words * 4u);
+  const Offset room = std::min<Offset>(data->most, b_.snd.path_mss) - static_cast<Offset>(options + b_.options.network_words * 4u);
   syn.payload_len = static_cast<std::uint32_t>(std::clamp<Offset>(b_.snd.tail - 1, 0, std::max<Offset>(room, 0)));
   return static_cast<std::uint16_t>(syn.payload_len);
 }
