@@ -5,6 +5,13 @@
 #include "tcp/connection.hpp"
 
 namespace iopkt::tcp {
+namespace {
+
+/// Behind a loss the peer's window is small: a segment that waits for a second one would be missing from it (RFC 5681 section 4.2
+/// asks for an acknowledgment of at least every second one).
+constexpr std::uint8_t kQuickAcks = 16;
+
+}  // namespace
 
 /// Sixth: RCV.UP <- max(RCV.UP, SEG.UP). RFC 6093 section 3.1: the pointer names the byte after the urgent data, as everybody
 /// sends it. The data itself stays in the stream.
@@ -60,6 +67,12 @@ void Connection::schedule_ack(const SegmentIn& seg, const Receiver::Accepted& go
     // A peer without SACK counts duplicates, so a burst of segments beyond a hole draws as many ACKs. With SACK one says all.
     if (got.in_order) rcv.more_acks = 0;
     else if (rcv.ack_now && !b_.snd.sack && got.bytes > 0 && rcv.more_acks < 255) ++rcv.more_acks;
+    rcv.ack_now = true;
+    if (!got.in_order || had_holes) rcv.quick_acks = kQuickAcks;
+    return;
+  }
+  if (rcv.quick_acks > 0) {
+    --rcv.quick_acks;
     rcv.ack_now = true;
     return;
   }

@@ -49,6 +49,7 @@ struct Receiver {
   bool ect_seen{};             ///< Something came with ECT or CE.
   bool urgent_valid{};         ///< `up` means something.
   std::uint8_t more_acks{};    ///< Duplicate ACKs due beyond the one of ack_now; only counted without SACK.
+  std::uint8_t quick_acks{};   ///< Segments in order that are still acknowledged one by one, since something was lost.
   Offset fin{-1};              ///< Where the peer's FIN stands, once it was seen; -1: not yet.
   Offset up{};                 ///< RCV.UP: the byte after the urgent data.
   Offset last_ack_sent{};      ///< RFC 7323 section 4.3
