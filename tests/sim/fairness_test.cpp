@@ -1,8 +1,11 @@
 // Flows that share a bottleneck: what each gets of it, kept as a snapshot (scripts/goodput), with bounds where a standard has an opinion.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
+#include <vector>
 
 #include "tests/support/sim_net.hpp"
 #include "tests/support/snapshot.hpp"
@@ -27,9 +30,8 @@ struct Shares {
   double jain() const { return (first + second) * (first + second) / (2 * (first * first + second * second)); }
 };
 
-/// Two hosts send to a third through one link of 20 Mbit/s; the second begins three seconds after the first, and what counts is the
-/// time from 12 s to 32 s.
-Shares compete(const Pair& pair) {
+/// Two hosts send to a third through one link of 20 Mbit/s; what counts is the time from 12 s to 32 s.
+Shares compete(const Pair& pair, Duration second_begins) {
   constexpr std::uint64_t kRate = 20'000'000;
   constexpr double kProduct = kRate / 8 * 0.04 / 1514;
   SimNet net{1};
@@ -52,9 +54,9 @@ Shares compete(const Pair& pair) {
   c.listen(wire::Port{7}, [&](Host::Stream& s) { taken[c.shard(s.shard).remote_endpoint(s.id).address] = &s; });
   const auto begin = [&](Host& host) { host.connect({c.address(), wire::Port{7}}).to_send.resize(kRate / 8 * 30); };
   begin(a);
-  net.run_for(3s);
+  net.run_for(second_begins);
   begin(b);
-  net.run_for(9s);
+  net.run_for(12s - second_begins);
   const std::size_t a_before = taken.at(a.address())->received.size(), b_before = taken.at(b.address())->received.size();
   net.run_for(20s);
   Shares out;
@@ -63,6 +65,10 @@ Shares compete(const Pair& pair) {
   out.used = (out.first + out.second) / (kRate / 8 * 20.0);
   return out;
 }
+
+/// One queue drops by the phase in which two flows meet at it (Floyd, Jacobson: "On traffic phase effects", 1992): a single run says
+/// little of the algorithms.
+constexpr Duration kBeginnings[] = {3s, 3137ms, 3274ms};
 
 constexpr Pair kPairs[] = {
     {.first = "cubic", .second = "cubic", .least = 0.95, .why = "RFC 9438 section 3.3: equal flows share equally"},
@@ -81,18 +87,29 @@ constexpr Pair kPairs[] = {
 std::string table(bool all) {
   std::string out =
       "# Two flows through 20 Mbit/s: Mbit/s of each from 12 s to 32 s, Jain's index, what both use of the rate. The queue is in\n"
-      "# bandwidth-delay products of 40 ms. fairness_test.cpp; written by scripts/goodput.\n"
-      "# first          second        queue    first   second    Jain     used\n";
+      "# bandwidth-delay products of 40 ms. Of three runs, in which the second begins a little later each: means, of the index the\n"
+      "# median and the worst. fairness_test.cpp; written by scripts/goodput.\n"
+      "# first          second        queue    first   second    Jain   worst     used\n";
   for (const Pair& pair : kPairs) {
     if (!all && !pair.in_ctest) continue;
-    const Shares s = compete(pair);
+    Shares mean;
+    std::vector<double> indices;
+    for (const Duration begins : kBeginnings) {
+      const Shares one = compete(pair, begins);
+      mean.first += one.first / std::size(kBeginnings);
+      mean.second += one.second / std::size(kBeginnings);
+      mean.used += one.used / std::size(kBeginnings);
+      indices.push_back(one.jain());
+    }
+    std::ranges::sort(indices);
+    const double index = indices[indices.size() / 2];
     char line[160];
-    std::snprintf(line, sizeof line, "%-6s %4lld ms  %-6s %4lld ms %6.0f %8.2f %8.2f %7.3f %7.1f %%\n", pair.first,
+    std::snprintf(line, sizeof line, "%-6s %4lld ms  %-6s %4lld ms %6.0f %8.2f %8.2f %7.3f %7.3f %7.1f %%\n", pair.first,
                   static_cast<long long>(pair.first_round_trip / 1ms), pair.second, static_cast<long long>(pair.second_round_trip / 1ms),
-                  pair.queue, s.first * 8 / 20e6, s.second * 8 / 20e6, s.jain(), s.used * 100);
+                  pair.queue, mean.first * 8 / 20e6, mean.second * 8 / 20e6, index, indices.front(), mean.used * 100);
     out += line;
-    EXPECT_GT(s.jain(), pair.least) << line << pair.why;
-    EXPECT_GT(s.used, 0.9) << line;
+    EXPECT_GT(index, pair.least) << line << pair.why;
+    EXPECT_GT(mean.used, 0.9) << line;
   }
   return out;
 }
