@@ -236,6 +236,7 @@ void ClientShard::request_set_option(RequestPtr& request, ClientSocket& socket) 
     return static_cast<int>(stack().set_option(socket.id, option.level, option.name, request->blob, privileged));
   };
   const bool options = option.level == num::kSolIp && option.name == num::ip_options;
+  const stack::Shard::Publication before = stack().publication();
   int error = set(options && request->may(CAP_NET_RAW));
   const bool raw = (option.level == num::kSolSocket && option.name == num::so_bindtodevice) ||
                    socket::needs_raw_privilege(option.level, option.name);
@@ -250,7 +251,8 @@ void ClientShard::request_set_option(RequestPtr& request, ClientSocket& socket) 
   if (error == 0 && option.level == num::kSolUdp && option.name == num::udp_cork && !request->blob.empty() && request->blob[0] == std::byte{0})
     send_parts(socket);
   // A group that was joined, or a source that was blocked, is so on every shard.
-  answer_when_published(request, error);
+  if (stack().publication() != before) return answer_when_published(request, error);
+  request->answer_errno(error);
 }
 
 void ClientShard::request_get_option(Request& request, ClientSocket& socket) {
@@ -323,9 +325,9 @@ void ClientShard::answer_when_published(RequestPtr& request, int error) {
 }
 
 void ClientShard::when_published(Task then) {
-  const std::uint64_t publication = stack().publication();
+  stack::Shard::Publication publication = stack().publication();
   if (stack().published(publication)) return then();
-  held_.push_back({publication, std::move(then)});
+  held_.push_back({std::move(publication), std::move(then)});
 }
 
 bool ClientShard::run_held() {

@@ -243,7 +243,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::deque<std::uint64_t> left_to_writers_;  // cookies: closed, but a thread of the program still writes. In turn, a few each time
   std::unordered_map<stack::Cookie, std::unique_ptr<Waiting>> waiting_;  // by listener
   struct Held {
-    std::uint64_t publication;
+    stack::Shard::Publication publication;
     Task then;
   };
   std::vector<Held> held_;

@@ -134,7 +134,7 @@ bool Shard::poll_inbox() { return stack::poll_inbox(*state_); }
 
 void Shard::run_timers() {
   ShardState& s = *state_;
-  s.wheel.advance(s.now, [&](TimerNode& node) { on_timer(s, static_cast<Timed&>(node)); }, kConnectionsOfTurn);
+  s.wheel.advance(s.now, [&](TimerNode& node) { on_timer(s, static_cast<Timed&>(node)); }, kTimersOfTurn);
   s.time_waits.expire(s.now, [&](const FlowKey& flow, std::uint8_t shard) { forget_foreign_flow(s, flow, shard); });
   if (s.neighbours && s.neighbours->next_deadline() <= s.now) {
     neigh::Actions actions;
@@ -159,8 +159,8 @@ void Shard::finish() {
   ShardState& s = *state_;
   answer_openings(s);
   std::uint32_t budget = kLoopBudget;
-  std::size_t connections = kConnectionsOfTurn;
-  while (pump_dirty(s, connections) || (!s.looped.empty() && budget > 0)) {
+  make_room_for_output(s);
+  while (pump_dirty(s) || (!s.looped.empty() && budget > 0)) {
     while (!s.looped.empty() && budget > 0) {
       packet::PacketPtr packet = std::move(s.looped.front());
       s.looped.pop_front();
@@ -266,7 +266,7 @@ Instant Shard::next_deadline() const {
 bool Shard::has_work() const {
   const ShardState& s = *state_;
   if (!s.openings.waiting.empty() && openings_wanted() > 0) return true;
-  if (!s.dirty.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
+  if (!s.dirty.empty() || !s.waiting_output.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
   if (std::any_of(s.overflow.begin(), s.overflow.end(), [](const auto& q) { return !q.empty(); })) return true;
   return std::any_of(s.inbox.begin(), s.inbox.end(), [](const auto* q) { return q != nullptr && !q->empty(); });
 }
@@ -281,19 +281,19 @@ std::size_t Shard::socket_count() const { return state_->slab.size() - state_->f
 void Shard::count_drop(packet::Drop reason) { state_->drop(reason); }
 const ShardCounters& Shard::counters() const { return state_->counters; }
 
-std::uint64_t Shard::publication() const {
-  std::uint64_t sum = 0;
+Shard::Publication Shard::publication() const {
   const ShardState& s = *state_;
-  for (std::size_t i = 0; i < s.outbox.size(); ++i)
-    if (s.outbox[i]) sum += s.outbox[i]->pushed() + s.overflow[i].size();
-  return sum;
+  Publication told;
+  if (s.outbox.size() <= 1) return told;  // nobody else is there
+  told.reserve(s.outbox.size());
+  for (std::size_t i = 0; i < s.outbox.size(); ++i) told.push_back(s.outbox[i] ? s.outbox[i]->pushed() + s.overflow[i].size() : 0);
+  return told;
 }
 
-bool Shard::published(std::uint64_t publication) const {
-  std::uint64_t sum = 0;
-  for (const auto& queue : state_->outbox)
-    if (queue) sum += queue->popped();
-  return sum >= publication;
+bool Shard::published(const Publication& told) const {
+  for (std::size_t i = 0; i < told.size(); ++i)
+    if (state_->outbox[i] && state_->outbox[i]->popped() < told[i]) return false;
+  return true;
 }
 
 }  // namespace iopkt::stack

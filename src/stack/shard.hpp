@@ -180,10 +180,11 @@ class Shard {
   void count_drop(packet::Drop reason);
   const ShardCounters& counters() const;
 
-  /// True once every message this shard has sent to others so far was taken by them: an answer that promises a change on
-  /// all shards (bind, listen) is held back until then.
-  std::uint64_t publication() const;
-  bool published(std::uint64_t publication) const;
+  /// How much this shard has sent to each other one so far.
+  using Publication = std::vector<std::uint64_t>;
+  Publication publication() const;
+  /// True once all of it was taken: an answer that promises a change on all shards (bind, listen, a group) is held back until then.
+  bool published(const Publication& told) const;
 
   ShardState& state() { return *state_; }
 

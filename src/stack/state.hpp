@@ -76,7 +76,8 @@ struct Socket : Timed {
   SocketState state = SocketState::fresh;
   std::uint8_t protocol = 0;
   bool client_gone = false;     ///< close() was called: no more events but `released`
-  bool dirty = false;           ///< in the list of connections that may have output
+  bool dirty : 1 = false;           ///< in the list of connections that may have output
+  bool waits_for_turn : 1 = false;  ///< in the list of those whose output has to wait for the next turn
   bool event_queued = false;
   bool shut_read = false, shut_write = false;
   bool accept_waiting = false;  ///< a child that its listener's program has not taken yet
@@ -173,6 +174,8 @@ struct ShardState {
   std::unordered_map<std::uint32_t, std::vector<PortMember>> udp_members;  // by port_key(), of ports that hash to this shard
   std::vector<RawMember> raw_members;              // shard 0
   std::vector<SocketId> dirty;                     // may have output
+  std::deque<SocketId> waiting_output;             // have some, for which there was no room in their turn
+  std::size_t frames_left = 0;                     // of this turn
   std::vector<SocketId> event_order;
   std::vector<SocketEvent> events;
   std::vector<AcceptEvent> accepts;
@@ -231,8 +234,11 @@ inline constexpr std::uint32_t kLoopbackIndex = 1;        ///< lo0 exists from t
 inline constexpr std::size_t kShardQueue = 1024;          ///< messages between two shards; more packets are dropped
 inline constexpr std::size_t kTransmitQueueMax = 2048;    ///< packets that wait for one device
 inline constexpr std::uint32_t kLoopBudget = 8192;        ///< loopback packets in one turn
-/// Timers, and connections that make output, in one turn: what is more waits for the next, behind what arrives meanwhile. Else the
-/// segments of very many connections that begin or time out together would find kTransmitQueueMax full, again and again.
-inline constexpr std::size_t kConnectionsOfTurn = 256;
+/// Frames to devices in one turn, less what still waits for one of them, but always some: what connections have beyond that comes
+/// first in the next turn, behind what arrives meanwhile. Else the segments of very many that begin or time out together would find
+/// kTransmitQueueMax full, again and again.
+inline constexpr std::size_t kFramesOfTurn = kTransmitQueueMax / 2;
+inline constexpr std::size_t kFramesLeast = 64;
+inline constexpr std::size_t kTimersOfTurn = 256;         ///< the other ones that are due are the next turn's first
 
 }  // namespace iopkt::stack

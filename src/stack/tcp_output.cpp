@@ -1,6 +1,5 @@
 // A TCP segment's way out, and what a connection's progress means for its socket.
 #include <algorithm>
-#include <span>
 
 #include "stack/ways.hpp"
 #include "tcp/isn.hpp"
@@ -136,11 +135,28 @@ void mark_dirty(ShardState& s, Socket& k) {
   s.dirty.push_back(k.id);
 }
 
-void send_queued(ShardState& s, Socket& k) {
-  while (const auto segment = k.tcp->poll_output(s.now)) {
-    const Signing signing{*k.options, k.tcp->iss(), k.tcp->irs(), k.tcp->send_extension(segment->seq), -1, derived_keys(k)};
-    send_segment(s, k.flow(), *segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
+namespace {
+
+void send_one(ShardState& s, Socket& k, const tcp::SegmentOut& segment) {
+  const Signing signing{*k.options, k.tcp->iss(), k.tcp->irs(), k.tcp->send_extension(segment.seq), -1, derived_keys(k)};
+  send_segment(s, k.flow(), segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
+}
+
+/// As much as the turn has room for; the end of a connection always. False: there may be more.
+bool send_what_fits(ShardState& s, Socket& k) {
+  const bool ends = k.tcp->state() == tcp::State::closed;
+  while (ends || s.frames_left > 0) {
+    const auto segment = k.tcp->poll_output(s.now);
+    if (!segment) return true;
+    send_one(s, k, *segment);
   }
+  return false;
+}
+
+}  // namespace
+
+void send_queued(ShardState& s, Socket& k) {
+  while (const auto segment = k.tcp->poll_output(s.now)) send_one(s, k, *segment);
 }
 
 void remove_flow(ShardState& s, Socket& k) {
@@ -199,7 +215,7 @@ void ask_for_space(ShardState& s, Socket& k, bool send_full) {
 
 void pump(ShardState& s, Socket& k) {
   if (!k.tcp) return;
-  send_queued(s, k);
+  const bool sent_all = send_what_fits(s, k);
   const tcp::Events events = k.tcp->take_events();
   const bool send_full = k.send.tail - k.send.head >= k.send.memory.size / 2;
   std::uint32_t what = 0;
@@ -231,24 +247,41 @@ void pump(ShardState& s, Socket& k) {
     return end_connection(s, k);
   }
   if (k.tcp->state() == tcp::State::closed) return end_connection(s, k);
-  s.wheel.schedule(k, k.tcp->next_deadline());
+  if (sent_all) return s.wheel.schedule(k, k.tcp->next_deadline());
+  // Its timer has to wait, too: it would expire once more for what has not left yet.
+  s.wheel.cancel(k);
+  if (k.waits_for_turn) return;
+  k.waits_for_turn = true;
+  s.waiting_output.push_back(k.id);
 }
 
 }  // namespace
 
-bool pump_dirty(ShardState& s, std::size_t& budget) {
-  if (s.dirty.empty() || budget == 0) return false;
+void make_room_for_output(ShardState& s) {
+  std::size_t longest = 0;
+  for (const auto& queue : s.transmit) longest = std::max(longest, queue.burst.size());
+  s.frames_left = std::max(kFramesOfTurn - std::min(longest, kFramesOfTurn), kFramesLeast);
+  const std::vector<SocketId> later = std::exchange(s.dirty, {});
+  for (std::size_t n = s.frames_left; n > 0 && !s.waiting_output.empty(); --n) {
+    Socket* k = s.find(s.waiting_output.front());
+    s.waiting_output.pop_front();
+    if (k == nullptr) continue;
+    k->waits_for_turn = false;
+    mark_dirty(s, *k);
+  }
+  s.dirty.insert(s.dirty.end(), later.begin(), later.end());
+}
+
+bool pump_dirty(ShardState& s) {
+  if (s.dirty.empty()) return false;
   std::vector<SocketId> batch;
   batch.swap(s.dirty);
-  const std::size_t count = std::min(budget, batch.size());
-  budget -= count;
-  for (const SocketId id : std::span{batch}.first(count)) {
+  for (const SocketId id : batch) {
     Socket* k = s.find(id);
     if (k == nullptr) continue;
     k->dirty = false;
     pump(s, *k);
   }
-  s.dirty.insert(s.dirty.begin(), batch.begin() + static_cast<std::ptrdiff_t>(count), batch.end());
   return true;
 }
 

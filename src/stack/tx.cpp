@@ -451,6 +451,7 @@ void enqueue_frame(ShardState& s, const iface::Interface& out, PacketPtr frame) 
   counters.tx_bytes += frame->size();
   if (frame->link_broadcast) ++counters.tx_broadcasts;
   if (frame->link_multicast) ++counters.tx_multicasts;
+  const std::size_t before = queue.burst.size();
   const bool cut = ((frame->flags & IOPKT_GSO_TCP4) != 0 && !out.can(IOPKT_CAP_TSO4)) ||
                    ((frame->flags & IOPKT_GSO_TCP6) != 0 && !out.can(IOPKT_CAP_TSO6)) ||
                    ((frame->flags & IOPKT_GSO_UDP) != 0 && !out.can(IOPKT_CAP_USO));
@@ -460,6 +461,7 @@ void enqueue_frame(ShardState& s, const iface::Interface& out, PacketPtr frame) 
     if ((frame->flags & IOPKT_CSUM_NEEDED) != 0 && !out.can(IOPKT_CAP_CSUM_TX)) packet::complete_checksum(*frame);
     queue.burst.push_back(std::move(frame));
   }
+  s.frames_left -= std::min(s.frames_left, queue.burst.size() - before);
   if (!queue.listed) {
     queue.listed = true;
     s.transmit_order.push_back(out.index);

@@ -89,8 +89,10 @@ void handshake_completed(ShardState& s, const wire::IpAddress& peer);
 
 // ---- tcp_input.cpp, tcp_output.cpp: connections, listeners, half-open and TIME-WAIT entries
 void rx_tcp(ShardState& s, const Arrival& at, packet::PacketPtr segment);
-/// Makes the output of connections that something happened to, the earliest first, of no more than `budget`. True: there was some.
-bool pump_dirty(ShardState& s, std::size_t& budget);
+/// What the turn's output may be; whoever had none in the last one is first.
+void make_room_for_output(ShardState& s);
+/// Makes the output of every connection that something happened to, and tells of it. True: there was some.
+bool pump_dirty(ShardState& s);
 void mark_dirty(ShardState& s, Socket& k);
 /// Segments that the connection may send now. `k.tcp` exists; its events stay for pump_dirty().
 void send_queued(ShardState& s, Socket& k);

@@ -93,6 +93,28 @@ TEST(SimTransfer, ManyConnectionsThatSendTogetherLoseNothingAtTheDevice) {
   EXPECT_EQ(client.drops(packet::Drop::link_queue_full), 0u);
 }
 
+/// A slow device takes 64 frames a turn; whole first windows wait for it, and more.
+TEST(SimTransfer, ManyConnectionsLoseNothingAtASlowDevice) {
+  constexpr std::size_t kCount = 400, kBytes = 20'000;
+  SimNet net{8};
+  net.tracing = false;
+  Host& client = net.host("10.0.0.1/24");
+  Host& server = net.host("10.0.0.2/24");
+  net.wire({&client, &server}, {.delay = 5ms});
+  std::vector<Host::Stream*> accepted;
+  server.listen(Port{7}, [&](Host::Stream& s) { accepted.push_back(&s); }, 512);
+  std::vector<Host::Stream*> opened;
+  for (std::size_t i = 0; i < kCount; ++i) opened.push_back(&client.connect(at(server, 7)));
+  ASSERT_TRUE(net.run_until([&] { return accepted.size() == kCount; }, 60s));
+  client.device_room = 64;
+  for (Host::Stream* s : opened) s->to_send.resize(kBytes);
+  const auto all = [&] {
+    return std::all_of(accepted.begin(), accepted.end(), [&](const Host::Stream* s) { return s->received.size() == kBytes; });
+  };
+  ASSERT_TRUE(net.run_until(all, 60s));
+  EXPECT_EQ(client.drops(packet::Drop::link_queue_full), 0u);
+}
+
 TEST(SimTransfer, SameSeedSameTrace) {
   const Impairment bad{.delay = 20ms, .loss = 0.05, .duplicate = 0.01, .reorder = 0.02, .corrupt = 0.01};
   for (const std::uint32_t shards : {1u, 2u}) {

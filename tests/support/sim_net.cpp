@@ -237,6 +237,11 @@ void Host::transmit(std::uint32_t shard) {
   const auto pending = this->shard(shard).transmit_pending();
   for (const std::uint32_t index : std::vector<std::uint32_t>(pending.begin(), pending.end())) {
     packet::Burst burst = this->shard(shard).take_transmit(index);
+    if (burst.size() > device_room) {
+      packet::Burst rest{std::move_iterator{burst.begin() + static_cast<std::ptrdiff_t>(device_room)}, std::move_iterator{burst.end()}};
+      burst.resize(device_room);
+      this->shard(shard).untransmitted(index, std::move(rest));
+    }
     for (packet::PacketPtr& packet : burst) {
       // The wire is a plain one: what the interface's offloads left open is done here.
       packet::Burst frames;
@@ -298,7 +303,7 @@ bool Host::turn(Instant now) {
     }
     // Another shard has to look, which may have had its turn already.
     any |= shard.take_wakeups() != 0;
-    any |= shard.has_work();
+    any |= shard.has_work() || !shard.transmit_pending().empty();
   }
   for (auto& [cookie, stream] : streams_) any |= stream->pump();
   return any;

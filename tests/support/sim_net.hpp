@@ -52,6 +52,8 @@ class Host final : public LogSink {
   /// False: connections wait in their listener's queue until accept_waiting().
   bool accept_at_once = true;
   void accept_waiting();
+  /// Frames that the devices take in one turn of the host; what they leave waits in the stack.
+  std::size_t device_room = SIZE_MAX;
   std::vector<stack::CreditNews> credit_news;  ///< all that was told
   /// Listens; `on_accept` is called for each connection.
   stack::SocketId listen(wire::Port port, std::function<void(Stream&)> on_accept, std::uint32_t backlog = 16,

@@ -143,8 +143,9 @@ def test_fast_open_with_the_kernel(own_lab, tmp_path, ours, kind, shards, family
             assert cookies[0] == b"" and syns[0][1] == b"", "a cookie is asked for"
             assert len(options(answers[0])[34]) >= 4, "and given"
         for (header, payload), answer, cookie in list(zip(syns, answers, cookies))[1:]:
-            with_syn = 0 if "nothing" in way else 500
-            assert len(cookie) >= 4 and len(payload) == with_syn
+            with_syn = len(payload)
+            # Behind a write of nothing comes one of all, which may be there before the SYN has left.
+            assert len(cookie) >= 4 and with_syn in {"nothing": (0,), "write of nothing": (0, 500)}.get(way, (500,))
             begin, acked = struct.unpack_from("!I", header, 4)[0], struct.unpack_from("!I", answer, 8)[0]
             assert (acked - begin) % 2**32 == 1 + with_syn, "the SYN,ACK acknowledges the data"
 
