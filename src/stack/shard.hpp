@@ -52,7 +52,7 @@ class Shard {
   /// Frames of one interface, link header first.
   void receive(std::uint32_t interface_index, packet::Burst&& burst);
   void run_timers();
-  /// Delivers loopback and makes output. Always the last before events are taken.
+  /// Delivers loopback and makes output, as much as one turn may (has_work(): there is more). Always the last before events are taken.
   void finish();
 
   /// Interfaces that have something to send since the last finish().
