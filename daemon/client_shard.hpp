@@ -58,8 +58,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void end_hung_up(const std::shared_ptr<Client>& client);
   /// Closes everything of the client, as the kernel does when a process dies.
   void end(const std::shared_ptr<Client>& client);
-  /// Resets everything: the stack ends.
-  void end_all();
+  /// Resets everything, a part at each call: the stack ends. False: nothing is left.
+  bool end_some();
   /// Lets go of what is left, when the thread has ended.
   void forget_all();
 
@@ -247,6 +247,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
     Task then;
   };
   std::vector<Held> held_;
+  std::optional<std::vector<std::uint64_t>> ending_;  // cookies that end_some() has still to look at
   bool tokens_left_ = false;               // some token found no room: again within a millisecond
   std::size_t trim_next_ = 0;
   std::vector<std::uint64_t> resting_;     // cookies: rings that have grown, which go back when nothing moves

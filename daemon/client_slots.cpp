@@ -427,16 +427,23 @@ void ClientShard::end(const std::shared_ptr<Client>& client) {
   }
 }
 
-void ClientShard::end_all() {
-  std::vector<ClientSocket*> all;
-  sockets_.for_each([&](std::uint64_t, const std::unique_ptr<ClientSocket>& socket) { all.push_back(socket.get()); });
-  for (ClientSocket* socket : all) {
+bool ClientShard::end_some() {
+  constexpr int kAtOnce = 512;  // well below what a device's queue holds
+  if (!ending_) {
+    ending_.emplace();
+    sockets_.for_each([&](std::uint64_t cookie, const std::unique_ptr<ClientSocket>&) { ending_->push_back(cookie); });
+  }
+  for (int left = kAtOnce; left > 0 && !ending_->empty(); --left) {
+    ClientSocket* socket = by_cookie(ending_->back());
+    ending_->pop_back();
+    if (socket == nullptr) continue;
     socket->slot().error.store(ECONNRESET, std::memory_order_release);
     socket->set_status(ipc::Status::reset);
     socket->client_done = true;
     close_socket(*socket, true);
     maybe_free(*socket);
   }
+  return !ending_->empty();
 }
 
 }  // namespace iopkt::daemon

@@ -350,7 +350,9 @@ void StackEngine::stop() {
   if (std::exchange(stopped_, true)) return;
   // Programs see their sockets reset and peers theirs; what that makes is still sent.
   if (server_ && !threads_.empty()) threads_[0]->call([this] { server_->stop(); });
-  for (const auto& thread : threads_) thread->call([this, &thread] { clients_[thread->number()]->end_all(); });
+  for (const auto& thread : threads_)
+    for (bool more = true; more;)
+      if (!thread->call([this, &thread, &more] { more = clients_[thread->number()]->end_some(); })) break;
   for (const auto& thread : threads_) thread->call([] {});
   for (const auto& thread : threads_) thread->stop();
   if (server_) server_->stop();

@@ -96,6 +96,38 @@ def test_a_second_stack_on_the_same_interface_is_refused(own_lab):
     lab.run(False, "ping", "-n", "-c", 1, OURS)
 
 
+HOLD = """
+import signal, socket, sys
+with socket.create_server((sys.argv[1], 7000), backlog=512) as listener:
+    print('ready', flush=True)
+    kept = []
+    try:
+        while True: kept.append(listener.accept()[0])
+    except OSError: signal.pause()
+"""
+OPEN = """
+import socket, sys
+kept = [socket.create_connection((sys.argv[1], 7000)) for _ in range(int(sys.argv[2]))]
+print('ready', flush=True)
+ends = []
+for one in kept:
+    one.settimeout(10)
+    try: ends.append(one.recv(1))
+    except OSError as error: ends.append(type(error).__name__)
+print({end: ends.count(end) for end in set(ends)}, flush=True)
+"""
+
+
+def test_the_end_of_the_stack_resets_every_connection(own_lab):
+    """More of them than a device's queue has places."""
+    lab = own_lab()
+    ready(lab.start(True, PYTHON, "-c", HOLD, OURS))
+    peers = lab.start(False, PYTHON, "-c", OPEN, OURS, 3000)
+    ready(peers)
+    lab.stack.stop()
+    assert "{'ConnectionResetError': 3000}" in peers.wait()
+
+
 # ---- helpers
 
 
