@@ -84,6 +84,26 @@ class ClientSession : public ::testing::TestWithParam<std::uint32_t> {
 };
 
 /// Connections that nobody took keep the stack's end of their listener.
+TEST_P(ClientSession, AGroupIsJoinedOnEveryShardBeforeTheAnswer) {
+  const Socket socket = open(SOCK_DGRAM);
+  ip_mreq wanted{};
+  wanted.imr_multiaddr.s_addr = htonl(0xe8010203);
+  wanted.imr_interface.s_addr = htonl(ClientRig::kOwn.value);
+  const auto set = [&](int level, int name, const auto& value) {
+    const auto answered =
+        rig.ask<MessageId::setsockopt>(client, {.slot = socket.slot.slot, .level = level, .name = name, .capacity = sizeof value, .reserved = 0},
+                                       as_bytes(&value, sizeof value));
+    for (int n = 0; n < 5; ++n) rig.turn_of(0);
+    return answered;
+  };
+  EXPECT_TRUE(set(SOL_SOCKET, SO_REUSEADDR, 1)->done) << "which the others are not told of";
+  const AnsweredPtr joined = set(IPPROTO_IP, IP_ADD_MEMBERSHIP, wanted);
+  EXPECT_EQ(joined->done, GetParam() == 1);
+  rig.settle();
+  EXPECT_TRUE(joined->done);
+  EXPECT_EQ(joined->error, 0);
+}
+
 TEST_P(ClientSession, AListenersOwnDescriptorSentThroughItKeepsNothing) {
   {
     const Socket listener = listen(7000), a = connect(7000);
