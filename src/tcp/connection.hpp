@@ -331,6 +331,7 @@ class Connection {
   void on_fin_acked(Instant now);
   void input_urgent(const SegmentIn& seg, Offset begin);
   std::optional<Drop> input_data(const SegmentIn& seg, Offset begin, Instant now, Copies& out);
+  void time_round(const SegmentIn& seg, Instant now);
   void input_fin(Instant now);
   void schedule_ack(const SegmentIn& seg, const Receiver::Accepted& got, bool had_holes, Instant now);
 

@@ -48,15 +48,22 @@ std::optional<Drop> Connection::input_data(const SegmentIn& seg, Offset begin, I
   count().rx_after_window_bytes += got.beyond_edge;
   if (!got.in_order) count().rx_out_of_order_bytes += got.bytes;
   if (rcv.data_end() > before) b_.events |= event_readable;
-  if (!b_.timestamps) {
-    rcv.time_round(std::nullopt, 0, b_.snd.rtt.srtt, now);
-  } else if (seg.options.timestamps && seg.payload_len >= rcv.segment_size) {
-    if (const auto since = since_echo(seg, now)) rcv.time_round(since, seg.options.timestamps->echo, b_.snd.rtt.srtt, now);
-  }
+  if (got.bytes > 0) rcv.begin_tuning(b_.snd.rtt.srtt, now);
+  if (rcv.tuning) time_round(seg, now);
   schedule_ack(seg, got, had_holes, now);
   if (got.fin_reached) input_fin(now);
   if (got.limit) return Drop::tcp_range_limit;
   return std::nullopt;
+}
+
+/// For the receive buffer: how long is a round trip, by this segment?
+void Connection::time_round(const SegmentIn& seg, Instant now) {
+  if (!b_.timestamps) {
+    b_.rcv.time_round(std::nullopt, 0, now);
+  } else if (seg.options.timestamps && seg.payload_len >= b_.rcv.segment_size) {
+    // Smaller ones may have waited for their sender.
+    if (const auto since = since_echo(seg, now)) b_.rcv.time_round(since, seg.options.timestamps->echo, now);
+  }
 }
 
 void Connection::schedule_ack(const SegmentIn& seg, const Receiver::Accepted& got, bool had_holes, Instant now) {

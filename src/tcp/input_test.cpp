@@ -414,5 +414,73 @@ TEST(TcpInput, IcmpErrorsByRfc5927) {
   EXPECT_EQ(t.c->failure(), Failure::refused) << "told when the retransmissions have failed";
 }
 
+// ---- the receive buffer's autotuning; receiver_test.cpp has the measure itself
+
+/// A receiver of 16,000 bytes with timestamps, 20 ms from its peer.
+struct Tuned : Script {
+  Tuned() {
+    config.timestamps = config.window_scaling = true;
+    config.receive_capacity = 16000;
+    config.receive_capacity_max = 1 << 20;
+    c.emplace(Connection::open_active(context, config, iss, now));
+    sent_ = drain().at(0).options.timestamps->value;
+    now += kRound;
+    wire::TcpOptions o;
+    o.mss = 1000;
+    o.window_scale = 3;
+    o.timestamps = {1, sent_};
+    give_raw({.seq = irs, .ack = iss + 1, .flags = wire::syn | wire::ack, .window = 65535, .options = o});
+    EXPECT_EQ(c->state(), State::established);
+  }
+  /// Something of ours, for the peer to echo in what comes a round trip later.
+  void answer() {
+    sent_ = write(1).at(0).options.timestamps->value;
+    wait(kRound);
+  }
+  /// Segments of `length` bytes that echo what was sent last; read when they are all there, `later`.
+  std::uint32_t round(std::uint32_t count, std::uint32_t length, Duration later = {}) {
+    const std::uint32_t echo = sent_;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      for (const auto& out : give({.seq = next_, .len = length, .ts = wire::TcpTimestamps{++clock_, echo}})) sent_ = out.options.timestamps->value;
+      EXPECT_EQ(result.drop, std::nullopt);
+      next_ += length;
+      EXPECT_EQ(c->receive_space_wanted(now), 0u) << "nothing is read yet";
+    }
+    now += later;
+    c->set_receive_read(next_ - 1);
+    for (const auto& out : drain()) sent_ = out.options.timestamps->value;
+    return c->receive_space_wanted(now);
+  }
+  static constexpr Duration kRound = 20ms;
+
+ private:
+  std::uint32_t next_{1}, clock_{1}, sent_{};
+};
+
+TEST(TcpInput, MuchReadLongAgoDoesNotMakeTheBufferGrow) {
+  Tuned s;
+  for (int i = 0; i < 400; ++i) {
+    EXPECT_EQ(s.round(1, 200), 0u);
+    s.wait(Tuned::kRound);
+  }
+  s.answer();
+  EXPECT_EQ(s.round(1, 1000, Tuned::kRound), 0u) << "81,000 bytes were read, 1000 of them in this round trip";
+}
+
+TEST(TcpInput, TheBufferGrowsForAPeerWithSmallSegments) {
+  Tuned s;
+  EXPECT_EQ(s.round(30, 524, Tuned::kRound), 2u * 30 * 524 + 16 * 1000) << "the round trip of the handshake";
+}
+
+TEST(TcpInput, WhoReceivesNoTextIsNotMeasured) {
+  Tuned s;
+  s.write(1000);
+  s.now += Tuned::kRound;
+  s.give({.ack = 1001, .ts = wire::TcpTimestamps{2, 0}});
+  s.give({.ack = 1001, .flags = wire::fin | wire::ack, .ts = wire::TcpTimestamps{3, 0}});
+  EXPECT_EQ(s.c->state(), State::close_wait);
+  EXPECT_FALSE(s.block().rcv.tuning);
+}
+
 }  // namespace
 }  // namespace iopkt::tcp

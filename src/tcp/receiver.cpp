@@ -168,8 +168,11 @@ bool Receiver::on_read(Offset new_read, std::uint32_t mss) {
   return opened >= std::min<Offset>(std::max<Offset>(whole / 4, 2 * Offset{mss}), std::max<Offset>(whole / 2, 1));
 }
 
-void Receiver::time_round(std::optional<Duration> since_echo, std::uint32_t echo, Duration handshake, Instant now) {
-  if (!tuning) tuning.make() = {.round_trip = handshake, .from = now};
+void Receiver::begin_tuning(Duration round_trip, Instant now) {
+  if (!tuning) tuning.make() = {.round_trip = round_trip, .read = read, .from = now};
+}
+
+void Receiver::time_round(std::optional<Duration> since_echo, std::uint32_t echo, Instant now) {
   Tuning& t = *tuning;
   if (since_echo) {
     // Each echo once: what comes later with the same one waited for the window or for its sender.

@@ -27,7 +27,7 @@ struct Tuning {
   std::uint32_t timed_echo{};      ///< The last timestamp echo that was a sample.
   Offset round_edge{};             ///< Without timestamps: when this edge arrives a window's time is over; 0: none runs.
   Instant round_from{};
-  Offset read{1};                  ///< Receiver::read when the measurement began.
+  Offset read{};                   ///< Receiver::read when the measurement began.
   Instant from{};
   friend bool operator==(const Tuning&, const Tuning&) = default;
 };
@@ -93,9 +93,11 @@ struct Receiver {
   std::uint16_t offer_window(std::uint32_t mss, bool in_syn);
   /// The user took bytes up to `position`; true when the window has opened so far that the peer should hear of it.
   bool on_read(Offset new_read, std::uint32_t mss);
-  /// A segment with text has come: measures the round trip by the time since its `echo` was sent, or by the time that a whole
-  /// window takes. `handshake`: what the sender knows of it, to begin with; 0: nothing.
-  void time_round(std::optional<Duration> since_echo, std::uint32_t echo, Duration handshake, Instant now);
+  /// New text has come: from the first on the pace is measured. `round_trip`: what the sender knows of it by then; 0: nothing.
+  void begin_tuning(Duration round_trip, Instant now);
+  /// A segment has come since begin_tuning(): measures the round trip by the time since its `echo` was sent, or by the time that a
+  /// whole window takes.
+  void time_round(std::optional<Duration> since_echo, std::uint32_t echo, Instant now);
   /// The capacity that the user's pace asks for: twice what was taken in the last round trip, so that a sender in slow start is
   /// not held back (Fisk, Feng: "Dynamic right-sizing", 2001). Once per round trip; 0: no more than there is.
   std::uint32_t tune(std::uint32_t mss, Instant now);

@@ -180,7 +180,7 @@ TEST(TcpReceiver, AsksForTwiceWhatIsTakenInARoundTrip) {
   Receiver r = fresh(64000);
   r.scale = 2;
   Instant now{};
-  r.tuning.make() = {.round_trip = 100ms, .from = now};
+  r.begin_tuning(100ms, now);
   pass(r, now, 10000, 20ms);
   EXPECT_EQ(r.tune(1000, now), 0u) << "a round trip is not over";
   pass(r, now, 60000, 80ms);
@@ -194,10 +194,19 @@ TEST(TcpReceiver, AsksForTwiceWhatIsTakenInARoundTrip) {
   EXPECT_EQ(r.tune(1000, now), 65535u) << "what the field can say";
 }
 
+TEST(TcpReceiver, WhatWasReadBeforeTheMeasurementDoesNotCount) {
+  Receiver r = fresh(64000);
+  Instant now{};
+  for (int i = 0; i < 10; ++i) pass(r, now, 60000, 1s);
+  r.begin_tuning(100ms, now);
+  pass(r, now, 10000, 100ms);
+  EXPECT_EQ(r.tune(1000, now), 0u);
+}
+
 TEST(TcpReceiver, ASlowReaderAsksForNothing) {
   Receiver r = fresh(64000);
   Instant now{};
-  r.tuning.make() = {.round_trip = 10ms, .from = now};
+  r.begin_tuning(10ms, now);
   Copies copies;
   r.accept(1, 64001, false, 10, copies);
   for (Offset read = 1001; read < 64001; read += 1000) {
@@ -209,24 +218,26 @@ TEST(TcpReceiver, ASlowReaderAsksForNothing) {
 
 TEST(TcpReceiver, MeasuresTheRoundTripByEchoesOrByWindows) {
   Receiver r = fresh(10000);
-  r.time_round(40ms, 1, {}, Instant{});
+  r.begin_tuning({}, Instant{});
+  r.time_round(40ms, 1, Instant{});
   EXPECT_EQ(r.tuning->round_trip, 40ms);
-  r.time_round(400ms, 1, {}, Instant{});
+  r.time_round(400ms, 1, Instant{});
   EXPECT_EQ(r.tuning->round_trip, 40ms) << "one echo counts once: the rest waited";
-  r.time_round(80ms, 2, {}, Instant{});
+  r.time_round(80ms, 2, Instant{});
   EXPECT_EQ(r.tuning->round_trip, 45ms);
 
   Receiver w = fresh(10000);
   Instant now{};
-  w.time_round({}, 0, {}, now);
+  w.begin_tuning({}, now);
+  w.time_round({}, 0, now);
   pass(w, now, 9000, 30ms);
-  w.time_round({}, 0, {}, now);
+  w.time_round({}, 0, now);
   EXPECT_EQ(w.tuning->round_trip.count(), 0) << "the window is not through";
   pass(w, now, 1000, 10ms);
-  w.time_round({}, 0, {}, now);
+  w.time_round({}, 0, now);
   EXPECT_EQ(w.tuning->round_trip, 40ms);
   pass(w, now, 10000, 90ms);
-  w.time_round({}, 0, {}, now);
+  w.time_round({}, 0, now);
   EXPECT_EQ(w.tuning->round_trip, 40ms) << "the shortest";
 }
 

@@ -4,14 +4,11 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-import time
 
 from namespaces import command_output
-from stack import BUILD, PROGRAM, PROGRAM6, SHIM, utility  # noqa: F401
+from stack import BUILD, PROGRAM, PROGRAM6, SHIM, ReadySocket, utility  # noqa: F401
 
 STACK = PROGRAM
-
-START_LIMIT = 30  # seconds; only ends a start that hangs
 
 
 class Stack:
@@ -34,11 +31,9 @@ class Stack:
         self.instance = Stack._next_instance + os.getpid() % 1000 * 10
         command = [self.program, "--foreground", "-t", str(self.shards), "-i", str(self.instance),
                    *self.arguments, "-p", "tcpip", ",".join([f"prefix={self.prefix}", *self.options])]
-        self.process = subprocess.Popen(command, stdout=self.log_file, stderr=subprocess.STDOUT, env=environment)
-        end = time.monotonic() + START_LIMIT
-        while not (self.prefix / "dev/socket/config").exists():
-            assert self.running() and time.monotonic() < end, "the stack did not start:\n" + self.log()
-            time.sleep(0.01)
+        with ReadySocket(self.prefix / "ready") as ready:
+            self.process = subprocess.Popen(command, stdout=self.log_file, stderr=subprocess.STDOUT, env=dict(environment, **ready.environment))
+            ready.wait(self.process, self.log)
         return self
 
     def __exit__(self, kind, *_):

@@ -36,6 +36,33 @@ def utility(name):
     return path if path.exists() else BUILD / "bin" / name
 
 
+class ReadySocket:
+    """Where a stack says that it is ready, as a service manager is told. That its nodes are there says less: each is bound first, and
+    nobody can connect to it before it listens."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.environment = {"NOTIFY_SOCKET": str(path)}
+
+    def __enter__(self):
+        self.path.unlink(missing_ok=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.socket.bind(str(self.path))
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def wait(self, process, log):
+        def ready():
+            assert process.poll() is None, f"the stack ended with {process.returncode}:\n{log()}"
+            try:
+                return b"READY=1" in self.socket.recv(4096)
+            except BlockingIOError:
+                return False
+        wait_until(ready, lambda: "the stack's READY:\n" + log())
+
+
 class Stack:
     """One process. `folder` holds its prefix, its run directory and its log."""
 
@@ -58,24 +85,12 @@ class Stack:
 
     def start(self):
         """Returns when the stack says that it is ready."""
-        notify_path = str(self.folder / f"n{self.instance}")
-        if os.path.exists(notify_path):
-            os.unlink(notify_path)
         self.log_file = open(self.log_path, "ab")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.bind(notify_path)
-            notify.setblocking(False)
+        with ReadySocket(self.folder / f"n{self.instance}") as ready:
             self.process = subprocess.Popen(
                 self.namespace.command(self.command()), stdout=self.log_file, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, env=self.environment(preload=False, NOTIFY_SOCKET=notify_path))
-
-            def ready():
-                assert self.process.poll() is None, f"the stack ended with {self.process.returncode}:\n{self.log()}"
-                try:
-                    return b"READY=1" in notify.recv(4096)
-                except BlockingIOError:
-                    return False
-            wait_until(ready, lambda: "the stack's READY:\n" + self.log())
+                stdin=subprocess.DEVNULL, env=self.environment(preload=False, **ready.environment))
+            ready.wait(self.process, self.log)
         return self
 
     @property
