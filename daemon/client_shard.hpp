@@ -84,6 +84,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   ClientSocket* by_number(ShardClient& client, std::uint32_t number) const;
   ClientSocket* by_name(const Client& client, std::uint64_t name) const;
   ShardClient* find(const Client& client) const;
+  /// Also those that its programs have closed.
+  std::vector<ClientSocket*> sockets_of(const Client& client) const;
   ShardClient* find_or_make(const std::shared_ptr<Client>& client);
   void service(ClientSocket& socket);
   void on_event(const stack::SocketEvent& event);
