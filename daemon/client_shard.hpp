@@ -232,12 +232,10 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::uint64_t numbers_ = 0;
   ShardThread* thread_ = nullptr;
   std::vector<std::unique_ptr<ShardClient>> clients_;
-  struct CookieHash {
-    std::uint64_t operator()(std::uint64_t cookie) const { return cookie * 0x9e3779b97f4a7c15u >> 32; }
-  };
   static std::uint64_t cookie_of(const std::unique_ptr<ClientSocket>& socket) { return socket->cookie; }
-  FlatMap<std::uint64_t, std::unique_ptr<ClientSocket>, CookieHash, KeyInside<std::uint64_t, std::unique_ptr<ClientSocket>, cookie_of>> sockets_{
-      CookieHash{}};
+  // Keyed: which cookies stay is up to the clients, who close the others.
+  FlatMap<std::uint64_t, std::unique_ptr<ClientSocket>, SipHash, KeyInside<std::uint64_t, std::unique_ptr<ClientSocket>, cookie_of>> sockets_{
+      SipHash{seed_}};
   std::uint64_t next_cookie_ = 1;
   std::vector<std::uint64_t> flush_;       // cookies: a socket may go before the end of the turn
   unsigned closing_left_ = kClosingBudget;
