@@ -58,7 +58,9 @@ std::vector<ClientSocket*> ClientShard::sockets_of(const Client& client) const {
   std::vector<ClientSocket*> out;
   const ShardClient* known = find(client);
   if (known == nullptr) return out;
-  for (const auto& arena : known->arenas) std::ranges::copy_if(arena->sockets, std::back_inserter(out), [](auto* socket) { return socket != nullptr; });
+  for (const auto& arena : known->arenas)
+    for (ClientSocket* socket : arena->sockets)
+      if (socket != nullptr) out.push_back(socket);
   return out;
 }
 

@@ -233,8 +233,8 @@ TEST_P(SimOpenings, WhoseCreditChangesIsTold) {
 TEST_P(SimOpenings, WhoLosesHisPlaceIsTold) {
   stack::Network next = *b.stack().network();
   const IpAddress router = is_v4() ? ip("10.0.0.1") : ip("2001:db8::1");
-  ASSERT_EQ(control::add_route(next, {.prefix = is_v4() ? wire::IpPrefix::of(Ipv4Address::any(), 0) : wire::IpPrefix::of(ip("::"), 0), .gateway = router}),
-            Errno::ok);
+  const auto everywhere = wire::IpPrefix::of(is_v4() ? IpAddress{Ipv4Address::any()} : ip("::"), 0);
+  ASSERT_EQ(control::add_route(next, {.prefix = everywhere, .gateway = router}), Errno::ok);
   b.stack().publish(std::move(next));
   // Whoever asks completes the handshake.
   net.tap = [&](const Host& from, Frame& frame) {
@@ -242,7 +242,8 @@ TEST_P(SimOpenings, WhoLosesHisPlaceIsTold) {
     if (&from != &b || !tcp) return true;
     if ((tcp->header.flags & (wire::syn | wire::ack)) == (wire::syn | wire::ack))
       b.receive(segment({tcp->dst, tcp->header.dst}, {tcp->src, tcp->header.src},
-                        {.src = tcp->header.dst, .dst = tcp->header.src, .seq = {2}, .ack = tcp->header.seq + 1, .flags = wire::ack, .window = 1000}));
+                        {.src = tcp->header.dst, .dst = tcp->header.src, .seq = {2}, .ack = tcp->header.seq + 1, .flags = wire::ack,
+                         .window = 1000}));
     return false;
   };
   const auto lost = [&] { return std::ranges::find(b.credit_news, 0, &stack::CreditNews::credit); };
@@ -257,7 +258,9 @@ TEST_P(SimOpenings, WhoLosesHisPlaceIsTold) {
     ASSERT_EQ(accepted.size(), static_cast<std::size_t>(i) + 1) << net.trace();
   }
   ASSERT_NE(lost(), b.credit_news.end());
-  const auto same_place = [&](const IpAddress& other) { return other.words()[0] == lost()->peer.words()[0] && other.words()[1] == lost()->peer.words()[1]; };
+  const auto same_place = [&](const IpAddress& other) {
+    return other.words()[0] == lost()->peer.words()[0] && other.words()[1] == lost()->peer.words()[1];
+  };
   EXPECT_TRUE(std::ranges::any_of(earlier, same_place));
   EXPECT_FALSE(same_place(last));
   EXPECT_EQ(b.credit_news.back().peer, last);
