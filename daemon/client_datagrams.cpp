@@ -184,6 +184,8 @@ unsigned ClientShard::send_datagrams(ClientSocket& socket, unsigned budget) {
 /// A first datagram gives its socket a port.
 void ClientShard::now_bound(ClientSocket& socket) {
   if ((socket.status & ipc::Status::bound) != 0) return;
+  // One that was refused may have claimed none.
+  if (socket.type != SOCK_RAW && stack().local_endpoint(socket.id).port.value == 0) return;
   socket.set_status(ipc::Status::bound);
   update_names(socket);
 }

@@ -281,13 +281,16 @@ void ClientShard::request_lookup(RequestPtr& request) {
   if (request->blob.size() % sizeof(ipc::LookupEntry) != 0 || count > kLookupMax) return request->refuse(EINVAL);
   std::vector<ipc::LookupEntry> entries(count);
   if (count != 0) std::memcpy(entries.data(), request->blob.data(), request->blob.size());
+  // Sorted: the numbers are the client's own words, and no order of them makes the search slow.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> names;
+  for (const ClientSocket* socket : sockets_of(*request->client))
+    if (!socket->client_done) names.emplace_back(socket->program_cookie, socket->name());
+  std::ranges::sort(names);
   for (ipc::LookupEntry& entry : entries) {
     if (number_ == 0) entry.slot = ipc::kNoSlot;
     if (entry.cookie == 0 || entry.slot != ipc::kNoSlot) continue;
-    sockets_.for_each([&](std::uint64_t, const std::unique_ptr<ClientSocket>& socket) {
-      if (socket->program_cookie == entry.cookie && socket->owner.client == request->client && !socket->client_done)
-        entry.slot = socket->name();
-    });
+    const auto found = std::ranges::lower_bound(names, entry.cookie, {}, &std::pair<std::uint64_t, std::uint64_t>::first);
+    if (found != names.end() && found->first == entry.cookie) entry.slot = found->second;
   }
   const auto* bytes = reinterpret_cast<const std::byte*>(entries.data());
   request->blob.assign(bytes, bytes + entries.size() * sizeof(ipc::LookupEntry));
@@ -301,11 +304,12 @@ void ClientShard::request_attach(RequestPtr& request) {
   const bool begin = request->id == MessageId::attach_begin;
   std::uint64_t wanted = 0;
   request->first_word(wanted);
-  const ClientSocket* found = nullptr;
-  sockets_.for_each([&](std::uint64_t, const std::unique_ptr<ClientSocket>& socket) {
-    if (socket->owner.client != request->client || socket->client_done) return;
-    if (wanted != 0 && (begin ? socket->program_cookie : socket->nonce) == wanted) found = socket.get();
-  });
+  const auto is_wanted = [&](const ClientSocket* socket) {
+    return !socket->client_done && wanted != 0 && (begin ? socket->program_cookie : socket->nonce) == wanted;
+  };
+  const auto all = sockets_of(*request->client);
+  const auto at = std::ranges::find_if(all, is_wanted);
+  const ClientSocket* found = at == all.end() ? nullptr : *at;
   if (found != nullptr && !begin) return answer_slot(*request, *found);
   if (found != nullptr) return request->answer<MessageId::attach_begin>({.nonce = found->nonce});
   if (number_ + 1 == common_.shards.size()) return request->refuse(EBADF);

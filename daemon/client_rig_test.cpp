@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
+#include "ipc/arena.hpp"
+#include "ipc/datagram_ring.hpp"
 #include "ipc/offer.hpp"
 #include "ipc/rights.hpp"
 
@@ -185,6 +187,111 @@ TEST_P(ClientSession, AListenersDescriptorBehindAFullStreamKeepsNothing) {
     }
   }
   die();
+  EXPECT_TRUE(rig.run_out()) << rig.left();
+}
+
+/// The numbers of their descriptors are the programs' own words: one of another client is found by nobody else.
+TEST_P(ClientSession, ADescriptorIsFoundByItsOwnClientAlone) {
+  struct Known {
+    std::shared_ptr<Client> client;
+    std::uint64_t cookie;
+    ipc::SlotAnswer slot;
+  };
+  auto other = rig.greet({.pid = 0, .user = 65534, .group = 65534, .privileged = false}, 2);
+  std::vector<Known> all;
+  for (std::uint32_t i = 0; i < 40; ++i) {
+    for (const auto& whose : {client, other}) {
+      const std::uint64_t cookie = whose == other && i % 2 == 0 ? 1 + i : 100 + i;
+      const AnsweredPtr opened =
+          rig.ask<MessageId::slot_open>(whose, {.domain = AF_INET, .type = SOCK_STREAM, .protocol = 0, .cookie = cookie}, {}, i % rig.shards());
+      rig.settle();
+      all.push_back({whose, cookie, opened->as<ipc::SlotAnswer>()});
+    }
+  }
+  const ipc::SlotAnswer closed = all[2].slot;
+  all.erase(all.begin() + 2);
+  ASSERT_EQ(ask<MessageId::close>({.slot = closed.slot, .incarnation = closed.incarnation, .reserved = 0}), 0);
+  std::vector<ipc::LookupEntry> asked;
+  for (std::uint64_t cookie = 0; cookie < 200; ++cookie) asked.push_back({.cookie = cookie, .slot = 0});
+  for (const auto& whose : {client, other}) {
+    const AnsweredPtr answered = rig.ask<MessageId::lookup>(whose, {}, as_bytes(asked.data(), asked.size() * sizeof asked[0]));
+    rig.settle();
+    ASSERT_EQ(answered->blob.size(), asked.size() * sizeof asked[0]);
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      ipc::LookupEntry got;
+      std::memcpy(&got, answered->blob.data() + i * sizeof got, sizeof got);
+      const auto known = std::ranges::find_if(all, [&](const Known& k) { return k.client == whose && k.cookie == asked[i].cookie; });
+      EXPECT_EQ(got.cookie, asked[i].cookie);
+      EXPECT_EQ(got.slot, known == all.end() ? ipc::kNoSlot : known->slot.slot) << got.cookie;
+      const AnsweredPtr begun = rig.ask<MessageId::attach_begin>(whose, {.cookie = asked[i].cookie});
+      rig.settle();
+      EXPECT_EQ(begun->error, known == all.end() ? EBADF : 0);
+      if (known == all.end()) continue;
+      EXPECT_EQ(begun->as<ipc::AttachBeginAnswer>().nonce, known->slot.nonce);
+      const AnsweredPtr taken = rig.ask<MessageId::attach_finish>(whose, {.nonce = known->slot.nonce});
+      const AnsweredPtr stolen = rig.ask<MessageId::attach_finish>(whose == client ? other : client, {.nonce = known->slot.nonce});
+      rig.settle();
+      EXPECT_EQ(taken->as<ipc::SlotAnswer>().slot, known->slot.slot);
+      EXPECT_EQ(stolen->error, EBADF);
+    }
+  }
+  all.clear();
+  rig.leave(std::exchange(other, nullptr));
+  die();
+  EXPECT_TRUE(rig.run_out()) << rig.left();
+}
+
+/// IPv4 options with a source route are for CAP_NET_RAW. A record does not say who wrote it, so that nobody may; of the request it is
+/// known.
+TEST_P(ClientSession, ASourceRouteOfOneDatagramIsForThePrivileged) {
+  const std::array<std::byte, 8> route{std::byte{131}, std::byte{7}, std::byte{4}, std::byte{127}, std::byte{0}, std::byte{0}, std::byte{1}};
+  const std::array<std::byte, 4> harmless{std::byte{1}, std::byte{1}, std::byte{1}, std::byte{0}};
+  ipc::RecordHeader header;
+  header.flags = ipc::RecordHeader::has_destination;
+  header.remote = {.family = AF_INET, .port = 9, .scope = 0, .addr = {127, 0, 0, 1}};
+  for (const bool may : {true, false}) {
+    if (!may) client = rig.greet({.pid = 0, .user = 65534, .group = 65534, .privileged = false}, 2);
+    ipc::Mapping control = ipc::map_control(client->control_fd());
+    std::vector<int> bells;
+    for (std::uint32_t n = 0; n < rig.shards(); ++n) bells.push_back(client->event_fd(n));
+    const auto ring = [&](const Socket& s, std::span<const std::byte> options) {
+      const auto arena = client->arena(ipc::arena_of(s.slot.slot));
+      ipc::ProgramEnd end{s.fd.get(), words(s), control.base, bells.data(), arena->first_slot + ipc::index_of(s.slot.slot)};
+      ipc::ControlBytes room;
+      std::size_t used = 0;
+      EXPECT_TRUE(ipc::put_control(room, used, IP_RETOPTS, options));
+      const iovec piece{const_cast<char*>("ring"), 4};
+      ipc::DatagramWriter writer{words(s), arena->base(), std::size_t{arena->slot_count} << 20, end};
+      EXPECT_EQ(writer.write(header, {&piece, 1}, std::span{room}.first(used)).kind, ipc::WriteOutcome::Kind::data);
+      rig.settle();
+      return static_cast<int>(words(s).error.exchange(0));
+    };
+    const auto request = [&](const Socket& s, std::span<const std::byte> options) {
+      ipc::ControlBytes room;
+      std::size_t used = 0;
+      EXPECT_TRUE(ipc::put_control(room, used, IP_RETOPTS, options));
+      ipc::RecordHeader own = header;
+      own.control_len = static_cast<std::uint16_t>(used);
+      std::vector<std::byte> blob(sizeof own);
+      std::memcpy(blob.data(), &own, sizeof own);
+      blob.insert(blob.end(), room.begin(), room.begin() + static_cast<std::ptrdiff_t>(used));
+      return ask<MessageId::send_datagram>({.slot = s.slot.slot}, blob);
+    };
+    const auto is_bound = [&](const Socket& s) { return (words(s).status.load() & ipc::Status::bound) != 0; };
+    {
+      const Socket by_ring = open(SOCK_DGRAM), by_request = open(SOCK_DGRAM);
+      EXPECT_EQ(ring(by_ring, route), EPERM);
+      EXPECT_FALSE(is_bound(by_ring)) << "there is no port yet";
+      EXPECT_EQ(ring(by_ring, harmless), 0);
+      EXPECT_TRUE(is_bound(by_ring));
+      EXPECT_EQ(request(by_request, std::span{route}.first(3)), may ? EINVAL : EPERM);
+      EXPECT_FALSE(is_bound(by_request));
+      EXPECT_EQ(request(by_request, route), may ? 0 : EPERM);
+      EXPECT_EQ(is_bound(by_request), may);
+    }
+    ipc::unmap(control);
+    die();
+  }
   EXPECT_TRUE(rig.run_out()) << rig.left();
 }
 

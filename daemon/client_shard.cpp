@@ -54,6 +54,16 @@ ShardClient* ClientShard::find(const Client& client) const {
   return nullptr;
 }
 
+std::vector<ClientSocket*> ClientShard::sockets_of(const Client& client) const {
+  std::vector<ClientSocket*> out;
+  const ShardClient* known = find(client);
+  if (known == nullptr) return out;
+  for (const auto& arena : known->arenas)
+    for (ClientSocket* socket : arena->sockets)
+      if (socket != nullptr) out.push_back(socket);
+  return out;
+}
+
 ShardClient* ClientShard::find_or_make(const std::shared_ptr<Client>& client) {
   if (ShardClient* known = find(*client)) return known;
   if (client->dead) return nullptr;

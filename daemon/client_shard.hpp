@@ -84,6 +84,8 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   ClientSocket* by_number(ShardClient& client, std::uint32_t number) const;
   ClientSocket* by_name(const Client& client, std::uint64_t name) const;
   ShardClient* find(const Client& client) const;
+  /// Also those that its programs have closed.
+  std::vector<ClientSocket*> sockets_of(const Client& client) const;
   ShardClient* find_or_make(const std::shared_ptr<Client>& client);
   void service(ClientSocket& socket);
   void on_event(const stack::SocketEvent& event);
@@ -230,12 +232,10 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   std::uint64_t numbers_ = 0;
   ShardThread* thread_ = nullptr;
   std::vector<std::unique_ptr<ShardClient>> clients_;
-  struct CookieHash {
-    std::uint64_t operator()(std::uint64_t cookie) const { return cookie * 0x9e3779b97f4a7c15u >> 32; }
-  };
   static std::uint64_t cookie_of(const std::unique_ptr<ClientSocket>& socket) { return socket->cookie; }
-  FlatMap<std::uint64_t, std::unique_ptr<ClientSocket>, CookieHash, KeyInside<std::uint64_t, std::unique_ptr<ClientSocket>, cookie_of>> sockets_{
-      CookieHash{}};
+  // Keyed: which cookies stay is up to the clients, who close the others.
+  FlatMap<std::uint64_t, std::unique_ptr<ClientSocket>, SipHash, KeyInside<std::uint64_t, std::unique_ptr<ClientSocket>, cookie_of>> sockets_{
+      SipHash{seed_}};
   std::uint64_t next_cookie_ = 1;
   std::vector<std::uint64_t> flush_;       // cookies: a socket may go before the end of the turn
   unsigned closing_left_ = kClosingBudget;

@@ -416,11 +416,7 @@ void ClientShard::end_hung_up(const std::shared_ptr<Client>& client) {
 void ClientShard::end(const std::shared_ptr<Client>& client) {
   ShardClient* known = find(*client);
   if (known == nullptr || std::exchange(known->ended, true)) return;
-  std::vector<ClientSocket*> all;
-  for (const auto& arena : known->arenas)
-    for (ClientSocket* socket : arena->sockets)
-      if (socket != nullptr) all.push_back(socket);
-  for (ClientSocket* socket : all) {
+  for (ClientSocket* socket : sockets_of(*client)) {
     socket->client_done = true;
     close_socket(*socket, socket->parent != nullptr, kSendBudget);
     maybe_free(*socket);

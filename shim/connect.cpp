@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "ipc/send_ring.hpp"
 #include "ipc/sys.hpp"
@@ -107,7 +108,7 @@ int connect_stream(int fd, Entry entry, const sockaddr* address, socklen_t lengt
   // Even if it is over by now (loopback): the kernel, too, tells a non-blocking caller later.
   if (how.dont_wait || is_nonblocking(fd, s, 0)) return EINPROGRESS;
   const int result = outcome(fd, entry, s, false);
-  // A blocking attempt that has failed leaves a socket as new, in the kernel, too.
+  // A blocking attempt that has failed leaves a socket as new, in the kernel, too. Where that does not work the next attempt says why.
   if ((client_word(s, ClientWord::hints).load() & Hint::connect_refused) != 0 && !is_nonblocking(fd, s, 0))
     revive(fd, entry);
   return result;
@@ -131,9 +132,11 @@ constexpr OptionName kCarried[] = {
     {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT},   {SOL_SOCKET, SO_KEEPALIVE},   {SOL_SOCKET, SO_OOBINLINE},
     {SOL_SOCKET, SO_BROADCAST},   {SOL_SOCKET, SO_DONTROUTE},   {SOL_SOCKET, SO_PRIORITY},    {SOL_SOCKET, SO_TIMESTAMP},
     {SOL_SOCKET, SO_TIMESTAMPNS}, {SOL_SOCKET, SO_RXQ_OVFL},    {SOL_SOCKET, SO_LINGER},      {SOL_SOCKET, SO_BINDTODEVICE},
+    {SOL_SOCKET, kSetFib},        {SOL_SOCKET, kTxPrio},        {SOL_SOCKET, SO_BUSY_POLL},
     {IPPROTO_TCP, TCP_NODELAY},   {IPPROTO_TCP, TCP_CORK},      {IPPROTO_TCP, TCP_KEEPIDLE},  {IPPROTO_TCP, TCP_KEEPINTVL},
     {IPPROTO_TCP, TCP_KEEPCNT},   {IPPROTO_TCP, TCP_SYNCNT},    {IPPROTO_TCP, TCP_LINGER2},   {IPPROTO_TCP, TCP_USER_TIMEOUT},
     {IPPROTO_TCP, TCP_WINDOW_CLAMP}, {IPPROTO_TCP, TCP_NOTSENT_LOWAT}, {IPPROTO_TCP, TCP_FASTOPEN_CONNECT},
+    {IPPROTO_TCP, TCP_CONGESTION, true}, {IPPROTO_TCP, TCP_MAXSEG, true}, {IPPROTO_TCP, TCP_QUICKACK}, {IPPROTO_TCP, TCP_DEFER_ACCEPT},
     {IPPROTO_IP, IP_OPTIONS},     {IPPROTO_IP, IP_TOS},         {IPPROTO_IP, IP_TTL},         {IPPROTO_IP, IP_MINTTL},
     {IPPROTO_IP, IP_PKTINFO},     {IPPROTO_IP, IP_RECVTTL},     {IPPROTO_IP, IP_RECVTOS},     {IPPROTO_IP, IP_RECVOPTS},
     {IPPROTO_IP, IP_RETOPTS},     {IPPROTO_IP, IP_RECVERR},     {IPPROTO_IP, IP_RECVERR_RFC4884}, {IPPROTO_IP, IP_FREEBIND},
@@ -166,10 +169,26 @@ bool read_option(const Socket& s, const OptionName& o, OptionValue& out) {
   return request_about<ipc::MessageId::getsockopt>(s, get, {}, out.bytes, &out.length) == 0 && out.length <= sizeof out.bytes;
 }
 
+/// What is shown is twice what was asked for. 0 or an errno.
+int carry_size(const Socket& from, int fd, Entry born, int name) {
+  OptionValue shown;
+  int bytes = 0;
+  if (!read_option(from, {SOL_SOCKET, name}, shown) || shown.length != sizeof bytes) return 0;
+  memcpy(&bytes, shown.bytes, sizeof bytes);
+  bytes /= 2;
+  return set_option(fd, born, SOL_SOCKET, name, &bytes, sizeof bytes) != 0 ? errno : 0;
+}
+
 /// 0 or an errno: what the process may not set any more, it may not go without unasked.
 int carry_options(const Socket& from, int fd, Entry born) {
   const Socket to = socket_of(born);
+  const std::uint64_t hints = client_word(from, ClientWord::hints).load();
+  for (const auto& [sized, name] : {std::pair{Hint::sized_send, SO_SNDBUF}, std::pair{Hint::sized_receive, SO_RCVBUF}}) {
+    if ((hints & sized) == 0) continue;
+    if (const int error = carry_size(from, fd, born, name); error != 0) return error;
+  }
   for (const OptionName& o : kCarried) {
+    if (o.level == IPPROTO_IPV6 && domain_of(from) != AF_INET6) continue;
     OptionValue wanted, fresh;
     if (!read_option(from, o, wanted) || (wanted.is_zero() && !o.usually_on)) continue;
     if (!read_option(to, o, fresh) || wanted == fresh) continue;

@@ -241,7 +241,7 @@ bool has_source_route(std::span<const unsigned char> options) {
 /// As on the host, 40 bytes of what is longer. The stack judges them with the datagram.
 int take_options(const unsigned char* data, std::size_t size, SentControl& out) {
   out.used = 0;  // the last of several counts
-  out.extended = has_source_route({data, std::min<std::size_t>(size, 40)});
+  out.extended |= has_source_route({data, std::min<std::size_t>(size, 40)});
   const std::span<const std::byte> value{reinterpret_cast<const std::byte*>(data), std::min<std::size_t>(size, 40)};
   return ipc::put_control(out.bytes, out.used, IP_RETOPTS, value) ? 0 : EINVAL;
 }

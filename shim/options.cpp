@@ -152,6 +152,8 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
   if (level == IPPROTO_UDP && name == UDP_SEGMENT) client_word(s, ClientWord::segment).store(static_cast<std::uint64_t>(number));
   if (level == IPPROTO_UDP && name == UDP_GRO) remember(s, Hint::want_gro, number != 0);
   const bool send_size = level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE);
+  if (send_size) remember(s, Hint::sized_send, true);
+  if (level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE)) remember(s, Hint::sized_receive, true);
   if ((send_size || (level == IPPROTO_TCP && name == TCP_NOTSENT_LOWAT)) && !s.datagram) {
     // A smaller ring may be full with what it holds.
     ipc::ProgramEnd end = s.end(fd);

@@ -10,10 +10,11 @@
 
 namespace iopkt::shim {
 
-/// A bit beside those of Hint: keys were set (TCP_MD5SIG, TCP_AO_ADD_KEY), which the library cannot carry to another socket.
+inline constexpr int kSetFib = 0x100a, kTxPrio = 0x100b;  ///< SO_SETFIB, SO_TXPRIO, which the host does not have
 /// Options of linux/in6.h, which does not go together with netinet/in.h.
 inline constexpr int kFlowInfo = 11, kFlowLabelManager = 32, kFlowInfoSend = 33, kHeaderIncluded = 36, kErrorExtension6 = 31;
 
+/// A bit beside those of Hint: keys were set (TCP_MD5SIG, TCP_AO_ADD_KEY), which the library cannot carry to another socket.
 inline constexpr std::uint64_t kHasKeys = 1 << 27;
 
 int get_option(int fd, Entry entry, int level, int name, void* value, socklen_t* length);

@@ -116,6 +116,7 @@ struct Hint {
   static constexpr std::uint64_t error_queue6 = 1 << 24;    ///< IPV6_RECVERR
   static constexpr std::uint64_t dont_fragment6 = 1 << 25;  ///< IPV6_MTU_DISCOVER: as dont_fragment
   static constexpr std::uint64_t dont_cut6 = 1 << 26;       ///< IPV6_DONTFRAG
+  static constexpr std::uint64_t sized_send = 1 << 28, sized_receive = 1 << 29;  ///< SO_SNDBUF, SO_RCVBUF: else the stack chooses
 };
 /// What recvmsg() gives with a datagram of IPv6 beside what Hint says: RFC 3542 sections 7 to 9, and as RFC 2292 had it.
 struct Wish {

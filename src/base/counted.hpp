@@ -8,7 +8,8 @@
 
 namespace iopkt {
 
-/// The base of what CountedPtr points to. Owners may be on several threads.
+/// The base of what CountedPtr points to. Owners may be on several threads. T is the most derived type: its destructor is the one that
+/// the last owner runs, and it need not be virtual.
 template <class T>
 class Counted {
  public:

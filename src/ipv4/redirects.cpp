@@ -16,10 +16,11 @@ Expected<void, packet::Drop> Redirects::heard(const iface::Interface& in, std::s
     if (present != nullptr && present->interface_index == in.index && present->gateway == said.from) concerned.set(fib.number());
   }
   if (concerned.none()) return refused;
-  for (Entry& e : entries_)
-    if (e.destination == to) e.fibs &= ~concerned;
+  const auto left = [&](const Entry& e) { return e.destination == to ? e.fibs & ~concerned : e.fibs; };
+  // What is refused takes nothing away.
+  if (std::ranges::count_if(entries_, [&](const Entry& e) { return left(e).any(); }) >= std::ptrdiff_t{kMost}) return refused;
+  for (Entry& e : entries_) e.fibs = left(e);
   std::erase_if(entries_, [](const Entry& e) { return e.fibs.none(); });
-  if (entries_.size() >= kMost) return refused;
   entries_.push_back({concerned, to, said.gateway, in.index, now + std::chrono::seconds{icmp_.redirect_timeout_s}});
   wake(news_.due(now));
   return {};

@@ -42,6 +42,9 @@ Result<BindingPtr> PortTable::bind(BindRequest request, Random& random, Ephemera
   } else if (conflicts(request)) {
     return unexpected(Errno::addrinuse);
   }
+  // First what may find no memory: a claim that is in no list cannot be released.
+  auto& piece = pieces_[request.port.value >> 8];
+  if (!piece) piece = std::make_unique<Piece>();
   auto binding = make_counted<Binding>(*this, request);
   add(*binding);
   return binding;
@@ -70,9 +73,7 @@ void PortTable::update(Binding& binding, bool reuse_address, bool reuse_port) {
 }
 
 void PortTable::add(Binding& binding) {
-  auto& piece = pieces_[binding.port().value >> 8];
-  if (!piece) piece = std::make_unique<Piece>();
-  Binding*& head = (*piece)[binding.port().value & 0xff];
+  Binding*& head = (*pieces_[binding.port().value >> 8])[binding.port().value & 0xff];
   binding.next_ = head;
   binding.self_ = &head;
   if (head != nullptr) head->self_ = &binding.next_;

@@ -104,7 +104,7 @@ class PortTable {
   using Piece = std::array<Binding*, 256>;  ///< the first claim of each of so many ports
   Binding* first(wire::Port port) const;
   bool conflicts(const BindRequest& wanted) const;
-  void add(Binding& binding);
+  void add(Binding& binding);  ///< the piece is there
   void release(Binding& binding);
 
   Rules rules_;

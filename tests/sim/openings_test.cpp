@@ -2,6 +2,7 @@
 // finds no room is dropped by name. RFC 4987.
 #include <gtest/gtest.h>
 
+#include "control/interfaces.hpp"
 #include "stack/openings.hpp"
 #include "tests/sim/ipv6_fixture.hpp"
 #include "wire/ipv4.hpp"
@@ -54,7 +55,9 @@ class SimOpenings : public ::testing::TestWithParam<Over> {
     return {ip(("2001:db8:1:" + std::to_string(n % 9000) + "::1").c_str()), Port{port}};
   }
   Frame syn(Endpoint from, Endpoint to) const {
-    const wire::TcpHeader h{.src = from.port, .dst = to.port, .seq = {1}, .flags = wire::syn, .window = 1000};
+    return segment(from, to, {.src = from.port, .dst = to.port, .seq = {1}, .flags = wire::syn, .window = 1000});
+  }
+  Frame segment(Endpoint from, Endpoint to, const wire::TcpHeader& h) const {
     std::vector<std::byte> tcp(wire::encoded_len(h));
     wire::encode(h, tcp);
     const std::uint32_t pseudo = wire::pseudo_header_sum(from.address, to.address, wire::IpProtocol::tcp, static_cast<std::uint32_t>(tcp.size()));
@@ -224,6 +227,44 @@ TEST_P(SimOpenings, WhoseCreditChangesIsTold) {
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].peer, peer);
   EXPECT_EQ(told[0].credit, 0u);
+}
+
+/// A new peer takes the place of another, and the host's table hears of both.
+TEST_P(SimOpenings, WhoLosesHisPlaceIsTold) {
+  stack::Network next = *b.stack().network();
+  const IpAddress router = is_v4() ? ip("10.0.0.1") : ip("2001:db8::1");
+  const auto everywhere = wire::IpPrefix::of(is_v4() ? IpAddress{Ipv4Address::any()} : ip("::"), 0);
+  ASSERT_EQ(control::add_route(next, {.prefix = everywhere, .gateway = router}), Errno::ok);
+  b.stack().publish(std::move(next));
+  // Whoever asks completes the handshake.
+  net.tap = [&](const Host& from, Frame& frame) {
+    const auto tcp = tcp_of(frame);
+    if (&from != &b || !tcp) return true;
+    if ((tcp->header.flags & (wire::syn | wire::ack)) == (wire::syn | wire::ack))
+      b.receive(segment({tcp->dst, tcp->header.dst}, {tcp->src, tcp->header.src},
+                        {.src = tcp->header.dst, .dst = tcp->header.src, .seq = {2}, .ack = tcp->header.seq + 1, .flags = wire::ack,
+                         .window = 1000}));
+    return false;
+  };
+  const auto lost = [&] { return std::ranges::find(b.credit_news, 0, &stack::CreditNews::credit); };
+  std::vector<IpAddress> earlier;
+  IpAddress last;
+  for (int i = 0; i < 900 && lost() == b.credit_news.end(); ++i) {
+    const Endpoint from = stranger();
+    if (i > 0) earlier.push_back(last);
+    last = from.address;
+    b.receive(syn(from, listener()));
+    net.run_for(2ms);
+    ASSERT_EQ(accepted.size(), static_cast<std::size_t>(i) + 1) << net.trace();
+  }
+  ASSERT_NE(lost(), b.credit_news.end());
+  const auto same_place = [&](const IpAddress& other) {
+    return other.words()[0] == lost()->peer.words()[0] && other.words()[1] == lost()->peer.words()[1];
+  };
+  EXPECT_TRUE(std::ranges::any_of(earlier, same_place));
+  EXPECT_FALSE(same_place(last));
+  EXPECT_EQ(b.credit_news.back().peer, last);
+  EXPECT_EQ(b.credit_news.back().credit, PeerCredit::kPerHandshake);
 }
 
 TEST_P(SimOpenings, WhatARouterSendsOnIsNoOpening) {

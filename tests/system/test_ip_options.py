@@ -84,6 +84,7 @@ for what, value in ('loose', LOOSE), ('strict', STRICT), ('malformed', LOOSE[:5]
     for x in s, t: tried(what, lambda: x.setsockopt(IP, OPTIONS, value))
 s.setsockopt(IP, OPTIONS, b'')
 for what, value in ('loose', LOOSE), ('rr', RR): tried(what + ' by message', lambda: s.sendmsg([b'x'], [(IP, RETOPTS, value)], 0, to))
+tried('loose before rr', lambda: s.sendmsg([b'x'], [(IP, RETOPTS, LOOSE), (IP, RETOPTS, RR)], 0, to))
 print('-- end')
 """
 

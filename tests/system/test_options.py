@@ -237,7 +237,9 @@ import socket, struct
 TCP, IP, V6, SOCKET = socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6, socket.SOL_SOCKET
 OF_ALL = [(SOCKET, socket.SO_KEEPALIVE, 1), (SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 9)), (SOCKET, socket.SO_RCVLOWAT, 3),
           (SOCKET, socket.SO_TIMESTAMP if hasattr(socket, 'SO_TIMESTAMP') else 29, 1), (TCP, socket.TCP_NODELAY, 1), (TCP, socket.TCP_SYNCNT, 3),
-          (TCP, socket.TCP_USER_TIMEOUT, 5000), (IP, socket.IP_TOS, 16), (IP, socket.IP_TTL, 33), (IP, 10, 0), (IP, 21, 7),
+          (TCP, socket.TCP_USER_TIMEOUT, 5000), (TCP, socket.TCP_CONGESTION, b'reno'), (TCP, socket.TCP_MAXSEG, 1000), (TCP, socket.TCP_QUICKACK, 1),
+          (TCP, socket.TCP_DEFER_ACCEPT, 5), (SOCKET, socket.SO_SNDBUF, 50000), (SOCKET, socket.SO_RCVBUF, 60000), (SOCKET, 0x100a, 3),
+          (SOCKET, 46, 50), (IP, socket.IP_TOS, 16), (IP, socket.IP_TTL, 33), (IP, 10, 0), (IP, 21, 7),
           (IP, 4, bytes([7, 7, 4, 0, 0, 0, 0, 0])), *((IP, name, 1) for name in (6, 7, 8, 11, 12, 13))]
 OF_V6 = [(V6, socket.IPV6_V6ONLY, 1), (V6, socket.IPV6_UNICAST_HOPS, 44), (V6, socket.IPV6_TCLASS, 8), (V6, 23, 0), (V6, 62, 1),
          (V6, 59, bytes([0, 0, 1, 4, 0, 0, 0, 0])), *((V6, name, 1) for name in (2, 3, 4, 5, 8, 11, 25, 33, 49, 51, 53, 56, 58, 60, 66))]
@@ -251,7 +253,9 @@ def try_twice(family, host, options):
     except ConnectionRefusedError: pass
     print({what: (before[what], now) for what, now in shown().items() if now != before[what]})
     c.connect(l.getsockname())
-    print({what: (before[what], now) for what, now in shown().items() if now != before[what]})
+    # Of a connection TCP_MAXSEG is what it has come to.
+    print({what: (before[what], now) for what, now in shown().items() if now != before[what] and what != (TCP, socket.TCP_MAXSEG)})
+    print(c.getsockopt(TCP, socket.TCP_MAXSEG) <= 1000)
 try_twice(socket.AF_INET, '127.0.0.1', OF_ALL)
 try_twice(socket.AF_INET6, '::1', OF_ALL + OF_V6)
 """
@@ -259,7 +263,38 @@ try_twice(socket.AF_INET6, '::1', OF_ALL + OF_V6)
 
 def test_a_socket_that_connects_again_keeps_its_options():
     with Stack(program=PROGRAM6) as stack:
-        assert python(stack, CONNECTS_AGAIN) == "{}\n" * 4
+        assert python(stack, CONNECTS_AGAIN) == "{}\n{}\nTrue\n" * 2
+
+
+CONNECTS_AGAIN_WITHOUT_RIGHTS = """
+import os, select, socket
+def sockets(level, name, value):
+    for blocking in True, False:
+        c = socket.socket(socket.AF_INET6); c.setsockopt(level, name, value); c.setblocking(blocking)
+        try: c.connect(('::1', 9))
+        except ConnectionRefusedError: pass
+        except BlockingIOError:
+            select.select([], [c], [])
+            try: c.connect(('::1', 9))
+            except ConnectionRefusedError: print(blocking)
+        c.setblocking(True)
+        yield c
+l = socket.create_server(('::1', 0), family=socket.AF_INET6)
+free, privileged = (list(sockets(socket.IPPROTO_IPV6, name, value)) for name, value in ((socket.IPV6_TCLASS, 8), (59, bytes([0, 0, 1, 4, 0, 0, 0, 0]))))
+os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+def tried(c):
+    try: return c.connect(l.getsockname())
+    except OSError as error: return error.strerror
+print([tried(c) for c in free], [tried(c) for c in privileged])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is the only user here")
+def test_what_a_process_may_not_set_any_more_it_cannot_connect_again_with():
+    # The failure of a blocking connect() is told when the socket is as new already; of another one the next connect() makes it so.
+    with Stack(program=PROGRAM6) as stack:
+        stack.prefix.chmod(0o755)
+        assert python(stack, CONNECTS_AGAIN_WITHOUT_RIGHTS) == "False\nFalse\n[None, None] [None, 'Operation not permitted']\n"
 
 
 @pytest.mark.parametrize("options", [["stackguard", "stacksize=65536"], ["bigstack=131072"]])
