@@ -438,7 +438,7 @@ ConnectionInfo Connection::info() const {
   i.lost = static_cast<std::uint32_t>(s.air().log.lost());
   i.resent = static_cast<std::uint32_t>(s.air().log.again());
   i.resent_total = s.resent_total;
-  i.reordering = s.air().rk.reordering_seen;
+  i.reordering = s.reordering_seen;
   i.pacing_rate = s.pacing_rate();
   i.ecn = b_.ecn != EcnMode::none;
   i.accurate_ecn = b_.ecn == EcnMode::accurate;

@@ -89,17 +89,17 @@ void Sender::adapt_reorder_window(const News& news, bool exiting) {
   if (air().rk.dsack_round >= 0 && una >= air().rk.dsack_round) air().rk.dsack_round = -1;
   if (air().rk.dsack_round < 0 && news.dsack) {
     air().rk.dsack_round = nxt;
-    if (air().rk.reo_wnd_mult < 255) ++air().rk.reo_wnd_mult;
-    air().rk.reo_wnd_persist = kReorderPersist;
+    if (reo_wnd_mult < 255) ++reo_wnd_mult;
+    reo_wnd_persist = kReorderPersist;
   } else if (exiting) {
-    if (air().rk.reo_wnd_persist > 0) --air().rk.reo_wnd_persist;
-    if (air().rk.reo_wnd_persist == 0) air().rk.reo_wnd_mult = 1;
+    if (reo_wnd_persist > 0) --reo_wnd_persist;
+    if (reo_wnd_persist == 0) reo_wnd_mult = 1;
   }
 }
 
 Duration Sender::reorder_window() const {
-  if (!air().rk.reordering_seen && (phase != Phase::open || air().log.sacked() > Offset{kDupThresh - 1} * mss())) return Duration{};
-  return std::min(rtt.minimum / 4 * air().rk.reo_wnd_mult, rtt.srtt);
+  if (!reordering_seen && (phase != Phase::open || air().log.sacked() > Offset{kDupThresh - 1} * mss())) return Duration{};
+  return std::min(rtt.minimum / 4 * reo_wnd_mult, rtt.srtt);
 }
 
 /// Section 6.2 step 5: RACK_detect_loss(). True: something is lost that was not before.

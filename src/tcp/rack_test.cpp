@@ -88,9 +88,9 @@ TEST(TcpRack, DsacksWidenTheWindowBySection6_2Step4) {
   Rack_ s;
   s.ten();
   s.give({.ack = 1001, .sack = {{1, 1001}}});
-  EXPECT_EQ(s.snd().air().rk.reo_wnd_mult, 2);
+  EXPECT_EQ(s.snd().reo_wnd_mult, 2);
   s.give({.ack = 2001, .sack = {{1001, 2001}}});
-  EXPECT_EQ(s.snd().air().rk.reo_wnd_mult, 2) << "once a round";
+  EXPECT_EQ(s.snd().reo_wnd_mult, 2) << "once a round";
   s.give({.ack = 2001, .sack = {{3001, 4001}}});
   EXPECT_EQ(s.snd().air().reorder_at, s.sent + 30ms) << "20 ms and 2 * 20 ms / 4";
 }
@@ -179,6 +179,8 @@ TEST(TcpTlp, AProbeThatWasNotNeededCostsNothingBySection7_4_2) {
     s.give({.ack = 4001});
     EXPECT_GE(s.c->info().cwnd, cwnd);
     EXPECT_EQ(s.count(&Counters<Counter>::recovery_probe_repaired), 0u);
+    EXPECT_FALSE(s.snd().has_air()) << "what such a probe has taught takes no memory of its own";
+    EXPECT_EQ(s.snd().reo_wnd_mult, dsack ? 2 : 1);
   }
 }
 
@@ -374,7 +376,7 @@ TEST(TcpRack, PartsOfASharedRecordAreNoSample) {
 TEST(TcpRack, WhatTheReorderingTimerLosesIsGovernedByPrr) {
   Rack_ s;
   s.open();
-  s.edit([](ControlBlock& b) { b.snd.cc.cwnd = 40'000, b.snd.air().rk.reordering_seen = true; });
+  s.edit([](ControlBlock& b) { b.snd.cc.cwnd = 40'000, b.snd.reordering_seen = true; });
   s.write(1'000'000);
   s.now += 20ms;
   s.give({.sack = {{39001, 40001}}});

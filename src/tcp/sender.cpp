@@ -41,9 +41,8 @@ void Sender::settle(Instant now) {
   if (!air_ || una != nxt || nxt != max || phase != Phase::open || rate) return;
   const Outstanding& a = *air_;
   const bool recovering = a.undo_from >= 0 || mtu_verdict != Verdict::none || a.mtu_probe.end != 0 || a.probe_high != 0 || (!sack && a.recovery_point >= una);
-  const bool learnt = a.rk.reordering_seen || a.rk.reo_wnd_mult != 1 || a.rk.dsack_round >= 0;
   const bool waiting = a.timed_end != 0 || a.limited_end > una || a.small_end > una || a.pace_at > now - kPaceSlack || !a.reorder_at.is_never();
-  if (recovering || learnt || waiting) return;
+  if (recovering || waiting) return;
   rack_rtt = a.rk.rtt;
   air_.reset();
 }
@@ -116,8 +115,8 @@ Sender::AckOutcome Sender::on_ack(const Ack& a) {
   out.packets = news.packets;
   air().rk.fack = std::max(air().rk.fack, news.fack);
   if (uses_rack()) {
-    out.reordered = news.reordered && !air().rk.reordering_seen;
-    air().rk.reordering_seen = air().rk.reordering_seen || news.reordered;
+    out.reordered = news.reordered && !reordering_seen;
+    reordering_seen = reordering_seen || news.reordered;
     adapt_reorder_window(news, false);
     out.probe_repaired = end_probe(a, news, acked == 0 && out.sacks_used + out.dsacks == 0);
     if (out.probe_repaired && phase == Phase::open) {

@@ -31,15 +31,13 @@ struct LossWays {
   friend bool operator==(const LossWays&, const LossWays&) = default;
 };
 
-/// RFC 8985 section 5.3, names as there.
+/// RFC 8985 section 5.3, names as there; what outlives a flight is in Sender.
 struct Rack {
   std::uint64_t xmit_order{};  ///< When the newest delivered segment was sent (RACK.xmit_ts, see Sent::order),
   Offset end{};             ///< where it ended,
   Duration rtt{};           ///< and how long it took.
   Offset fack{};            ///< Highest delivered.
   Offset dsack_round{-1};   ///< -1: none
-  std::uint8_t reo_wnd_mult{1}, reo_wnd_persist{16};
-  bool reordering_seen{};
   friend bool operator==(const Rack&, const Rack&) = default;
 };
 
@@ -115,6 +113,9 @@ struct Sender {
   bool spared{};               ///< The recovery repairs such a probe alone: no sign of congestion.
   bool pace_blocked{};         ///< Something waits for its pace.
   bool cwr_due{};              ///< The next new segment says CWR.
+  std::uint8_t reo_wnd_mult{1}; ///< RACK.reo_wnd_mult, RACK.reo_wnd_persist, RACK.reordering_seen
+  std::uint8_t reo_wnd_persist : 7 {16};
+  bool reordering_seen : 1 {};
   Box<DeliveryRate> rate;      ///< draft-ietf-ccwg-bbr section 4.1, for algorithms that model the path.
   RttEstimator rtt;
   Duration rack_rtt{};         ///< RACK.rtt, while nothing is outstanding.
