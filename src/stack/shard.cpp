@@ -266,7 +266,9 @@ Instant Shard::next_deadline() const {
 bool Shard::has_work() const {
   const ShardState& s = *state_;
   if (!s.openings.waiting.empty() && openings_wanted() > 0) return true;
-  if (!s.dirty.empty() || !s.waiting_output.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
+  if (!s.dirty.empty() || !s.looped.empty() || !s.events.empty() || !s.event_order.empty()) return true;
+  // Where no device has room the next turn comes when one took something.
+  if ((!s.waiting_output.empty() || !s.without_output.empty()) && room_for_output(s) > 0) return true;
   if (std::any_of(s.overflow.begin(), s.overflow.end(), [](const auto& q) { return !q.empty(); })) return true;
   return std::any_of(s.inbox.begin(), s.inbox.end(), [](const auto* q) { return q != nullptr && !q->empty(); });
 }

@@ -175,6 +175,7 @@ struct ShardState {
   std::vector<RawMember> raw_members;              // shard 0
   std::vector<SocketId> dirty;                     // may have output
   std::deque<SocketId> waiting_output;             // have some, for which there was no room in their turn
+  std::vector<SocketId> without_output;            // ... in the last one, and had none: the next one's first
   std::size_t frames_left = 0;                     // of this turn
   std::vector<SocketId> event_order;
   std::vector<SocketEvent> events;
@@ -234,11 +235,11 @@ inline constexpr std::uint32_t kLoopbackIndex = 1;        ///< lo0 exists from t
 inline constexpr std::size_t kShardQueue = 1024;          ///< messages between two shards; more packets are dropped
 inline constexpr std::size_t kTransmitQueueMax = 2048;    ///< packets that wait for one device
 inline constexpr std::uint32_t kLoopBudget = 8192;        ///< loopback packets in one turn
-/// Frames to devices in one turn, less what still waits for one of them, but always some: what connections have beyond that comes
-/// first in the next turn, behind what arrives meanwhile. Else the segments of very many that begin or time out together would find
-/// kTransmitQueueMax full, again and again.
+/// Frames that connections give to devices in one turn, less what still waits for one of them: whoever has more is first in a later
+/// turn, behind what arrives meanwhile. Else the segments of very many that begin or time out together would find kTransmitQueueMax
+/// full, again and again.
 inline constexpr std::size_t kFramesOfTurn = kTransmitQueueMax / 2;
-inline constexpr std::size_t kFramesLeast = 64;
+inline constexpr std::size_t kFramesLeast = 64;           ///< where one device holds up a turn, and another could go on
 inline constexpr std::size_t kTimersOfTurn = 256;         ///< the other ones that are due are the next turn's first
 
 }  // namespace iopkt::stack

@@ -142,15 +142,21 @@ void send_one(ShardState& s, Socket& k, const tcp::SegmentOut& segment) {
   send_segment(s, k.flow(), segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
 }
 
-/// As much as the turn has room for; the end of a connection always. False: there may be more.
-bool send_what_fits(ShardState& s, Socket& k) {
-  const bool ends = k.tcp->state() == tcp::State::closed;
-  while (ends || s.frames_left > 0) {
+enum class Sent : std::uint8_t { all, some, nothing };
+
+/// As much as the turn has room for; the last word of a connection always, and what needs no device. Not all: there may be more.
+Sent send_what_fits(ShardState& s, Socket& k) {
+  const tcp::State state = k.tcp->state();
+  bool unbounded = state == tcp::State::closed || state == tcp::State::time_wait;
+  for (Sent sent = Sent::nothing;; sent = Sent::some) {
+    if (s.frames_left == 0 && !unbounded) {
+      unbounded = s.network->interfaces.find_local(k.remote.address) != nullptr;
+      if (!unbounded) return sent;
+    }
     const auto segment = k.tcp->poll_output(s.now);
-    if (!segment) return true;
+    if (!segment) return Sent::all;
     send_one(s, k, *segment);
   }
-  return false;
 }
 
 }  // namespace
@@ -215,7 +221,7 @@ void ask_for_space(ShardState& s, Socket& k, bool send_full) {
 
 void pump(ShardState& s, Socket& k) {
   if (!k.tcp) return;
-  const bool sent_all = send_what_fits(s, k);
+  const Sent sent = send_what_fits(s, k);
   const tcp::Events events = k.tcp->take_events();
   const bool send_full = k.send.tail - k.send.head >= k.send.memory.size / 2;
   std::uint32_t what = 0;
@@ -247,27 +253,40 @@ void pump(ShardState& s, Socket& k) {
     return end_connection(s, k);
   }
   if (k.tcp->state() == tcp::State::closed) return end_connection(s, k);
-  if (sent_all) return s.wheel.schedule(k, k.tcp->next_deadline());
+  if (sent == Sent::all) return s.wheel.schedule(k, k.tcp->next_deadline());
   // Its timer has to wait, too: it would expire once more for what has not left yet.
   s.wheel.cancel(k);
   if (k.waits_for_turn) return;
   k.waits_for_turn = true;
-  s.waiting_output.push_back(k.id);
+  if (sent == Sent::some) s.waiting_output.push_back(k.id);
+  else s.without_output.push_back(k.id);
 }
 
 }  // namespace
 
+std::size_t room_for_output(const ShardState& s) {
+  std::size_t longest = 0, shortest = s.transmit.size() > kLoopbackIndex + 1 ? kTransmitQueueMax : 0;
+  for (std::size_t index = kLoopbackIndex + 1; index < s.transmit.size(); ++index) {
+    longest = std::max(longest, s.transmit[index].burst.size());
+    shortest = std::min(shortest, s.transmit[index].burst.size());
+  }
+  // A device that takes nothing holds up its own connections, not those of another.
+  return std::max(kFramesOfTurn - std::min(longest, kFramesOfTurn), shortest < kFramesOfTurn ? kFramesLeast : 0);
+}
+
 void make_room_for_output(ShardState& s) {
-  std::size_t longest = 0;
-  for (const auto& queue : s.transmit) longest = std::max(longest, queue.burst.size());
-  s.frames_left = std::max(kFramesOfTurn - std::min(longest, kFramesOfTurn), kFramesLeast);
+  s.frames_left = room_for_output(s);
+  s.waiting_output.insert(s.waiting_output.begin(), s.without_output.begin(), s.without_output.end());
+  s.without_output.clear();
   const std::vector<SocketId> later = std::exchange(s.dirty, {});
-  for (std::size_t n = s.frames_left; n > 0 && !s.waiting_output.empty(); --n) {
+  for (std::size_t n = s.frames_left; n > 0 && !s.waiting_output.empty();) {
     Socket* k = s.find(s.waiting_output.front());
     s.waiting_output.pop_front();
     if (k == nullptr) continue;
     k->waits_for_turn = false;
-    mark_dirty(s, *k);
+    k->dirty = true;  // it may be in `later` as well, where pump_dirty() passes it by
+    s.dirty.push_back(k->id);
+    --n;
   }
   s.dirty.insert(s.dirty.end(), later.begin(), later.end());
 }
@@ -278,7 +297,7 @@ bool pump_dirty(ShardState& s) {
   batch.swap(s.dirty);
   for (const SocketId id : batch) {
     Socket* k = s.find(id);
-    if (k == nullptr) continue;
+    if (k == nullptr || !k->dirty) continue;
     k->dirty = false;
     pump(s, *k);
   }

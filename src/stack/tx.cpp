@@ -446,7 +446,10 @@ void enqueue_frame(ShardState& s, const iface::Interface& out, PacketPtr frame) 
   if (!out.is_up()) return ++counters.tx_dropped, s.drop(Drop::ip_down);
   if (s.transmit.size() <= out.index) s.transmit.resize(out.index + 1);
   ShardState::TransmitQueue& queue = s.transmit[out.index];
-  if (queue.burst.size() >= kTransmitQueueMax) return ++counters.tx_dropped, s.drop(Drop::link_queue_full);
+  if (queue.burst.size() >= kTransmitQueueMax) {
+    s.frames_left -= std::min<std::size_t>(s.frames_left, 1);
+    return ++counters.tx_dropped, s.drop(Drop::link_queue_full);
+  }
   ++counters.tx_packets;
   counters.tx_bytes += frame->size();
   if (frame->link_broadcast) ++counters.tx_broadcasts;

@@ -89,6 +89,8 @@ void handshake_completed(ShardState& s, const wire::IpAddress& peer);
 
 // ---- tcp_input.cpp, tcp_output.cpp: connections, listeners, half-open and TIME-WAIT entries
 void rx_tcp(ShardState& s, const Arrival& at, packet::PacketPtr segment);
+/// Frames that connections may give to devices now.
+std::size_t room_for_output(const ShardState& s);
 /// What the turn's output may be; whoever had none in the last one is first.
 void make_room_for_output(ShardState& s);
 /// Makes the output of every connection that something happened to, and tells of it. True: there was some.

@@ -93,7 +93,7 @@ TEST(SimTransfer, ManyConnectionsThatSendTogetherLoseNothingAtTheDevice) {
   EXPECT_EQ(client.drops(packet::Drop::link_queue_full), 0u);
 }
 
-/// A slow device takes 64 frames a turn; whole first windows wait for it, and more.
+/// A slow device takes 32 frames a turn; whole first windows wait for it, and more.
 TEST(SimTransfer, ManyConnectionsLoseNothingAtASlowDevice) {
   constexpr std::size_t kCount = 400, kBytes = 20'000;
   SimNet net{8};
@@ -106,13 +106,44 @@ TEST(SimTransfer, ManyConnectionsLoseNothingAtASlowDevice) {
   std::vector<Host::Stream*> opened;
   for (std::size_t i = 0; i < kCount; ++i) opened.push_back(&client.connect(at(server, 7)));
   ASSERT_TRUE(net.run_until([&] { return accepted.size() == kCount; }, 60s));
-  client.device_room = 64;
+  client.device_room = 32;
   for (Host::Stream* s : opened) s->to_send.resize(kBytes);
   const auto all = [&] {
     return std::all_of(accepted.begin(), accepted.end(), [&](const Host::Stream* s) { return s->received.size() == kBytes; });
   };
   ASSERT_TRUE(net.run_until(all, 60s));
   EXPECT_EQ(client.drops(packet::Drop::link_queue_full), 0u);
+}
+
+/// The acknowledgment of the peer's FIN is a connection's last word: it goes into the queue although there is no room for others.
+TEST(SimTransfer, TheLastWordDoesNotWait) {
+  SimNet net{9};
+  Host& client = net.host("10.0.0.1/24");
+  Host& server = net.host("10.0.0.2/24");
+  net.wire({&client, &server}, {.delay = 5ms});
+  std::vector<Host::Stream*> accepted, opened;
+  server.listen(Port{7}, [&](Host::Stream& s) { accepted.push_back(&s); }, 2048);
+  for (std::size_t i = 0; i < 1200; ++i) opened.push_back(&client.connect(at(server, 7)));
+  ASSERT_TRUE(net.run_until([&] { return accepted.size() == opened.size(); }, 60s));
+  Host::Stream& ending = *opened[0];
+  ending.shutdown(1);
+  ASSERT_TRUE(net.run_until([&] { return std::ranges::any_of(accepted, [](const Host::Stream* s) { return s->peer_fin; }); }, 1s));
+  client.device_room = 0;
+  for (Host::Stream* s : opened)
+    if (s != &ending) s->to_send.resize(20'000);
+  net.run_for(10ms);
+  (*std::ranges::find_if(accepted, [](const Host::Stream* s) { return s->peer_fin; }))->close();
+  net.run_for(50ms);
+  ASSERT_TRUE(ending.peer_fin);
+  client.device_room = SIZE_MAX;
+  int fins = 0;
+  net.tap = [&](const Host& from, Frame& frame) {
+    constexpr std::size_t kFlags = 14 + 20 + 13;
+    if (&from == &server && frame.size() > kFlags && (frame[kFlags] & std::byte{1}) != std::byte{}) ++fins;
+    return true;
+  };
+  net.run_for(5s);
+  EXPECT_EQ(fins, 0) << "sent again";
 }
 
 TEST(SimTransfer, SameSeedSameTrace) {

@@ -303,7 +303,7 @@ bool Host::turn(Instant now) {
     }
     // Another shard has to look, which may have had its turn already.
     any |= shard.take_wakeups() != 0;
-    any |= shard.has_work() || !shard.transmit_pending().empty();
+    any |= shard.has_work() || (device_room > 0 && !shard.transmit_pending().empty());
   }
   for (auto& [cookie, stream] : streams_) any |= stream->pump();
   return any;
