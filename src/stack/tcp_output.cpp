@@ -150,7 +150,7 @@ Sent send_what_fits(ShardState& s, Socket& k) {
   bool unbounded = state == tcp::State::closed || state == tcp::State::time_wait;
   for (Sent sent = Sent::nothing;; sent = Sent::some) {
     if (s.frames_left == 0 && !unbounded) {
-      unbounded = s.network->interfaces.find_local(k.remote.address) != nullptr;
+      unbounded = k.remote.address.is_loopback() || s.network->interfaces.find_local(k.remote.address) != nullptr;
       if (!unbounded) return sent;
     }
     const auto segment = k.tcp->poll_output(s.now);
@@ -276,6 +276,7 @@ std::size_t room_for_output(const ShardState& s) {
 
 void make_room_for_output(ShardState& s) {
   s.frames_left = room_for_output(s);
+  if (s.waiting_output.empty() && s.without_output.empty()) return;
   s.waiting_output.insert(s.waiting_output.begin(), s.without_output.begin(), s.without_output.end());
   s.without_output.clear();
   const std::vector<SocketId> later = std::exchange(s.dirty, {});

@@ -255,15 +255,6 @@ print('-- end')
 """
 
 
-def test_epoll_equal_to_the_kernel(own_lab):
-    lab = own_lab()
-    kernel = lab.namespace("ke")
-    kernel.run(["ip", "link", "set", "lo", "up"])
-    wanted = kernel.run(["/usr/bin/python3", "-c", EPOLL])
-    assert "-- end" in wanted
-    assert lab.run(True, "/usr/bin/python3", "-c", EPOLL).splitlines() == wanted.splitlines()
-
-
 # One word of data for several descriptors: an event says of which word it is, not of which descriptor.
 SHARED_DATA = r"""
 import ctypes, os, select, socket
@@ -309,10 +300,11 @@ print('-- end')
 """
 
 
-def test_epoll_whose_data_is_shared(own_lab):
+@pytest.mark.parametrize("script", [EPOLL, SHARED_DATA], ids=["each", "shared_data"])
+def test_epoll_equal_to_the_kernel(own_lab, script):
     lab = own_lab()
     kernel = lab.namespace("ke")
     kernel.run(["ip", "link", "set", "lo", "up"])
-    wanted = kernel.run(["/usr/bin/python3", "-c", SHARED_DATA])
+    wanted = kernel.run(["/usr/bin/python3", "-c", script])
     assert "-- end" in wanted
-    assert lab.run(True, "/usr/bin/python3", "-c", SHARED_DATA).splitlines() == wanted.splitlines()
+    assert lab.run(True, "/usr/bin/python3", "-c", script).splitlines() == wanted.splitlines()
