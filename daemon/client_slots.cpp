@@ -424,7 +424,7 @@ void ClientShard::end(const std::shared_ptr<Client>& client) {
 }
 
 bool ClientShard::end_some() {
-  constexpr int kAtOnce = 512;  // well below what a device's queue holds
+  constexpr int kAtOnce = 512;  // others of the turn are not held up for long
   if (!ending_) {
     ending_.emplace();
     sockets_.for_each([&](std::uint64_t cookie, const std::unique_ptr<ClientSocket>&) { ending_->push_back(cookie); });

@@ -28,6 +28,8 @@ namespace {
 
 /// How long a shard looks for work before it sleeps. Waking a sleeper on another CPU costs about as much.
 constexpr Duration kShardSpin = std::chrono::microseconds{20};
+/// For devices to take the last resets.
+constexpr Duration kEndAtMost = std::chrono::seconds{1};
 /// How long a client's blocking call looks before it sleeps.
 constexpr std::uint32_t kClientSpinNs = 20'000;
 
@@ -348,12 +350,15 @@ int StackEngine::run(int end) {
 
 void StackEngine::stop() {
   if (std::exchange(stopped_, true)) return;
-  // Programs see their sockets reset and peers theirs; what that makes is still sent.
+  // Programs see their sockets reset and peers theirs; what that makes is still sent, unless a device takes nothing.
   if (server_ && !threads_.empty()) threads_[0]->call([this] { server_->stop(); });
   for (const auto& thread : threads_)
     for (bool more = true; more;)
       if (!thread->call([this, &thread, &more] { more = clients_[thread->number()]->end_some(); })) break;
-  for (const auto& thread : threads_) thread->call([] {});
+  const auto latest = std::chrono::steady_clock::now() + kEndAtMost;
+  for (const auto& thread : threads_)
+    for (bool more = true; more && std::chrono::steady_clock::now() < latest;)
+      if (!thread->call([&thread, &more] { more = thread->shard().output_waits(); })) break;
   for (const auto& thread : threads_) thread->stop();
   if (server_) server_->stop();
   interfaces_.stop_all();

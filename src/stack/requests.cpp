@@ -457,7 +457,7 @@ void Shard::close(SocketId id) {
   if (k->state == SocketState::listening) stop_listening(s, *k);
   if (!k->tcp) return destroy_socket(s, *k);
   // What the window lets through counts as sent before the close, which may be a reset.
-  send_queued(s, *k);
+  static_cast<void>(send_what_fits(s, *k));
   if (k->options->linger_on != 0 && k->options->linger_seconds == 0) k->tcp->abort(s.now);
   else k->tcp->close(s.now);
   mark_dirty(s, *k);

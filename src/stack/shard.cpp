@@ -128,6 +128,8 @@ void Shard::begin(Instant now) {
   state_->openings.news.clear();
   state_->openings.pace.tick(state_->now);
   ++state_->counters.way.turns;
+  // For requests that send at once; finish() looks again.
+  state_->frames_left = room_for_output(*state_);
 }
 
 bool Shard::poll_inbox() { return stack::poll_inbox(*state_); }
@@ -271,6 +273,10 @@ bool Shard::has_work() const {
   if ((!s.waiting_output.empty() || !s.without_output.empty()) && room_for_output(s) > 0) return true;
   if (std::any_of(s.overflow.begin(), s.overflow.end(), [](const auto& q) { return !q.empty(); })) return true;
   return std::any_of(s.inbox.begin(), s.inbox.end(), [](const auto* q) { return q != nullptr && !q->empty(); });
+}
+
+bool Shard::output_waits() const {
+  return !state_->waiting_output.empty() || !state_->without_output.empty() || !state_->transmit_order.empty();
 }
 
 std::size_t Shard::openings_wanted() const {

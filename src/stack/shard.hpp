@@ -78,6 +78,8 @@ class Shard {
   Instant next_deadline() const;
   /// Something is to be done at once: another turn before sleeping.
   bool has_work() const;
+  /// Devices have still to take something, or to have room for more of it.
+  bool output_waits() const;
 
   /// How many SYNs of strangers would be answered in this turn beside those that wait: more may be left where they are. RFC 4987.
   std::size_t openings_wanted() const;

@@ -142,27 +142,19 @@ void send_one(ShardState& s, Socket& k, const tcp::SegmentOut& segment) {
   send_segment(s, k.flow(), segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
 }
 
-enum class Sent : std::uint8_t { all, some, nothing };
+}  // namespace
 
-/// As much as the turn has room for; the last word of a connection always, and what needs no device. Not all: there may be more.
 Sent send_what_fits(ShardState& s, Socket& k) {
-  const tcp::State state = k.tcp->state();
-  bool unbounded = state == tcp::State::closed || state == tcp::State::time_wait;
+  bool needs_device = true;
   for (Sent sent = Sent::nothing;; sent = Sent::some) {
-    if (s.frames_left == 0 && !unbounded) {
-      unbounded = k.remote.address.is_loopback() || s.network->interfaces.find_local(k.remote.address) != nullptr;
-      if (!unbounded) return sent;
+    if (s.frames_left == 0 && needs_device) {
+      needs_device = !k.remote.address.is_loopback() && s.network->interfaces.find_local(k.remote.address) == nullptr;
+      if (needs_device) return sent;
     }
     const auto segment = k.tcp->poll_output(s.now);
     if (!segment) return Sent::all;
     send_one(s, k, *segment);
   }
-}
-
-}  // namespace
-
-void send_queued(ShardState& s, Socket& k) {
-  while (const auto segment = k.tcp->poll_output(s.now)) send_one(s, k, *segment);
 }
 
 void remove_flow(ShardState& s, Socket& k) {
@@ -247,13 +239,15 @@ void pump(ShardState& s, Socket& k) {
   ask_for_space(s, k, send_full);
   if (k.fast_open_parent && k.tcp->state() != tcp::State::syn_received) leave_fast_open_queue(k);
   if (what != 0) raise(s, k, what, error);
-  // One that signs stays a connection in TIME-WAIT: it needs its keys.
-  if ((events & tcp::event_time_wait) != 0 && signature_len(*k.options, k.remote.address) == 0) {
-    if (k.in_flows) leave_time_wait(s, k);
-    return end_connection(s, k);
+  if (sent == Sent::all) {
+    // One that signs stays a connection in TIME-WAIT: it needs its keys.
+    if (k.tcp->state() == tcp::State::time_wait && signature_len(*k.options, k.remote.address) == 0) {
+      if (k.in_flows) leave_time_wait(s, k);
+      return end_connection(s, k);
+    }
+    if (k.tcp->state() == tcp::State::closed) return end_connection(s, k);
+    return s.wheel.schedule(k, k.tcp->next_deadline());
   }
-  if (k.tcp->state() == tcp::State::closed) return end_connection(s, k);
-  if (sent == Sent::all) return s.wheel.schedule(k, k.tcp->next_deadline());
   // Its timer has to wait, too: it would expire once more for what has not left yet.
   s.wheel.cancel(k);
   if (k.waits_for_turn) return;

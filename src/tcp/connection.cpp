@@ -185,7 +185,6 @@ void Connection::enter_time_wait(Instant now) {
   stop_timers();
   b_.state = State::time_wait;
   b_.make_seldom().linger_at = now + 2 * ms(tun().msl_ms);
-  b_.events |= event_time_wait;
   ++count().time_wait_entered;
 }
 

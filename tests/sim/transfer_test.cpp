@@ -66,7 +66,7 @@ TEST(SimTransfer, ArrivesOverAGoodWire) {
   for (const std::uint32_t shards : {1u, 2u}) exchange(1, shards, {}, 300'000, nullptr);
 }
 
-TEST(SimTransfer, ManyConnectionsThatSendTogetherLoseNothingAtTheDevice) {
+TEST(SimTransfer, ManyConnectionsThatSendAndEndTogetherLoseNothingAtTheDevice) {
   constexpr std::size_t kCount = 4000;
   SimNet net{7};
   net.tracing = false;
@@ -90,6 +90,9 @@ TEST(SimTransfer, ManyConnectionsThatSendTogetherLoseNothingAtTheDevice) {
     net.tap = nullptr;
     ASSERT_TRUE(net.run_until([&] { return all(lost ? 2 : 1); }, 10s));
   }
+  for (const Host::Stream* s : opened) ASSERT_EQ(client.shard(0).disconnect(s->id), socket::Errno::ok);
+  net.run_for(1s);
+  EXPECT_TRUE(std::ranges::all_of(accepted, [](const Host::Stream* s) { return s->error == socket::Errno::connreset; }));
   EXPECT_EQ(client.drops(packet::Drop::link_queue_full), 0u);
 }
 
@@ -115,8 +118,8 @@ TEST(SimTransfer, ManyConnectionsLoseNothingAtASlowDevice) {
   EXPECT_EQ(client.drops(packet::Drop::link_queue_full), 0u);
 }
 
-/// The acknowledgment of the peer's FIN is a connection's last word: it goes into the queue although there is no room for others.
-TEST(SimTransfer, TheLastWordDoesNotWait) {
+/// The acknowledgment of the peer's FIN is a connection's last word: it waits for room as all output, and the connection with it.
+TEST(SimTransfer, TheLastWordIsNotLostForWantOfRoom) {
   SimNet net{9};
   Host& client = net.host("10.0.0.1/24");
   Host& server = net.host("10.0.0.2/24");
