@@ -162,6 +162,8 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
   if (k == nullptr) return unexpected(Errno::badf);
   if (const auto filter = get_group_option(s, *k, level, name, room, given)) return *filter;
   if (k->kind == socket::SocketKind::tcp && level == num::kSolTcp) {
+    // One that was reset has nothing to say any more, although it may wait for its last word to leave.
+    const bool connected = k->tcp && k->tcp->state() != tcp::State::closed;
     if (name == num::tcp_info) {
       const TcpInfo info = tcp_info(s, *k);
       return bytes_of(&info, sizeof info, room);
@@ -169,13 +171,13 @@ socket::Result<std::string> Shard::get_option(SocketId id, int level, int name, 
     if (name == num::tcp_ao_info || name == num::tcp_ao_get_keys) return get_key_option(*k, name, given, room);
     if (name == num::tcp_notsent_lowat) return bytes_of(&k->options->notsent_low_water, sizeof k->options->notsent_low_water, room);
     if (name == num::tcp_maxseg) {
-      const std::int32_t mss = k->tcp ? static_cast<std::int32_t>(k->tcp->info().snd_mss)
-                                      : k->options->max_segment != 0 ? k->options->max_segment : 536;
+      const std::int32_t mss = connected ? static_cast<std::int32_t>(k->tcp->info().snd_mss)
+                                         : k->options->max_segment != 0 ? k->options->max_segment : 536;
       return bytes_of(&mss, sizeof mss, room);
     }
     if (name == num::tcp_congestion) {
       char name_field[16] = {};
-      const std::string_view name_now = k->tcp                          ? k->tcp->info().congestion
+      const std::string_view name_now = connected                         ? k->tcp->info().congestion
                                         : !k->options->congestion.empty() ? std::string_view(k->options->congestion)
                                                                          : s.settings.congestion->name();
       name_now.copy(name_field, sizeof name_field - 1);

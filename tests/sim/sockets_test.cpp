@@ -588,6 +588,24 @@ TEST(SimSockets, WhatWasWrittenComesBeforeTheResetOfALingerOfZero) {
   }
 }
 
+/// A program that begins again sets what it finds: the MSS of a loopback connection is none that may be set.
+TEST(SimSockets, AConnectionThatWasResetShowsTheSocketsOwnOptionsAtOnce) {
+  SimNet net{1};
+  Host& a = net.host("10.0.0.1/24");
+  a.listen(Port{7}, [](Host::Stream&) {});
+  Host::Stream& s = a.connect(at(a, 7));
+  ASSERT_TRUE(net.run_until([&] { return s.connected; }, 10s)) << net.trace();
+  const auto mss = [&] {
+    std::int32_t number = -1;
+    const auto value = a.shard(s.shard).get_option(s.id, socket::num::kSolTcp, socket::num::tcp_maxseg, sizeof number);
+    if (value && value->size() == sizeof number) std::memcpy(&number, value->data(), sizeof number);
+    return number;
+  };
+  EXPECT_GT(mss(), 32767);
+  EXPECT_EQ(a.shard(s.shard).disconnect(s.id), Errno::ok);
+  EXPECT_EQ(mss(), 536);
+}
+
 TEST(SimSockets, ConnectionsThatAreSetUpAlikeShareTheirOptions) {
   SimNet net{1};
   Host& a = net.host("10.0.0.1/24");
