@@ -105,7 +105,8 @@ class Packet : public iopkt_frame {
   std::uint16_t network_len{};   ///< bytes of the network header that was trimmed off the front
   std::uint16_t link_len{};      ///< bytes of the link header that was trimmed off the front
   bool link_broadcast{}, link_multicast{};
-  bool looped{};  ///< came from this stack through lo0 or to its own address
+  bool textless{};  ///< a segment of a connection of ours, without text
+  bool looped{};    ///< came from this stack through lo0 or to its own address
 
  private:
   friend class PacketPtr;

@@ -456,9 +456,10 @@ void Shard::close(SocketId id) {
   }
   if (k->state == SocketState::listening) stop_listening(s, *k);
   if (!k->tcp) return destroy_socket(s, *k);
-  // What the window lets through counts as sent before the close, which may be a reset.
-  static_cast<void>(send_what_fits(s, *k));
-  if (k->options->linger_on != 0 && k->options->linger_seconds == 0) k->tcp->abort(s.now);
+  const bool abort = k->options->linger_on != 0 && k->options->linger_seconds == 0;
+  // What the window lets through counts as sent before a reset.
+  if (abort || k->tcp->has_unread()) send_queued(s, *k);
+  if (abort) k->tcp->abort(s.now);
   else k->tcp->close(s.now);
   mark_dirty(s, *k);
 }

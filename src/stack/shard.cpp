@@ -128,8 +128,6 @@ void Shard::begin(Instant now) {
   state_->openings.news.clear();
   state_->openings.pace.tick(state_->now);
   ++state_->counters.way.turns;
-  // For requests that send at once; finish() looks again.
-  state_->frames_left = room_for_output(*state_);
 }
 
 bool Shard::poll_inbox() { return stack::poll_inbox(*state_); }
@@ -222,7 +220,7 @@ void Shard::untransmitted(std::uint32_t interface_index, packet::Burst&& rest) {
   packet::Burst kept;
   kept.reserve(rest.size() + queue.burst.size());
   for (packet::PacketPtr& packet : rest) {
-    if (kept.size() >= kTransmitQueueMax || !packet->own()) {
+    if (!has_room_for(kept.size(), *packet) || !packet->own()) {
       ++counters.tx_dropped;
       s.drop(packet::Drop::no_buffer);
       continue;

@@ -234,6 +234,9 @@ struct ShardState {
 inline constexpr std::uint32_t kLoopbackIndex = 1;        ///< lo0 exists from the start
 inline constexpr std::size_t kShardQueue = 1024;          ///< messages between two shards; more packets are dropped
 inline constexpr std::size_t kTransmitQueueMax = 2048;    ///< packets that wait for one device
+/// ... when this one is a segment without text: resets, and last acknowledgments, of very many connections that end together are not
+/// held back, for a port is free when close() returns, and are not sent again.
+inline constexpr std::size_t kTransmitTextlessMax = 16384;
 inline constexpr std::uint32_t kLoopBudget = 8192;        ///< loopback packets in one turn
 /// Frames that connections give to devices in one turn, less what still waits for one of them: whoever has more is first in a later
 /// turn, behind what arrives meanwhile. Else the segments of very many that begin or time out together would find kTransmitQueueMax

@@ -74,6 +74,7 @@ void send_segment(ShardState& s, const FlowKey& flow, const tcp::SegmentOut& seg
                   const socket::SocketOptions* options, std::uint8_t fib, std::uint32_t bound_interface, const Signing* signing) {
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet) return s.drop(Drop::no_buffer);
+  packet->textless = ring != nullptr && segment.payload_len == 0;
   if (segment.payload_len != 0) {
     const auto spans = ring->memory.at(segment.payload_position, segment.payload_len);
     if (!packet->append_borrowed(spans.first) || !packet->append_borrowed(spans.second)) return s.drop(Drop::no_buffer);
@@ -142,19 +143,27 @@ void send_one(ShardState& s, Socket& k, const tcp::SegmentOut& segment) {
   send_segment(s, k.flow(), segment, &k.send, &*k.options, k.fib, k.bound_interface, &signing);
 }
 
-}  // namespace
+enum class Sent : std::uint8_t { all, some, nothing };
 
+/// As much as the turn has room for; the last word of a connection always, and what needs no device. Not all: there may be more.
 Sent send_what_fits(ShardState& s, Socket& k) {
-  bool needs_device = true;
+  const tcp::State state = k.tcp->state();
+  bool unbounded = state == tcp::State::closed || state == tcp::State::time_wait;
   for (Sent sent = Sent::nothing;; sent = Sent::some) {
-    if (s.frames_left == 0 && needs_device) {
-      needs_device = !k.remote.address.is_loopback() && s.network->interfaces.find_local(k.remote.address) == nullptr;
-      if (needs_device) return sent;
+    if (s.frames_left == 0 && !unbounded) {
+      unbounded = k.remote.address.is_loopback() || s.network->interfaces.find_local(k.remote.address) != nullptr;
+      if (!unbounded) return sent;
     }
     const auto segment = k.tcp->poll_output(s.now);
     if (!segment) return Sent::all;
     send_one(s, k, *segment);
   }
+}
+
+}  // namespace
+
+void send_queued(ShardState& s, Socket& k) {
+  while (const auto segment = k.tcp->poll_output(s.now)) send_one(s, k, *segment);
 }
 
 void remove_flow(ShardState& s, Socket& k) {
@@ -259,10 +268,12 @@ void pump(ShardState& s, Socket& k) {
 }  // namespace
 
 std::size_t room_for_output(const ShardState& s) {
-  std::size_t longest = 0, shortest = s.transmit.size() > kLoopbackIndex + 1 ? kTransmitQueueMax : 0;
-  for (std::size_t index = kLoopbackIndex + 1; index < s.transmit.size(); ++index) {
-    longest = std::max(longest, s.transmit[index].burst.size());
-    shortest = std::min(shortest, s.transmit[index].burst.size());
+  std::size_t longest = 0, shortest = kTransmitQueueMax;
+  for (const auto& one : s.network->interfaces.all()) {
+    if (one->is_loopback() || !one->is_up()) continue;
+    const std::size_t waiting = one->index < s.transmit.size() ? s.transmit[one->index].burst.size() : 0;
+    longest = std::max(longest, waiting);
+    shortest = std::min(shortest, waiting);
   }
   // A device that takes nothing holds up its own connections, not those of another.
   return std::max(kFramesOfTurn - std::min(longest, kFramesOfTurn), shortest < kFramesOfTurn ? kFramesLeast : 0);

@@ -446,7 +446,7 @@ void enqueue_frame(ShardState& s, const iface::Interface& out, PacketPtr frame) 
   if (!out.is_up()) return ++counters.tx_dropped, s.drop(Drop::ip_down);
   if (s.transmit.size() <= out.index) s.transmit.resize(out.index + 1);
   ShardState::TransmitQueue& queue = s.transmit[out.index];
-  if (queue.burst.size() >= kTransmitQueueMax) {
+  if (!has_room_for(queue.burst.size(), *frame)) {
     s.frames_left -= std::min<std::size_t>(s.frames_left, 1);
     return ++counters.tx_dropped, s.drop(Drop::link_queue_full);
   }

@@ -89,6 +89,10 @@ void handshake_completed(ShardState& s, const wire::IpAddress& peer);
 
 // ---- tcp_input.cpp, tcp_output.cpp: connections, listeners, half-open and TIME-WAIT entries
 void rx_tcp(ShardState& s, const Arrival& at, packet::PacketPtr segment);
+/// Whether a device's queue, with so many in it, takes the frame.
+inline bool has_room_for(std::size_t queued, const packet::Packet& frame) {
+  return queued < (frame.textless ? kTransmitTextlessMax : kTransmitQueueMax);
+}
 /// Frames that connections may give to devices now.
 std::size_t room_for_output(const ShardState& s);
 /// What the turn's output may be; whoever had none in the last one is first.
@@ -96,10 +100,8 @@ void make_room_for_output(ShardState& s);
 /// Makes the output of every connection that something happened to, and tells of it. True: there was some.
 bool pump_dirty(ShardState& s);
 void mark_dirty(ShardState& s, Socket& k);
-enum class Sent : std::uint8_t { all, some, nothing };
-/// Segments that the connection may send now and that the turn has room for; what needs no device always goes. Not all: there may be
-/// more. `k.tcp` exists; its events stay for pump_dirty().
-Sent send_what_fits(ShardState& s, Socket& k);
+/// Segments that the connection may send now. `k.tcp` exists; its events stay for pump_dirty().
+void send_queued(ShardState& s, Socket& k);
 void on_timer(ShardState& s, Timed& timed);
 /// The connection's table entry, RST to the peer and events, when a request ends it.
 void abort_tcp(ShardState& s, Socket& k, tcp::Failure why);

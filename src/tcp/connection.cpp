@@ -312,7 +312,7 @@ void Connection::close(Instant now) {
   if (b_.state == State::closed) return;
   // What was written already follows the SYN: with Fast Open, connect() was done before there was an answer.
   if (b_.state == State::syn_sent && b_.snd.tail <= 1) return finish();
-  if (b_.rcv.data_end() > b_.rcv.read && b_.state != State::time_wait) {
+  if (has_unread() && b_.state != State::time_wait) {
     // RFC 2525 section 2.17: unread data is lost, and the peer should know.
     reset_peer();
     return fail(Failure::aborted, now);

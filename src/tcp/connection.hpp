@@ -254,6 +254,8 @@ class Connection {
   /// Answers the raised bits and clears them.
   Events take_events();
   /// Bytes [0, receive_tail()) are in order in the receive ring.
+  /// close() would be a reset for it.
+  bool has_unread() const { return b_.rcv.data_end() > b_.rcv.read; }
   std::uint64_t receive_tail() const { return static_cast<std::uint64_t>(b_.rcv.data_end() < 1 ? 0 : b_.rcv.data_end() - 1); }
   /// Stream positions of what lies in the receive ring beyond receive_tail(), out of order. Valid until the next segment.
   template <class F>

@@ -118,8 +118,8 @@ TEST(SimTransfer, ManyConnectionsLoseNothingAtASlowDevice) {
   EXPECT_EQ(client.drops(packet::Drop::link_queue_full), 0u);
 }
 
-/// The acknowledgment of the peer's FIN is a connection's last word: it waits for room as all output, and the connection with it.
-TEST(SimTransfer, TheLastWordIsNotLostForWantOfRoom) {
+/// The acknowledgment of the peer's FIN is a connection's last word: it goes into the queue although there is no room for others.
+TEST(SimTransfer, TheLastWordDoesNotWait) {
   SimNet net{9};
   Host& client = net.host("10.0.0.1/24");
   Host& server = net.host("10.0.0.2/24");
