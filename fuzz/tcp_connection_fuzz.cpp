@@ -252,9 +252,10 @@ class Machine {
   }
 
   void flush() {
-    int n = 0;
+    std::uint64_t n = 0;
     while (const auto out = connection_->poll_output(now_)) {
-      IOPKT_ASSERT(++n < 20000);
+      // All that is in flight may have to go again, in pieces of the least MSS less its options.
+      IOPKT_ASSERT(++n < 20000 + written_ / 16);
       check(*out);
     }
     connection_->take_events();
