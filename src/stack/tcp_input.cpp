@@ -315,6 +315,15 @@ void to_time_wait(ShardState& s, TimeWaitTable::Place place, Segment& seg) {
   switch (outcome.kind) {
     case tcp::TimeWaitOutcome::Kind::ignore: s.drop(Drop::tcp_time_wait); break;
     case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, s.time_waits.fib(place)); break;
+    case tcp::TimeWaitOutcome::Kind::challenge:
+      if (!s.time_waits.may_challenge(place, s.now, s.settings.tcp.challenge_ack_limit)) {
+        ++s.counters.tcp.tx_challenge_limited;
+        s.drop(Drop::tcp_time_wait);
+        break;
+      }
+      ++s.counters.tcp.tx_challenge_acks;
+      send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, s.time_waits.fib(place));
+      break;
     case tcp::TimeWaitOutcome::Kind::reopen:
       if (const ListenerPtr listener = find_listener(s, seg)) {
         ++s.counters.tcp.time_wait_reopened;
