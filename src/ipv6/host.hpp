@@ -149,6 +149,7 @@ class Host final : public Discovery {
   Answer advertised(const DiscoveryContext& context, const wire::NeighbourAdvertisement& m, const wire::NdOptions& options);
   Answer router_advertised(const DiscoveryContext& context, const wire::RouterAdvertisement& m, const wire::NdOptions& options);
   Answer redirected(const DiscoveryContext& context, const wire::NdRedirect& m, const wire::NdOptions& options);
+  bool forget_router(Link& link, const wire::Ipv6Address& router, Instant now);
   bool take_router(Link& link, const DiscoveryContext& context, const wire::RouterAdvertisement& m, const wire::NdRoute& way);
   void take_times(Link& link, const wire::RouterAdvertisement& m, Instant now);
   bool take_prefixes(Link& link, const DiscoveryContext& context, const wire::NdOptions& options);

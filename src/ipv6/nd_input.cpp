@@ -26,6 +26,16 @@ bool is_station(const std::optional<wire::MacAddress>& mac, const iface::Interfa
   return !mac || (!mac->is_multicast() && !mac->is_zero() && *mac != in.mac);
 }
 
+/// RFC 4861 section 7.2.5: whether the neighbour cache takes an advertisement in. What it does not take in says nothing of routers either.
+bool is_taken_in(const neigh::Neighbours* neighbours, const neigh::Key& key, const wire::NeighbourAdvertisement& m,
+                 const std::optional<wire::MacAddress>& mac) {
+  using neigh::State;
+  const neigh::Entry* known = neighbours != nullptr ? neighbours->find(key) : nullptr;
+  if (known == nullptr || known->proxy_only) return false;
+  if (known->state == State::incomplete || known->state == State::failed) return mac.has_value();
+  return !mac || *mac == known->mac || (m.override_ && known->state != State::permanent);
+}
+
 }  // namespace
 
 Expected<DiscoveryOutcome, Drop> Host::input(const DiscoveryContext& context, Bytes message) {
@@ -100,6 +110,15 @@ bool Host::may_complain(Link& link, Instant now) {
   return true;
 }
 
+/// RFC 4861 sections 7.2.5 and 7.3.3: who is no router any more has no way to anywhere. True: there was one.
+bool Host::forget_router(Link& link, const Ipv6Address& router, Instant now) {
+  const std::size_t gone = std::erase_if(link.routers, [&](const Router& r) { return r.address == router; }) +
+                           std::erase_if(link.routes, [&](const MoreSpecific& r) { return r.router == router; }) +
+                           std::erase_if(link.redirects, [&](const Redirect& r) { return r.target == router && r.destination != router; });
+  if (gone != 0) wake_for_news(now);
+  return gone != 0;
+}
+
 Host::Answer Host::advertised(const DiscoveryContext& context, const wire::NeighbourAdvertisement& m, const wire::NdOptions& options) {
   if (m.target.is_multicast() || m.target.is_unspecified() || (m.solicited && context.header.dst.is_multicast()))
     return unexpected(Drop::nd_bad_address);
@@ -111,12 +130,12 @@ Host::Answer Host::advertised(const DiscoveryContext& context, const wire::Neigh
     else if (may_complain(links_[context.in.index], context.now)) out.log.push_back(context.in.name + ": another station says that it has " + m.target.to_string());
     return out;
   }
-  // RFC 4861 section 7.2.5: who is no router any more is no default router either.
-  if (const auto link = links_.find(context.in.index); !m.router && link != links_.end()) {
-    if (std::erase_if(link->second.routers, [&](const Router& r) { return r.address == m.target; }) != 0) wake_for_news(context.now);
-  }
   const neigh::Key key{context.in.index, target};
+  const auto link = links_.find(context.in.index);
+  const bool is_host = !m.router && is_taken_in(context.neighbours, key, m, options.target_link);
+  const bool left = is_host && link != links_.end() && forget_router(link->second, m.target, context.now);
   if (!options.target_link) {
+    if (left && !m.solicited) return out;
     if (!m.solicited) return unexpected(Drop::nd_not_for_us);  // it says nothing
     out.heard.push_back({key, std::nullopt, neigh::Heard::solicited});
     return out;

@@ -60,7 +60,8 @@ std::optional<IpAddress> choose_ipv6(const iface::InterfaceTable& interfaces, st
   std::optional<Candidate> best;
   for (const auto& one : interfaces.all()) {
     const bool is_outgoing = one->index == outgoing;
-    if (!is_outgoing && (!one->is_up() || one->is_loopback() || destination.has_zone())) continue;
+    // Section 4: to a group, and to what is on one link alone, only what belongs to the outgoing interface.
+    if (!is_outgoing && (!one->is_up() || one->is_loopback() || destination.is_multicast() || destination.has_zone())) continue;
     for (const iface::InterfaceAddress& a : one->addresses) {
       if (!a.address.is_v6() || !a.is_usable() || a.is(iface::address_flag::anycast)) continue;
       if (!policy.use_deprecated && a.is(iface::address_flag::deprecated)) continue;

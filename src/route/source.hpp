@@ -16,7 +16,7 @@ struct SourcePolicy {
 
 /// The destination itself if it is ours; the route's own source if it has one and still is ours. IPv6: otherwise by RFC 6724
 /// section 5, rules 2 (scope), 3 (not deprecated; or still being detected; without `use_deprecated` never one that is), 5 (the outgoing interface; to
-/// an address of link scope that alone), 6 (label), 7 (temporary ones last, or with `prefer_temporary` first), 8 (longest prefix),
+/// a group or an address of link scope that alone, section 4), 6 (label), 7 (temporary ones last, or with `prefer_temporary` first), 8 (longest prefix),
 /// the first of equals. IPv4: otherwise, of the outgoing interface's addresses of the family, the one that shares the longest prefix with the next
 /// hop (the first of equals); otherwise the primary address of another interface that is up (loopback only
 /// when the destination is loopback). nullopt: the stack has no address of this family that could be used.

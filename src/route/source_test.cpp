@@ -62,6 +62,8 @@ TEST(ChooseSource, OtherInterfacesHelpOut) {
   const auto table = iface::InterfaceTable{}.with(interface(1, {{"fe80::1"}})).with(interface(2, {{"fe80::2"}, {"2001:db8::2"}}));
   EXPECT_EQ(chosen(table, "2001:db8:9::1"), "2001:db8::2");
   EXPECT_EQ(chosen(table, "fe80::9%1"), "fe80::1") << "nothing of another link";
+  for (const char* group : {"ff02::1", "ff05::1", "ff08::1", "ff0e::1"}) EXPECT_EQ(chosen(table, group), "fe80::1") << "nor to a group: " << group;
+  EXPECT_EQ(chosen(iface::InterfaceTable{}.with(interface(1, {})).with(interface(2, {{"2001:db8::2"}})), "ff0e::1"), "none");
   const auto both = iface::InterfaceTable{}.with(interface(1, {{"2001:db8:1::1"}})).with(interface(2, {{"2001:db8:9::2"}}));
   EXPECT_EQ(chosen(both, "2001:db8:9::1"), "2001:db8:1::1") << "the outgoing one before the longest prefix";
 }

@@ -59,9 +59,10 @@ constexpr std::int32_t kAny = INT32_MAX;
 
 using S = SocketOptions;
 using namespace num;
-/// A row here does what it says; what has no effect yet (SO_MARK …) has none, so that a program
-/// hears ENOPROTOOPT and takes its other way. Two are kept and shown: SO_PRIORITY (for a queueing discipline of the host)
-/// and SO_BUSY_POLL are hints that a stack of its own threads needs nothing from.
+/// A row here does what it says; what has no effect yet (SO_MARK …) has none, so that a program hears ENOPROTOOPT and takes its other way.
+/// Kept and shown alone, because a stack of its own threads needs nothing from them: SO_PRIORITY (for a queueing discipline of the host) and
+/// SO_BUSY_POLL. And what does nothing on such sockets of the host either: SO_DEBUG, SO_PASSCRED; IP_MINTTL and IPV6_MINHOPCOUNT of what is
+/// no stream.
 constexpr auto kRows = std::to_array<Row>({
     {kSolSocket, so_debug, &S::debug, INT32_MIN, kAny, boolean, kAll},
     {kSolSocket, so_reuseaddr, &S::reuse_address, INT32_MIN, kAny, boolean, kAll},
@@ -128,7 +129,7 @@ constexpr auto kRows = std::to_array<Row>({
     {kSolIpv6, ipv6_2292dstopts, &S::old_destination_options, INT32_MIN, kAny, boolean, kAll},
     {kSolIpv6, ipv6_recvorigdstaddr, &S::receive_original_destination6, INT32_MIN, kAny, boolean, kPorts},
     {kSolIpv6, ipv6_freebind, &S::free_bind, INT32_MIN, kAny, boolean, kAll},
-    {kSolIpv6, ipv6_minhopcount, &S::min_hop_count, 0, 255, plain, kTcp},
+    {kSolIpv6, ipv6_minhopcount, &S::min_hop_count, 0, 255, plain, kAll},
     {kSolIpv6, ipv6_checksum, &S::checksum_offset6, INT32_MIN, kAny, plain, kRaw},
     {kSolRaw, ipv6_checksum, &S::checksum_offset6, INT32_MIN, kAny, plain, kRaw},
     {kSolIp, ip_multicast_all, &S::multicast_all, INT32_MIN, kAny, boolean | byte_allowed, kAll},

@@ -141,6 +141,48 @@ TEST(PortTable, EphemeralPortsAreInRangeDistinctAndSuit) {
   EXPECT_EQ(table.size(), 0u);
 }
 
+/// RFC 6056 section 3: whoever is off the path cannot say which port is next, neither from those before nor from those to another peer.
+TEST(PortTable, EphemeralPortsCannotBeGuessed) {
+  constexpr int kCount = 400;
+  for (const bool connects : {false, true}) {
+    SCOPED_TRACE(connects ? "connect" : "bind");
+    const auto ports = [&](std::uint64_t seed, std::uint8_t peers) {
+      Random random{seed};
+      PortTable table(PortTable::Rules::tcp);
+      std::vector<std::vector<std::uint16_t>> out(peers);
+      std::vector<BindingPtr> held;
+      for (int i = 0; i < kCount; ++i) {
+        const std::size_t peer = static_cast<std::size_t>(i) % peers;
+        BindRequest request{.address = kOne};
+        if (connects) request.remote = {wire::Ipv4Address{192, 0, 2, static_cast<std::uint8_t>(peer + 1)}, Port{80}};
+        auto binding = table.bind(request, random);
+        EXPECT_TRUE(binding.has_value());
+        out[peer].push_back((*binding)->port().value);
+        // Some last, some are over at once.
+        if (i % 3 == 0) held.push_back(std::move(*binding));
+      }
+      return out;
+    };
+    const auto one = ports(1, 1)[0], other = ports(2, 1)[0];
+    std::set<std::uint16_t> distinct(one.begin(), one.end());
+    std::set<int> pieces;
+    int near = 0, equal = 0;
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      pieces.insert((one[i] - 49152) / 1024);
+      equal += one[i] == other[i] ? 1 : 0;
+      if (i > 0) near += std::abs(one[i] - one[i - 1]) <= 16 ? 1 : 0;
+    }
+    EXPECT_GT(distinct.size(), kCount * 9u / 10);
+    EXPECT_EQ(pieces.size(), 16u) << "of the whole range";
+    EXPECT_LT(near, kCount / 20) << "not one after the other";
+    EXPECT_LT(equal, kCount / 20) << "another key, other ports";
+    const auto both = ports(3, 2);
+    std::set<int> distances;
+    for (std::size_t i = 0; i < both[0].size(); ++i) distances.insert(both[0][i] - both[1][i]);
+    EXPECT_GT(distances.size(), both[0].size() * 9 / 10) << "nor do those to one peer tell of those to another";
+  }
+}
+
 TEST(PortTable, AFullRangeIsSharedByThoseWhoMay) {
   Random random{1};
   PortTable table(PortTable::Rules::tcp);

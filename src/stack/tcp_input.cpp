@@ -44,6 +44,11 @@ void keep_payload(Socket& k, const Segment& seg, const tcp::Copies& copies) {
   }
 }
 
+/// RFC 5082 section 3: IP_MINTTL and IPV6_MINHOPCOUNT, each for the packets of its family, also of a socket that has both.
+bool is_too_far(const Segment& seg, const socket::SocketOptions& options) {
+  return seg.at.ip.ttl < (seg.at.ip.src.is_v6() ? options.min_hop_count : options.min_ttl);
+}
+
 void reset_unknown(ShardState& s, const Segment& seg) {
   s.drop(Drop::tcp_no_socket);
   if (const auto answer = tcp::on_segment_in_closed(seg.in)) {
@@ -55,8 +60,7 @@ void reset_unknown(ShardState& s, const Segment& seg) {
 void to_connection(ShardState& s, Socket& k, Segment& seg) {
   // It ended in this very turn, and goes when the turn does: as if it had gone.
   if (k.tcp->state() == tcp::State::closed) return reset_unknown(s, seg);
-  // IP_MINTTL (RFC 5082): only from so near.
-  if (seg.at.ip.ttl < k.options->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
+  if (is_too_far(seg, *k.options)) return s.drop(Drop::tcp_ttl_too_low);
   const bool opening = k.tcp->state() == tcp::State::syn_sent;
   const std::uint32_t extension = opening ? 0 : k.tcp->receive_extension(seg.in.seq);
   const auto wrong = check_signature(s, {*k.options, k.tcp->iss(), k.tcp->irs(), extension, -1, derived_keys(k)}, seg.flow, seg.in,
@@ -158,7 +162,7 @@ bool take_cookie(ShardState& s, const ListenerPtr& listener, const socket::Share
 
 void to_listener(ShardState& s, const ListenerPtr& listener, Segment& seg, std::optional<wire::SeqNum> iss_floor = {}) {
   const socket::SharedOptions asked = listener->options();
-  if (seg.at.ip.ttl < asked->min_ttl) return s.drop(Drop::tcp_ttl_too_low);
+  if (is_too_far(seg, *asked)) return s.drop(Drop::tcp_ttl_too_low);
   // Of a segment that is no SYN: as it would be if it answered a cookie.
   const Signing signing{*asked, seg.in.ack - 1, seg.in.seq - 1};
   if (const auto wrong = check_signature(s, signing, seg.flow, seg.in, *seg.packet, seg.header_len)) return s.drop(*wrong);
@@ -278,6 +282,7 @@ void to_half_open(ShardState& s, HalfOpenEntry* entry, Segment& seg) {
     forget_half_open(s, entry);
     return reset_unknown(s, seg);
   }
+  if (is_too_far(seg, *entry->options)) return s.drop(Drop::tcp_ttl_too_low);
   const Signing signing{*entry->options, entry->half.iss, entry->half.irs, extension_of(entry->half.irs, seg.in.seq)};
   if (const auto wrong = check_signature(s, signing, seg.flow, seg.in, *seg.packet, seg.header_len)) return s.drop(*wrong);
   const tcp::HalfOpenOutcome outcome = tcp::on_segment(s.tcp_context, entry->half, seg.in, s.now);
@@ -310,6 +315,15 @@ void to_time_wait(ShardState& s, TimeWaitTable::Place place, Segment& seg) {
   switch (outcome.kind) {
     case tcp::TimeWaitOutcome::Kind::ignore: s.drop(Drop::tcp_time_wait); break;
     case tcp::TimeWaitOutcome::Kind::ack: send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, s.time_waits.fib(place)); break;
+    case tcp::TimeWaitOutcome::Kind::challenge:
+      if (!s.time_waits.may_challenge(place, s.now, s.settings.tcp.challenge_ack_limit)) {
+        ++s.counters.tcp.tx_challenge_limited;
+        s.drop(Drop::tcp_time_wait);
+        break;
+      }
+      ++s.counters.tcp.tx_challenge_acks;
+      send_segment(s, seg.flow, outcome.answer, nullptr, nullptr, s.time_waits.fib(place));
+      break;
     case tcp::TimeWaitOutcome::Kind::reopen:
       if (const ListenerPtr listener = find_listener(s, seg)) {
         ++s.counters.tcp.time_wait_reopened;

@@ -20,6 +20,7 @@ bool TimeWaitTable::add(const FlowKey& flow, const tcp::TimeWait& wait, const Ow
   e.ts_recent = wait.ts_recent;
   e.timestamp_offset = wait.timestamp_offset;
   e.window = wait.window;
+  e.challenged_ms = e.until_ms - (1u << 30);  // long ago
   e.timestamps = wait.timestamps;
   e.until_ms = milliseconds_up(wait.until);
   e.held = hold(owner.binding);
@@ -60,6 +61,18 @@ void TimeWaitTable::restart(Place place, Instant until) {
   at(place).until_ms = milliseconds_up(until);
   unlink(place);
   append(place);
+}
+
+bool TimeWaitTable::may_challenge(Place place, Instant now, std::uint32_t limit) {
+  constexpr auto kPeriod = static_cast<std::int32_t>(tcp::kChallengePeriodMs);
+  std::uint32_t& until = at(place).challenged_ms;
+  const std::uint32_t now_ms = milliseconds(now);
+  const auto each = kPeriod / static_cast<std::int32_t>(limit);
+  auto ahead = static_cast<std::int32_t>(until - now_ms);
+  if (ahead < 0 || ahead > kPeriod) ahead = 0;  // long ago; very long: half a round of the clock and more
+  if (ahead + each > kPeriod) return false;
+  until = now_ms + static_cast<std::uint32_t>(ahead + each);
+  return true;
 }
 
 std::size_t TimeWaitTable::memory() const {

@@ -39,6 +39,8 @@ class TimeWaitTable {
   tcp::TimeWait wait(Place place, Instant now) const;
   /// After on_segment(): only `until` may have changed.
   void restart(Place place, Instant until);
+  /// RFC 5961 section 7: whether one more challenge ACK may go. So many in a row, and as many in each period after that.
+  bool may_challenge(Place place, Instant now, std::uint32_t limit);
   const FlowKey& flow(Place place) const { return at(place).flow; }
   std::uint8_t foreign_shard(Place place) const { return at(place).foreign_shard; }
   std::uint8_t fib(Place place) const { return at(place).fib; }
@@ -74,6 +76,7 @@ class TimeWaitTable {
     std::uint32_t held;            ///< place of the binding in held_
     Place chain;                   ///< the next of this bucket, or the next free place
     Place earlier, later;          ///< by `until`
+    std::uint32_t challenged_ms;   ///< when all challenge ACKs of before count no more
     std::uint16_t window;
     std::uint8_t foreign_shard;
     std::uint8_t fib : 7;

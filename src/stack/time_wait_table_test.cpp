@@ -63,6 +63,24 @@ TEST(TimeWaitTable, EndsInOrderNeverEarly) {
   EXPECT_TRUE(table.next_deadline(start).is_never());
 }
 
+/// RFC 5961 section 7.
+TEST(TimeWaitTable, ChallengesAreLimitedForEachByItself) {
+  for (const Instant start : {Instant{0}, Instant{5'000'000'000}, Instant{0xffffff00ll * 1'000'000}})
+    for (const std::uint32_t limit : {1u, 3u, 10u, 1000u}) {
+      TimeWaitTable table{HashKey{1, 2}, 10};
+      for (const std::uint32_t n : {0u, 1u}) ASSERT_TRUE(table.add(flow_of(n), wait_of(n, start + 100ms), {}));
+      const auto one = table.find(flow_of(0)), other = table.find(flow_of(1));
+      std::uint32_t first = 0, later = 0;
+      for (int i = 0; i < 3000; ++i) first += table.may_challenge(one, start, limit) ? 1 : 0;
+      EXPECT_EQ(first, limit);
+      // Also when it waited anew for many days.
+      EXPECT_TRUE(table.may_challenge(other, start + 20 * 24h, limit));
+      for (int t = 1; t <= 10'000; ++t) later += table.may_challenge(one, start + t * 1ms, limit) ? 1 : 0;
+      EXPECT_LE(later, 2 * limit);
+      EXPECT_GE(later, 2 * limit - 2);
+    }
+}
+
 TEST(TimeWaitTable, IsBoundedAndUsesPlacesAgain) {
   TimeWaitTable table{HashKey{1, 2}, 2000};
   Instant now{};

@@ -10,7 +10,6 @@ namespace {
 constexpr std::uint8_t kMaxScale = 14;         // RFC 7323 section 2.3
 constexpr std::uint16_t kMinPeerMss = 64;      // room for 40 bytes of options and some payload
 constexpr Duration kTimestampAge = std::chrono::hours(24 * 24);  // RFC 7323 section 5.5
-constexpr Duration kChallengePeriod = 5s;      // RFC 5961 section 7
 }  // namespace
 
 SegmentResult Connection::on_segment(const SegmentIn& seg, Instant now, Copies& out) {
@@ -256,6 +255,9 @@ SegmentResult Connection::input_time_wait(const SegmentIn& seg, Instant now) {
     case TimeWaitOutcome::Kind::ack:
       b_.rcv.ack_now = true;
       break;
+    case TimeWaitOutcome::Kind::challenge:
+      challenge(now);
+      break;
     case TimeWaitOutcome::Kind::reopen:
       ++count().time_wait_reopened;
       return {.drop = std::nullopt, .reopen = true};
@@ -266,7 +268,7 @@ SegmentResult Connection::input_time_wait(const SegmentIn& seg, Instant now) {
 /// RFC 5961 section 7: a challenge ACK, at a limited rate, counted per connection (a shared count would be a side channel).
 void Connection::challenge(Instant now) {
   Seldom& seldom = b_.make_seldom();
-  if (now - seldom.challenge_from >= kChallengePeriod) {
+  if (now - seldom.challenge_from >= ms(kChallengePeriodMs)) {
     seldom.challenge_from = now;
     seldom.challenge_count = 0;
   }

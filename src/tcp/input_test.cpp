@@ -161,6 +161,25 @@ TEST(TcpInput, ChallengeAcksHaveARate) {
   EXPECT_EQ(s.give({.seq = 5, .flags = kRst}).size(), 1u);
 }
 
+TEST(TcpInput, ChallengeAcksHaveARateInTimeWaitToo) {
+  // Of one that signs, which stays a connection there.
+  Script s;
+  s.establish();
+  s.c->close(s.now);
+  s.drain();
+  s.give({.ack = 2});
+  s.give({.ack = 2, .flags = kFin});
+  ASSERT_EQ(s.c->state(), State::time_wait);
+  std::size_t out_of_step = 0, fins = 0;
+  for (int i = 0; i < 50; ++i) {
+    out_of_step += s.give({.seq = 9, .ack = 2}).size() + s.give({.seq = 0, .ack = 2, .len = 1}).size();
+    fins += s.give({.ack = 2, .flags = kFin}).size();
+  }
+  EXPECT_EQ(out_of_step, s.tunables.challenge_ack_limit);
+  EXPECT_EQ(s.count(&Counters<Counter>::tx_challenge_limited), 100 - out_of_step);
+  EXPECT_EQ(fins, 50u) << "our ACK of it may be lost";
+}
+
 TEST(TcpInput, EmptySegmentsOutOfStepAreAnsweredAtThatRateToo) {
   // Two ends that are out of step would answer each other for ever; text is always answered, or its sender would starve.
   Script s;

@@ -7,7 +7,6 @@ namespace iopkt::tcp {
 namespace {
 
 constexpr std::uint16_t kMinMss = 64;
-constexpr Duration kChallengePeriod = 5s;  // RFC 5961 section 7
 
 SegmentOut reset_to(const SegmentIn& seg) {
   // <SEQ=SEG.ACK><CTL=RST>
@@ -25,7 +24,7 @@ Duration syn_ack_timeout(const Context& context, std::uint8_t retries) {
 
 /// Challenge ACKs of RFC 5961, at a limited rate.
 bool may_challenge(const Context& context, HalfOpen& self, Instant now) {
-  if (now - self.challenge_from >= kChallengePeriod) {
+  if (now - self.challenge_from >= ms(kChallengePeriodMs)) {
     self.challenge_from = now;
     self.challenge_count = 0;
   }

@@ -208,18 +208,18 @@ TEST(TcpTimeWait, AnswersByRfc9293Rfc1337AndRfc6191) {
       {"RST is nothing: RFC 1337", 501, kRst, 0, {}, false, Kind::ignore, false},
       {"the FIN again is acknowledged and restarts", 500, kFin | kAck, 0, {}, false, Kind::ack, true},
       {"the FIN with its text likewise", 490, kFin | kAck, 10, {}, false, Kind::ack, true},
-      {"old text is acknowledged", 400, kAck, 50, {}, false, Kind::ack, false},
+      {"old text is acknowledged", 400, kAck, 50, {}, false, Kind::challenge, false},
       {"an acknowledgment is not answered", 501, kAck, 0, {}, false, Kind::ignore, false},
       {"SYN above RCV.NXT reopens", 502, kSyn, 0, {}, false, Kind::reopen, false},
-      {"SYN at RCV.NXT does not", 501, kSyn, 0, {}, false, Kind::ack, false},
-      {"SYN below does not", 100, kSyn, 0, {}, false, Kind::ack, false},
+      {"SYN at RCV.NXT does not", 501, kSyn, 0, {}, false, Kind::challenge, false},
+      {"SYN below does not", 100, kSyn, 0, {}, false, Kind::challenge, false},
       {"but a later timestamp makes it good: RFC 6191", 100, kSyn, 0, 901, true, Kind::reopen, false},
-      {"the same one only with a higher number", 100, kSyn, 0, 900, true, Kind::ack, false},
+      {"the same one only with a higher number", 100, kSyn, 0, 900, true, Kind::challenge, false},
       {"as here", 502, kSyn, 0, 900, true, Kind::reopen, false},
-      {"an earlier one never", 502, kSyn, 0, 899, true, Kind::ack, false},
+      {"an earlier one never", 502, kSyn, 0, 899, true, Kind::challenge, false},
       {"without one, by the number", 502, kSyn, 0, {}, true, Kind::reopen, false},
       {"one where there was none makes it good", 100, kSyn, 0, 1, false, Kind::reopen, false},
-      {"old timestamp: no restart by PAWS", 500, kFin | kAck, 0, 800, true, Kind::ack, false},
+      {"old timestamp: no restart by PAWS", 500, kFin | kAck, 0, 800, true, Kind::challenge, false},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.says);
@@ -232,7 +232,7 @@ TEST(TcpTimeWait, AnswersByRfc9293Rfc1337AndRfc6191) {
                                 now, default_tunables());
     EXPECT_EQ(out.kind, row.kind);
     EXPECT_EQ(self.until, row.restarts ? now + 60s : now + 1s);
-    if (row.kind == Kind::ack) {
+    if (row.kind == Kind::ack || row.kind == Kind::challenge) {
       EXPECT_EQ(out.answer.seq.value, 300u);
       EXPECT_EQ(out.answer.ack.value, 501u);
       EXPECT_EQ(out.answer.flags, kAck);

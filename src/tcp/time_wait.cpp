@@ -35,17 +35,20 @@ TimeWaitOutcome on_segment(TimeWait& self, const SegmentIn& seg, Instant now, co
       fresh = age > 0 || (age == 0 && seq_above);
     }
     if (fresh) return {Kind::reopen, {}};
-    return {Kind::ack, answer_of(self, now)};
+    return {Kind::challenge, answer_of(self, now)};
   }
 
   if (self.timestamps && has_ts && static_cast<std::int32_t>(seg.options.timestamps->value - self.ts_recent) < 0)
-    return {Kind::ack, answer_of(self, now)};  // PAWS: RFC 7323 section 5.3 R1
+    return {Kind::challenge, answer_of(self, now)};  // PAWS: RFC 7323 section 5.3 R1
 
   const std::int32_t ahead = seg.seq - self.rcv_nxt;
   if (seg.length() == 0 && ahead == 0) return {Kind::ignore, {}};  // the acknowledgment of our last ACK, or an echo of it
   // Retransmission of the FIN: its number is the one before RCV.NXT.
-  if (seg.has(wire::fin) && ahead + static_cast<std::int32_t>(seg.length()) == 0) self.until = now + 2 * ms(tunables.msl_ms);
-  return {Kind::ack, answer_of(self, now)};
+  if (seg.has(wire::fin) && ahead + static_cast<std::int32_t>(seg.length()) == 0) {
+    self.until = now + 2 * ms(tunables.msl_ms);
+    return {Kind::ack, answer_of(self, now)};
+  }
+  return {Kind::challenge, answer_of(self, now)};
 }
 
 }  // namespace iopkt::tcp

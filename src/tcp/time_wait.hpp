@@ -23,10 +23,11 @@ static_assert(sizeof(TimeWait) <= 32);
 
 struct TimeWaitOutcome {
   enum class Kind : std::uint8_t {
-    ignore,  ///< Nothing to send.
-    ack,     ///< Send `answer`.
-    reopen,  ///< The SYN may open a new connection: give the entry up and let the listener see the segment. An ISS above
-             ///< next_iss() keeps old segments out (RFC 9293 section 3.4.3).
+    ignore,     ///< Nothing to send.
+    ack,        ///< Send `answer`: the FIN came again, and our ACK of it was lost.
+    challenge,  ///< Send `answer`, but at a limited rate (RFC 5961 section 7): two ends that are out of step must not answer each other for ever.
+    reopen,     ///< The SYN may open a new connection: give the entry up and let the listener see the segment. An ISS above
+                ///< next_iss() keeps old segments out (RFC 9293 section 3.4.3).
   } kind{};
   SegmentOut answer;
 };

@@ -19,6 +19,8 @@ struct Tunables {
       slow_start_after_idle, syn_ack_retries, syn_rate, syn_retries, syncookies, timestamps, tso_bytes;
 };
 
+inline constexpr std::uint32_t kChallengePeriodMs = 5000;  ///< of challenge_ack_limit
+
 struct TunableSpec {
   std::string_view name;  ///< Of the sysctl variable.
   std::string_view unit, help;

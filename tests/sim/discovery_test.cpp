@@ -291,7 +291,7 @@ TEST_P(SimDiscovery, WhatIsSaidAgainIsNoNews) {
 
 TEST_P(SimDiscovery, TheBestRouterThatAnswersIsUsed) {
   const auto gateway = [&] { return route_to("2001:db9::1")->gateway->with_zone(0); };
-  advertise({.lifetime_s = 1800}, {}, "fe80::71");
+  advertise({.lifetime_s = 1800}, {.source_link = kRouterMac}, "fe80::71");
   advertise({.preference = wire::RouterPreference::high, .lifetime_s = 1800}, {}, "fe80::72");
   EXPECT_EQ(gateway(), ip("fe80::72")) << "RFC 4191";
   Host::UdpSocket& udp = a.udp({Ipv6Address::any(), Port{5000}});
@@ -303,6 +303,63 @@ TEST_P(SimDiscovery, TheBestRouterThatAnswersIsUsed) {
   wire::append_neighbour_advertisement(na, {.target = ip("fe80::71").v6(), .router = false, .override_ = true}, kRouterMac);
   nd("fe80::71", Ipv6Address::all_nodes(), na);
   EXPECT_EQ(gateway(), ip("fe80::72")) << "RFC 4861 7.2.5: no router any more";
+}
+
+/// RFC 4861 section 7.2.5: an advertisement says whether its target is a router only where it changes the neighbour's entry too.
+TEST_P(SimDiscovery, OnlyAnAdvertisementThatIsTakenInEndsARouter) {
+  constexpr wire::MacAddress kOther{{0x02, 0, 0, 0, 0, 0x66}};
+  const auto via = [&](const char* to) {
+    const route::Route* r = route_to(to);
+    return r != nullptr && r->gateway ? r->gateway->with_zone(0) : IpAddress{};
+  };
+  const auto says = [&](bool solicited, bool override_, const std::optional<wire::MacAddress>& link) {
+    std::vector<std::byte> na;
+    wire::append_neighbour_advertisement(
+        na, {.target = ip("fe80::77").v6(), .router = false, .solicited = solicited, .override_ = override_}, link);
+    nd("fe80::77", solicited ? us : Ipv6Address::all_nodes(), na);
+  };
+  const auto is_router = [&] { return !a.shard(0).discovery_state().routers.empty(); };
+  const wire::NdOptions more{.source_link = kRouterMac,
+                             .routes = {{.prefix = ip("2001:db9::").v6(), .length = 32, .preference = {}, .lifetime_s = 600}}};
+  const auto comes_back = [&] {
+    advertise({.lifetime_s = 1800}, more);
+    std::vector<std::byte> m;
+    wire::append_redirect(m, {.target = ip("fe80::77").v6(), .destination = ip("2001:dba::1").v6()}, kRouterMac);
+    nd("fe80::77", us, m);
+    net.run_for(1s);
+    ASSERT_TRUE(is_router());
+    ASSERT_EQ(via("2001:db9::1"), ip("fe80::77"));
+  };
+  // Nobody asked for it, and it has no entry.
+  advertise({.lifetime_s = 1800}, {.routes = more.routes});
+  ASSERT_EQ(neighbour("fe80::77"), std::nullopt);
+  for (const bool override_ : {false, true}) says(false, override_, kOther), says(true, override_, std::nullopt);
+  EXPECT_TRUE(is_router());
+  EXPECT_EQ(neighbour("fe80::77"), std::nullopt);
+  comes_back();
+  for (const bool solicited : {false, true}) says(solicited, false, kOther);
+  net.run_for(1s);
+  EXPECT_TRUE(is_router()) << "another address without the override flag";
+  EXPECT_EQ(via("2001:db9::1"), ip("fe80::77"));
+  EXPECT_EQ(neighbour("fe80::77")->mac, kRouterMac);
+  says(true, false, kRouterMac);
+  ASSERT_EQ(neighbour("fe80::77")->state, neigh::State::reachable);
+  EXPECT_FALSE(is_router()) << "the same address, without the override flag";
+  comes_back();
+  says(true, false, kRouterMac);
+  comes_back();
+  says(false, false, kOther);
+  EXPECT_EQ(neighbour("fe80::77")->state, neigh::State::stale) << "no more than that";
+  EXPECT_TRUE(is_router());
+  for (const auto& [override_, link] : {std::pair{true, std::optional{kOther}}, {false, std::optional<wire::MacAddress>{}}}) {
+    comes_back();
+    says(false, override_, link);
+    net.run_for(1s);
+    EXPECT_FALSE(is_router());
+    EXPECT_TRUE(a.shard(0).discovery_state().routes.empty()) << "nor is it one to where it was the better way (RFC 4191)";
+    EXPECT_EQ(route_to("2001:db9::1"), nullptr);
+    EXPECT_EQ(route_to("2001:dba::1"), nullptr) << "nor by a redirect";
+  }
 }
 
 TEST_P(SimDiscovery, RoutesThatAreTakenAwayComeBack) {

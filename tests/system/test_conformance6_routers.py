@@ -51,6 +51,19 @@ def prefix(address, length=64, valid=86400, preferred=14400, **more):
     return ICMPv6NDOptPrefixInfo(**{"prefix": address, "prefixlen": length, "validlifetime": valid, "preferredlifetime": preferred, "L": 1, "A": 1, **more})
 
 
+def known(router, *options):
+    """An advertisement that also puts its router into the neighbour cache."""
+    return ra(router, ICMPv6NDOptSrcLLAddr(lladdr=OTHER_MAC), *options)
+
+
+def no_router(target, lladdr, O=1):
+    return nd(ICMPv6ND_NA(tgt=target, R=0, S=0, O=O) / ICMPv6NDOptDstLLAddr(lladdr=lladdr), target, ALL_NODES)
+
+
+def way(net):
+    return ICMPv6NDOptRouteInfo(prefix=net, plen=48, len=2, rtlifetime=600)
+
+
 def is_router(**expected):
     return lambda seen, router, net: all(seen["routers"].get(router, {}).get(name) == value for name, value in expected.items()) and router in seen["routers"]
 
@@ -89,8 +102,13 @@ def advertisements():
     for number, (why, _, drop) in enumerate(forms(ra(ROUTER))):
         yield (f"rfc{'6980-5' if why == 'a fragment header' else '4861-6.1.2'} {why}", lambda r, n, number=number: list(forms(ra(r)))[number][1],
                is_no_router, drop)
-    yield "rfc4861-7.2.5 who is no router any more", lambda r, n: [ra(r), nd(ICMPv6ND_NA(tgt=r, R=0, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=NEW), r, ALL_NODES)], is_no_router, ""
-    yield "rfc4861-7.2.5 who still is one", lambda r, n: [ra(r), nd(ICMPv6ND_NA(tgt=r, R=1, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=NEW), r, ALL_NODES)], is_router(), ""
+    yield "rfc4861-7.2.5 who is no router any more", lambda r, n: [known(r), nd(ICMPv6ND_NA(tgt=r, R=0, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=NEW), r, ALL_NODES)], is_no_router, ""
+    yield "rfc4861-7.2.5 nor has ways to anywhere", lambda r, n: [known(r, way(n)), no_router(r, lladdr=NEW)], has_route(None), ""
+    yield "rfc4861-7.2.5 the same address needs no O", lambda r, n: [known(r), no_router(r, O=0, lladdr=OTHER_MAC)], is_no_router, ""
+    yield "rfc4861-7.2.5.I another address does", lambda r, n: [known(r), no_router(r, O=0, lladdr=NEW)], is_router(), ""
+    yield "rfc4861-7.2.5.I and its ways stay", lambda r, n: [known(r, way(n)), no_router(r, O=0, lladdr=NEW)], has_route("medium"), ""
+    yield "rfc4861-7.2.5 of nobody that is known", lambda r, n: [ra(r), no_router(r, lladdr=NEW)], is_router(), ""
+    yield "rfc4861-7.2.5 who still is one", lambda r, n: [known(r), nd(ICMPv6ND_NA(tgt=r, R=1, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=NEW), r, ALL_NODES)], is_router(), ""
     # Prefixes.
     yield "rfc4862-5.5.3 on the link and autonomous", lambda r, n: ra(r, prefix(n)), has_prefix(1, 1), ""
     yield "rfc4861-6.3.4 on the link alone", lambda r, n: ra(r, prefix(n, A=0)), has_prefix(1, 0), ""
