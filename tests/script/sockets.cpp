@@ -290,6 +290,7 @@ Sockets::Result Sockets::blocked(const Socket& k, int flags) const {
 void Sockets::progress(Socket& k) { IOPKT_ASSERT(of(k).progress(k.id, k.send_tail, k.receive_head)); }
 
 Sockets::Result Sockets::receive_bytes(Socket& k, Request& r) {
+  if ((r.flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
   if (k.listening || (!k.connected && !k.connecting && !k.failed)) return -ENOTCONN;
   const bool all = (r.flags & MSG_WAITALL) != 0 && !k.peer_fin && !k.failed && !k.shut_read;
   if (k.unread() > 0 && !(all && k.unread() < r.room)) {
