@@ -46,6 +46,42 @@ void drop_inet6(addrinfo*& list) {
 /// Which family to ask the DNS for: addresses that no socket can be made for only make programs try.
 int family_to_ask(int wanted) { return wanted == AF_UNSPEC && !stack_has_inet6() ? AF_INET : wanted; }
 
+bool is_of(const addrinfo& item, const Found::Address& address) {
+  if (item.ai_family != address.family) return false;
+  if (item.ai_family == AF_INET) return memcmp(&reinterpret_cast<const sockaddr_in*>(item.ai_addr)->sin_addr, &address.value, sizeof(in_addr)) == 0;
+  return memcmp(&reinterpret_cast<const sockaddr_in6*>(item.ai_addr)->sin6_addr, &address.value, sizeof(in6_addr)) == 0;
+}
+
+bool same_address(const addrinfo& a, const addrinfo& b) {
+  return a.ai_addrlen == b.ai_addrlen && memcmp(a.ai_addr, b.ai_addr, a.ai_addrlen) == 0;
+}
+
+/// libc has sorted what /etc/hosts says by the kernel's routes: it is put into the stack's order. What is not found again stays behind.
+void sort_from_files(const char* node, int family, addrinfo*& list) {
+  const addrinfo* other = list;
+  while (other != nullptr && same_address(*other, *list)) other = other->ai_next;
+  Found found;
+  if (other == nullptr || resolve_name(node, family, found, Names::files) != 0) return;
+  char* const canonical = list->ai_canonname;
+  list->ai_canonname = nullptr;
+  addrinfo* sorted = nullptr;
+  addrinfo** tail = &sorted;
+  for (std::size_t i = 0; i < found.count; ++i) {
+    for (addrinfo** at = &list; *at != nullptr;) {
+      if (!is_of(**at, found.addresses[i])) {
+        at = &(*at)->ai_next;
+        continue;
+      }
+      *tail = *at;
+      *at = (*at)->ai_next;
+      tail = &(*tail)->ai_next;
+    }
+  }
+  *tail = list;
+  list = sorted;
+  list->ai_canonname = canonical;
+}
+
 int addresses_from_dns(const char* node, const char* service, const addrinfo& hints, addrinfo** out) {
   Found found;
   int error = resolve_name(node, family_to_ask(hints.ai_family), found);
@@ -187,6 +223,7 @@ IOPKT_EXPORT int getaddrinfo(const char* __restrict node, const char* __restrict
       if (any_inet) drop_inet6(list);
       *out = list;
     }
+    if (node != nullptr && (own.ai_flags & AI_NUMERICHOST) == 0) sort_from_files(node, own.ai_family, *out);
     return 0;
   }
   const bool asks_for_inet = own.ai_family == AF_UNSPEC || own.ai_family == AF_INET || own.ai_family == AF_INET6;

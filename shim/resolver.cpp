@@ -31,10 +31,10 @@ namespace {
 /// A channel for one lookup: state is not shared between threads, and /etc/resolv.conf is read anew.
 class Channel {
  public:
-  Channel() {
+  explicit Channel(Names where = Names::dns) {
     ares_options options{};
-    char dns_only[] = "b";
-    options.lookups = dns_only;
+    char lookups[] = {static_cast<char>(where), 0};
+    options.lookups = lookups;
     ready_ = ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS &&
              ares_init_options(&channel_, &options, ARES_OPT_LOOKUPS) == ARES_SUCCESS;
   }
@@ -179,16 +179,16 @@ int finish(const Raw& raw) {
 
 }  // namespace
 
-int resolve_name(const char* name, int family, Found& out) {
+int resolve_name(const char* name, int family, Found& out, Names where) {
   out.count = 0;
   copy_name(out, name);
-  Channel channel;
+  Channel channel{where};
   if (!channel.ready()) return EAI_FAIL;
   Lookup lookup{&out, ARES_ENOTFOUND};
   ares_addrinfo_hints hints{};
   hints.ai_family = family;
   // c-ares sorts by asking its own sockets, the stack's, for the source that each address would get (RFC 6724 section 6).
-  hints.ai_flags = (family == AF_UNSPEC ? 0 : ARES_AI_NOSORT) | ARES_AI_CANONNAME;
+  hints.ai_flags = ARES_AI_CANONNAME;
   ares_getaddrinfo(channel.get(), name, nullptr, &hints, on_addresses, &lookup);
   channel.run();
   if (lookup.status == ARES_SUCCESS && out.count == 0) return EAI_NODATA;

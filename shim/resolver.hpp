@@ -28,9 +28,11 @@ struct Found {
 
 // Servers and search list are those of /etc/resolv.conf. Blocking; not async-signal-safe (nor are libc's).
 
-/// Addresses of a name: of one family (A or AAAA), or with AF_UNSPEC of both, in the order of RFC 6724 as far as the stack's own
-/// addresses say. 0, or an EAI_ error.
-int resolve_name(const char* name, int family, Found& out);
+enum class Names : char { dns = 'b', files = 'f' };  ///< c-ares's letters
+
+/// Addresses of a name: of one family (A or AAAA), or with AF_UNSPEC of both, in the order of RFC 6724 section 6 by the addresses from
+/// which the stack would go there (not its rule 3: whether such an address is deprecated). 0, or an EAI_ error.
+int resolve_name(const char* name, int family, Found& out, Names where = Names::dns);
 /// The name of an address of `family` (4 or 16 bytes in network order). 0, or an EAI_ error.
 int resolve_address(const void* address, int family, Found& out);
 /// One question and the raw answer, as res_query(3) and, with `search`, res_search(3): its length, or -1 and

@@ -276,8 +276,10 @@ void Machine::link_up(std::uint32_t interface_index, Instant now, std::vector<Me
 }
 
 void Machine::link_down(std::uint32_t interface_index) {
-  for (auto& [at, link] : links_)
-    if (at.first == interface_index) link.up = false, link.general_at = Instant::never();
+  for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
+    Link& link = link_of(interface_index, family);
+    link.up = false, link.general_at = Instant::never();
+  }
   for (auto& [key, g] : groups_)
     if (key.interface_index == interface_index) g.change_at = g.answer_at = Instant::never();
   std::erase_if(groups_, [&](const auto& one) { return one.first.interface_index == interface_index && !one.second.filter.is_member(); });

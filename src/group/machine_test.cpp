@@ -272,6 +272,18 @@ TEST(GroupMachine, AnInterfaceThatComesUpSaysAllAnew) {
   EXPECT_EQ(r.records(), std::vector<Record>(2, {RecordType::to_exclude, kGroup, {}}));
 }
 
+TEST(GroupMachine, NothingIsSaidWhereTheLinkWasDownBeforeAnybodyJoined) {
+  Rig r;
+  r.machine.link_down(1);
+  r.set(Filter::everything());
+  r.wait(20s);
+  EXPECT_TRUE(r.said.empty());
+  std::vector<Message> out;
+  r.machine.link_up(1, r.now, out);
+  r.note(std::move(out));
+  EXPECT_EQ(r.records(), std::vector<Record>(1, {RecordType::to_exclude, kGroup, {}}));
+}
+
 TEST(GroupMachine, WhatIsSaidAtOneTimeGoesTogether) {
   Rig r;
   for (std::uint32_t i = 0; i < 300; ++i) r.current = {}, r.set(Filter::everything(), Ipv4Address{0xef020000 + i});

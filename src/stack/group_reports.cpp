@@ -146,7 +146,7 @@ void update_memberships(ShardState& s, const Network& old) {
     const iface::Interface* before = old.interfaces.by_index(one->index);
     const auto works = [](const iface::Interface* i) { return i != nullptr && i->is_up() && i->link_up; };
     if (works(one.get()) && !works(before)) s.memberships->link_up(one->index, s.now, out), note_filter_change(s, one->index);
-    else if (!works(one.get()) && works(before)) s.memberships->link_down(one->index);
+    else if (!works(one.get()) && (before == nullptr || works(before))) s.memberships->link_down(one->index);
     // RFC 3590 section 4: routers do not believe what came from "::", or from an address that is no more.
     else if (works(before) && valid_link_local(*one) != nullptr && valid_link_local(*before) == nullptr)
       s.memberships->say_again(one->index, wire::IpFamily::v6, s.now, out);

@@ -78,7 +78,7 @@ class Loaded::Worker {
   std::thread thread_;
 };
 
-Loaded::Loaded(const std::string& library, const std::string& flags) : table_(std::make_unique<packetdrill_interface>()) {
+Loaded::Loaded(const std::string& library, const std::string& flags, wire::IpFamily family) : family_(family), table_(std::make_unique<packetdrill_interface>()) {
   handle_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle_ == nullptr) throw std::runtime_error(dlerror());
   const auto init = reinterpret_cast<packetdrill_interface_init_t>(dlsym(handle_, "packetdrill_interface_init"));
@@ -162,6 +162,9 @@ std::int64_t Loaded::perform(Request& r) {
   msghdr message{};
   message.msg_iov = pieces.data();
   message.msg_iovlen = pieces.size();
+  PacketBytes control = r.op == Op::recvmsg ? PacketBytes(r.control_room) : r.control;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
   sockaddr_storage from{};
   socklen_t from_length = sizeof from;
   int value = static_cast<int>(r.b);
@@ -181,12 +184,23 @@ std::int64_t Loaded::perform(Request& r) {
       count("recvfrom");
       result = t.recvfrom(u, r.fd, buffer.data(), r.room, r.flags, reinterpret_cast<sockaddr*>(&from), &from_length);
       break;
-    case Op::recvmsg: count("recvmsg"), result = t.recvmsg(u, r.fd, &message, r.flags), r.flags = message.msg_flags; break;
+    case Op::recvmsg:
+      count("recvmsg");
+      result = t.recvmsg(u, r.fd, &message, r.flags);
+      if (result < 0) break;
+      r.flags = message.msg_flags;
+      r.control.assign(control.begin(), control.begin() + static_cast<std::ptrdiff_t>(message.msg_controllen));
+      break;
     case Op::write: count("write"), result = t.write(u, r.fd, buffer.data(), buffer.size()); break;
     case Op::writev: count("writev"), result = t.writev(u, r.fd, pieces.data(), static_cast<int>(pieces.size())); break;
     case Op::send: count("send"), result = t.send(u, r.fd, buffer.data(), buffer.size(), r.flags); break;
     case Op::sendto: count("sendto"), result = t.sendto(u, r.fd, buffer.data(), buffer.size(), r.flags, address, length); break;
-    case Op::sendmsg: count("sendmsg"), result = t.sendmsg(u, r.fd, &message, r.flags); break;
+    case Op::sendmsg:
+      count("sendmsg");
+      message.msg_name = r.address.data();
+      message.msg_namelen = length;
+      result = t.sendmsg(u, r.fd, &message, r.flags);
+      break;
     case Op::fcntl: count("fcntl"), result = t.fcntl(u, r.fd, static_cast<int>(r.a), value); break;
     case Op::ioctl:
       count("ioctl");
@@ -207,6 +221,22 @@ std::int64_t Loaded::perform(Request& r) {
       result = t.setsockopt(u, r.fd, static_cast<int>(r.a), static_cast<int>(r.b), buffer.data(), static_cast<socklen_t>(buffer.size()));
       break;
     case Op::poll: count("poll"), result = t.poll(u, r.polls.data(), r.polls.size(), static_cast<int>(r.a)); break;
+    case Op::epoll_create: count("epoll_create"), result = t.epoll_create(u, static_cast<int>(r.a)); break;
+    case Op::epoll_ctl:
+      count("epoll_ctl");
+      result = t.epoll_ctl(u, r.fd, static_cast<int>(r.a), static_cast<int>(r.b), r.events.empty() ? nullptr : r.events.data());
+      break;
+    case Op::epoll_wait:
+      count("epoll_wait");
+      r.events.resize(r.room);
+      result = t.epoll_wait(u, r.fd, r.events.data(), static_cast<int>(r.room), static_cast<int>(r.a));
+      r.events.resize(static_cast<std::size_t>(std::max<std::int64_t>(result, 0)));
+      break;
+    case Op::pipe: count("pipe"), result = t.pipe(u, r.ends.data()); break;
+    case Op::splice:
+      count("splice");
+      result = t.splice(u, r.fd, nullptr, static_cast<int>(r.a), nullptr, r.room, static_cast<unsigned>(r.flags));
+      break;
   }
   if (result < 0) return -errno;
   if (receives) buffer.resize(std::min<std::size_t>(buffer.size(), static_cast<std::size_t>(result)));

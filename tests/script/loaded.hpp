@@ -13,10 +13,11 @@ namespace iopkt::script {
 class Loaded final : public System {
  public:
   /// Errors: throws std::runtime_error (no such library, no such symbol, flags that it refuses).
-  Loaded(const std::string& library, const std::string& flags);
+  Loaded(const std::string& library, const std::string& flags, wire::IpFamily family = wire::IpFamily::v4);
   ~Loaded() override;
 
   Instant now() const override;
+  wire::IpFamily family() const override { return family_; }
   std::optional<std::int64_t> attempt(Request& request) override;
   void inject(Bytes packet) override;
   /// The table cannot look without waiting: always none.
@@ -35,6 +36,7 @@ class Loaded final : public System {
   std::int64_t perform(Request& request);
   void count(const char* name) const { ++calls_[name]; }
 
+  wire::IpFamily family_;
   void* handle_ = nullptr;
   std::unique_ptr<packetdrill_interface> table_;
   std::unique_ptr<Worker> worker_;

@@ -75,43 +75,50 @@ std::optional<std::uint64_t> Sockets::drops(std::string_view reason) const {
 
 bool Sockets::step(Instant limit) {
   Instant to = limit;
-  if (wake_at_) to = std::min(to, std::max(*wake_at_, now()));
+  if (const auto wake = std::exchange(wake_at_, std::nullopt)) to = std::min(to, std::max(*wake, now()));
   for (const auto& [fd, until] : closing_) to = std::min(to, std::max(until, now()));
   return Machine::step(to) || to < limit;
 }
 
 std::optional<std::int64_t> Sockets::attempt(Request& r) {
   using Op = Request::Op;
-  wake_at_.reset();
   Result result;
-  if (r.op == Op::socket) {
-    result = open(r);
-  } else if (r.op == Op::poll) {
-    result = poll(r);
-  } else if (r.op == Op::close) {
-    result = close(r.fd);
-  } else {
-    const auto found = fds_.find(r.fd);
-    if (found == fds_.end()) return -EBADF;
-    Socket& k = *found->second;
-    switch (r.op) {
-      case Op::bind: result = bind(k, r); break;
-      case Op::connect: result = connect(k, r); break;
-      case Op::listen: result = listen(k, r); break;
-      case Op::accept: result = accept(k, r); break;
-      case Op::shutdown: result = shutdown(k, r); break;
-      case Op::getsockopt: result = get_option(k, r); break;
-      case Op::setsockopt: result = set_option(k, r); break;
-      case Op::fcntl: result = fcntl(k, r); break;
-      case Op::ioctl: result = ioctl(k, r); break;
-      case Op::read: case Op::readv: case Op::recv: case Op::recvfrom: case Op::recvmsg:
-        result = k.is_stream() ? receive_bytes(k, r) : receive_datagram(k, r);
-        break;
-      default: result = k.is_stream() ? send_bytes(k, r) : send_datagram(k, r);
-    }
+  switch (r.op) {
+    case Op::socket: result = open(r); break;
+    case Op::poll: result = poll(r); break;
+    case Op::close: result = close(r.fd); break;
+    case Op::epoll_create: result = epoll_create(r); break;
+    case Op::epoll_ctl: result = epoll_ctl(r); break;
+    case Op::epoll_wait: result = epoll_wait(r); break;
+    case Op::pipe: result = make_pipe(r); break;
+    case Op::splice: result = splice(r); break;
+    default: result = on_descriptor(r);
   }
   settle();
   return result;
+}
+
+Sockets::Result Sockets::on_descriptor(Request& r) {
+  using Op = Request::Op;
+  if (const auto end = pipes_.find(r.fd); end != pipes_.end()) return on_pipe(end->second, r);
+  if (epolls_.contains(r.fd)) return r.op == Op::read || r.op == Op::readv || r.op == Op::write || r.op == Op::writev ? -EINVAL : -ENOTSOCK;
+  const auto found = fds_.find(r.fd);
+  if (found == fds_.end()) return -EBADF;
+  Socket& k = *found->second;
+  switch (r.op) {
+    case Op::bind: return bind(k, r);
+    case Op::connect: return connect(k, r);
+    case Op::listen: return listen(k, r);
+    case Op::accept: return accept(k, r);
+    case Op::shutdown: return shutdown(k, r);
+    case Op::getsockopt: return get_option(k, r);
+    case Op::setsockopt: return set_option(k, r);
+    case Op::fcntl: return fcntl(k, r);
+    case Op::ioctl: return ioctl(k, r);
+    case Op::read: case Op::readv: case Op::recv: case Op::recvfrom: case Op::recvmsg:
+      return k.is_stream() ? receive_bytes(k, r) : receive_datagram(k, r);
+    default: return k.is_stream() ? send_bytes(k, r) : send_datagram(k, r);
+  }
 }
 
 // ---- what the stack says
@@ -121,6 +128,7 @@ void Sockets::on_event(std::uint32_t, const stack::SocketEvent& event) {
   if (found == sockets_.end()) return;
   Socket& k = *found->second;
   if ((event.what & stack::event::readable) != 0) k.receive_tail = of(k).receive_tail(k.id);
+  const int could = events_of(k) & POLLOUT;
   if ((event.what & stack::event::writable) != 0) k.send_head = of(k).send_head(k.id);
   if ((event.what & stack::event::connected) != 0) k.connected = true, k.connecting = false;
   if ((event.what & stack::event::peer_fin) != 0) k.peer_fin = true;
@@ -128,6 +136,13 @@ void Sockets::on_event(std::uint32_t, const stack::SocketEvent& event) {
   if ((event.what & stack::event::send_done) != 0) k.send_done = true;
   if ((event.what & stack::event::failed) != 0) k.failed = true, k.connecting = false, k.error = event.error;
   if ((event.what & stack::event::soft_error) != 0) k.error = event.error;
+  // As the host wakes who waits: room in a buffer that was not full is no news.
+  int news = events_of(k) & POLLOUT & ~could;
+  if ((event.what & stack::event::readable) != 0) news |= POLLIN;
+  if ((event.what & stack::event::urgent) != 0) news |= POLLPRI;
+  if ((event.what & stack::event::soft_error) != 0) news |= POLLERR;
+  if ((event.what & (stack::event::connected | stack::event::peer_fin | stack::event::failed)) != 0) news = ~0;
+  wake(k, news);
   if ((event.what & stack::event::released) != 0) {
     k.released = true;
     if (k.closed) forget(event.cookie);
@@ -139,12 +154,21 @@ void Sockets::on_accept(std::uint32_t shard, const stack::AcceptEvent& event) {
   if (child == sockets_.end()) return;
   child->second->id = event.child;
   child->second->connected = child->second->announced = true;
-  if (const auto found = sockets_.find(event.listener); found != sockets_.end()) found->second->queue.emplace_back(shard, event);
+  if (const auto found = sockets_.find(event.listener); found != sockets_.end()) {
+    found->second->queue.emplace_back(shard, event);
+    wake(*found->second, POLLIN);
+  }
 }
 
 void Sockets::on_datagram(std::uint32_t, stack::Datagram&& datagram) {
-  if (const auto found = sockets_.find(datagram.cookie); found != sockets_.end())
-    found->second->datagrams.push_back(std::move(datagram));
+  const auto found = sockets_.find(datagram.cookie);
+  if (found == sockets_.end() || datagram.path_mtu != 0) return;
+  Socket& k = *found->second;
+  const bool error = datagram.error.has_value();
+  // A local error is the answer of the call itself: the queue shows it, SO_ERROR does not.
+  if (error && datagram.error->origin != stack::ErrorInfo::kLocal) k.error = datagram.error->error;
+  (error ? k.errors : k.datagrams).push_back(std::move(datagram));
+  wake(k, error ? POLLERR : POLLIN);
 }
 
 void Sockets::give_rings(Socket& k, std::uint32_t send, std::uint32_t receive) {
@@ -173,7 +197,7 @@ void Sockets::forget(stack::Cookie cookie) { sockets_.erase(cookie); }
 
 int Sockets::lowest_free() const {
   int fd = 3;
-  while (fds_.contains(fd)) ++fd;
+  while (fds_.contains(fd) || epolls_.contains(fd) || pipes_.contains(fd)) ++fd;
   return fd;
 }
 
@@ -266,6 +290,7 @@ Sockets::Result Sockets::blocked(const Socket& k, int flags) const {
 void Sockets::progress(Socket& k) { IOPKT_ASSERT(of(k).progress(k.id, k.send_tail, k.receive_head)); }
 
 Sockets::Result Sockets::receive_bytes(Socket& k, Request& r) {
+  if ((r.flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
   if (k.listening || (!k.connected && !k.connecting && !k.failed)) return -ENOTCONN;
   const bool all = (r.flags & MSG_WAITALL) != 0 && !k.peer_fin && !k.failed && !k.shut_read;
   if (k.unread() > 0 && !(all && k.unread() < r.room)) {
@@ -298,6 +323,7 @@ bool Sockets::above_low_water(const Socket& k) const {
 
 Sockets::Result Sockets::send_bytes(Socket& k, Request& r) {
   const auto answer = [&](std::int64_t error) { return r.done > 0 ? static_cast<std::int64_t>(r.done) : error; };
+  if (const Errno wrong = check_stream_control(r.control); wrong != Errno::ok) return answer(result_of(wrong));
   if ((r.flags & MSG_FASTOPEN) != 0 && !k.announced) {
     const Result opened = connect(k, r, true);
     if (!opened || *opened < 0) return opened;
@@ -330,13 +356,16 @@ Sockets::Result Sockets::shutdown(Socket& k, const Request& r) {
   if (done != Errno::ok) return result_of(done);
   if (r.a != SHUT_WR) k.shut_read = true;
   if (r.a != SHUT_RD) k.shut_write = true;
+  wake(k, ~0);
   return 0;
 }
 
 /// With SO_LINGER and a time it waits until everything is acknowledged, or the time is over.
 Sockets::Result Sockets::close(int fd) {
   const auto found = fds_.find(fd);
-  if (found == fds_.end()) return -EBADF;
+  if (found == fds_.end() && !events_at(fd)) return -EBADF;
+  forget_fd(fd);
+  if (found == fds_.end()) return 0;
   Socket& k = *found->second;
   const auto done = [&] {
     closing_.erase(fd);
@@ -371,6 +400,7 @@ Sockets::Result Sockets::close(int fd) {
 // ---- datagrams
 
 Sockets::Result Sockets::receive_datagram(Socket& k, Request& r) {
+  if ((r.flags & MSG_ERRQUEUE) != 0) return receive_error(k, r);
   if (k.error != Errno::ok) return result_of(std::exchange(k.error, Errno::ok));
   if (k.datagrams.empty()) return k.shut_read ? Result{0} : blocked(k, r.flags);
   const stack::Datagram& first = k.datagrams.front();
@@ -381,9 +411,34 @@ Sockets::Result Sockets::receive_datagram(Socket& k, Request& r) {
   const bool whole = (r.flags & MSG_TRUNC) != 0;
   const bool keep = (r.flags & MSG_PEEK) != 0;
   r.flags = size > r.room ? MSG_TRUNC : 0;
+  if (r.op == Request::Op::recvmsg && put_control(first, options_of(k), now(), r.control_room, r.control)) r.flags |= MSG_CTRUNC;
   const std::size_t answer = whole ? size : r.data.size();
   if (!keep) k.datagrams.pop_front();
   return static_cast<std::int64_t>(answer);
+}
+
+/// SO_ERROR follows the queue.
+Sockets::Result Sockets::receive_error(Socket& k, Request& r) {
+  if (k.errors.empty()) return -EAGAIN;
+  const stack::Datagram& first = k.errors.front();
+  const std::size_t size = first.payload->size();
+  r.data.resize(std::min(size, r.room));
+  first.payload->copy_out(0, r.data);
+  r.address = to_sockaddr(first.source);
+  r.flags = MSG_ERRQUEUE | (size > r.room ? MSG_TRUNC : 0);
+  if (r.op == Request::Op::recvmsg && put_error(first, r.control_room, r.control)) r.flags |= MSG_CTRUNC;
+  const bool local = first.error->origin == stack::ErrorInfo::kLocal;
+  k.errors.pop_front();
+  if (!k.errors.empty() && k.errors.front().error->origin != stack::ErrorInfo::kLocal) k.error = k.errors.front().error->error;
+  else if (!local) k.error = Errno::ok;
+  return static_cast<std::int64_t>(r.data.size());
+}
+
+OptionReader Sockets::options_of(const Socket& k) {
+  return [this, &k](int level, int name) {
+    const auto value = of(k).get_option(k.id, level, name, sizeof(int));
+    return value ? int_in(*value) : 0;
+  };
 }
 
 Sockets::Result Sockets::send_datagram(Socket& k, const Request& r) {
@@ -395,6 +450,8 @@ Sockets::Result Sockets::send_datagram(Socket& k, const Request& r) {
     request.destination = *to;
   }
   if (const auto size = of(k).get_option(k.id, num::kSolUdp, num::udp_segment, 4)) request.segment_size = static_cast<std::uint16_t>(int_in(*size));
+  const wire::Endpoint to = request.destination.value_or(k.peer);
+  if (const Errno wrong = take_control(r.control, to.address.family(), request); wrong != Errno::ok) return result_of(wrong);
   const Errno done = of(k).send(k.id, request, r.data, {});
   return done == Errno::ok ? static_cast<std::int64_t>(r.data.size()) : result_of(done);
 }
@@ -454,7 +511,7 @@ short Sockets::events_of(const Socket& k) const {
   if (!k.is_stream()) {
     if (!k.datagrams.empty() || k.shut_read) out |= POLLIN;
     if (!k.shut_write) out |= POLLOUT;
-    if (k.error != Errno::ok) out |= POLLERR;
+    if (k.error != Errno::ok || !k.errors.empty()) out |= POLLERR;
     return static_cast<short>(out);
   }
   if (k.listening) return k.queue.empty() ? 0 : POLLIN;
@@ -472,14 +529,19 @@ short Sockets::events_of(const Socket& k) const {
 Sockets::Result Sockets::poll(Request& r) {
   std::int64_t ready = 0;
   for (pollfd& one : r.polls) {
-    const auto found = fds_.find(one.fd);
-    one.revents = found == fds_.end() ? POLLNVAL : static_cast<short>(events_of(*found->second) & (one.events | POLLERR | POLLHUP));
+    const auto events = events_at(one.fd);
+    one.revents = !events ? POLLNVAL : static_cast<short>(*events & (one.events | POLLERR | POLLHUP));
     ready += one.revents != 0;
   }
-  if (ready > 0 || r.a == 0) return ready;
+  return ready > 0 ? ready : wait_until(r);
+}
+
+/// Nothing is ready: 0 once the timeout is over.
+Sockets::Result Sockets::wait_until(Request& r) {
+  if (r.a == 0) return 0;
   if (r.a > 0 && !r.until) r.until = now() + std::chrono::milliseconds(r.a);
   if (r.until && *r.until <= now()) return 0;
-  wake_at_ = r.until;
+  if (r.until) wake_at_ = std::min(wake_at_.value_or(*r.until), *r.until);
   return std::nullopt;
 }
 

@@ -5,8 +5,10 @@
 #include <sys/socket.h>
 
 #include <deque>
+#include <list>
 #include <map>
 
+#include "tests/script/control.hpp"
 #include "tests/script/system.hpp"
 
 namespace iopkt::script {
@@ -44,6 +46,7 @@ class Sockets final : public System, private Machine {
     std::uint64_t send_tail = 0, send_head = 0, receive_head = 0, receive_tail = 0;
     std::deque<std::pair<std::uint32_t, stack::AcceptEvent>> queue;  ///< with the child's shard
     std::deque<stack::Datagram> datagrams;
+    std::deque<stack::Datagram> errors;  ///< MSG_ERRQUEUE
     wire::Endpoint peer;  ///< of a datagram socket: connected to; port 0: not
 
     bool is_stream() const { return type == SOCK_STREAM; }
@@ -54,6 +57,24 @@ class Sockets final : public System, private Machine {
   };
   using Result = std::optional<std::int64_t>;
 
+  /// An epoll's descriptor, as epoll(7) has it: the list is in the order in which events are told, who was told goes to its end.
+  struct Interest {
+    int fd = -1;
+    epoll_event event{};
+    bool edge = true;  ///< EPOLLET: something has happened since it was told
+  };
+  struct Epoll {
+    std::list<Interest> interests;
+  };
+  struct Pipe {
+    std::deque<std::byte> bytes;
+    bool reader = true, writer = true;
+  };
+  struct PipeEnd {
+    std::shared_ptr<Pipe> pipe;
+    bool writes = false, nonblocking = false;
+  };
+
   // Machine's
   void on_event(std::uint32_t shard, const stack::SocketEvent& event) override;
   void on_accept(std::uint32_t shard, const stack::AcceptEvent& event) override;
@@ -61,6 +82,7 @@ class Sockets final : public System, private Machine {
   bool provide_rings(std::uint32_t shard, std::uint32_t send, std::uint32_t receive, stack::Rings& out) override;
   void take_back_rings(stack::Cookie cookie) override;
 
+  Result on_descriptor(Request& r);
   Result open(const Request& r);
   Result bind(Socket& k, const Request& r);
   Result connect(Socket& k, const Request& r, bool fast_open = false);
@@ -69,6 +91,7 @@ class Sockets final : public System, private Machine {
   Result receive_bytes(Socket& k, Request& r);
   Result receive_datagram(Socket& k, Request& r);
   Result send_bytes(Socket& k, Request& r);
+  Result receive_error(Socket& k, Request& r);
   Result send_datagram(Socket& k, const Request& r);
   Result shutdown(Socket& k, const Request& r);
   Result close(int fd);
@@ -77,20 +100,44 @@ class Sockets final : public System, private Machine {
   Result fcntl(Socket& k, const Request& r);
   Result ioctl(Socket& k, Request& r);
   Result poll(Request& r);
+  Result wait_until(Request& r);
+  // descriptors.cpp
+  Result epoll_create(const Request& r);
+  Result epoll_ctl(const Request& r);
+  Result epoll_wait(Request& r);
+  Result make_pipe(Request& r);
+  Result on_pipe(PipeEnd& end, Request& r);
+  PacketBytes take(Pipe& pipe, std::size_t most);
+  void put(Pipe& pipe, Bytes bytes);
+  Result splice(const Request& r);
+  Result splice_in(Socket& from, PipeEnd& to, const Request& r);
+  Result splice_out(PipeEnd& from, Socket& to, const Request& r);
+  /// What poll() would say; nullopt: no such descriptor.
+  std::optional<short> events_at(int fd) const;
+  /// What epoll_wait() would tell of it, EPOLL*.
+  std::uint32_t told(const Interest& interest) const;
+  /// Something of `what` (POLL*) has happened to a socket, or to either end of a pipe.
+  void wake(const Socket& k, int what);
+  void wake(const Pipe& pipe, int what);
+  void wake_fd(int fd, int what);
+  void forget_fd(int fd);
 
   Result blocked(const Socket& k, int flags) const;
   void progress(Socket& k);
   std::size_t allowed(const Socket& k) const;
   bool above_low_water(const Socket& k) const;
   short events_of(const Socket& k) const;
+  OptionReader options_of(const Socket& k);
   void give_rings(Socket& k, std::uint32_t send, std::uint32_t receive);
   int lowest_free() const;
   void forget(stack::Cookie cookie);
   stack::Shard& of(const Socket& k) { return shard(k.shard); }
 
   std::map<int, Socket*> fds_;
+  std::map<int, Epoll> epolls_;
+  std::map<int, PipeEnd> pipes_;
   std::map<stack::Cookie, std::unique_ptr<Socket>> sockets_;
-  std::optional<Instant> wake_at_;  ///< a poll's end
+  std::optional<Instant> wake_at_;  ///< the first end of those that poll; asked again, they say it again
   std::map<int, Instant> closing_;  ///< close() under SO_LINGER: until when
   stack::Cookie next_cookie_ = 1;
   std::uint32_t next_shard_ = 0;

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <poll.h>
+#include <sys/epoll.h>
+
+#include <array>
 
 #include "tests/script/machine.hpp"
 
@@ -12,20 +15,25 @@ namespace iopkt::script {
 struct Request {
   enum class Op : std::uint8_t {
     socket, bind, listen, accept, connect, read, readv, recv, recvfrom, recvmsg, write, writev, send, sendto, sendmsg, fcntl, ioctl,
-    close, shutdown, getsockopt, setsockopt, poll
+    close, shutdown, getsockopt, setsockopt, poll, epoll_create, epoll_ctl, epoll_wait, pipe, splice
   };
   Op op{};
   int fd = -1;
-  std::int64_t a = 0, b = 0, c = 0;     ///< domain, type, protocol; backlog; command, argument; level, name; how; timeout (ms)
-  int flags = 0;                        ///< MSG_*; of recvmsg the answered ones too
+  /// domain, type, protocol; backlog; command, argument; level, name; how; timeout (ms); epoll's operation, descriptor; splice's output
+  std::int64_t a = 0, b = 0, c = 0;
+  int flags = 0;                        ///< MSG_*, of recvmsg the answered ones too; SPLICE_F_*
   PacketBytes data;                     ///< to send; an option's value, in or out; received
-  std::size_t room = 0;                 ///< bytes that the caller's buffer has
+  std::size_t room = 0;                 ///< bytes that the caller's buffer has, or events
   std::vector<std::size_t> pieces;      ///< lengths of an iovec
   PacketBytes address;                  ///< a sockaddr, in or out; empty: NULL
   bool want_address = false;
+  PacketBytes control;                  ///< of sendmsg and recvmsg: struct cmsghdr and what follows
+  std::size_t control_room = 0;         ///< for it
   std::vector<pollfd> polls;
+  std::vector<epoll_event> events;      ///< epoll_ctl: one; epoll_wait: those that are ready
+  std::array<int, 2> ends{-1, -1};      ///< of a pipe
   std::size_t done = 0;                 ///< of a write that blocks: bytes that are in the buffer already
-  std::optional<Instant> until;         ///< of poll: when it gives up
+  std::optional<Instant> until;         ///< of poll and epoll_wait: when it gives up
 };
 
 class System {

@@ -3,8 +3,11 @@ import socket
 import struct
 import sys
 
-NAMES = {"web.test": ["10.9.8.7", "10.9.8.6"], "deep.inner.test": ["10.1.1.1"], "both.test": ["127.0.0.1"]}
-NAMES6 = {"six.test": ["2001:db8::7"], "both.test": ["::1"]}
+NAMES = {"web.test": ["10.9.8.7", "10.9.8.6"], "deep.inner.test": ["10.1.1.1"], "both.test": ["127.0.0.1"], "mixed.test": ["127.0.0.1"],
+         "scope.test": ["10.9.8.7", "169.254.7.7"]}
+NAMES6 = {"six.test": ["2001:db8::7"], "both.test": ["::1"], "mixed.test": ["2001:db8:2::9"],
+          "prefix.test": ["2001:db8:2::9", "2001:db8:1::9"], "precedence.test": ["fd00:1::9", "2001:db8:2::9"],
+          "label.test": ["2001:db8:2::9", "fd00:1::9"]}
 ADDRESSES = {"7.8.9.10.in-addr.arpa": "web.test",
              "7.0.0.0." + "0.0.0.0." * 5 + "8.b.d.0.1.0.0.2.ip6.arpa": "six.test"}
 

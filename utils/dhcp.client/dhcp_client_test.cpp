@@ -85,6 +85,35 @@ TEST(DhcpMachine, DiscoverOfferRequestAck) {
   EXPECT_EQ(resolver_text(*r.applied), "nameserver 10.0.0.53\n");
 }
 
+TEST(DhcpMachine, AnotherAddressThanItAskedForIsNotTaken) {
+  Rig r;
+  r.note(r.machine.start(r.now));
+  for (const Ipv4Address none : {Ipv4Address{255, 255, 255, 255}, Ipv4Address{127, 0, 0, 1}, Ipv4Address{224, 0, 0, 1}, Ipv4Address{}}) {
+    DhcpMessage offer = r.answer(DhcpType::offer);
+    offer.yiaddr = none;
+    r.hear(offer);
+    EXPECT_EQ(r.machine.state(), State::selecting) << none.to_string();
+  }
+  r.hear(r.answer(DhcpType::offer));
+  DhcpMessage ack = r.answer(DhcpType::ack);
+  ack.yiaddr = {10, 0, 0, 51};
+  r.hear(ack);
+  EXPECT_EQ(r.machine.state(), State::requesting);
+  EXPECT_FALSE(r.applied);
+  r.hear(r.answer(DhcpType::ack));
+  ASSERT_TRUE(r.applied);
+  EXPECT_EQ(r.applied->address, kAddress);
+  // Nor when it is renewed.
+  r.pass();
+  EXPECT_EQ(r.machine.state(), State::renewing);
+  ack.xid = r.last().xid;
+  r.hear(ack);
+  EXPECT_EQ(r.machine.state(), State::renewing);
+  EXPECT_EQ(r.applied->address, kAddress);
+  r.hear(r.answer(DhcpType::ack));
+  EXPECT_EQ(r.machine.state(), State::bound);
+}
+
 TEST(DhcpMachine, WaitsLongerEachTime) {
   Rig r;
   r.note(r.machine.start(r.now));

@@ -22,12 +22,14 @@ Bytes bytes_of(const std::string& text) { return as_bytes(text.data(), text.size
 
 Duration seconds(std::uint32_t n) { return std::chrono::seconds{n}; }
 
+bool may_be_a_hosts(Ipv4Address a) { return !a.is_unspecified() && !a.is_multicast() && !a.is_loopback() && !a.is_limited_broadcast(); }
+
 }  // namespace
 
 std::optional<Lease> lease_of(const DhcpMessage& ack, Ipv4Address server) {
   Lease lease{.address = ack.yiaddr, .server = server};
   const auto time = ack.number32(DhcpOption::lease_time);
-  if (lease.address.is_unspecified() || lease.address.is_multicast() || lease.address.is_loopback() || !time || *time == 0) return std::nullopt;
+  if (!may_be_a_hosts(lease.address) || !time || *time == 0) return std::nullopt;
   if (const auto mask = ack.number32(DhcpOption::subnet_mask); mask && std::countl_one(*mask) == std::popcount(*mask) && *mask != 0)
     lease.prefix_length = static_cast<std::uint8_t>(std::popcount(*mask));
   lease.broadcast = ack.address(DhcpOption::broadcast);
@@ -145,7 +147,7 @@ void Machine::refused(Instant now, Result& out) {
 
 void Machine::on_offer(const DhcpMessage& offer, Ipv4Address server, Instant now, Result& out) {
   if (settings_.only_server && server != *settings_.only_server) return;
-  if (offer.yiaddr.is_unspecified()) return;
+  if (!may_be_a_hosts(offer.yiaddr)) return;
   offered_ = offer.yiaddr;
   server_ = server;
   state_ = State::requesting;
@@ -168,7 +170,6 @@ void Machine::bind(const DhcpMessage& ack, Instant now, Result& out) {
   at_ = std::max(renew_at_, now);
   server_ = lease->server;
   const bool same = lease_ && *lease_ == *lease;
-  if (lease_ && lease_->address != lease->address) out.unconfigure = true;
   lease_ = std::move(*lease);
   if (!same) out.configure = lease_;
 }
@@ -188,7 +189,9 @@ Machine::Result Machine::on_message(Bytes payload, Instant now) {
   if (!asked) return out;
   if (settings_.only_server && server && *server != *settings_.only_server) return out;
   if (state_ == State::requesting && server != server_) return out;
-  if (*type == DhcpType::ack) bind(*m, now, out);
+  // RFC 2131 sections 3.1 (3) and 4.4.5: what is acknowledged is the address that was asked for.
+  const Ipv4Address wanted = state_ == State::requesting ? offered_ : lease_->address;
+  if (*type == DhcpType::ack && m->yiaddr == wanted) bind(*m, now, out);
   else if (*type == DhcpType::nak) refused(now, out);
   return out;
 }

@@ -6,6 +6,7 @@
 //
 // Time is the stack's: usleep() and netdev_receive() make it pass. A call that blocks waits on its own thread, and is asked again
 // whenever something has happened.
+#include <algorithm>
 #include <condition_variable>
 #include <cstdarg>
 #include <cstdio>
@@ -175,12 +176,13 @@ ssize_t so_recvfrom(void* u, int fd, void* buffer, std::size_t count, int flags,
   return result;
 }
 ssize_t so_recvmsg(void* u, int fd, msghdr* message, int flags) {
-  Request r{.op = Op::recvmsg, .fd = fd, .flags = flags};
+  Request r{.op = Op::recvmsg, .fd = fd, .flags = flags, .control_room = message->msg_control != nullptr ? message->msg_controllen : 0};
   const ssize_t result = receive(u, r, message->msg_iov, message->msg_iovlen);
   if (result < 0) return result;
   give_address(r.address, static_cast<sockaddr*>(message->msg_name), &message->msg_namelen);
   message->msg_flags = r.flags;
-  message->msg_controllen = 0;
+  if (!r.control.empty()) std::memcpy(message->msg_control, r.control.data(), r.control.size());
+  message->msg_controllen = r.control.size();
   return result;
 }
 ssize_t send_bytes(void* u, Op op, int fd, PacketBytes data, int flags, PacketBytes address = {}) {
@@ -199,8 +201,10 @@ ssize_t so_sendto(void* u, int fd, const void* buffer, std::size_t count, int fl
   return send_bytes(u, Op::sendto, fd, bytes_of(buffer, count), flags, bytes_of(address, length));
 }
 ssize_t so_sendmsg(void* u, int fd, const msghdr* message, int flags) {
-  return send_bytes(u, Op::sendmsg, fd, gather(message->msg_iov, message->msg_iovlen), flags,
-                    bytes_of(message->msg_name, message->msg_namelen));
+  Request r{.op = Op::sendmsg, .fd = fd, .flags = flags, .data = gather(message->msg_iov, message->msg_iovlen)};
+  r.address = bytes_of(message->msg_name, message->msg_namelen);
+  r.control = bytes_of(message->msg_control, message->msg_controllen);
+  return of(u).call(r);
 }
 int so_fcntl(void* u, int fd, int command, ...) {
   va_list more;
@@ -267,12 +271,36 @@ int so_gettimeofday(void* u, timeval* time, struct timezone*) {
   *time = {.tv_sec = now / 1'000'000, .tv_usec = now % 1'000'000};
   return 0;
 }
-// Not of this stack: epoll watches descriptors of the kernel, pipes and splice() are between them.
-int so_epoll_create(void*, int) { return refuse(ENOSYS); }
-int so_epoll_ctl(void*, int, int, int, epoll_event*) { return refuse(ENOSYS); }
-int so_epoll_wait(void*, int, epoll_event*, int, int) { return refuse(ENOSYS); }
-int so_pipe(void*, int[2]) { return refuse(ENOSYS); }
-int so_splice(void*, int, loff_t*, int, loff_t*, std::size_t, unsigned) { return refuse(ENOSYS); }
+int so_epoll_create(void* u, int size) {
+  Request r{.op = Op::epoll_create, .a = size};
+  return static_cast<int>(of(u).call(r));
+}
+int so_epoll_ctl(void* u, int epoll, int operation, int fd, epoll_event* event) {
+  if (event == nullptr && operation != EPOLL_CTL_DEL) return refuse(EFAULT);
+  Request r{.op = Op::epoll_ctl, .fd = epoll, .a = operation, .b = fd};
+  if (event != nullptr) r.events = {*event};
+  return static_cast<int>(of(u).call(r));
+}
+int so_epoll_wait(void* u, int epoll, epoll_event* events, int most, int timeout) {
+  if (most <= 0) return refuse(EINVAL);
+  Request r{.op = Op::epoll_wait, .fd = epoll, .a = timeout, .room = static_cast<std::size_t>(most)};
+  const auto result = of(u).call(r);
+  if (result > 0) std::ranges::copy(r.events, events);
+  return static_cast<int>(result);
+}
+int so_pipe(void* u, int fds[2]) {
+  Request r{.op = Op::pipe};
+  const auto result = of(u).call(r);
+  if (result >= 0) std::ranges::copy(r.ends, fds);
+  return static_cast<int>(result);
+}
+// Neither sockets nor pipes have a place to read or write at.
+constexpr std::size_t kSpliceMax = std::size_t{1} << 30;  // the result is an int
+int so_splice(void* u, int from, loff_t* from_at, int to, loff_t* to_at, std::size_t count, unsigned flags) {
+  if (from_at != nullptr || to_at != nullptr) return refuse(ESPIPE);
+  Request r{.op = Op::splice, .fd = from, .a = to, .flags = static_cast<int>(flags), .room = std::min(count, kSpliceMax)};
+  return static_cast<int>(of(u).call(r));
+}
 void so_free(void* u) { delete &of(u); }
 
 /// Errors: a line.
