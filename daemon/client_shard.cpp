@@ -170,6 +170,8 @@ void ClientShard::service(ClientSocket& socket) {
 
 bool ClientShard::deliver() {
   bool any = false;
+  // Before any program hears of the message that it was learned from.
+  if (stack().take_path_narrowed()) common_.judge_anew();
   for (const stack::AcceptEvent& accept : stack().take_accepts()) on_accept(accept), any = true;
   for (const stack::Datagram& datagram : stack().take_datagrams()) on_datagram(datagram), any = true;
   for (const stack::SocketEvent& event : stack().take_events()) on_event(event), any = true;

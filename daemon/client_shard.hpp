@@ -28,6 +28,8 @@ struct ClientsCommon {
   std::atomic<std::uint32_t> send_space{262144}, receive_space{262144};  ///< ring sizes of sockets that did not ask
   /// The Network that control published last; shard 0's thread.
   std::function<stack::NetworkPtr()> network;
+  /// What was judged of destinations may no longer hold: clients ask again. Any thread.
+  std::function<void()> judge_anew = [] {};
   /// A client broke the protocol, or nothing holds it any more. Any thread.
   std::function<void(const std::shared_ptr<Client>&)> end_client;
   /// One line, not more often than a hostile client deserves. Any thread.

@@ -198,6 +198,9 @@ StackEngine::StackEngine(const EngineContext& context)
   common_.descriptors.set_limit(descriptor_limit());
   common_.complain = [this](std::string line) { complaints_.write(std::move(line)); };
   common_.network = [this] { return stack_.network(); };
+  common_.judge_anew = [this] {
+    const_cast<ipc::StatusPage&>(ipc::status_page(status_)).network.fetch_add(1, std::memory_order_release);
+  };
   common_.end_client = [this](const std::shared_ptr<Client>& client) {
     threads_[0]->post([this, client] { server_->end_client(client); });
   };
@@ -277,8 +280,7 @@ Expected<void, StartFault> StackEngine::start(Plugins& plugins) {
 void StackEngine::adopt(const stack::Network& network) {
   common_.send_space = network.settings.tcp.sendspace;
   common_.receive_space = network.settings.tcp.recvspace;
-  auto& page = const_cast<ipc::StatusPage&>(ipc::status_page(status_));
-  page.network.store(static_cast<std::uint32_t>(network.version), std::memory_order_release);
+  common_.judge_anew();
 }
 
 std::vector<control::Variable> StackEngine::functional_variables() const {

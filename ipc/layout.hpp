@@ -322,7 +322,7 @@ struct ControlHeader {
 
 /// The status file: one for the whole daemon, which clients can map for reading only. alive[shard] is a robust futex of the
 /// shard's thread: its id | FUTEX_WAITERS while it runs; when the thread ends in any way the kernel changes and wakes it.
-/// network: changes with every request that changes addresses, routes or variables.
+/// network: changes with every request that changes addresses, routes or variables, and when a path turns out to take less.
 struct StatusPage {
   std::uint32_t magic, version, shard_count;
   std::atomic<std::uint32_t> network;

@@ -47,8 +47,8 @@ struct Ipv4Tunables {
         // 65535 bytes over a link of 576.
         R{"net.inet.ip.maxfragsperpacket", "fragments", "Most fragments of one datagram.",
           &T::max_frags_per_packet, 128, 1, 8192},
-        R{"net.inet.ip.mtudisc", "flag", "Path MTU discovery: TCP sends with Don't Fragment.",
-          &T::mtu_discovery, 1, 0, 1},
+        R{"net.inet.ip.mtudisc", "flag",
+          "Path MTU discovery (RFC 1191): TCP sends with Don't Fragment, and what routers say of paths is kept.", &T::mtu_discovery, 1, 0, 1},
         R{"net.inet.ip.redirect", "flag", "Send redirects when forwarding back to the same link.",
           &T::redirect, 1, 0, 1},
         R{"net.inet.ip.ttl", "hops", "Time to live of packets that we send.", &T::ttl, 64, 1, 255},

@@ -459,9 +459,26 @@ std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddres
   return static_cast<std::uint8_t>(destination.is_v4() ? options.tos : options.tclass);
 }
 
+namespace {
+// IP_PMTUDISC_*, the same numbers for both families.
+enum Discover : std::int32_t { discover_dont = 0, discover_want = 1, discover_do = 2, discover_probe = 3, discover_interface = 4 };
+
+std::int32_t discover_of(const SocketOptions& options, const wire::IpAddress& destination) {
+  return destination.is_v4() ? options.mtu_discover : options.mtu_discover6;
+}
+}  // namespace
+
+bool heeds_path_mtu(const SocketOptions& options, const wire::IpAddress& destination) {
+  return discover_of(options, destination) < discover_probe;
+}
+
+bool accepts_path_mtu(const SocketOptions& options, const wire::IpAddress& destination) {
+  return discover_of(options, destination) < discover_interface;
+}
+
 bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination, std::optional<bool> asked) {
-  const std::int32_t discover = destination.is_v4() ? options.mtu_discover : options.mtu_discover6;
-  return discover == 2 || discover == 3 || (destination.is_v6() && asked.value_or(options.dont_fragment6 != 0));
+  const std::int32_t discover = discover_of(options, destination);
+  return discover == discover_do || discover == discover_probe || (destination.is_v6() && asked.value_or(options.dont_fragment6 != 0));
 }
 
 wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpAddress& destination) {

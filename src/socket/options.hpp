@@ -132,6 +132,10 @@ std::uint8_t traffic_class_of(const SocketOptions& options, const wire::IpAddres
 /// A packet to `destination` must not be cut: IP_PMTUDISC_DO and _PROBE of its family, or IPV6_DONTFRAG, for which `asked` stands if the
 /// packet has its own.
 bool dont_fragment(const SocketOptions& options, const wire::IpAddress& destination, std::optional<bool> asked = {});
+/// What routers say of the MTU of the path counts for what the socket sends there: not with IP_PMTUDISC_PROBE, _INTERFACE and _OMIT.
+bool heeds_path_mtu(const SocketOptions& options, const wire::IpAddress& destination);
+/// What they say of its packets is believed, for others as well: not with IP_PMTUDISC_INTERFACE and _OMIT.
+bool accepts_path_mtu(const SocketOptions& options, const wire::IpAddress& destination);
 /// What stands before the transport header of each packet to `destination` because the program set it; `bytes` is empty: nothing. Valid
 /// until an option changes.
 wire::Ipv6Extensions extensions_of(const SocketOptions& options, const wire::IpAddress& destination);

@@ -114,7 +114,9 @@ bool discovers(const Socket& k, const ErrorInfo& e) {
   return (e.origin == ErrorInfo::kIcmp6 ? k.options->mtu_discover6 : k.options->mtu_discover) != 0;
 }
 
-void report_to_raw(ShardState& s, const icmp::ErrorAbout& about, std::uint32_t interface_index, const Datagram& report) {
+/// Answers the shards of the sockets that heard of it.
+std::uint64_t report_to_raw(ShardState& s, const icmp::ErrorAbout& about, std::uint32_t interface_index, const Datagram& report) {
+  std::uint64_t shards = 0;
   for (const RawMember& m : s.raw_members) {
     if (m.family != about.remote.address.family()) continue;
     const raw::Bound bound{.protocol = m.protocol,
@@ -122,13 +124,31 @@ void report_to_raw(ShardState& s, const icmp::ErrorAbout& about, std::uint32_t i
                            .remote = m.remote.is_unspecified() ? std::nullopt : std::optional{m.remote},
                            .interface_index = m.interface_index};
     if (!raw::matches(bound, about.protocol, about.remote.address, about.local.address, interface_index, std::nullopt)) continue;
+    shards |= std::uint64_t{1} << m.shard;
     Datagram copy{.id = m.id, .source = {about.remote.address, {}}, .destination = report.destination,
                   .interface_index = report.interface_index, .ttl = report.ttl, .tos = report.tos, .time_ns = report.time_ns,
                   .payload = report.payload->clone(s.cache), .error = report.error};
     if (copy.payload) deliver(s, m.shard, std::move(copy));
     else s.drop(Drop::no_buffer);
   }
+  return shards;
 }
+
+/// The quoted packet is an answer to an echo request: RFC 4443 section 4.2.
+bool is_echo_reply(const icmp::ErrorAbout& about, const packet::Packet& quoted) {
+  if (about.protocol != wire::IpProtocol::icmpv6 || about.remote.address.is_v4()) return false;
+  std::byte type{};
+  quoted.copy_out(header_length(quoted), {&type, 1});
+  return static_cast<wire::Icmpv6Type>(type) == wire::Icmpv6Type::echo_reply;
+}
+
+/// A packet of no port, which sockets of these shards may have sent. IPv4's answers are cut on the way: of those nobody says it.
+void learn_of_raw(ShardState& s, const icmp::ErrorAbout& about, const Arrival* at, bool echo_reply, std::uint64_t shards) {
+  if (shards != 0) return claim_path_mtu(s, {about.remote.address, {}, about.protocol, about.mtu, shards});
+  if (!echo_reply || at == nullptr) return s.drop(Drop::icmp_no_flow);
+  s.answer_mtus.learn({about.remote.address, at->fib()}, about.mtu, s.now);
+}
+
 
 /// RFC 3542 section 11.3: one that has no payload.
 void tell_path_mtu(ShardState& s, const Socket& k, const wire::Endpoint& destination, std::uint32_t mtu) {
@@ -152,11 +172,15 @@ void report_datagram_error(ShardState& s, const icmp::ErrorAbout& about, const A
     report.ttl = at->ip.ttl, report.tos = at->ip.tos;
     report.time_ns = (quoted->flags & IOPKT_TIME_VALID) != 0 ? quoted->time_ns : 0;
   }
+  const bool echo_reply = is_echo_reply(about, *quoted);
   report.payload = std::move(quoted);
-  report_to_raw(s, about, report.interface_index, report);
-  if (about.protocol != wire::IpProtocol::udp && about.protocol != wire::IpProtocol::udplite) return;
+  const std::uint64_t raw_shards = report_to_raw(s, about, report.interface_index, report);
+  if (about.protocol != wire::IpProtocol::udp && about.protocol != wire::IpProtocol::udplite) {
+    if (report.error->too_big && about.protocol != wire::IpProtocol::tcp) learn_of_raw(s, about, at, echo_reply, raw_shards);
+    return;
+  }
   const auto kind = about.protocol == wire::IpProtocol::udp ? socket::SocketKind::udp : socket::SocketKind::udplite;
-  message::PortError error{kind, about.local, about.remote, std::move(report)};
+  message::PortError error{kind, about.local, about.remote, std::move(report), about.mtu};
   const std::uint32_t owner = s.stack.shard_of_port(about.local.port);
   if (owner == s.number) return on_port_error(s, std::move(error));
   send_to(s, owner, Message{std::move(error)});
@@ -165,6 +189,11 @@ void report_datagram_error(ShardState& s, const icmp::ErrorAbout& about, const A
 void on_port_error(ShardState& s, message::PortError&& error) {
   const PortMember* m = find_member(s, error.kind, error.local, error.remote, error.report.interface_index);
   if (m == nullptr) return s.drop(Drop::icmp_no_flow);
+  if (error.report.error->too_big) {
+    const auto protocol = error.kind == socket::SocketKind::udp ? wire::IpProtocol::udp : wire::IpProtocol::udplite;
+    const std::uint64_t shards = shards_of_members(s, error.kind, error.local, error.remote, error.report.interface_index);
+    claim_path_mtu(s, {error.remote.address, error.local.port, protocol, error.mtu, shards});
+  }
   error.report.id = m->id;
   deliver(s, m->shard, std::move(error.report));
 }

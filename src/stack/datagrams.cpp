@@ -188,6 +188,16 @@ const PortMember* find_member(const ShardState& s, socket::SocketKind kind, cons
   return best;
 }
 
+std::uint64_t shards_of_members(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
+                                std::uint32_t interface_index) {
+  std::uint64_t shards = 0;
+  const auto found = s.udp_members.find(port_key(kind, local.port));
+  if (found == s.udp_members.end()) return shards;
+  for (const PortMember& m : found->second)
+    if (score(m, remote, local.address, interface_index) >= 0) shards |= std::uint64_t{1} << m.shard;
+  return shards;
+}
+
 void rx_udp(ShardState& s, const Arrival& at, PacketPtr packet) {
   const bool lite = at.ip.protocol == wire::IpProtocol::udplite;
   const auto in = lite ? udp::lite_input(at.ip.src, at.ip.dst, *packet, s.settings.udp, s.counters.udp)
@@ -323,7 +333,8 @@ socket::Result<Outgoing> outgoing(ShardState& s, const Socket& k, const Datagram
     if (!request.extensions.bytes.empty() && !wire::is_sendable(request.extensions.first, request.extensions.bytes)) return unexpected(Errno::inval);
     how.extend(request.extensions.bytes.empty() ? socket::extensions_of(*k.options, to.address) : request.extensions);
   }
-  how.own_path_mtu = (to.address.is_v4() ? k.options->mtu_discover : k.options->mtu_discover6) == 3;  // IP_PMTUDISC_PROBE
+  // Who writes headers himself looks after it himself.
+  how.own_path_mtu = k.options->header_included != 0 || !socket::heeds_path_mtu(*k.options, to.address);
   how.source = request.source.value_or(k.local.address);
   if (how.source.zone() == 0) how.source = how.source.with_zone(to.address.zone() != 0 ? to.address.zone() : how.interface_index);
   if (how.source.is_unspecified()) how.source = {};
@@ -425,6 +436,7 @@ Errno send_udp(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const bool cut = request.segment_size != 0 && length > request.segment_size;
   if (const Errno refused_cut = check_segments(k, request.segment_size, length, path->mtu, headers); refused_cut != Errno::ok) return refused_cut;
   if (!cut && how->dont_fragment && length + headers > path->mtu) return too_big_for(s, k, request, destination, path->mtu, how->extra_len());
+  note_long_datagram(s, k, *how, *path, headers + (cut ? request.segment_size : length));
   // No device cuts behind extension headers.
   if (cut && how->extra_len() != 0) return send_pieces(s, k, request, first, second);
   PacketPtr packet = copy_payload(s, first, second);
@@ -449,6 +461,9 @@ Errno send_udplite(ShardState& s, Socket& k, const DatagramRequest& request, Byt
   const wire::Endpoint to = request.destination.value_or(k.remote);
   const auto how = outgoing_udp(s, k, request, to, first.size() + second.size());
   if (!how) return how.error();
+  const auto path = find_path(s, *how);
+  if (!path) return path.error();
+  note_long_datagram(s, k, *how, *path, how->network_len() + wire::UdpView::kHeaderLen + first.size() + second.size());
   PacketPtr packet = copy_payload(s, first, second);
   if (!packet) return Errno::nobufs;
   const auto coverage = static_cast<std::uint32_t>(k.options->send_coverage);
@@ -511,6 +526,7 @@ Errno send_raw(ShardState& s, Socket& k, const DatagramRequest& request, Bytes f
   const std::size_t on_wire = first.size() + second.size() + (k.options->header_included != 0 ? 0 : how->network_len());
   if ((how->dont_fragment || k.options->header_included != 0) && on_wire > path->mtu)
     return too_big_for(s, k, request, {how->final_destination(), {}}, path->mtu, how->extra_len());
+  note_long_datagram(s, k, *how, *path, on_wire);
   PacketPtr packet = packet::allocate_header(s.cache);
   if (!packet || !packet->append(first) || !packet->append(second)) return s.drop(Drop::no_buffer), Errno::nobufs;
   // Of ICMPv6 it is filled in with the header, whoever sends.

@@ -1,4 +1,5 @@
-// From shard to shard: one single-writer queue for each ordered pair. Packets are dropped when it is full, nothing else is.
+// From shard to shard: one single-writer queue for each ordered pair. Packets, and what ICMP messages
+// say, are dropped when it is full, nothing else is.
 #include "stack/ways.hpp"
 
 namespace iopkt::stack {
@@ -12,7 +13,8 @@ struct Overloaded : Handlers... {
 
 bool may_be_lost(const Message& m) {
   return std::holds_alternative<message::Input>(m) || std::holds_alternative<message::Arp>(m) ||
-         std::holds_alternative<message::Deliver>(m) || std::holds_alternative<message::PortError>(m);
+         std::holds_alternative<message::Deliver>(m) || std::holds_alternative<message::PortError>(m) ||
+         std::holds_alternative<message::FlowError>(m) || std::holds_alternative<message::PathMtuClaim>(m);
 }
 
 packet::Packet* packet_of(Message& m) {
@@ -70,7 +72,8 @@ void handle(ShardState& s, Message& message) {
           [&](message::FlowAdd& m) { add_foreign(s, m); },
           [&](message::FlowRemove& m) { s.foreign_flows.erase(m.key); },
           [&](message::FlowError& m) { on_flow_error(s, m); },
-          [&](message::PathMtu& m) { s.path_mtus.learn(m.destination, m.mtu, s.now); },
+          [&](message::PathMtu& m) { static_cast<void>(take_path_mtu(s, m)); },
+          [&](message::PathMtuClaim& m) { claim_path_mtu(s, m); },
           [&](message::FastOpenNews& m) { take_fast_open_news(s, m); },
           [&](message::GroupChange& m) { on_group_change(s, m); },
           [&](message::PortError& m) { on_port_error(s, std::move(m)); },

@@ -150,10 +150,19 @@ struct FlowError {
   wire::SeqNum sequence;
   std::uint16_t mtu;
 };
-/// A router told the MTU of the way to a host.
+/// A router told the MTU of the way to a host, about a packet that went there.
 struct PathMtu {
   wire::IpAddress destination;
+  std::uint8_t fib;
   std::uint32_t mtu;
+};
+/// The same about a datagram that one of these shards may have sent: a bit for each.
+struct PathMtuClaim {
+  wire::IpAddress destination;
+  wire::Port port;  ///< the sender's; 0: the protocol has none
+  wire::IpProtocol protocol;
+  std::uint32_t mtu;
+  std::uint64_t shards;
 };
 /// What a connection learned about Fast Open to a server.
 struct FastOpenNews {
@@ -167,6 +176,7 @@ struct PortError {
   socket::SocketKind kind;
   wire::Endpoint local, remote;
   Datagram report;  ///< with `error`; the payload begins with the IP header of the datagram that it is about
+  std::uint32_t mtu = 0;  ///< what a router says of the path; 0: nothing
 };
 /// A socket of another shard has joined, left (nullopt) or changed its filter.
 struct GroupChange {
@@ -182,6 +192,6 @@ using Message = std::variant<std::monostate, message::Input, message::Arp, messa
                              message::ResolveNeighbour, message::NeighbourAction, message::ListenAdd,
                              message::ListenRemove, message::PortAdd, message::PortRemove, message::RawAdd,
                              message::RawRemove, message::FlowAdd, message::FlowRemove, message::FlowError,
-                             message::PathMtu, message::FastOpenNews, message::PortError, message::GroupChange>;
+                             message::PathMtu, message::PathMtuClaim, message::FastOpenNews, message::PortError, message::GroupChange>;
 
 }  // namespace iopkt::stack

@@ -172,6 +172,7 @@ void rx_icmp(ShardState& s, const Arrival& at, PacketPtr packet, iface::Cast cas
   if (!in) return s.drop(in.error());
   if (auto* answer = std::get_if<icmp::Answer>(&*in)) {
     Outgoing how{.destination = answer->to, .protocol = at.ip.protocol, .tos = answer->tos, .fib = at.fib()};
+    how.answers = true;
     if (answer->from) how.source = *answer->from;
     // RFC 1122 section 3.2.2.6: what is recorded goes on being recorded on the way back.
     wire::Ipv4OptionBytes options;
@@ -388,21 +389,14 @@ tcp::Failure failure_of(icmp::Trouble trouble) {
   return tcp::Failure::host_unreachable;
 }
 
-/// RFC 8201 section 4: what is smaller than every link carries is taken for that. Only from packets that we can have sent.
-void learn_path_mtu(ShardState& s, const wire::IpAddress& destination, std::uint32_t mtu) {
-  mtu = std::max(mtu, wire::Ipv6View::kMinMtu);
-  if (!s.path_mtus.learn(destination, mtu, s.now)) return;
-  send_to_all_others(s, [&] { return message::PathMtu{destination, mtu}; });
-}
-
 }  // namespace
 
 void on_icmp_error(ShardState& s, const icmp::ErrorAbout& about, const Arrival* at, PacketPtr quoted) {
   const icmp::Trouble trouble = icmp::trouble_of(about.local.address.family(), about.message);
   if (trouble == icmp::Trouble::none) return;
   const bool too_big = trouble == icmp::Trouble::too_big;
-  if (too_big && about.remote.address.is_v6() && s.network->interfaces.find_local(about.local.address) != nullptr)
-    learn_path_mtu(s, about.remote.address, about.mtu);
+  // Whoever is not the sender learns nothing from it.
+  if (too_big && s.network->interfaces.find_local(about.local.address) == nullptr) return s.drop(Drop::icmp_no_flow);
   report_datagram_error(s, about, at, std::move(quoted));
   if (about.protocol == wire::IpProtocol::tcp) {
     const FlowKey flow{about.local, about.remote};

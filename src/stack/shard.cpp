@@ -35,6 +35,8 @@ ShardState::ShardState(Stack& owner, std::uint32_t shard_number, RingSource& rin
       identifiers(derived(owner.config().key, 2), owner.config().ipid_reserved, shard_number, owner.config().shards),
       inet6(owner.config().inet6),
       path_mtus(derived(owner.config().key, 4)),
+      answer_mtus(derived(owner.config().key, 4)),
+      long_sent(derived(owner.config().key, 9)),
       fast_open(derived(owner.config().key, 5)),
       icmp_limit(settings.icmp),
       redirect_limit(derived(owner.config().key, 6)) {
@@ -250,6 +252,7 @@ std::vector<group::Table::Row> Shard::list_groups() const {
 }
 std::vector<Datagram> Shard::take_datagrams() { return std::exchange(state_->datagrams, {}); }
 std::vector<CreditNews> Shard::take_credit_news() { return std::exchange(state_->openings.news, {}); }
+bool Shard::take_path_narrowed() { return std::exchange(state_->path_narrowed, false); }
 std::uint64_t Shard::take_wakeups() { return std::exchange(state_->wakeups, 0); }
 
 Instant Shard::next_deadline() const {

@@ -71,6 +71,8 @@ class Shard {
   std::vector<wire::MacAddress> multicast_filter(std::uint32_t interface_index) const;
   /// Peers whose credit for SYNs has changed in this turn: who has some should not wait behind those who have not.
   std::vector<CreditNews> take_credit_news();
+  /// Since the last call this shard has learned that a path takes less: what check_destination() said of lengths may no longer hold.
+  bool take_path_narrowed();
   /// Other shards that were sent something and may sleep: bit n is shard n. Cleared by the call.
   std::uint64_t take_wakeups();
 

@@ -204,7 +204,10 @@ struct ShardState {
   std::unique_ptr<ipv6::Discovery> discovery;      // shard 0 only, with inet6
   std::unique_ptr<ipv4::AddressClaims> claims;     // shard 0 only
   std::unique_ptr<ipv4::Redirects> redirects;      // shard 0 only
-  route::PathMtus path_mtus;
+  route::PathMtus path_mtus;                       // the same on each shard
+  bool path_narrowed = false;                      // since take_path_narrowed()
+  route::PathMtus answer_mtus;                     // shard 0: of answers to echo requests, and for those alone; nobody can say whether it is true
+  route::LongSent long_sent;                       // of this shard's sockets
   tcp::FastOpenCache fast_open;                    // the same on each shard
   std::uint64_t fragments_made = 0;                // of IPv6: what their identifications are hashed from
   icmp::RateLimit icmp_limit;

@@ -401,9 +401,13 @@ void on_flow_error(ShardState& s, const message::FlowError& error) {
   auto& k = static_cast<Socket&>(**entry);
   if (ignores_icmp(k, error)) return s.drop(Drop::icmp_signed_flow);
   if (error.mtu != 0) {
-    const std::uint32_t headers = ip_and_tcp_len(error.flow.local.address.family());
-    if ((k.options->mtu_discover != 0 || error.flow.local.address.is_v6()) && error.mtu > headers)
-      k.tcp->on_mtu_change(static_cast<std::uint16_t>(error.mtu - headers), error.sequence, s.now);
+    const wire::IpAddress& peer = error.flow.remote.address;
+    const std::uint32_t headers = ip_and_tcp_len(peer.family());
+    const bool cuts = peer.is_v4() && (k.options->mtu_discover == 0 || s.settings.ipv4.mtu_discovery == 0);
+    if (cuts || !socket::accepts_path_mtu(*k.options, peer) || error.mtu <= headers) return;
+    if (k.tcp->in_flight(error.sequence)) learn_path_mtu(s, peer, k.fib, error.mtu);
+    else s.drop(Drop::icmp_not_sent);
+    k.tcp->on_mtu_change(static_cast<std::uint16_t>(error.mtu - headers), error.sequence, s.now);
   } else {
     k.tcp->on_icmp_error(error.failure, error.sequence, s.now);
   }

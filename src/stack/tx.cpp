@@ -20,12 +20,12 @@ using packet::PacketPtr;
 namespace {
 
 /// A way over one of our links, with what its routers said about the MTU beyond.
-Path path_over(const ShardState& s, const iface::Interface& out, const wire::IpAddress& destination, const wire::IpAddress& next_hop,
-               std::uint32_t route_mtu = 0) {
+Path path_over(const ShardState& s, std::uint8_t fib, const iface::Interface& out, const wire::IpAddress& destination,
+               const wire::IpAddress& next_hop, std::uint32_t route_mtu = 0) {
   Path path{&out, next_hop, out.mtu_of(destination.family())};
   if (route_mtu != 0) path.mtu = std::min(path.mtu, route_mtu);
   path.link_mtu = path.mtu;
-  if (const std::uint32_t known = s.path_mtus.find(destination, s.now); known != 0) path.mtu = std::min(path.mtu, known);
+  if (const std::uint32_t known = known_path_mtu(s, destination, fib); known != 0) path.mtu = std::min(path.mtu, known);
   // To a group on the loopback interface: there is nobody else.
   path.local = out.is_loopback() && (destination.is_v6() || destination.is_multicast());
   return path;
@@ -53,7 +53,7 @@ socket::Result<Path> link_scope_path(const ShardState& s, const wire::IpAddress&
   if (out == nullptr) return unexpected(zone != 0 ? Errno::nodev : destination.is_multicast() ? Errno::netunreach : Errno::inval);
   if (!out->is_up()) return unexpected(Errno::netdown);
   const wire::IpAddress there = destination.with_zone(out->index);
-  return path_over(s, *out, there, there);
+  return path_over(s, fib, *out, there, there);
 }
 
 }  // namespace
@@ -81,17 +81,17 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
   const bool everywhere = destination.is_v4() && destination.v4().is_limited_broadcast();
   if (bound != nullptr && (everywhere || destination.is_multicast() || dont_route || bound->connected(destination) != nullptr)) {
     if (!bound->is_up()) return unexpected(Errno::netdown);
-    return path_over(s, *bound, destination, destination);
+    return path_over(s, fib, *bound, destination, destination);
   }
   if (everywhere) {
     for (const auto& one : interfaces.all())
-      if (one->is(iface::flag::up | iface::flag::broadcast)) return path_over(s, *one, destination, destination);
+      if (one->is(iface::flag::up | iface::flag::broadcast)) return path_over(s, fib, *one, destination, destination);
     return unexpected(Errno::netunreach);
   }
   if (destination.is_v6() && destination.is_multicast()) {
     const iface::Interface* out = multicast_interface(s, destination, fib);
     if (out == nullptr) return unexpected(Errno::netunreach);
-    return path_over(s, *out, destination, destination);
+    return path_over(s, fib, *out, destination, destination);
   }
   const route::Route* route = s.network->fibs[fib].lookup_if(destination, [&](const route::Route& r) {
     return (r.flags & route::flag::up) != 0 && (bound == nullptr || r.interface_index == bound->index);
@@ -103,7 +103,7 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
   if (out == nullptr || !out->is_up()) return unexpected(Errno::netdown);
   // The next hop is on that link: a gateway of link scope has its zone from there. RFC 3927 section 2.6.2: no router passes it on.
   const bool here = !route->gateway || (destination.is_v4() && destination.is_link_local());
-  Path path = path_over(s, *out, destination, (here ? destination : *route->gateway).with_zone(out->index), route->mtu);
+  Path path = path_over(s, fib, *out, destination, (here ? destination : *route->gateway).with_zone(out->index), route->mtu);
   path.route = route;
   return path;
 }
@@ -127,7 +127,9 @@ socket::Result<Path> find_path(const ShardState& s, const Outgoing& how) {
   if (!path) return path;
   // Routers tell of packets by whom they are for.
   if (how.extensions.last_segment)
-    if (const std::uint32_t known = s.path_mtus.find(how.final_destination(), s.now); known != 0) path->mtu = std::min(path->mtu, known);
+    if (const std::uint32_t known = known_path_mtu(s, how.final_destination(), how.fib); known != 0) path->mtu = std::min(path->mtu, known);
+  if (how.answers)
+    if (const std::uint32_t known = s.answer_mtus.find({how.destination, how.fib}, s.now); known != 0) path->mtu = std::min(path->mtu, known);
   if (how.own_path_mtu) path->mtu = path->link_mtu;
   if (how.largest != 0) path->mtu = std::min(path->mtu, how.largest);
   return path;

@@ -262,6 +262,9 @@ Errno too_big_for(ShardState& s, const Socket& k, const DatagramRequest& request
 /// The socket that hears of what happens to datagrams between these two; null: none.
 const PortMember* find_member(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
                               std::uint32_t interface_index);
+/// Of all that may have sent from `local` to `remote`: a bit for each shard.
+std::uint64_t shards_of_members(const ShardState& s, socket::SocketKind kind, const wire::Endpoint& local, const wire::Endpoint& remote,
+                                std::uint32_t interface_index);
 
 /// The options of a packet of IPv4; with IPv6 there are none.
 inline Bytes ipv4_options(const wire::IpHeader& header) {
@@ -279,6 +282,7 @@ struct Outgoing {
   std::uint8_t ttl = 0;  ///< 0: net.inet.ip.ttl, or the interface's hop limit
   std::uint8_t tos = 0;
   bool dont_fragment = false;
+  bool answers = false;       ///< An answer of ours that no program asked for: what is said of those counts, too
   bool own_path_mtu = false;  ///< Whoever sends keeps the path's MTU himself: the link's alone counts here
   bool dont_route = false;
   bool multicast_loop = true;  ///< IP_MULTICAST_LOOP
@@ -329,6 +333,19 @@ socket::Result<Path> find_path(const ShardState& s, const wire::IpAddress& desti
 const iface::Interface* multicast_interface(const ShardState& s, const wire::IpAddress& group, std::uint8_t fib);
 /// The same as find_path() for a packet that goes out like that, with the MTU that counts for it.
 socket::Result<Path> find_path(const ShardState& s, const Outgoing& how);
+
+// ---- path_mtus.cpp: what routers say of the MTU of paths
+/// 0: nothing, or nobody wants to know.
+std::uint32_t known_path_mtu(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib);
+/// What another shard learned. False: it was known.
+bool take_path_mtu(ShardState& s, const message::PathMtu& news);
+/// For all shards. Whoever calls knows that the packet that the router quoted is ours.
+void learn_path_mtu(ShardState& s, const wire::IpAddress& destination, std::uint8_t fib, std::uint32_t mtu);
+/// A datagram of `length` bytes with all headers leaves like that: routers may say that it was too long.
+void note_long_datagram(ShardState& s, const Socket& k, const Outgoing& how, const Path& path, std::size_t length);
+/// Learns it, if this shard or one of those that it names has sent such a datagram. `claim.shards` names no more than there are.
+void claim_path_mtu(ShardState& s, message::PathMtuClaim claim);
+
 /// `prefer_temporary`: what the program wants of RFC 8981's addresses; nullopt: as net.inet6.ip6.prefer_tempaddr says.
 socket::Result<wire::IpAddress> choose_source(const ShardState& s, const wire::IpAddress& destination, std::uint8_t fib,
                                               std::uint32_t interface_index, std::optional<bool> prefer_temporary = std::nullopt);

@@ -343,9 +343,13 @@ void Connection::abort(Instant now, Failure why) {
   fail(why, now);
 }
 
-void Connection::on_icmp_error(Failure what, SeqNum seq, Instant now) {
+bool Connection::in_flight(SeqNum seq) const {
   const Offset at = b_.snd.offset_of(seq);
-  if (b_.state == State::closed || b_.state == State::time_wait || at < b_.snd.una || at >= b_.snd.max) {
+  return at >= b_.snd.una && at < b_.snd.max;
+}
+
+void Connection::on_icmp_error(Failure what, SeqNum seq, Instant now) {
+  if (b_.state == State::closed || b_.state == State::time_wait || !in_flight(seq)) {
     ++count().rx_icmp_ignored;
     return;
   }
@@ -363,12 +367,9 @@ void Connection::set_path_mss(std::uint16_t path_mss) {
 
 void Connection::on_mtu_change(std::uint16_t path_mss, std::optional<SeqNum> seq, Instant now) {
   if (b_.options.maxseg != 0) path_mss = std::min(path_mss, b_.options.maxseg);
-  if (seq) {
-    const Offset at = b_.snd.offset_of(*seq);
-    if (at < b_.snd.una || at >= b_.snd.max || path_mss >= b_.snd.path_mss) {
-      ++count().rx_icmp_ignored;
-      return;
-    }
+  if (seq && (!in_flight(*seq) || path_mss >= b_.snd.path_mss)) {
+    ++count().rx_icmp_ignored;
+    return;
   }
   const std::uint32_t before = b_.snd.mss();
   if (b_.has_seldom()) b_.make_seldom().mtu.reset();  // now it is known

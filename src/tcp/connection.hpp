@@ -242,6 +242,8 @@ class Connection {
   /// RFC 9293 section 3.10.5: RST where the peer knows of the connection. failure() becomes `why`.
   void abort(Instant now, Failure why = Failure::aborted);
 
+  /// A segment that began there has been sent and not been acknowledged (RFC 5927 section 4.1).
+  bool in_flight(SeqNum seq) const;
   /// An ICMP error that quotes `seq`. Ignored unless seq is in flight (RFC 5927 section 4.1). Ends a connection that is
   /// being opened; in synchronized states only remembered (RFC 1122 section 4.2.3.9).
   void on_icmp_error(Failure what, SeqNum seq, Instant now);

@@ -222,12 +222,19 @@ class Parser {
     }
     return out;
   }
-  /// [ect0], [tos 0x10, ttl 5], and what an ICMP error quotes: [1:1001(1000)] or [udp (100)].
+  /// [ect0], [tos 0x10, ttl 5], and what an ICMP error quotes: [1:1001(1000)] or [udp (100)], with the ports of its flow
+  /// [8080>1001 1:1001(1000)] or [udp 8080>1001 (100)].
   void brackets(Packet& out) {
     expect("[");
     skip();
     if (is_digit()) {
-      out.quoted_tcp = range();
+      std::uint32_t first = number();
+      if (accept(">")) {
+        if (first > 65535) fail("a port that is none: " + std::to_string(first));
+        out.ports = Ports{static_cast<std::uint16_t>(number(65535)), static_cast<std::uint16_t>(first)};
+        first = number();
+      }
+      out.quoted_tcp = range(first);
       return expect("]");
     }
     do {
@@ -242,7 +249,7 @@ class Parser {
       else if (name == "nodf") out.dont_fragment = false;
       else if (name == "badsum") out.bad_checksum = true;
       else if (name == "nosum") out.no_checksum = true;
-      else if (name == "udp") expect("("), out.quoted_udp = number(65507), expect(")");
+      else if (name == "udp") quoted_udp(out);
       else if (name == "from") out.from = address();
       else if (name == "to") out.to = address();
       else if (name == "piece") piece(out);
@@ -255,6 +262,13 @@ class Parser {
       else fail("unknown word in brackets: " + name);
     } while (accept(","));
     expect("]");
+  }
+  void quoted_udp(Packet& out) {
+    ports(out);
+    if (out.ports) out.ports = Ports{out.ports->to, out.ports->from};
+    expect("(");
+    out.quoted_udp = number(65507);
+    expect(")");
   }
   wire::IpAddress address() {
     skip();
@@ -294,9 +308,10 @@ class Parser {
     p.to = static_cast<std::uint16_t>(number(65535));
     out.ports = p;
   }
-  Range range() {
+  Range range() { return range(number()); }
+  Range range(std::uint32_t begin) {
     Range out;
-    out.begin = number();
+    out.begin = begin;
     expect(":");
     out.end = number();
     expect("(");

@@ -110,6 +110,12 @@ TEST(ScriptParse, OtherProtocols) {
   EXPECT_EQ(error.icmp_code, 4);
   EXPECT_EQ(error.mtu, std::optional<std::uint32_t>(1200));
   EXPECT_EQ(error.quoted_tcp, (Range{1, 1001, 1000}));
+  EXPECT_FALSE(error.ports);
+  const Packet of_flow = packet("< [8080>1001 1:1001(1000)] icmp unreachable port");
+  EXPECT_EQ(of_flow.quoted_tcp, (Range{1, 1001, 1000}));
+  EXPECT_EQ(of_flow.ports, (Ports{1001, 8080}));
+  EXPECT_EQ(packet("< [udp 8080>1001 (100)] icmp unreachable port").ports, (Ports{1001, 8080}));
+  EXPECT_EQ(fault("0 < [65536>1 1:1(0)] icmp unreachable port"), "1: a port that is none: 65536");
   EXPECT_EQ(packet("< [udp (64)] icmp unreachable port").quoted_udp, std::optional<std::uint32_t>(64));
   EXPECT_EQ(packet("< icmp echo_request (56)").icmp_type, 8);
   EXPECT_EQ(packet("< icmp type 3 code 200").icmp_code, 200);

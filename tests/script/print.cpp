@@ -65,8 +65,9 @@ std::string brackets(const Packet& p) {
   static constexpr const char* kEcn[] = {"noecn", "ect1", "ect0", "ce"};
   std::string out;
   const auto add = [&](const std::string& word) { out += (out.empty() ? "[" : ", ") + word; };
-  if (p.quoted_tcp) return "[" + text(*p.quoted_tcp) + "] ";
-  if (p.quoted_udp) return "[udp (" + std::to_string(*p.quoted_udp) + ")] ";
+  const std::string flow = p.ports ? std::to_string(p.ports->to) + ">" + std::to_string(p.ports->from) + " " : "";
+  if (p.quoted_tcp) return "[" + flow + text(*p.quoted_tcp) + "] ";
+  if (p.quoted_udp) return "[udp " + flow + "(" + std::to_string(*p.quoted_udp) + ")] ";
   if (p.ecn) add(kEcn[*p.ecn & 3]);
   if (p.tos) add("tos " + std::to_string(*p.tos));
   if (p.ttl) add("ttl " + std::to_string(*p.ttl));

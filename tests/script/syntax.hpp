@@ -91,7 +91,7 @@ struct Packet {
   std::uint32_t cut = 0;            ///< bytes of the transport that are missing, as its own header says
   std::uint32_t lost = 0;           ///< bytes of the packet that are missing, as the IP header says
   std::optional<std::uint8_t> data_offset;   ///< of TCP, in words, where it lies
-  std::optional<Ports> ports;
+  std::optional<Ports> ports;                ///< of an ICMP error: of the flow of what it quotes, as if that had arrived
   // TCP
   std::uint16_t flags = 0;
   Range seq;

@@ -14,7 +14,7 @@ FAR = {"prohibited": "10.50.1.1", "unreachable": "10.50.2.1", "no network": "10.
 SCRIPT = r"""
 import errno, os, select, socket, struct, sys
 PEER, OURS, OTHER = sys.argv[1:4]
-IP_RECVERR, IP_MTU_DISCOVER, DO = 11, 10, 2
+IP_RECVERR, IP_MTU_DISCOVER, IP_MTU, DO = 11, 10, 14, 2
 LIMIT = 20000  # milliseconds; it only ends what hangs
 
 def udp(recverr=True, connect=None, discover=None):
@@ -97,6 +97,15 @@ tried('fits', lambda: s.sendto(big[1:], (PEER, 9))); wait(s); show_queue(s)
 s = udp(discover=DO, connect=(PEER, 9)); tried('send', lambda: s.send(big)); show_queue(s)
 s = udp(recverr=False, discover=DO); tried('sendto', lambda: s.sendto(big, (PEER, 9))); show_queue(s)
 s = udp(discover=DO); play('narrow', s, ('10.50.4.1', 7), b'n' * 1400); show_queue(s)
+print('-- and what is known of the path then')
+tried('again', lambda: s.sendto(b'n' * 1400, ('10.50.4.1', 7))); print(mask(s)); show_queue(s)
+tried('one too many', lambda: s.sendto(b'n' * 1273, ('10.50.4.1', 7))); show_queue(s)
+for discover in range(6):
+    s = udp(recverr=False, discover=discover); s.connect(('10.50.4.1', 7)); print(discover, s.getsockopt(socket.IPPROTO_IP, IP_MTU))
+    if discover == DO: tried('another', lambda: s.send(b'n' * 1400))
+t = socket.socket(socket.AF_INET, socket.SOCK_RAW, 253); t.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, DO); t.connect(('10.50.4.1', 0))
+print(t.getsockopt(socket.IPPROTO_IP, IP_MTU)); tried('raw', lambda: t.send(b'n' * 1281))
+s = udp(recverr=False); s.connect(('10.50.4.2', 7)); print('its neighbour', s.getsockopt(socket.IPPROTO_IP, IP_MTU))
 
 print('-- ttl')
 s = udp()

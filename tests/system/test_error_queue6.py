@@ -10,7 +10,7 @@ SCRIPT = r"""
 import errno, select, socket, struct, sys
 PEER, OURS, PEER4 = sys.argv[1:4]
 IPV6, IP = socket.IPPROTO_IPV6, socket.IPPROTO_IP
-RECVERR, MTU_DISCOVER, DO = 25, 23, 2
+RECVERR, MTU_DISCOVER, MTU, DO = 25, 23, 24, 2
 LIMIT = 20000  # milliseconds; it only ends what hangs
 
 def udp(recverr=True, connect=None, discover=None, recverr4=False):
@@ -70,6 +70,13 @@ tried('fits', lambda: s.sendto(big[1:], (PEER, 9))); wait(s); show_queue(s)
 s = udp(discover=DO, connect=(PEER, 9)); tried('send', lambda: s.send(big)); show_queue(s)
 s = udp(recverr=False, discover=DO); tried('sendto', lambda: s.sendto(big, (PEER, 9))); show_queue(s)
 s = udp(discover=DO); play('narrow', s, ('fd50:4::1', 7), b'n' * 1400); show_queue(s)
+print('-- and what is known of the path then')
+tried('again', lambda: s.sendto(b'n' * 1400, ('fd50:4::1', 7))); print(mask(s)); show_queue(s)
+tried('one too many', lambda: s.sendto(b'n' * 1253, ('fd50:4::1', 7))); show_queue(s)
+for discover in range(6):
+    s = udp(recverr=False, discover=discover); s.connect(('fd50:4::1', 7)); print(discover, s.getsockopt(IPV6, MTU))
+    if discover == DO: tried('another', lambda: s.send(b'n' * 1400))
+s = udp(recverr=False); s.connect(('fd50:4::2', 7)); print('its neighbour', s.getsockopt(IPV6, MTU))
 
 print('-- hops')
 s = udp()

@@ -540,3 +540,9 @@ def test_path_mtu(bed):
         assert set(too_big) == {1300}, str(one)
         assert {s.size for s in sent(segments, True)[-20:-3]} == {1300}
         one.close()
+        known = bed.connection(family, True)
+        known.server, known.server_host = agent, one.server_host
+        known.open()
+        known.send(50_000)
+        assert max(s.size for s in sent(known.segments(), True)) == 1300, "the next one knows"
+        known.close()
