@@ -13,7 +13,8 @@
 //    indexes the ring by its low bits (ring sizes are powers of two).
 //  * Receive: head <= tail <= head + size. The stack writes the tail (in W), readers advance the head by CAS.
 //  * At rest a token byte is queued in the program's descriptor if and only if tail - head >= the low-water mark (without an urgent
-//    byte at the head that is not read in line), which is the same as: the state in W is PRESENT. Extra tokens (edge fidelity) are counted in W and leave with the first one.
+//    byte at the head that is not read in line), which is the same as: the state in W is PRESENT. Extra tokens (edge fidelity) are
+//    counted in W and leave with the first one.
 //  * Send: head <= tail <= head + size. Writers, under the writer lock, advance the tail by CAS; the stack writes the head (in V).
 //  * At rest a STALL unit is queued above the ballast if and only if STALLED is set in V. It is set when a write leaves less
 //    than stall_room(), and cleared when unstall_room() is free again.
@@ -237,7 +238,7 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint32_t> rx_lowat;  ///< client: SO_RCVLOWAT; 0 counts as 1
   std::atomic<std::uint32_t> rx_strays; ///< readers: how many may still take a token byte without holding R (or died there)
   std::atomic<std::uint64_t> rx_urgent;    ///< U, see UrgentWord; stack
-  std::atomic<std::uint64_t> rx_left_out;  ///< stack: position << 16 | 1, a byte that was urgent and not read when the next one was announced
+  std::atomic<std::uint64_t> rx_left_out;  ///< stack: position << 16 | 1, a byte that was urgent before
   std::atomic<std::uint64_t> rx_oob_taken; ///< readers: position << 16 | 1, the urgent byte that recv(MSG_OOB) has taken
   std::atomic<std::uint32_t> rx_oob_shown; ///< stack: how many bytes it has sent out of band (POLLPRI, SIGURG)
   std::atomic<std::uint32_t> rx_oob_swept; ///< readers: of how many of those nothing is left in the descriptor

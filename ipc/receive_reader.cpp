@@ -298,8 +298,9 @@ bool ReaderCore::hold_removal() {
     std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
     const ReceiveWord word{seen};
     if (word.mode() != Mode::ring || !io_->still_open() || (status() & Status::reset) != 0) return false;
+    const ReceiveWord held = word.with(ReceiveWord::kRemoving, true);
     if (word.removing()) wait_for_remover(word, patience);
-    else if (slot_->rx_word.compare_exchange_strong(seen, word.with(ReceiveWord::kRemoving, true).bits, std::memory_order_acq_rel)) return true;
+    else if (slot_->rx_word.compare_exchange_strong(seen, held.bits, std::memory_order_acq_rel)) return true;
   }
 }
 

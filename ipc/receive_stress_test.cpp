@@ -127,7 +127,8 @@ class Publisher {
 void run(const Setup& setup, int type) {
   SCOPED_TRACE(testing::Message() << setup.readers << (setup.processes ? " processes" : " threads")
                                   << (setup.edge ? " edge" : " level") << (setup.preempt ? " preempted" : "")
-                                  << (setup.slow_stack ? " slow stack" : "") << (setup.urgent ? " urgent" : "") << (setup.kill ? " killed" : "") << " type " << type);
+                                  << (setup.slow_stack ? " slow stack" : "") << (setup.urgent ? " urgent" : "")
+                                  << (setup.kill ? " killed" : "") << " type " << type);
   Rig rig{type};
   ReceiveRingProducer::Counts counts;
   rig.producer.count_into(counts);

@@ -103,12 +103,13 @@ struct List {
   }
 };
 
-bool concerns(const pollfd* list, nfds_t count) {
+bool concerns(pollfd* list, nfds_t count) {
   if (list == nullptr || count > kListMax) return false;
   const bool urgent = urgent_count() != 0;
   for (nfds_t i = 0; i < count; ++i) {
     if (datagram_at(list[i]).ours()) return true;
-    if (const Entry stream = urgent ? stream_at(list[i]) : Entry{}; stream.ours() && show_urgent(list[i].fd, socket_of(stream)).urgent) return true;
+    const Entry stream = urgent ? stream_at(list[i]) : Entry{};
+    if (stream.ours() && show_urgent(list[i].fd, socket_of(stream)).urgent) return true;
   }
   return false;
 }
@@ -135,8 +136,15 @@ int poll_list(pollfd* list, nfds_t count, std::int64_t limit_ns, const sigset_t*
   }
 }
 
-/// The first urgent data of this process may have come while it slept.
-bool concerns_by_now(int shown, const pollfd* list, nfds_t count) { return shown > 0 && urgent_count() != 0 && concerns(list, count); }
+/// `native()`: the call itself. The first urgent data of this process may have come while that slept.
+template <class Native>
+int poll_or_list(pollfd* list, nfds_t count, std::int64_t limit_ns, const sigset_t* mask, Native native) {
+  if (!concerns(list, count)) {
+    const int shown = native();
+    if (shown <= 0 || urgent_count() == 0 || !concerns(list, count)) return shown;
+  }
+  return poll_list(list, count, limit_ns, mask);
+}
 
 // ---------------------------------------------------------------------------------------------- select
 
@@ -258,22 +266,15 @@ IOPKT_EXPORT int pselect(int count, fd_set* read, fd_set* write, fd_set* except,
 }
 
 IOPKT_EXPORT int poll(pollfd* list, nfds_t count, int limit_ms) {
-  if (!concerns(list, count)) {
-    const int shown = real().poll(list, count, limit_ms);
-    if (!concerns_by_now(shown, list, count)) return shown;
-  }
-  return poll_list(list, count, limit_ms < 0 ? -1 : std::int64_t{limit_ms} * 1'000'000, nullptr);
+  return poll_or_list(list, count, limit_ms < 0 ? -1 : limit_ms * kMs, nullptr, [&] { return real().poll(list, count, limit_ms); });
 }
 
 IOPKT_EXPORT int ppoll(pollfd* list, nfds_t count, const timespec* limit, const sigset_t* mask) {
   if (limit != nullptr && (limit->tv_sec < 0 || limit->tv_nsec < 0 || limit->tv_nsec >= 1'000'000'000))
     return real().ppoll(list, count, limit, mask);
-  if (!concerns(list, count)) {
-    const int shown = real().ppoll(list, count, limit, mask);
-    if (!concerns_by_now(shown, list, count)) return shown;
-  }
   const std::int64_t seconds = limit == nullptr ? 0 : std::min<std::int64_t>(limit->tv_sec, 1'000'000'000);
-  return poll_list(list, count, limit == nullptr ? -1 : seconds * 1'000'000'000 + limit->tv_nsec, mask);
+  return poll_or_list(list, count, limit == nullptr ? -1 : seconds * 1'000'000'000 + limit->tv_nsec, mask,
+                      [&] { return real().ppoll(list, count, limit, mask); });
 }
 
 IOPKT_EXPORT int epoll_wait(int epoll, epoll_event* events, int most, int limit_ms) {
@@ -288,7 +289,8 @@ IOPKT_EXPORT int epoll_pwait(int epoll, epoll_event* events, int most, int limit
 
 IOPKT_EXPORT int epoll_pwait2(int epoll, epoll_event* events, int most, const timespec* limit, const sigset_t* mask) {
   if (real().epoll_pwait2 == nullptr) return errno = ENOSYS, -1;
-  const bool plain = limit != nullptr && limit->tv_sec >= 0 && limit->tv_sec < 1'000'000'000 && limit->tv_nsec >= 0 && limit->tv_nsec < 1'000'000'000;
+  constexpr long kLarge = 1'000'000'000;
+  const bool plain = limit != nullptr && limit->tv_sec >= 0 && limit->tv_sec < kLarge && limit->tv_nsec >= 0 && limit->tv_nsec < kLarge;
   return wait_for_events(epoll, events, plain ? limit->tv_sec * 1'000'000'000 + limit->tv_nsec : -1, [&](std::int64_t left) {
     const timespec rest = to_timespec(std::max<std::int64_t>(left, 0));
     return real().epoll_pwait2(epoll, events, most, plain ? &rest : limit, mask);
