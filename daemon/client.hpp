@@ -163,6 +163,8 @@ class Client {
   int control_fd() const { return control_fd_.get(); }
   /// Readable edge when the client rang for the shard; the client's own, so that none can take another's wake-ups.
   int event_fd(std::uint32_t shard) const { return events_[shard].get(); }
+  /// A byte was sent out of band on one of its sockets.
+  void count_urgent() { ipc::control_header(control_).urgent.fetch_add(1, std::memory_order_release); }
   ipc::Doorbell& bell(std::uint32_t shard) { return ipc::doorbell_at(control_.base, shard); }
   void tell_dead();
 

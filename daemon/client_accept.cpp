@@ -151,7 +151,6 @@ ClientShard::Offered ClientShard::offer(ClientSocket& child) {
   on_readable(child);
   if (by_cookie(cookie) == nullptr || !child.attached()) return Offered::refused;
   if (show_tokens(child)) list_for_flush(child);
-  if ((child.status & ipc::Status::urgent) != 0) child.end.send_urgent(urgent_byte(child));
   // From here on accept() and the close of the listener are the program's business, and their order shows on
   // our end alone.
   stack().offered(child.id);

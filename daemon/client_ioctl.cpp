@@ -136,14 +136,11 @@ void interface_ioctl(Request& request, const stack::Network& network) {
   request.answer<ipc::MessageId::ioctl>({.result = 0, .reserved = 0}, as_bytes(&record, sizeof record));
 }
 
-void socket_ioctl(Request& request, const stack::Shard& shard, stack::SocketId id, std::uint64_t receive_head) {
+void refuse_ioctl(Request& request) {
   const auto wanted = request.fixed<ipc::IoctlRequest>();
   // What the host has and the stack has not.
-  if (wanted.code >= SIOCGIFNAME && wanted.code <= SIOCSIFTXQLEN) return request.refuse(EOPNOTSUPP);
-  if (wanted.code != SIOCATMARK) return request.refuse(ENOTTY);
-  const auto mark = shard.urgent_mark(id);
-  const int at_mark = mark && *mark == receive_head + 1 ? 1 : 0;
-  request.answer<ipc::MessageId::ioctl>({.result = 0, .reserved = 0}, as_bytes(&at_mark, sizeof at_mark));
+  const bool interface = wanted.code >= SIOCGIFNAME && wanted.code <= SIOCSIFTXQLEN;
+  request.refuse(interface ? EOPNOTSUPP : ENOTTY);
 }
 
 }  // namespace iopkt::daemon

@@ -1,5 +1,4 @@
-// ioctl(2) on sockets as the host's programs know it: netdevice(7), arp(7), SIOCADDRT and SIOCDELRT of <net/route.h>, and
-// SIOCATMARK of tcp(7).
+// ioctl(2) on sockets as the host's programs know it: netdevice(7), arp(7), SIOCADDRT and SIOCDELRT of <net/route.h>.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +34,7 @@ Expected<IoctlChange, int> read_change(std::uint64_t code, std::span<const std::
 /// SIOCGARP. Shard 0's thread.
 void neighbour_ioctl(Request& request, const stack::Network& network, const std::vector<neigh::Entry>& neighbours);
 
-/// Codes about the socket itself; its shard's thread.
-void socket_ioctl(Request& request, const stack::Shard& shard, stack::SocketId id, std::uint64_t receive_head);
+/// Of any other code.
+void refuse_ioctl(Request& request);
 
 }  // namespace iopkt::daemon

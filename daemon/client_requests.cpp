@@ -62,7 +62,7 @@ void ClientShard::handle_slot(RequestPtr& request, ClientSocket& socket) {
     case MessageId::ioctl:
       if (!socket.datagram && socket.receive.size() != 0 && !tell_progress(socket)) return request->refuse(ECONNRESET);
       if (request->fixed<ipc::IoctlRequest>().code == SIOCOUTQ) return request_unsent(*request, socket);
-      return socket_ioctl(*request, stack(), socket.id, socket.receive_head);
+      return refuse_ioctl(*request);
     case MessageId::check_destination: return request_check_destination(request, socket);
     case MessageId::send_datagram: return request_send_datagram(*request, socket);
     case MessageId::take_error: return request_take_error(*request, socket);
@@ -247,6 +247,7 @@ void ClientShard::request_set_option(RequestPtr& request, ClientSocket& socket) 
     update_limit(socket);
     if (socket.attached()) socket.send.look_again(socket.end);
   }
+  if (error == 0 && option.level == num::kSolSocket && option.name == num::so_oobinline) show_urgent(socket);
   // What was held back goes when the cork is drawn; whatever comes of it is not this call's.
   if (error == 0 && option.level == num::kSolUdp && option.name == num::udp_cork && !request->blob.empty() && request->blob[0] == std::byte{0})
     send_parts(socket);

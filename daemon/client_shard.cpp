@@ -200,6 +200,7 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     socket->set_status(ipc::Status::connected, ipc::Status::connecting);
     if (socket->attached()) socket->send.release(socket->end);
   }
+  if ((event.what & stack::event::urgent) != 0) show_urgent(*socket);
   if ((event.what & stack::event::readable) != 0) on_readable(*socket);
   if ((event.what & stack::event::space_wanted) != 0) {
     // It may have ended with what was read.
@@ -212,11 +213,6 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
     update_limit(*socket);
     if (socket->stream()) pump(*socket);
     else socket->send.consume_to(stack().send_head(event.id) & ipc::kPositionMask, socket->end);
-  }
-  // In stream mode the byte stays in the stream alone.
-  if ((event.what & stack::event::urgent) != 0 && socket->receive.mode() == ipc::Mode::ring) {
-    socket->set_status(ipc::Status::urgent);
-    if (socket->attached()) socket->end.send_urgent(urgent_byte(*socket));
   }
   if ((event.what & stack::event::soft_error) != 0) raise_error(*socket, static_cast<std::uint32_t>(event.error));
   if ((event.what & stack::event::peer_fin) != 0 && !socket->failed) {
@@ -233,12 +229,15 @@ void ClientShard::on_event(const stack::SocketEvent& event) {
   }
 }
 
-/// What recv(MSG_OOB) is to give; 0 while the byte itself is still on its way. It also stays in the stream (RFC 6093).
-char ClientShard::urgent_byte(const ClientSocket& socket) const {
+/// Before anything behind the mark is published. In stream mode the byte is one of the stream alone.
+void ClientShard::show_urgent(ClientSocket& socket) {
   const auto mark = stack().urgent_mark(socket.id);
-  if (!mark || socket.receive_block.size() == 0 || *mark > stack().receive_tail(socket.id)) return 0;
-  const std::byte* ring = socket.arena.base() + socket.receive_block.offset();
-  return static_cast<char>(ring[(*mark - 1) & (socket.receive_block.size() - 1)]);
+  const std::size_t size = socket.receive.size();
+  if (!mark || size == 0 || socket.failed || socket.receive.mode() != ipc::Mode::ring) return;
+  const std::uint64_t position = mark->end - 1;
+  std::optional<std::uint8_t> byte;
+  if (mark->here) byte = static_cast<std::uint8_t>(socket.receive.base()[position & (size - 1)]);
+  if (socket.receive.set_urgent(position, byte, mark->in_line)) list_for_flush(socket);
 }
 
 void ClientShard::on_readable(ClientSocket& socket) {
@@ -247,7 +246,10 @@ void ClientShard::on_readable(ClientSocket& socket) {
   if (socket.receive.mode() != ipc::Mode::ring) return;
   if (socket.receive_block.grown) list_for_rest(socket);
   const std::uint64_t tail = stack().receive_tail(socket.id) & ipc::kPositionMask;
-  if (tail != socket.receive.tail() && socket.receive.publish(tail)) list_for_flush(socket);
+  if (tail != socket.receive.tail()) {
+    show_urgent(socket);
+    if (socket.receive.publish(tail)) list_for_flush(socket);
+  }
   // TCP's window follows what was read so far: without this a peer that fills the window of an old head waits for ever.
   if (!tell_progress(socket)) return;
   // While less than half is free, as far as the stack knows, the reader has to say when it has made room; else the next arrival
@@ -289,7 +291,14 @@ void ClientShard::list_for_flush(ClientSocket& socket) {
 
 /// True: a token found no room.
 bool ClientShard::show_tokens(ClientSocket& socket) {
-  if (socket.receive.wants_flush() && socket.receive.flush(socket.end)) return true;
+  if (socket.receive.wants_flush()) {
+    // Before, for whoever it wakes; and after, for whoever looked too early.
+    const std::uint32_t told = socket.receive.urgent_told();
+    if (socket.receive.tells_urgent()) socket.owner.client->count_urgent();
+    const bool again = socket.receive.flush(socket.end);
+    if (socket.receive.urgent_told() != told) socket.owner.client->count_urgent();
+    if (again) return true;
+  }
   // Otherwise pump() shows it, behind the last byte.
   if (socket.receive.mode() != ipc::Mode::ring) return false;
   if (socket.fin && !std::exchange(socket.fin_shown, true)) {

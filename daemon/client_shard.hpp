@@ -96,7 +96,7 @@ class ClientShard final : public ClientTurns, public stack::RingSource {
   void flush_tokens();
   void on_failed(ClientSocket& socket, int error);
   void on_readable(ClientSocket& socket);
-  char urgent_byte(const ClientSocket& socket) const;
+  void show_urgent(ClientSocket& socket);
   void update_names(ClientSocket& socket);
   /// False: the client wrote what cannot be; its socket is gone.
   bool tell_progress(ClientSocket& socket);

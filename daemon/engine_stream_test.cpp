@@ -214,7 +214,7 @@ TEST_P(EngineStreamTest, ASlotFullOfNonsenseHarmsNothing) {
       const std::uint64_t wild = i * 0x9e3779b97f4a7c15u;
       for (auto* word :
            {&slot.rx_word, &slot.rx_head, &slot.rx_ring, &slot.rx_bell, &slot.tx_word, &slot.tx_tail,
-            &slot.tx_ring, &slot.tx_lock, &slot.tx_urgent, &ipc::client_word(slot, ipc::kHoldersWord)})
+            &slot.tx_ring, &slot.tx_lock, &slot.tx_urgent, &slot.rx_urgent, &slot.rx_left_out, &ipc::client_word(slot, ipc::kHoldersWord)})
         word->store(wild ^ reinterpret_cast<std::uintptr_t>(word));
       slot.kicks.store(static_cast<std::uint32_t>(wild) & ~ipc::Kick::closed);
       server.end(c.server.fd.get(), c.server.slot.slot).ring();

@@ -65,7 +65,7 @@ class World final : public StackIo {
   }
 
   void stack_step() {
-    switch (input_.byte() % 12) {
+    switch (input_.byte() % 13) {
       case 0: publish(input_.number()); break;
       case 1: producer.flush(*this); break;
       case 2: producer.repair(); break;
@@ -78,6 +78,7 @@ class World final : public StackIo {
       case 9: put_datagram(input_.number()); break;
       case 10: take_datagrams(); break;
       case 11: producer.set_mode(static_cast<Mode>(input_.byte() % 3)); break;
+      case 12: (void)producer.set_urgent(producer.tail() + input_.byte(), input_.byte(), input_.byte() % 2 == 0); break;
     }
     require(producer.unread() <= producer.size());
     require(consumer.queued() <= consumer.size());
@@ -85,6 +86,7 @@ class World final : public StackIo {
   bool broken() const { return producer.broken() || consumer.broken(); }
 
   Sent send_token() override { return hostile_call(), static_cast<Sent>(input_.byte() % 3); }
+  Sent send_urgent() override { return hostile_call(), static_cast<Sent>(input_.byte() % 3); }
   bool token_queued() override { return hostile_call(), input_.byte() % 2 == 0; }
   unsigned units_above_ballast() override { return hostile_call(), input_.byte() % 6; }
   bool take_unit() override { return hostile_call(), input_.byte() % 8 != 0; }

@@ -142,11 +142,12 @@ void reset_slot(Slot& slot, std::uint16_t domain, std::uint16_t type, std::uint3
                 std::uint32_t shard) {
   const std::uint32_t incarnation = slot.incarnation.load(std::memory_order_relaxed);
   for (auto* word : {&slot.rx_word, &slot.rx_ring, &slot.rx_bell, &slot.rx_head, &slot.tx_word, &slot.tx_ring,
-                     &slot.tx_tail, &slot.tx_lock, &slot.tx_urgent, &slot.tx_more, &slot.backlog, &slot.tx_limit}) {
+                     &slot.tx_tail, &slot.tx_lock, &slot.tx_urgent, &slot.tx_more, &slot.backlog, &slot.tx_limit,
+                     &slot.rx_urgent, &slot.rx_left_out, &slot.rx_oob_taken}) {
     word->store(0, std::memory_order_relaxed);
   }
   for (auto* word : {&slot.rx_lowat, &slot.rx_strays, &slot.tx_stalling, &slot.tx_lowat, &slot.status, &slot.error, &slot.kicks,
-                     &slot.mss, &slot.errors}) {
+                     &slot.mss, &slot.errors, &slot.rx_oob_shown, &slot.rx_oob_swept}) {
     word->store(0, std::memory_order_relaxed);
   }
   for (std::size_t i = 0; i < kClientWords; ++i) client_word(slot, i).store(0, std::memory_order_relaxed);

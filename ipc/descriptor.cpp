@@ -41,6 +41,10 @@ StackIo::Sent sent_of(ssize_t result) {
                                                                                 : StackIo::Sent::gone;
 }
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+/// Once another one follows, a byte out of band is an ordinary one to the kernel: this tells it from a token, which is 0.
+constexpr char kOutOfBand = 1;
+/// Bytes out of band that nobody has taken, in one look.
+constexpr unsigned kSweepMax = 64;
 /// The program's buffer holds a handful of units; more in a row are a flood.
 constexpr unsigned kUnitsQueuedMax = 64;
 }  // namespace
@@ -142,8 +146,8 @@ bool StackEnd::send_witness(int fd) {
   return sys::sendmsg(fd_, &message, kSendFlags) == 1;
 }
 
-StackIo::Sent StackEnd::send_urgent(char byte) {
-  return sent_of(sys::send(fd_, &byte, 1, kSendFlags | MSG_OOB));
+StackIo::Sent StackEnd::send_urgent() {
+  return sent_of(sys::send(fd_, &kOutOfBand, 1, kSendFlags | MSG_OOB));
 }
 
 StackIo::Sent StackEnd::send_token() {
@@ -186,8 +190,29 @@ bool ProgramEnd::take_token() {
       calls_ = Calls::plain;
       continue;
     }
+    if (n == 1 && byte == kOutOfBand) continue;
     return n == 1;
   }
+}
+
+ProgramIo::Swept ProgramEnd::sweep_urgent(bool keep) {
+  const KeepErrno keep_errno;
+  if (calls_ != Calls::all || !still_open()) return Swept::some;
+  char byte;
+  // Taken, it leaves a place in the queue, which the kernel shows as data until an ordinary call has passed it.
+  if (!keep) sys::recv(fd_, &byte, 1, MSG_OOB | MSG_DONTWAIT);
+  for (unsigned i = 0; i < kSweepMax; ++i) {
+    const ssize_t n = sys::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n != 1) {
+      if (n == 0 || errno != EAGAIN || keep) return Swept::some;
+      // A call for no bytes passes such places, and takes nothing.
+      sys::recv(fd_, &byte, 0, MSG_DONTWAIT);
+      return Swept::clean;
+    }
+    if (byte != kOutOfBand) return Swept::token;
+    if (sys::recv(fd_, &byte, 1, MSG_DONTWAIT) != 1) return Swept::some;
+  }
+  return Swept::some;
 }
 
 ProgramIo::Await ProgramEnd::await_token() {

@@ -46,7 +46,9 @@ class StackIo {
   enum class Sent { done, again, gone };
   /// One token byte, never blocking. again: no room; gone: the program shut its reading side, or no other end is left.
   virtual Sent send_token() = 0;
-  /// True while at least one token byte is unread by the program.
+  /// One byte out of band: the kernel sends SIGURG and shows POLLPRI. Which byte of the stream it stands for is in the urgent word.
+  virtual Sent send_urgent() { return Sent::done; }
+  /// True while at least one token byte is unread by the program, or what is left of bytes out of band.
   virtual bool token_queued() = 0;
   /// How many units lie above the ballast, those that arrived just now among them.
   virtual unsigned units_above_ballast() = 0;
@@ -73,6 +75,14 @@ class ProgramIo {
   enum class Await { there, not_yet, gone };
   /// Waits until a token byte is there, at most a millisecond. gone: so is the stack's end, none will ever come.
   virtual Await await_token() = 0;
+  enum class Swept {
+    clean,  ///< nothing is left
+    some,   ///< something is, or only plain calls may be made
+    token,  ///< a token is the next; what is left lies behind it
+  };
+  /// Takes what bytes out of band have left in the descriptor, and POLLPRI with it; `keep`: not the newest, which shows it. To be called
+  /// by who holds R, since nobody else may take a byte meanwhile.
+  virtual Swept sweep_urgent(bool) { return Swept::clean; }
   /// Sends one STALL unit without blocking. again: no room; gone: the stack's end is gone, a stall has no meaning any more.
   virtual Stalled send_stall() = 0;
   virtual void yield() = 0;
@@ -133,10 +143,9 @@ class StackEnd final : public StackIo {
   /// For an end that is (or may be) closed to show a reset, so that no event can tell of the program's last close: puts a copy of `fd`
   /// behind the tokens. Nobody reads that byte; the kernel closes the copy with the program's last descriptor. False: it cannot be sent.
   bool send_witness(int fd);
-  /// Urgent data: one byte out of band; the program sees PRI until it reads it.
-  Sent send_urgent(char byte = 0);
 
   Sent send_token() override;
+  Sent send_urgent() override;
   bool token_queued() override;
   unsigned units_above_ballast() override;
   bool take_unit() override;
@@ -179,6 +188,7 @@ class ProgramEnd final : public ProgramIo {
 
   bool take_token() override;
   Await await_token() override;
+  Swept sweep_urgent(bool keep) override;
   Stalled send_stall() override;
   void yield() override;
   bool may_ask() override { return calls_ == Calls::all; }

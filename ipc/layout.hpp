@@ -12,8 +12,9 @@
 //  * Positions count bytes since the ring was made, modulo 2^48, and live in the upper 48 bits of their word. A position
 //    indexes the ring by its low bits (ring sizes are powers of two).
 //  * Receive: head <= tail <= head + size. The stack writes the tail (in W), readers advance the head by CAS.
-//  * At rest a token byte is queued in the program's descriptor if and only if tail - head >= the low-water mark, which is
-//    the same as: the state in W is PRESENT. Extra tokens (edge fidelity) are counted in W and leave with the first one.
+//  * At rest a token byte is queued in the program's descriptor if and only if tail - head >= the low-water mark (without an urgent
+//    byte at the head that is not read in line), which is the same as: the state in W is PRESENT. Extra tokens (edge fidelity) are
+//    counted in W and leave with the first one.
 //  * Send: head <= tail <= head + size. Writers, under the writer lock, advance the tail by CAS; the stack writes the head (in V).
 //  * At rest a STALL unit is queued above the ballast if and only if STALLED is set in V. It is set when a write leaves less
 //    than stall_room(), and cleared when unstall_room() is free again.
@@ -28,7 +29,7 @@
 
 namespace iopkt::ipc {
 
-inline constexpr std::uint32_t kLayoutVersion = 4;  ///< pinned by test: whoever changes what lies in shared memory raises it
+inline constexpr std::uint32_t kLayoutVersion = 5;  ///< pinned by test: whoever changes what lies in shared memory raises it
 inline constexpr std::uint32_t kArenaMagic = 0x41706f69;    // "iopA"
 inline constexpr std::uint32_t kControlMagic = 0x43706f69;  // "iopC"
 inline constexpr std::size_t kCacheLine = 64;
@@ -89,6 +90,51 @@ struct ReceiveWord {
   }
   friend constexpr bool operator==(ReceiveWord, ReceiveWord) = default;
 };
+
+/// U, the urgent word (RFC 6093): the newest urgent byte of the stream. One is urgent at a time; it is so until the head has passed it.
+/// Written by the stack before it publishes a tail behind that byte, so that no reader crosses a mark it does not know.
+struct UrgentWord {
+  static constexpr std::uint64_t kSet = 1 << 0;     ///< there is one, or was
+  static constexpr std::uint64_t kHere = 1 << 1;    ///< the byte has come; it may lie beyond the tail
+  static constexpr std::uint64_t kInline = 1 << 2;  ///< SO_OOBINLINE: it is read in its place
+  static constexpr unsigned kByteShift = 8;
+
+  std::uint64_t bits{};
+
+  constexpr bool set() const { return (bits & kSet) != 0; }
+  constexpr bool here() const { return (bits & kHere) != 0; }
+  constexpr bool in_line() const { return (bits & kInline) != 0; }
+  constexpr std::uint64_t position() const { return position_of(bits); }  ///< of the byte
+  constexpr std::uint8_t byte() const { return static_cast<std::uint8_t>(bits >> kByteShift); }  ///< counts if here()
+  static constexpr UrgentWord make(std::uint64_t position, bool here, bool in_line, std::uint8_t byte) {
+    return {position << kPositionShift | std::uint64_t{byte} << kByteShift | (in_line ? kInline : 0) | (here ? kHere : 0) | kSet};
+  }
+  friend constexpr bool operator==(UrgentWord, UrgentWord) = default;
+};
+
+/// What the urgent word and Slot::rx_left_out mean for a reader at `head` with `unread` bytes before it.
+struct UrgentView {
+  bool any = false;            ///< there is or was an urgent byte
+  bool known = false;          ///< the mark lies at the head or behind it
+  std::uint64_t ahead = 0;     ///< bytes from the head (behind what is left out for good) to the urgent byte; if known
+  std::size_t left_out = 0;    ///< unread bytes at the head that no reader gets
+  std::size_t gone = 0;        ///< of those, the ones that were urgent before: no mark any more
+
+  /// The next byte is the urgent one.
+  constexpr bool at_mark() const { return known && ahead == 0; }
+};
+/// `left_out`: Slot::rx_left_out.
+constexpr UrgentView view_urgent(UrgentWord urgent, std::uint64_t left_out, std::uint64_t head, std::uint64_t unread) {
+  UrgentView view;
+  if (!urgent.set()) return view;
+  if ((left_out & 1) != 0 && position_of(left_out) == head && unread > 0) view.gone = 1;
+  view.any = true;
+  view.ahead = distance(head + view.gone, urgent.position());
+  view.known = view.ahead <= kPositionMask / 2;
+  const bool skipped = view.at_mark() && !urgent.in_line() && unread > view.gone;
+  view.left_out = view.gone + (skipped ? 1 : 0);
+  return view;
+}
 
 // ---------------------------------------------------------------------------------------------- the word V
 
@@ -172,7 +218,6 @@ struct Status {
   static constexpr std::uint32_t shut_wr = 1 << 7;       ///< by the program
   static constexpr std::uint32_t reset = 1 << 8;         ///< refused, reset, timed out: no end is left; `error` says why
   static constexpr std::uint32_t closed = 1 << 9;        ///< the slot is being given back
-  static constexpr std::uint32_t urgent = 1 << 10;       ///< urgent data is announced
 };
 
 /// Bits of Slot::kicks; set by the client before it rings the doorbell, taken (exchange 0) by the stack.
@@ -192,6 +237,11 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint64_t> rx_bell;   ///< stack: position << 16 | 1 asks for a doorbell once the head reaches it; 0: never
   std::atomic<std::uint32_t> rx_lowat;  ///< client: SO_RCVLOWAT; 0 counts as 1
   std::atomic<std::uint32_t> rx_strays; ///< readers: how many may still take a token byte without holding R (or died there)
+  std::atomic<std::uint64_t> rx_urgent;    ///< U, see UrgentWord; stack
+  std::atomic<std::uint64_t> rx_left_out;  ///< stack: position << 16 | 1, a byte that was urgent before
+  std::atomic<std::uint64_t> rx_oob_taken; ///< readers: position << 16 | 1, the urgent byte that recv(MSG_OOB) has taken
+  std::atomic<std::uint32_t> rx_oob_shown; ///< stack: how many bytes it has sent out of band (POLLPRI, SIGURG)
+  std::atomic<std::uint32_t> rx_oob_swept; ///< readers: of how many of those nothing is left in the descriptor
   // Readers.
   alignas(kCacheLine) std::atomic<std::uint64_t> rx_head;  ///< PositionWord
   std::atomic<std::uint64_t> client[7];
@@ -318,6 +368,7 @@ struct ControlHeader {
   std::uint32_t shard_count;
   std::atomic<std::uint32_t> spin_ns;  ///< how long a blocking call should spin before it sleeps; 0: do not; stack
   std::atomic<std::uint32_t> alive;    ///< 1 while the daemon serves this client; stack
+  std::atomic<std::uint32_t> urgent;   ///< how many bytes were sent out of band (rx_oob_shown) on all sockets; stack
 };
 
 /// The status file: one for the whole daemon, which clients can map for reading only. alive[shard] is a robust futex of the

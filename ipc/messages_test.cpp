@@ -34,7 +34,7 @@ std::uint64_t shape_of_messages() {
 TEST(Versions, AreRaisedWithWhatTheyName) {
   constexpr auto kLayout = std::array<std::size_t, 8>{kLayoutVersion, sizeof(Slot), sizeof(RecordHeader), kControlMax, sizeof(ArenaHeader),
                                                       sizeof(ControlHeader), sizeof(StatusPage), sizeof(Doorbell)};
-  EXPECT_EQ(kLayout, (std::array<std::size_t, 8>{4, 384, 104, 516, 48, 32, 320, 33408}));
+  EXPECT_EQ(kLayout, (std::array<std::size_t, 8>{5, 384, 104, 516, 48, 32, 320, 33408}));
   EXPECT_EQ(kProtocolVersion, 4u);
   EXPECT_EQ(sizeof(ErrorAnswer), 104u);
   EXPECT_EQ(shape_of_messages(), 0x2b933f915eae01b1u) << std::hex << shape_of_messages();

@@ -88,7 +88,37 @@ bool ReceiveRingProducer::close_ring() {
 bool ReceiveRingProducer::readable_to(std::uint64_t new_tail) {
   if (mode_ != Mode::ring || tokens_off_) return false;
   const std::uint32_t lowat = effective_lowat(slot_->rx_lowat.load(std::memory_order_acquire), size_ > 0 ? size_ : kPage);
-  return distance(checked_head(), new_tail) >= lowat;
+  const std::uint64_t head = checked_head(), unread = distance(head, new_tail);
+  if (!rare_) [[likely]]
+    return unread >= lowat;
+  return unread - view_urgent(rare_->urgent, rare_->left_out, head, unread).left_out >= lowat;
+}
+
+bool ReceiveRingProducer::set_urgent(std::uint64_t position, std::optional<std::uint8_t> byte, bool in_line) {
+  Rare& rare = rare_.make();
+  const UrgentWord before = rare.urgent, next = UrgentWord::make(position & kPositionMask, byte.has_value(), in_line, byte.value_or(0));
+  if (next == before) return false;
+  const bool newer = !before.set() || before.position() != next.position();
+  // As the host's TCP: one byte is urgent at a time. The one before becomes ordinary data, but for a reader that stands right before it:
+  // to that it would look as if there was no mark.
+  if (newer && before.set() && !before.in_line() && before.position() == checked_head() && before.position() != tail_) {
+    rare.left_out = before.position() << kPositionShift | 1;
+    slot_->rx_left_out.store(rare.left_out);
+  }
+  rare.urgent = next;
+  slot_->rx_urgent.store(next.bits);  // seq_cst: a reader that settles by the old word has moved the head that recheck() sees
+  if (newer || next.here() != before.here()) rare.tell = flush_ = true;
+  return recheck();
+}
+
+/// Behind the token, which whoever takes it would else pass it for. True: try again later.
+bool ReceiveRingProducer::tell_urgent(StackIo& io) {
+  const StackIo::Sent sent = io.send_urgent();
+  rare_->tell = sent == StackIo::Sent::again;
+  if (sent != StackIo::Sent::done) return rare_->tell;
+  // Now: who counts it as swept before it was there would leave it there.
+  slot_->rx_oob_shown.store(++rare_->told, std::memory_order_release);
+  return false;
 }
 
 bool ReceiveRingProducer::publish(std::uint64_t new_tail) {
@@ -110,6 +140,7 @@ bool ReceiveRingProducer::publish(std::uint64_t new_tail) {
 
 void ReceiveRingProducer::restart_tokens() {
   tokens_off_ = renew_ = repair_ = false;
+  if (rare_ && rare_->urgent.set()) rare_->tell = flush_ = true;
   update([](ReceiveWord w) {
     return w.with_state(TokenState::none)
         .with_extra(0)
@@ -174,8 +205,18 @@ bool ReceiveRingProducer::send_renewal(StackIo& io) {
 bool ReceiveRingProducer::repair_now(StackIo& io) {
   const ReceiveWord w{slot_->rx_word.load(std::memory_order_acquire)};
   if (w.removing()) return true;
-  const bool queued = io.token_queued();
   const bool readable = readable_to(tail_);
+  if (rare_ && rare_->told != 0) {
+    // Bytes out of band are queued, too: that one is says nothing. A token that is too much goes with what they leave.
+    update([&](ReceiveWord v) {
+      if (v.removing() || v.state() == TokenState::sending) return v;
+      return v.with_state(readable ? TokenState::want : TokenState::none).with_extra(0);
+    });
+    slot_->rx_oob_shown.store(++rare_->told, std::memory_order_release);
+    count(&Counts::repaired);
+    return false;
+  }
+  const bool queued = io.token_queued();
   // A byte without a state becomes a token: the next reader that finds the ring empty takes it. A state without a byte is
   // decided anew; through want, so that such a reader can cancel it.
   const TokenState right = queued ? TokenState::present : readable ? TokenState::want : TokenState::none;
@@ -205,6 +246,7 @@ bool ReceiveRingProducer::flush(StackIo& io) {
     renew_ = false;
     if (send_renewal(io)) renew_ = again = true;
   }
+  if (rare_ && rare_->tell && !again && tell_urgent(io)) again = true;
   flush_ = flush_ || again;
   return flush_;
 }

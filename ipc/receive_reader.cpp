@@ -15,6 +15,7 @@ constexpr std::uint64_t kDrainPatienceUs = 1'000'000;
 /// A stack that has lost the CPU inside send() comes back within its turn of the CPU; one that was stopped there must not hang
 /// the reader for ever.
 constexpr std::uint64_t kSendingPatienceUs = 1'000'000;
+constexpr unsigned kStrayTokensMax = 16;
 /// A ring is moved within microseconds; a stack that died in between must not hang the reader.
 constexpr unsigned kMoveYieldsMax = 10'000;
 }  // namespace
@@ -41,7 +42,10 @@ bool ReaderCore::load(View& view) const {
       continue;
     }
     if (unread > ref.size()) continue;  // the head is old: others have read and the stack has filled again
-    view = {head, word, arena_ + ref.offset(), ref.size(), static_cast<std::size_t>(unread)};
+    view = {head, word, arena_ + ref.offset(), ref.size(), static_cast<std::size_t>(unread), {}};
+    // Behind W: its tail is not beyond a mark that this does not show.
+    if (const UrgentWord urgent{slot_->rx_urgent.load(std::memory_order_relaxed)}; urgent.set()) [[unlikely]]
+      view.urgent = view_urgent(urgent, slot_->rx_left_out.load(), head.position(), unread);
     return true;
   }
   return false;
@@ -87,8 +91,11 @@ void ReaderCore::kick(std::uint32_t why) {
 bool ReaderCore::below_lowat(ReceiveWord word, bool& torn) const {
   const RingRef ref{slot_->rx_ring.load(std::memory_order_acquire)};
   const std::uint64_t head = PositionWord{slot_->rx_head.load(std::memory_order_acquire)}.position();
-  const std::uint64_t unread = distance(head, word.tail());
+  std::uint64_t unread = distance(head, word.tail());
   torn = unread > kPositionMask / 2;
+  // seq_cst: pairs with set_urgent().
+  if (const UrgentWord urgent{slot_->rx_urgent.load()}; urgent.set() && !torn) [[unlikely]]
+    unread -= view_urgent(urgent, slot_->rx_left_out.load(), head, unread).left_out;
   const std::uint32_t raw = slot_->rx_lowat.load(std::memory_order_acquire);
   return unread < effective_lowat(raw, ref.exists() ? ref.size() : kPage);
 }
@@ -264,37 +271,112 @@ void ReaderCore::set_edge() {
   }
 }
 
+// ---------------------------------------------------------------------------------------------- urgent data
+
+void ReaderCore::sweep_urgent(bool keep) {
+  // After the end lies there what no reader may take; and the kernel shows `readable` for good.
+  if ((status() & (Status::reset | Status::fin_received | Status::closed)) != 0 || mode() != Mode::ring) return;
+  const std::uint32_t shown = slot_->rx_oob_shown.load(std::memory_order_acquire);
+  // Should the end come just now.
+  client_word(*slot_, kWitnessWord).store(1);
+  if (!hold_removal()) return;
+  using Swept = ProgramIo::Swept;
+  Swept swept = io_->sweep_urgent(keep);
+  // The stack cannot tell tokens from the rest, and may have sent one too many when it repaired.
+  for (unsigned i = 0; i < kStrayTokensMax && swept == Swept::token; ++i) {
+    if (ReceiveWord{slot_->rx_word.load(std::memory_order_acquire)}.state() != TokenState::none || !io_->take_token()) break;
+    swept = io_->sweep_urgent(keep);
+  }
+  if (swept == Swept::clean) slot_->rx_oob_swept.store(shown, std::memory_order_release);
+  finish_removal(0);
+}
+
+/// R, without a token to be taken. False: the socket has come to an end.
+bool ReaderCore::hold_removal() {
+  Patience patience;
+  for (;;) {
+    std::uint64_t seen = slot_->rx_word.load(std::memory_order_acquire);
+    const ReceiveWord word{seen};
+    if (word.mode() != Mode::ring || !io_->still_open() || (status() & Status::reset) != 0) return false;
+    const ReceiveWord held = word.with(ReceiveWord::kRemoving, true);
+    if (word.removing()) wait_for_remover(word, patience);
+    else if (slot_->rx_word.compare_exchange_strong(seen, held.bits, std::memory_order_acq_rel)) return true;
+  }
+}
+
+bool ReaderCore::reaches_lowat() const {
+  bool torn = false;
+  return !below_lowat(ReceiveWord{slot_->rx_word.load(std::memory_order_acquire)}, torn) && !torn;
+}
+
+bool ReaderCore::has_urgent_byte(const View& view) const {
+  const UrgentWord urgent{slot_->rx_urgent.load(std::memory_order_acquire)};
+  return urgent.here() && view.urgent.known && slot_->rx_oob_taken.load() != (urgent.position() << kPositionShift | 1);
+}
+
+/// After a token has left, or the mark was passed: the descriptor shows no more than there is.
+void ReaderCore::tidy_urgent() {
+  View view;
+  if (oob_left() && load(view)) sweep_urgent(has_urgent_byte(view));
+}
+
+int ReaderCore::take_urgent(bool peek, std::uint8_t& byte) {
+  for (;;) {
+    const std::uint32_t seen = status();
+    View view;
+    const UrgentWord urgent{slot_->rx_urgent.load(std::memory_order_acquire)};
+    if (!urgent.set() || urgent.in_line() || !load(view) || !view.urgent.known) return EINVAL;
+    std::uint64_t taken = slot_->rx_oob_taken.load();
+    const std::uint64_t mine = urgent.position() << kPositionShift | 1;
+    if (taken == mine) return EINVAL;
+    if ((seen & Status::reset) != 0 && (seen & Status::fin_received) == 0) return ENOTCONN;
+    if (!urgent.here()) return (seen & (Status::fin_received | Status::shut_rd)) != 0 ? kOobEnd : EAGAIN;
+    byte = urgent.byte();
+    if (slot_->rx_urgent.load() != urgent.bits) continue;
+    if (peek) return 0;
+    if (!slot_->rx_oob_taken.compare_exchange_strong(taken, mine)) continue;
+    sweep_urgent(false);
+    return 0;
+  }
+}
+
 // ---------------------------------------------------------------------------------------------- bytes
 
-ReadOutcome ReceiveRingReader::take(std::span<const iovec> to, std::size_t want, bool copy) {
+ReadOutcome ReceiveRingReader::take(std::span<const iovec> to, std::size_t want, bool copy, bool more) {
   for (;;) {
     const std::uint32_t status = core_.status();
     ReaderCore::View view;
     if (!core_.load(view)) return core_.nothing(status);
+    const UrgentView& urgent = view.urgent;
+    if (more && urgent.at_mark()) return {ReadOutcome::Kind::mark};
     if (view.unread == 0) {
       core_.settle();
+      if (urgent.any) [[unlikely]] core_.tidy_urgent();
       if (nothing_unread()) return core_.nothing(status);
       continue;
     }
-    const std::size_t n = std::min(want, view.unread);
-    if (copy) scatter(to, view.base, view.size, view.head.position(), n);
+    std::size_t n = std::min(want, view.usable());
+    const bool to_mark = urgent.known && urgent.ahead > 0 && urgent.ahead <= n;
+    if (to_mark) n = static_cast<std::size_t>(urgent.ahead);
+    if (copy && n > 0) scatter(to, view.base, view.size, view.head.position() + urgent.left_out, n);
     io_->step(Step::copied);
-    if (!core_.claim(view, n)) continue;
-    if (n < view.unread) core_.observe(view);
+    if (!core_.claim(view, urgent.left_out + n)) continue;
+    if (urgent.left_out + n < view.unread) core_.observe(view);
     core_.settle();
-    return {ReadOutcome::Kind::data, n};
+    if (urgent.any) [[unlikely]] core_.tidy_urgent();
+    if (n > 0) return {ReadOutcome::Kind::data, n, to_mark};
   }
 }
 
-ReadOutcome ReceiveRingReader::read(std::span<const iovec> to) {
+ReadOutcome ReceiveRingReader::read(std::span<const iovec> to, bool more) {
   const std::size_t want = total_length(to, kRingSizeMax);
   if (want == 0) return {ReadOutcome::Kind::data, 0};
-  return take(to, want, true);
+  return take(to, want, true, more);
 }
 
-ReadOutcome ReceiveRingReader::discard(std::size_t bytes) {
+ReadOutcome ReceiveRingReader::discard(std::size_t bytes, bool more) {
   if (bytes == 0) return {ReadOutcome::Kind::data, 0};
-  return take({}, bytes, false);
+  return take({}, bytes, false, more);
 }
 
 ReadOutcome ReceiveRingReader::peek(std::span<const iovec> to, std::size_t skip) {
@@ -303,32 +385,59 @@ ReadOutcome ReceiveRingReader::peek(std::span<const iovec> to, std::size_t skip)
     const std::uint32_t status = core_.status();
     ReaderCore::View view;
     if (!core_.load(view)) return core_.nothing(status);
-    if (view.unread <= skip) {
-      if (view.unread == 0) core_.settle();
+    const bool bounded = view.urgent.known && view.urgent.ahead > 0;
+    if (skip > 0 && bounded && view.urgent.ahead <= skip) return {ReadOutcome::Kind::mark};
+    if (view.usable() <= skip) {
+      if (view.usable() == 0) core_.settle();
       if (view.unread > 0) core_.observe(view);
       ReaderCore::View again;
-      if (core_.load(again) && again.unread > skip) continue;
+      if (core_.load(again) && again.usable() > skip) continue;
       return core_.nothing(status);
     }
-    const std::size_t n = std::min(want, view.unread - skip);
-    scatter(to, view.base, view.size, view.head.position() + skip, n);
+    std::size_t n = std::min(want, view.usable() - skip);
+    const bool to_mark = bounded && view.urgent.ahead - skip <= n;
+    if (to_mark) n = static_cast<std::size_t>(view.urgent.ahead) - skip;
+    scatter(to, view.base, view.size, view.head.position() + view.urgent.left_out + skip, n);
     io_->step(Step::copied);
     if (!core_.still_valid(view)) continue;
     core_.observe(view);
-    return {ReadOutcome::Kind::data, n};
+    return {ReadOutcome::Kind::data, n, to_mark};
   }
+}
+
+bool ReceiveRingReader::at_mark() {
+  ReaderCore::View view;
+  return core_.load(view) && view.urgent.at_mark();
+}
+
+bool ReceiveRingReader::stopped_at_mark() {
+  ReaderCore::View view;
+  return core_.load(view) && view.urgent.at_mark() && view.unread > view.urgent.gone;
+}
+
+ReceiveRingReader::Shown ReceiveRingReader::shown() {
+  Shown out;
+  ReaderCore::View view;
+  if (!core_.urgent().set() || !core_.load(view)) return out;
+  out.urgent = true;
+  out.priority = core_.has_urgent_byte(view);
+  out.readable = core_.reaches_lowat() || (core_.status() & (Status::reset | Status::fin_received | Status::shut_rd)) != 0;
+  out.left = core_.oob_left();
+  return out;
 }
 
 std::size_t ReceiveRingReader::readable() {
   ReaderCore::View view;
   if (!core_.load(view)) return 0;
   if (view.unread > 0) core_.observe(view);
-  return view.unread;
+  const std::size_t rest = view.unread - view.urgent.gone;
+  const bool to_mark = view.urgent.known && !core_.urgent().in_line() && view.urgent.ahead < rest;
+  return to_mark ? static_cast<std::size_t>(view.urgent.ahead) : rest;
 }
 
 bool ReceiveRingReader::nothing_unread() const {
   ReaderCore::View view;
-  return !core_.load(view) || view.unread == 0;
+  return !core_.load(view) || view.usable() == 0;
 }
 
 int take_error(Slot& slot) {

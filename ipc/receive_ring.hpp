@@ -10,18 +10,25 @@
 //   present -> sending  [stack: flush() renews the edge; extra + 1]
 //   present -> none + R [reader: ring is empty; it then takes 1 + extra bytes and clears R]
 //   present -> present + R, extra = 0  [reader that leaves data, at 15 extra: it takes 15 bytes and clears R]
+//   any     -> the same + R  [reader that takes what bytes out of band have left, and no token; see below]
 // Invariants: bytes sent - bytes owed to winners of these last steps = 1 + extra while present, else 0.
 // A reader never leaves a byte behind that was sent for what it has read (but after a second of waiting for a stack that does not
 // come back from send()): `readable` then means that a blocking read returns, as on any TCP socket.
 // Only one reader at a time holds R; others wait for it, and take over from one that died.
+//
+// Urgent data (RFC 6093): the byte lies in the ring, and U (layout.hpp) says where. Readers stop there and leave it out; no request is
+// needed. Alone it is not readable. A byte out of band in the descriptor raises SIGURG and shows POLLPRI, and is no token: whoever reads on
+// takes it or sweeps it away. What it shows beside POLLPRI is put right by who polls (shown()).
 #pragma once
 
 #include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "base/box.hpp"
 #include "ipc/descriptor.hpp"
 #include "ipc/layout.hpp"
 
@@ -29,7 +36,7 @@ namespace iopkt::ipc {
 
 // ---------------------------------------------------------------------------------------------- stack side
 
-/// The stack's side of one receive ring. Trusts nothing that the client can write. One thread. No allocation.
+/// The stack's side of one receive ring. Trusts nothing that the client can write. One thread. No allocation, but for urgent data.
 /// The payload is written by the owner straight into the ring's memory at position & (size - 1), anywhere in
 /// [tail, checked_head() + size); only publish() makes it visible.
 class ReceiveRingProducer {
@@ -73,6 +80,14 @@ class ReceiveRingProducer {
   bool recheck();
   bool repair();
 
+  /// RFC 6093: the byte at `position` is urgent, at or behind every tail that was published. `byte`: once it is here. To be called before
+  /// what lies behind it is published. True: flush() has to be called; it tells the program of a new one, and of a byte that came later
+  /// than its announcement.
+  [[nodiscard]] bool set_urgent(std::uint64_t position, std::optional<std::uint8_t> byte, bool in_line);
+  /// Calls of flush() that have told the program of urgent data.
+  std::uint32_t urgent_told() const { return rare_ ? rare_->told : 0; }
+  bool tells_urgent() const { return rare_ && rare_->tell; }
+
   /// Asks for a doorbell when the reader reaches `position`. False: it already has; no doorbell will come.
   [[nodiscard]] bool ask_for_bell(std::uint64_t position);
   void cancel_bell();
@@ -92,12 +107,21 @@ class ReceiveRingProducer {
     std::uint64_t tokens{}, renewed{}, repaired{}, forced_stores{};
   };
   /// For a test: from now on; outlives this.
-  void count_into(Counts& counts) { counts_ = &counts; }
+  void count_into(Counts& counts) { rare_.make().counts = &counts; }
 
  private:
+  /// What few rings have. The slot's words are never read back.
+  struct Rare {
+    Counts* counts = nullptr;
+    UrgentWord urgent;
+    std::uint64_t left_out = 0;
+    std::uint32_t told = 0;
+    bool tell = false;
+  };
   void count(std::uint64_t Counts::*what) {
-    if (counts_ != nullptr) ++(counts_->*what);
+    if (rare_ && rare_->counts != nullptr) ++(rare_->counts->*what);
   }
+  bool tell_urgent(StackIo& io);
   template <class Change>
   void update(Change change);
   bool send_first(StackIo& io);
@@ -112,7 +136,7 @@ class ReceiveRingProducer {
   std::uint16_t epoch_ = 0;
   Mode mode_ = Mode::ring;
   bool flush_ : 1 = false, renew_ : 1 = false, repair_ : 1 = false, tokens_off_ : 1 = false, broken_ : 1 = false, closed_ : 1 = false;
-  Counts* counts_ = nullptr;
+  Box<Rare> rare_;
 };
 
 // ---------------------------------------------------------------------------------------------- client side
@@ -126,10 +150,14 @@ struct ReadOutcome {
     reset,  ///< the connection is gone and all data was read: take_error() says why
     stream, ///< the mode is not ring: use the descriptor itself
     gone,   ///< the program has closed the number meanwhile: EBADF
+    mark,   ///< the next byte is the urgent one, or its place: no call goes on over it
   };
   Kind kind{Kind::empty};
   std::size_t bytes{};
+  bool at_mark{};  ///< data: behind them is the urgent byte's place
 };
+
+inline constexpr int kOobEnd = -1;
 
 /// What all readers share: looking, claiming, and leaving the token right. Not for direct use.
 class ReaderCore {
@@ -143,6 +171,9 @@ class ReaderCore {
     const std::byte* base{};
     std::size_t size{};
     std::size_t unread{};
+    UrgentView urgent;
+    /// What a reader can get.
+    std::size_t usable() const { return unread - urgent.left_out; }
   };
   /// Head, ring and W that belong together, and to the socket that the number means. False: there is no ring yet, the mode is not
   /// ring, or the number was closed.
@@ -161,6 +192,14 @@ class ReaderCore {
   void lowat_changed();
   void set_edge();
   void drain();
+  void sweep_urgent(bool keep);
+  bool hold_removal();
+  void tidy_urgent();
+  bool has_urgent_byte(const View& view) const;
+  UrgentWord urgent() const { return {slot_->rx_urgent.load(std::memory_order_relaxed)}; }
+  bool reaches_lowat() const;
+  bool oob_left() const { return slot_->rx_oob_shown.load(std::memory_order_relaxed) != slot_->rx_oob_swept.load(std::memory_order_relaxed); }
+  int take_urgent(bool peek, std::uint8_t& byte);
   std::uint32_t status() const { return slot_->status.load(std::memory_order_acquire); }
   Mode mode() const { return ReceiveWord{slot_->rx_word.load(std::memory_order_acquire)}.mode(); }
 
@@ -187,15 +226,33 @@ class ReceiveRingReader {
   ReceiveRingReader(Slot& slot, std::byte* arena, std::size_t arena_size, ProgramIo& io)
       : core_(slot, arena, arena_size, io), io_(&io) {}
 
-  /// Moves up to the sum of `to` out of the ring. Leaves the token right (settles) before it returns.
-  ReadOutcome read(std::span<const iovec> to);
+  /// Moves up to the sum of `to` out of the ring, and not across the urgent byte, which is left out if it is the first and not read in
+  /// line. Leaves the token right (settles) before it returns. `more`: the call has data already, so it does not begin at that byte either.
+  ReadOutcome read(std::span<const iovec> to, bool more = false);
   /// Copies without taking, from `skip` bytes after the first unread one.
   ReadOutcome peek(std::span<const iovec> to, std::size_t skip = 0);
   /// Takes up to `bytes` without copying (MSG_TRUNC).
-  ReadOutcome discard(std::size_t bytes);
+  ReadOutcome discard(std::size_t bytes, bool more = false);
+  /// SIOCATMARK.
+  bool at_mark();
+  /// recv(MSG_OOB): 0, kOobEnd (announced, and will not come), or the errno of what it fails with: EINVAL (none, taken already, or read in
+  /// line), EAGAIN (announced, not here yet), ENOTCONN (reset).
+  int take_urgent(bool peek, std::uint8_t& byte) { return core_.take_urgent(peek, byte); }
+  /// What poll(2) is to show beside what the descriptor shows by itself. Only the first word counts while there was never urgent data.
+  struct Shown {
+    bool urgent = false;    ///< there was some
+    bool priority = false;  ///< POLLPRI: its byte is here and nobody has taken it
+    bool readable = false;  ///< POLLIN
+    bool left = false;      ///< the descriptor shows what it has no more, until sweep_urgent()
+  };
+  Shown shown();
+  /// at_mark(), and something is unread: splice(2) does not go on.
+  bool stopped_at_mark();
+  /// `keep`: POLLPRI stays.
+  void sweep_urgent(bool keep) { core_.sweep_urgent(keep); }
   /// FIONREAD. Counts as a look: the next arrival renews the edge.
   std::size_t readable();
-  /// True if nothing is unread; without any effect, for spinning.
+  /// True if nothing can be read; without any effect, for spinning.
   bool nothing_unread() const;
   /// After SO_RCVLOWAT was stored in the slot: makes the token agree with it.
   void lowat_changed() { core_.lowat_changed(); }
@@ -207,7 +264,7 @@ class ReceiveRingReader {
   void drain() { core_.drain(); }
 
  private:
-  ReadOutcome take(std::span<const iovec> to, std::size_t want, bool copy);
+  ReadOutcome take(std::span<const iovec> to, std::size_t want, bool copy, bool more);
   ReaderCore core_;
   ProgramIo* io_;
 };

@@ -8,6 +8,7 @@ struct Setup {
   int readers;
   bool processes, edge, preempt, kill;
   bool slow_stack = false;
+  bool urgent = false;
 };
 
 /// Reads as a program does: waits for readiness, reads until there is nothing (edge) or a while (level).
@@ -53,6 +54,7 @@ class PreemptedEnd final : public StackIo {
     pause(20'000'000);  // longer than a reader would look for it in vain
     return sent;
   }
+  Sent send_urgent() override { return end_.send_urgent(); }
   bool token_queued() override { return end_.token_queued(); }
   unsigned units_above_ballast() override { return end_.units_above_ballast(); }
   bool take_unit() override { return end_.take_unit(); }
@@ -70,7 +72,7 @@ class PreemptedEnd final : public StackIo {
 /// The stack: publishes bursts; serves kicks; answers what it published.
 class Publisher {
  public:
-  Publisher(Rig& rig, bool slow) : rig_(rig), slow_(slow) {}
+  Publisher(Rig& rig, const Setup& setup) : rig_(rig), slow_(setup.slow_stack), urgent_(setup.urgent) {}
 
   /// False: readers made no progress for too long, a wake-up was lost.
   bool one_burst() {
@@ -81,8 +83,11 @@ class Publisher {
         })) {
       return false;
     }
+    // Whether anybody gets an urgent byte depends on what comes first; a 0 does not count.
+    const std::size_t urgent = urgent_ && random_.below(4) == 0 ? random_.below(n) : n;
+    if (urgent < n) (void)rig_.producer.set_urgent(rig_.producer.tail() + urgent, 0, random_.below(4) == 0);
     for (std::size_t i = 0; i < n; ++i) {
-      const std::uint8_t value = static_cast<std::uint8_t>(random_.next());
+      const std::uint8_t value = i == urgent ? 0 : static_cast<std::uint8_t>(random_.next());
       racy_put((rig_.producer.tail() + i) & (rig_.producer.size() - 1), value);
       sum += value;
     }
@@ -114,7 +119,7 @@ class Publisher {
     __atomic_store_n(reinterpret_cast<unsigned char*>(rig_.producer.base()) + at, value, __ATOMIC_RELAXED);
   }
   Rig& rig_;
-  const bool slow_;
+  const bool slow_, urgent_;
   PreemptedEnd preempted_{rig_.end};
   Random random_{99};
 };
@@ -122,14 +127,15 @@ class Publisher {
 void run(const Setup& setup, int type) {
   SCOPED_TRACE(testing::Message() << setup.readers << (setup.processes ? " processes" : " threads")
                                   << (setup.edge ? " edge" : " level") << (setup.preempt ? " preempted" : "")
-                                  << (setup.slow_stack ? " slow stack" : "") << (setup.kill ? " killed" : "") << " type " << type);
+                                  << (setup.slow_stack ? " slow stack" : "") << (setup.urgent ? " urgent" : "")
+                                  << (setup.kill ? " killed" : "") << " type " << type);
   Rig rig{type};
   ReceiveRingProducer::Counts counts;
   rig.producer.count_into(counts);
   rig.shared->kills_left = setup.kill ? setup.readers - 1 : 0;
   Crew crew{setup.readers, setup.processes, [&](int id) { read_until_end(rig, id, setup); }};
   ASSERT_TRUE(eventually([&] { return rig.shared->ready >= static_cast<unsigned>(setup.readers); }));
-  Publisher publisher{rig, setup.slow_stack};
+  Publisher publisher{rig, setup};
   const auto end = now() + stress_time();
   bool alive = true;
   while (alive && now() < end) {
@@ -154,7 +160,7 @@ void run(const Setup& setup, int type) {
   EXPECT_FALSE(rig.producer.broken());
   if (!setup.kill) {
     EXPECT_EQ(rig.shared->sum, publisher.sum);
-    if (setup.readers == 1 && !setup.edge) {
+    if (setup.readers == 1 && !setup.edge && !setup.urgent) {
       EXPECT_EQ(rig.shared->spurious, 0u);
     }
   }
@@ -185,12 +191,22 @@ TEST(ReceiveStress, TheStackLosesTheCpuInsideSend) {
   }
 }
 
+TEST(ReceiveStress, UrgentBytes) {
+  for (const bool processes : {false, true}) {
+    for (const int readers : {1, 2}) {
+      for (const bool edge : {false, true})
+        run({.readers = readers, .processes = processes, .edge = edge, .preempt = true, .kill = false, .urgent = true}, SOCK_STREAM);
+    }
+  }
+}
+
 TEST(ReceiveStress, SequencedPackets) {
   for (const bool edge : {false, true}) run({2, true, edge, true, false}, SOCK_SEQPACKET);
 }
 
 TEST(ReceiveStress, ReadersKilledBetweenWinningATokenAndTakingIt) {
   for (const int readers : {2, 4}) run({readers, true, false, true, true}, SOCK_STREAM);
+  run({.readers = 3, .processes = true, .edge = false, .preempt = true, .kill = true, .urgent = true}, SOCK_STREAM);
 }
 
 }  // namespace

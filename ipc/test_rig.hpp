@@ -155,6 +155,7 @@ class TestEnd final : public ProgramIo {
 
   bool take_token() override { return real_.take_token(); }
   Await await_token() override { return real_.await_token(); }
+  Swept sweep_urgent(bool keep) override { return real_.sweep_urgent(keep); }
   Stalled send_stall() override { return real_.send_stall(); }
   void yield() override { sched_yield(); }
   std::uint64_t now_us() override { return real_.now_us(); }

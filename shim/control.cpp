@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "ipc/datagram_ring.hpp"
+#include "ipc/receive_ring.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
 #include "shim/native.hpp"
@@ -123,15 +124,10 @@ int route_request(const Socket& s, unsigned long code, const rtentry* route) {
 }  // namespace
 
 int at_mark(int fd, Entry entry) {
-  static_cast<void>(fd);
   if (entry.datagram()) return fail(EINVAL);
   const Socket s = socket_of(entry);
-  int mark = 0;
-  ipc::IoctlAnswer answer{};
-  const int error =
-      request_about<ipc::MessageId::ioctl>(s, {.slot = s.name, .code = SIOCATMARK, .capacity = sizeof mark},
-                                           {}, std::as_writable_bytes(std::span{&mark, 1}), nullptr, &answer);
-  return error != 0 ? fail(error) : mark;
+  ipc::ProgramEnd end = s.end(fd);
+  return ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).at_mark() ? 1 : 0;
 }
 
 int control(int fd, Entry entry, unsigned long code, void* argument) {

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "ipc/datagram_ring.hpp"
+#include "ipc/receive_ring.hpp"
 #include "shim/process.hpp"
 #include "shim/table.hpp"
 
@@ -43,6 +44,11 @@ ssize_t send_datagram(int fd, Entry entry, const iovec* from, std::size_t count,
 /// The same of one that needs CAP_NET_RAW: a request, since what lies in a ring does not say whose it is. Not while confined().
 ssize_t send_extended(int fd, Entry entry, const iovec* from, std::size_t count, int flags, ipc::RecordHeader header,
                       std::span<const std::byte> control);
+
+/// Of a stream socket: what poll(2) is to show because of urgent data.
+ipc::ReceiveRingReader::Shown show_urgent(int fd, const Socket& s);
+/// The descriptor shows POLLPRI, and data that is none, no more.
+void hide_urgent(int fd, const Socket& s);
 
 /// The pending error of a socket, taken from the slot and from the descriptor, so that POLLERR goes away; 0:
 /// none. `flags`: kPlainCall.

@@ -83,37 +83,53 @@ struct Suspect {
 /// More in one batch show the error and keep the rest.
 constexpr std::size_t kSuspects = 64;
 
-/// A line of proc(5)'s fdinfo of an epoll is "tfd: 8 events: 19 data: 8 pos:0 ...": decimal, hexadecimal, hexadecimal.
-void read_registration(const char* line, std::span<Suspect> suspects) {
+/// A line of proc(5)'s fdinfo of an epoll.
+struct Line {
+  int fd;
+  std::uint32_t events;
+  std::uint64_t data;
+};
+
+/// "tfd: 8 events: 19 data: 8 pos:0 ...": decimal, hexadecimal, hexadecimal. False: another line.
+bool read_line(const char* line, Line& out) {
   const auto is = [](const char* text, const char* word) {
     while (*word != 0 && *text == *word) ++text, ++word;
     return *word == 0;
   };
-  if (!is(line, "tfd:")) return;
+  if (!is(line, "tfd:")) return false;
   int fd = 0;
   for (line += 4; *line == ' '; ++line) {
   }
   for (; *line >= '0' && *line <= '9'; ++line) fd = fd * 10 + (*line - '0');
-  while (*line != 0 && !is(line, "data:")) ++line;
-  if (*line == 0) return;
-  std::uint64_t data = 0;
-  for (line += 5; *line == ' '; ++line) {
-  }
-  for (;; ++line) {
-    if (*line >= '0' && *line <= '9') data = data << 4 | static_cast<std::uint64_t>(*line - '0');
-    else if (*line >= 'a' && *line <= 'f') data = data << 4 | static_cast<std::uint64_t>(*line - 'a' + 10);
-    else break;
-  }
+  const auto number = [&](const char* name, std::uint64_t& value) {
+    while (*line != 0 && !is(line, name)) ++line;
+    if (*line == 0) return false;
+    while (*line != ' ' && *line != 0) ++line;
+    while (*line == ' ') ++line;
+    for (value = 0;; ++line) {
+      if (*line >= '0' && *line <= '9') value = value << 4 | static_cast<std::uint64_t>(*line - '0');
+      else if (*line >= 'a' && *line <= 'f') value = value << 4 | static_cast<std::uint64_t>(*line - 'a' + 10);
+      else return true;
+    }
+  };
+  std::uint64_t events = 0, data = 0;
+  if (!number("events:", events) || !number("data:", data)) return false;
+  out = {.fd = fd, .events = static_cast<std::uint32_t>(events), .data = data};
+  return true;
+}
+
+void compare(const Line& line, std::span<Suspect> suspects) {
   for (Suspect& one : suspects) {
-    if (one.event->data.u64 != data) continue;
-    if (one.fd == fd && !one.present) one.present = true;
+    if (one.event->data.u64 != line.data) continue;
+    if (one.fd == line.fd && !one.present) one.present = true;
     else ++one.others;
   }
 }
 
 /// The kernel's own list says whose data it is: a program may give many descriptors the same, also of files that are not ours, and
 /// in another process. False: it cannot be read, or has more lines than one error may cost.
-bool find_registrations(int epoll, std::span<Suspect> suspects) {
+template <class Visit>
+bool for_each_registration(int epoll, Visit visit) {
   if (confined()) return false;
   char path[48] = "/proc/self/fdinfo/";
   char* at = path + sizeof "/proc/self/fdinfo/" - 1;
@@ -137,7 +153,7 @@ bool find_registrations(int epoll, std::span<Suspect> suspects) {
     for (std::size_t i = 0; i < length; ++i) {
       if (text[i] != '\n') continue;
       text[i] = 0;
-      read_registration(text + done, suspects);
+      if (Line line; read_line(text + done, line)) visit(line);
       done = i + 1;
     }
     if (done == 0 && length == sizeof text - 1) break;  // no such line is that long
@@ -190,7 +206,7 @@ void show_errors(int epoll, epoll_event* events, int count) {
   }
   if (used == 0) return;
   const std::span<Suspect> found{suspects, used};
-  const bool certain = find_registrations(epoll, found);
+  const bool certain = for_each_registration(epoll, [&](const Line& line) { compare(line, found); });
   for (const Suspect& one : found) {
     if (certain && !one.present) continue;  // of an epoll that had this number before
     one.event->events |= EPOLLERR;
@@ -199,6 +215,69 @@ void show_errors(int epoll, epoll_event* events, int count) {
     // What may be another's is not taken away: it would be asked for without end, or never come again.
     if (alone && !has_datagram(one.fd, socket_of(entry))) one.event->events &= ~static_cast<std::uint32_t>(EPOLLIN | EPOLLRDNORM);
   }
+}
+
+namespace {
+
+/// urgent_count() when show_urgent_events() last looked at an epoll of this number: epoll << 32 | count.
+constinit std::atomic<std::uint64_t> g_urgent_seen[kEpollGroups]{};
+
+/// A registered socket with urgent data.
+struct Urgent {
+  int fd;
+  std::uint32_t wanted;
+  std::uint64_t data;
+  bool shared = false;  ///< others have the same data
+};
+constexpr std::size_t kUrgent = 64;  ///< more in one epoll show what their descriptors show
+
+/// True: it said that there is something to read.
+bool correct(epoll_event& event, const Urgent& one, const ipc::ReceiveRingReader::Shown& shown) {
+  constexpr std::uint32_t kData = EPOLLIN | EPOLLRDNORM;
+  const bool wrong = !shown.readable && (event.events & (EPOLLHUP | EPOLLERR)) == 0 && (event.events & kData) != 0;
+  if (wrong) event.events &= ~kData;
+  event.events &= ~static_cast<std::uint32_t>(EPOLLPRI);
+  if (shown.priority) event.events |= one.wanted & EPOLLPRI;
+  return wrong;
+}
+
+}  // namespace
+
+int show_urgent_events(int epoll, epoll_event* events, int count) {
+  const KeepErrno keep;
+  const std::uint64_t now = static_cast<std::uint64_t>(static_cast<std::uint32_t>(epoll)) << 32 | urgent_count();
+  std::atomic<std::uint64_t>& seen = g_urgent_seen[static_cast<unsigned>(epoll) % kEpollGroups];
+  // What does not ask for EPOLLPRI shows nothing wrong once it was looked at.
+  const bool priority = std::any_of(events, events + count, [](const epoll_event& e) { return (e.events & EPOLLPRI) != 0; });
+  if (!priority && seen.load(std::memory_order_relaxed) == now) return count;
+  Urgent found[kUrgent];
+  std::size_t used = 0;
+  const bool certain = for_each_registration(epoll, [&](const Line& line) {
+    const Entry entry = entry_of(line.fd);
+    if (used == kUrgent || !entry.ours() || entry.datagram() || !show_urgent(line.fd, socket_of(entry)).urgent) return;
+    // Once shown, one with EPOLLONESHOT tells no more what it waits for, and an event that is kept back would not come again.
+    if ((line.events & EPOLLONESHOT) == 0) found[used++] = {.fd = line.fd, .wanted = line.events, .data = line.data};
+  });
+  if (!certain) return count;
+  if (used != 0) for_each_registration(epoll, [&](const Line& line) {
+    for (Urgent& one : std::span{found, used}) one.shared = one.shared || (one.data == line.data && one.fd != line.fd);
+  });
+  bool settled = true;
+  for (const Urgent& one : std::span{found, used}) {
+    const Entry entry = entry_of(one.fd);
+    if (!entry.ours() || entry.datagram()) continue;
+    const Socket s = socket_of(entry);
+    const auto shown = show_urgent(one.fd, s);
+    const bool shows_priority = shown.priority && (one.wanted & EPOLLPRI) != 0;
+    bool wrong = false;
+    for (epoll_event* e = events; !one.shared && e < events + count; ++e)
+      if (e->data.u64 == one.data) wrong = correct(*e, one, shown) || wrong;
+    if (shows_priority) continue;
+    if (wrong || (!shown.readable && shown.left)) hide_urgent(one.fd, s);
+    settled = settled && !wrong;  // by the next look
+  }
+  if (settled) seen.store(now, std::memory_order_relaxed);
+  return static_cast<int>(std::remove_if(events, events + count, [](const epoll_event& e) { return e.events == 0; }) - events);
 }
 
 void restore_epoll(int fd) {

@@ -13,6 +13,8 @@ void note_epoll(int epoll, int operation, int fd, Entry entry, const epoll_event
 /// After a wait that answered these: of datagram sockets with an error, as udp(7) has it. The error queue had to be asked for before the
 /// socket was added.
 void show_errors(int epoll, epoll_event* events, int count);
+/// The same, of stream sockets with urgent data: EPOLLPRI, and EPOLLIN only if there is something to read. Answers how many events are left.
+int show_urgent_events(int epoll, epoll_event* events, int count);
 /// After another file was put at `fd`: registers it again wherever it was.
 void restore_epoll(int fd);
 /// `fd` was closed: its registrations are gone.

@@ -463,7 +463,11 @@ ssize_t receive_message(int fd, Entry entry, msghdr* message, int flags) {
     if (n < 0) return n;
     message->msg_namelen = 0;
     message->msg_controllen = 0;
-    if ((flags & MSG_OOB) != 0) message->msg_flags |= MSG_OOB;
+    if ((flags & MSG_OOB) != 0 && (flags & MSG_ERRQUEUE) == 0) {
+      // 0 with room: announced, and will not come.
+      const bool room = total_of(message->msg_iov, message->msg_iovlen) != 0;
+      message->msg_flags |= n > 0 ? MSG_OOB : room ? 0 : MSG_OOB | MSG_TRUNC;
+    }
     return n;
   }
   if ((flags & MSG_ERRQUEUE) != 0) return receive_error(fd, entry, *message);

@@ -160,6 +160,12 @@ void note_option(int fd, Entry entry, const Socket& s, int level, int name, cons
     end.open_while(g_table[fd], entry.bits);
     ipc::SendRingWriter(*s.slot, s.arena, s.arena_size, end).size_changed();
   }
+  if (level == SOL_SOCKET && name == SO_OOBINLINE && !s.datagram) {
+    // The urgent byte may be the next: to be read now, or not any more.
+    ipc::ProgramEnd end = s.end(fd);
+    end.open_while(g_table[fd], entry.bits);
+    ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).lowat_changed();
+  }
   if (level == SOL_SOCKET && name == SO_LINGER && length >= sizeof(linger)) {
     struct linger l;
     memcpy(&l, value, sizeof l);

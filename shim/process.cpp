@@ -205,6 +205,14 @@ Request::~Request() {
   pthread_setcancelstate(cancel_state_, nullptr);
 }
 
+std::uint32_t urgent_count() {
+  const Link* last = g_link.load(std::memory_order_acquire);
+  std::uint32_t sum = 0;
+  for (const Link* link = g_links; last != nullptr && link <= last; ++link)
+    sum += ipc::control_header(link->control).urgent.load(std::memory_order_relaxed);
+  return sum;
+}
+
 Link* Request::link() const { return g_link.load(std::memory_order_relaxed); }
 client::Channel& Request::channel() { return own_ ? g_vfork_channel : g_channel; }
 std::span<std::byte> Request::scratch() { return g_scratch; }

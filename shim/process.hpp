@@ -209,6 +209,9 @@ class Request {
 /// The index of a mapped arena of the current or any other link; -1: not mapped here.
 int find_arena(const Link* link, std::uint32_t id);
 
+/// How often the stack has sent a byte out of band (Slot::rx_oob_shown) to any socket of this client, about; 0: never.
+std::uint32_t urgent_count();
+
 /// True while the stack that this process's sockets belong to is alive.
 bool has_stack();
 

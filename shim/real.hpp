@@ -29,7 +29,7 @@ namespace iopkt::shim {
   X(listen) X(accept) X(accept4) X(connect) X(shutdown) X(getsockname) X(getpeername) X(getsockopt)         \
       X(setsockopt) X(read) X(readv) X(preadv2) X(write) X(writev) X(pwritev2) X(send) X(sendto) X(sendmsg) \
           X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendfile) X(splice) X(close)             \
-              X(close_range) X(closefrom) X(poll) X(ppoll) X(dup) X(dup2) X(dup3) X(fcntl) X(ioctl) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(fdopen)   \
+              X(close_range) X(closefrom) X(poll) X(ppoll) X(select) X(pselect) X(dup) X(dup2) X(dup3) X(fcntl) X(ioctl) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(fdopen)   \
                   X(vdprintf) X(sockatmark) X(fileno) X(fileno_unlocked) X(setuid) X(setgid) X(seteuid)     \
                       X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) X(setgroups) X(prctl)    \
                           X(initgroups) X(chroot) X(execve) X(getaddrinfo) X(getnameinfo) X(gethostbyname)  \

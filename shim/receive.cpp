@@ -40,8 +40,9 @@ constexpr std::uint32_t kStates = ipc::Status::connecting | ipc::Status::connect
                                   ipc::Status::fin_received | ipc::Status::shut_rd | ipc::Status::reset;
 
 /// Sleeps until the descriptor shows something: a token (1), or an end (0). -1 and errno, as recv() has it.
-int await_something(int fd, const Socket& s, int flags) {
-  if ((flags & kPlainCall) == 0) {
+/// `more`: the call has data already, so that a signal ends it with that; and the urgent byte, which is no data, ends it, too.
+int await_something(int fd, const Socket& s, int flags, bool more) {
+  if ((flags & kPlainCall) == 0 && !more) {
     char token;
     const ssize_t n = real().recv(fd, &token, 1, MSG_PEEK);
     if (n >= 0 || !ipc::sys::refused(errno)) return static_cast<int>(n);
@@ -51,10 +52,16 @@ int await_something(int fd, const Socket& s, int flags) {
   return errno != 0 ? -1 : (seen & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) == 0;
 }
 
+/// MSG_PEEK | MSG_WAITALL: there is a token already, so the descriptor is no place to sleep.
+int nap() {
+  const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
+  return nanosleep(&millisecond, nullptr) < 0 ? errno : 0;
+}
+
 /// What a reader does when the ring is empty. 0: look again; otherwise the errno to fail with.
 /// `gone` is set when the descriptor shows an end that the slot does not know of (yet).
 template <class Reader>
-int sleep_until_readable(int fd, Entry entry, const Socket& s, const Reader& reader, int flags, bool& gone) {
+int sleep_until_readable(int fd, Entry entry, const Socket& s, Reader& reader, int flags, bool& gone, bool more = false) {
   if (gone || !s.alive()) return s.datagram ? ENETDOWN : ECONNRESET;
   if ((flags & MSG_DONTWAIT) != 0 || is_nonblocking(fd, s, flags)) return EAGAIN;
   const std::uint32_t status = s.status();
@@ -63,19 +70,20 @@ int sleep_until_readable(int fd, Entry entry, const Socket& s, const Reader& rea
            s.slot->error.load(std::memory_order_relaxed) == 0;
   };
   if (spin(s, nothing)) return 0;
-  const int n = await_something(fd, s, flags);
+  if constexpr (requires { reader.shown(); }) {
+    // What shows POLLPRI is no place to sleep.
+    if (reader.shown().left) {
+      if ((flags & kPlainCall) != 0) return nap();
+      reader.sweep_urgent(false);
+    }
+  }
+  const int n = await_something(fd, s, flags, more);
   const int error = n < 0 ? errno : 0;
   if (!unchanged(fd, entry)) return EBADF;
   if (n > 0) return 0;
   if (error == EINTR || error == EAGAIN) return error;
   if (s.slot->error.load(std::memory_order_relaxed) == 0 && s.status() == status) gone = true;
   return 0;
-}
-
-/// MSG_PEEK | MSG_WAITALL: there is a token already, so the descriptor is no place to sleep.
-int nap() {
-  const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
-  return nanosleep(&millisecond, nullptr) < 0 ? errno : 0;
 }
 
 ssize_t fail(int error) {
@@ -92,9 +100,25 @@ std::size_t receive_target(const Socket& s, std::size_t want, int flags) {
 
 ipc::ReadOutcome look(ipc::ReceiveRingReader& reader, const Pieces& rest, std::size_t done, int flags) {
   Pieces::Window window;
-  if ((flags & MSG_TRUNC) != 0 && (flags & MSG_PEEK) == 0) return reader.discard(rest.left());
+  if ((flags & MSG_TRUNC) != 0 && (flags & MSG_PEEK) == 0) return reader.discard(rest.left(), done > 0);
   const auto pieces = rest.window(window);
-  return (flags & MSG_PEEK) != 0 ? reader.peek(pieces, done) : reader.read(pieces);
+  return (flags & MSG_PEEK) != 0 ? reader.peek(pieces, done) : reader.read(pieces, done > 0);
+}
+
+/// recv(MSG_OOB). In stream mode no byte is urgent.
+ssize_t receive_urgent(int fd, Entry entry, const Socket& s, const iovec* to, std::size_t count, int flags) {
+  if ((s.status() & ipc::Status::listening) != 0) return fail(ENOTCONN);
+  ipc::ProgramEnd end = end_for(fd, s, flags);
+  end.open_while(g_table[fd], entry.bits);
+  std::uint8_t byte = 0;
+  const int error = ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).take_urgent((flags & MSG_PEEK) != 0, byte);
+  if (error == ipc::kOobEnd) return 0;
+  if (error != 0) return fail(error);
+  for (; count > 0 && to->iov_len == 0; ++to, --count) {
+  }
+  if (count == 0) return 0;
+  if ((flags & MSG_TRUNC) == 0) *static_cast<std::uint8_t*>(to->iov_base) = byte;
+  return 1;
 }
 
 }  // namespace
@@ -102,9 +126,8 @@ ipc::ReadOutcome look(ipc::ReceiveRingReader& reader, const Pieces& rest, std::s
 ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, int flags) {
   using Kind = ipc::ReadOutcome::Kind;
   const Socket s = socket_of(entry);
-  if ((flags & MSG_OOB) != 0)
-    return native::recv(fd, count > 0 ? to->iov_base : nullptr, count > 0 ? 1 : 0, flags);
   if ((flags & MSG_ERRQUEUE) != 0) return fail(EAGAIN);
+  if ((flags & MSG_OOB) != 0) return receive_urgent(fd, entry, s, to, count, flags);
   if ((s.status() & kStates) == 0) return fail(ENOTCONN);
 
   ipc::ProgramEnd end = end_for(fd, s, flags);
@@ -132,10 +155,11 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
       case Kind::data:
         done += outcome.bytes;
         rest.advance(outcome.bytes);
-        if (rest.left() == 0) return static_cast<ssize_t>(done);
+        if (rest.left() == 0 || outcome.at_mark) return static_cast<ssize_t>(done);
         if (outcome.bytes < rest.window_limit() && done >= target) return static_cast<ssize_t>(done);
         continue;
       case Kind::eof:
+      case Kind::mark:
         return static_cast<ssize_t>(done);
       case Kind::reset: {
         if (done > 0) return static_cast<ssize_t>(done);
@@ -162,9 +186,19 @@ ssize_t receive_stream(int fd, Entry entry, const iovec* to, std::size_t count, 
     }
     const bool peek_for_more =
         (flags & MSG_PEEK) != 0 && done > 0 && (flags & MSG_DONTWAIT) == 0 && !is_nonblocking(fd, s, flags);
-    const int error = peek_for_more ? nap() : sleep_until_readable(fd, entry, s, reader, flags, gone);
+    const int error = peek_for_more ? nap() : sleep_until_readable(fd, entry, s, reader, flags, gone, done > 0);
     if (error != 0) return done > 0 ? static_cast<ssize_t>(done) : fail(error);
   }
+}
+
+ipc::ReceiveRingReader::Shown show_urgent(int fd, const Socket& s) {
+  ipc::ProgramEnd end = s.end(fd);
+  return ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).shown();
+}
+
+void hide_urgent(int fd, const Socket& s) {
+  ipc::ProgramEnd end = s.end(fd);
+  ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).sweep_urgent(false);
 }
 
 /// An error that came in is shown as a record without payload, so that it wakes sleepers and pollers. Once

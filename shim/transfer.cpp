@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "ipc/receive_ring.hpp"
 #include "ipc/send_ring.hpp"
 #include "shim/confine.hpp"
 #include "shim/data.hpp"
@@ -59,6 +60,11 @@ ssize_t splice_out(int in, off64_t* offset, int out, Entry entry, std::size_t co
 /// Socket to pipe or file: looked at first, and taken only as far as the other side took it.
 ssize_t splice_in(int in, Entry entry, int out, off64_t* offset, std::size_t count, unsigned flags) {
   if (entry.datagram()) return fail(EINVAL);
+  const Socket s = socket_of(entry);
+  ipc::ProgramEnd end = s.end(in);
+  // As the host: it goes up to the urgent byte's place, and never over it.
+  if (ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).stopped_at_mark())
+    return is_nonblocking(in, s, 0) ? fail(EAGAIN) : 0;
   char buffer[16 * 1024];
   const iovec piece{buffer, std::min(count, sizeof buffer)};
   const int receive_flags = (flags & SPLICE_F_NONBLOCK) != 0 ? MSG_DONTWAIT : 0;

@@ -32,7 +32,7 @@ inline constexpr std::uint32_t connected = 4;       ///< connect() succeeded
 inline constexpr std::uint32_t peer_fin = 8;        ///< end of the stream at receive_tail()
 inline constexpr std::uint32_t failed = 16;         ///< `error` says why; nothing more will come or go
 inline constexpr std::uint32_t released = 32;       ///< the id is gone and its rings are no longer touched. Last event of an id
-inline constexpr std::uint32_t urgent = 64;         ///< TCP urgent data was announced
+inline constexpr std::uint32_t urgent = 64;         ///< urgent_mark(): TCP urgent data was announced, or its byte has come
 inline constexpr std::uint32_t soft_error = 128;    ///< an ICMP error for a datagram socket: `error` becomes SO_ERROR
 inline constexpr std::uint32_t send_done = 256;     ///< our FIN is acknowledged: a lingering close may return
 inline constexpr std::uint32_t space_wanted = 512;  ///< larger rings would help: Shard::wanted_rings()
@@ -43,6 +43,13 @@ struct SocketEvent {
   Cookie cookie = 0;
   std::uint32_t what = 0;
   Errno error = Errno::ok;
+};
+
+/// RFC 6093: one byte of a TCP stream is urgent.
+struct UrgentMark {
+  std::uint64_t end = 0;  ///< the position behind it
+  bool here = false;      ///< it lies in the receive ring, perhaps beyond receive_tail()
+  bool in_line = false;   ///< SO_OOBINLINE
 };
 
 /// A connection that is ready for accept(2): made on this shard, for a listener that may live on another.

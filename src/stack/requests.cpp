@@ -528,9 +528,11 @@ void Shard::more_follows(SocketId id, std::uint64_t position) {
   if (k != nullptr && k->tcp && position <= k->send.tail) k->tcp->set_send_more(position);
 }
 
-std::optional<std::uint64_t> Shard::urgent_mark(SocketId id) const {
+std::optional<UrgentMark> Shard::urgent_mark(SocketId id) const {
   const Socket* k = state_->find(id);
-  return k == nullptr || !k->tcp ? std::nullopt : k->tcp->urgent_mark();
+  const auto end = k == nullptr || !k->tcp ? std::nullopt : k->tcp->urgent_mark();
+  if (!end) return std::nullopt;
+  return UrgentMark{.end = *end, .here = k->tcp->urgent_byte_here(), .in_line = k->options->oob_inline};
 }
 
 }  // namespace iopkt::stack

@@ -160,8 +160,8 @@ class Shard {
   void mark_urgent(SocketId id, std::uint64_t position);
   /// MSG_MORE: more bytes follow `position` at once; at most the send tail of the last progress(). Before the turn ends, too.
   void more_follows(SocketId id, std::uint64_t position);
-  /// SIOCATMARK's position of the urgent mark; nullopt: none.
-  std::optional<std::uint64_t> urgent_mark(SocketId id) const;
+  /// The newest urgent byte that the client, as far as it has told, has not read past; nullopt: none.
+  std::optional<UrgentMark> urgent_mark(SocketId id) const;
 
   // ---- what operators see; any turn of this shard's thread
   /// The neighbour cache; shard 0 only, which tells the others. Sorted by key.

@@ -271,6 +271,8 @@ class Connection {
   /// Position right after the urgent byte, while the user has not read past it (RFC 6093: in-line; SIOCATMARK compares
   /// the read position with urgent_mark() - 1).
   std::optional<std::uint64_t> urgent_mark() const;
+  /// That byte has come, in order or not.
+  bool urgent_byte_here() const { return b_.rcv.urgent_here; }
   bool peer_fin() const { return b_.rcv.fin_received; }
   /// Our FIN and all before it is acknowledged.
   bool send_shut() const { return b_.snd.fin_acked(); }

@@ -14,13 +14,15 @@ constexpr std::uint8_t kQuickAcks = 16;
 }  // namespace
 
 /// Sixth: RCV.UP <- max(RCV.UP, SEG.UP). RFC 6093 section 3.1: the pointer names the byte after the urgent data, as everybody
-/// sends it. The data itself stays in the stream.
+/// sends it. The data itself stays in the stream. A pointer at a byte that has come before is of a repeated segment, or means a byte
+/// that was shown as ordinary data: nothing urgent is to come (the host's TCP ignores it, too).
 void Connection::input_urgent(const SegmentIn& seg, Offset begin) {
   if (!may_receive(b_.state) || seg.urgent == 0) return;
   const Offset up = begin + seg.urgent;
-  if (up <= b_.rcv.read || (b_.rcv.urgent_valid && up <= b_.rcv.up)) return;
+  if (up <= b_.rcv.nxt || (b_.rcv.urgent_valid && up <= b_.rcv.up)) return;
   b_.rcv.up = up;
   b_.rcv.urgent_valid = true;
+  b_.rcv.urgent_here = b_.rcv.has_urgent_byte();
   b_.events |= event_urgent;
   ++count().rx_urgent;
 }
@@ -48,6 +50,10 @@ std::optional<Drop> Connection::input_data(const SegmentIn& seg, Offset begin, I
   count().rx_after_window_bytes += got.beyond_edge;
   if (!got.in_order) count().rx_out_of_order_bytes += got.bytes;
   if (rcv.data_end() > before) b_.events |= event_readable;
+  if (rcv.urgent_valid && !rcv.urgent_here && rcv.has_urgent_byte()) {
+    rcv.urgent_here = true;
+    b_.events |= event_urgent;
+  }
   if (got.bytes > 0) rcv.begin_tuning(b_.snd.rtt.srtt, now);
   if (rcv.tuning) time_round(seg, now);
   schedule_ack(seg, got, had_holes, now);

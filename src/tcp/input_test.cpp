@@ -399,6 +399,27 @@ TEST(TcpInput, UrgentByRfc6093) {
   EXPECT_EQ(s.c->urgent_mark(), 4u);
   s.c->set_receive_read(4);
   EXPECT_EQ(s.c->urgent_mark(), std::nullopt);
+  s.give({.seq = 1, .flags = kAck | wire::urg, .len = 10, .urgent = 9});
+  EXPECT_FALSE(s.events & event_urgent);  // nor at a byte that came as ordinary data
+  EXPECT_EQ(s.c->urgent_mark(), std::nullopt);
+}
+
+TEST(TcpInput, AnUrgentByteThatComesLaterIsToldAgain) {
+  Script s;
+  s.establish();
+  s.give({.flags = kAck | wire::urg, .len = 10, .urgent = 31});
+  EXPECT_TRUE(s.events & event_urgent);
+  EXPECT_FALSE(s.c->urgent_byte_here());
+  s.events = 0;
+  s.give({.seq = 11, .len = 10});
+  EXPECT_FALSE(s.events & event_urgent);
+  s.give({.seq = 31, .len = 10});  // out of order: the byte lies in the ring already
+  EXPECT_TRUE(s.events & event_urgent);
+  EXPECT_TRUE(s.c->urgent_byte_here());
+  s.events = 0;
+  s.give({.seq = 21, .len = 10});
+  EXPECT_FALSE(s.events & event_urgent);
+  EXPECT_EQ(s.c->urgent_mark(), 31u);
 }
 
 TEST(TcpInput, AfterCloseDataDrawsAReset) {

@@ -48,6 +48,7 @@ struct Receiver {
   bool echo_congestion{};      ///< RFC 3168 section 6.1.3: each ACK says ECE, until a CWR comes.
   bool ect_seen{};             ///< Something came with ECT or CE.
   bool urgent_valid{};         ///< `up` means something.
+  bool urgent_here{};          ///< The urgent byte itself has come, in order or not.
   std::uint8_t more_acks{};    ///< Duplicate ACKs due beyond the one of ack_now; only counted without SACK.
   std::uint8_t quick_acks{};   ///< Segments in order that are still acknowledged one by one, since something was lost.
   Offset fin{-1};              ///< Where the peer's FIN stands, once it was seen; -1: not yet.
@@ -65,6 +66,8 @@ struct Receiver {
 
   const RangeSet& beyond() const { return holes().beyond; }
   const Range& duplicate() const { return holes().duplicate; }
+  /// The byte before `up` was received.
+  bool has_urgent_byte() const { return up <= data_end() || (up > nxt && beyond().contains(up - 1)); }
   /// It was reported.
   void forget_duplicate();
 

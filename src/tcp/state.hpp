@@ -40,7 +40,7 @@ enum Event : std::uint16_t {
   event_peer_fin = 8,     ///< The peer's FIN was reached in order: end of the stream at receive_tail().
   event_failed = 16,      ///< failure() says why; the state is CLOSED. Output may still hold a RST.
   event_closed = 32,      ///< CLOSED, in order or not. Once poll_output() answers nothing, the connection may be destroyed.
-  event_urgent = 64,      ///< urgent_mark() moved forward (RFC 9293 section 3.8.5): SIGURG.
+  event_urgent = 64,      ///< urgent_mark() moved forward (RFC 9293 section 3.8.5), or its byte has come.
   event_send_shut = 128,  ///< Our FIN is acknowledged: all that was written has arrived. Lingering close may return.
   event_dubious = 256,    ///< R1 retransmissions: the next hop should be looked up again (RFC 1122 section 4.2.3.5).
 };

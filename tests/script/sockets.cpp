@@ -496,7 +496,7 @@ Sockets::Result Sockets::ioctl(Socket& k, Request& r) {
       break;
     case SIOCATMARK: {
       const auto mark = of(k).urgent_mark(k.id);
-      answer = mark && *mark == k.receive_head + 1;
+      answer = mark && mark->end == k.receive_head + 1;
       break;
     }
     case FIONBIO: k.nonblocking = r.b != 0; return 0;

@@ -354,6 +354,76 @@ def _(p):
     p.call("s['c'].recv(10)")
 
 
+@scenario("urgent data is announced before it comes")
+def _(p):
+    p.accepted()
+    p.send("AU", seq=1, urgent=5)
+    p.call("s['c'].recv(10, MSG_OOB)")
+    p.call("s['c'].recv(10)")
+    p.send("PA", b"abcd", seq=1)
+    p.call("wait('c', 'IN')")
+    p.call("s['c'].recv(2)")
+    p.call("s['c'].recv(10)")
+    p.call("s['c'].recv(10, MSG_OOB)")
+    p.send("PA", b"!e", seq=5)
+    p.call("wait('c', 'PRI')")
+    p.call("s['c'].recv(10, MSG_OOB | MSG_PEEK)")
+    p.call("s['c'].recv(10, MSG_OOB)")
+    p.call("s['c'].recv(10)")
+    p.call("s['c'].recv(10)")
+
+
+@scenario("urgent data out of order")
+def _(p):
+    p.accepted()
+    p.send("PAU", b"!x", seq=4, urgent=1)
+    p.call("wait('c', 'PRI')")
+    p.call("s['c'].recv(10, MSG_OOB)")
+    p.call("s['c'].recv(10)")
+    p.send("PA", b"abc", seq=1)
+    p.call("wait('c', 'IN')")
+    p.call("s['c'].recv(10)")
+    p.call("s['c'].recv(10)")
+
+
+@scenario("urgent data again, and at what came before")
+def _(p):
+    p.accepted()
+    p.send("PAU", b"ab!c", seq=1, urgent=3)
+    p.call("wait('c', 'PRI')")
+    p.send("PAU", b"ab!c", seq=1, urgent=3)
+    p.send("PAU", b"ab!c", seq=1, urgent=4)
+    p.call("s['c'].recv(10, MSG_OOB)")
+    p.call("s['c'].recv(10)")
+    p.call("s['c'].recv(10)")
+    p.send("PAU", b"ab!c", seq=1, urgent=3)
+    p.call("s['c'].recv(10, MSG_OOB)")
+    p.send("PAU", b"d?", seq=5, urgent=2)
+    p.call("wait('c', 'PRI')")
+    p.call("s['c'].recv(10)")
+    p.call("s['c'].recv(10, MSG_OOB)")
+
+
+@scenario("urgent data ends before it comes")
+def _(p):
+    p.accepted()
+    p.send("AU", seq=1, urgent=5)
+    p.send("FA", seq=1)
+    p.call("wait('c', 'RDHUP')")
+    p.call("s['c'].recv(10, MSG_OOB)")
+    p.call("s['c'].recv(10)")
+
+
+@scenario("a reset with urgent data unread")
+def _(p):
+    p.accepted()
+    p.send("PAU", b"ab!", seq=1, urgent=3)
+    p.call("wait('c', 'PRI')")
+    p.send("R", seq=4)
+    p.call("wait('c', 'ERR')")
+    p.call("s['c'].recv(10, MSG_OOB)")
+
+
 @scenario("sending urgent data")
 def _(p):
     p.accepted()

@@ -7,7 +7,8 @@ import pytest
 
 from shim_support import BUILD, PROGRAM6, Stack
 
-PROGRAMS = ["shim_stream", "shim_datagram", "shim_descriptors", "shim_blocking", "shim_confined"]
+PROGRAMS = ["shim_stream", "shim_datagram", "shim_descriptors", "shim_blocking", "shim_confined",
+            "shim_urgent"]
 # The same with sockets of AF_INET6, and what those alone have; on the other variant.
 PROGRAMS6 = [program + "6" for program in PROGRAMS] + ["shim_inet6"]
 
