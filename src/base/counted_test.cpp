@@ -22,7 +22,8 @@ TEST(Counted, EndsWithItsLastOwner) {
     const CountedPtr<Thing> second = first;
     EXPECT_EQ(second, first);
     CountedPtr<Thing> third{second.get()};
-    third = third;
+    const CountedPtr<Thing>& itself = third;
+    third = itself;
     first = nullptr;
     EXPECT_FALSE(first);
     first = std::move(third);

@@ -296,7 +296,6 @@ TEST(AccEcn, ALateSynAckIsAnsweredWithTheCounterBySection3_2_2_1) {
     o.mss = 1000;
     return s.c->on_segment({.seq = s.irs, .ack = s.iss + 1, .flags = wire::syn | wire::ack | wire::cwr, .window = 65535, .options = o}, s.now, s.copies);
   };
-  const wire::TcpOptions none;
   Script first;
   open_accurate(first);
   syn_ack(first);
