@@ -1,7 +1,6 @@
 // Receiving.
 #include <errno.h>
 #include <sched.h>
-#include <time.h>
 
 #include <algorithm>
 
@@ -53,10 +52,7 @@ int await_something(int fd, const Socket& s, int flags, bool more) {
 }
 
 /// MSG_PEEK | MSG_WAITALL: there is a token already, so the descriptor is no place to sleep.
-int nap() {
-  const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
-  return nanosleep(&millisecond, nullptr) < 0 ? errno : 0;
-}
+int nap() { return ipc::sys::nap(1'000'000); }
 
 /// What a reader does when the ring is empty. 0: look again; otherwise the errno to fail with.
 /// `gone` is set when the descriptor shows an end that the slot does not know of (yet).
