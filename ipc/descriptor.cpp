@@ -147,6 +147,10 @@ bool StackEnd::send_witness(int fd) {
 }
 
 StackIo::Sent StackEnd::send_urgent() {
+  // Tokens have room always, whatever the program leaves here.
+  constexpr int kUnreadMax = 32 << 10;
+  int unread = 0;
+  if (sys::unread_by_peer(fd_, SIOCOUTQ, &unread) == 0 && unread > kUnreadMax) return Sent::again;
   return sent_of(sys::send(fd_, &kOutOfBand, 1, kSendFlags | MSG_OOB));
 }
 

@@ -219,6 +219,20 @@ TEST_F(UrgentEndTest, AnOldByteOutOfBandIsNoToken) {
   EXPECT_EQ(mask(), 0);
 }
 
+TEST_F(UrgentEndTest, AnyNumberOfThemLeavesRoomForATokenAndIsNotTriedAgain) {
+  std::uint32_t told = 0;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    (void)rig.producer.set_urgent(10 + i, '!', false);
+    EXPECT_FALSE(rig.producer.flush(rig.end));
+    told = rig.producer.urgent_told();
+  }
+  EXPECT_GT(told, 8u);
+  EXPECT_LT(told, 100u);
+  rig.put(5);
+  EXPECT_FALSE(rig.producer.flush(rig.end));
+  EXPECT_EQ(rig.word().state(), TokenState::present);
+}
+
 TEST_F(UrgentEndTest, PlainCallsSweepOnlyWhereTheyCannotBlockAndNoTokenIsDue) {
   using Swept = ProgramIo::Swept;
   ProgramEnd plain{rig.program(), *rig.slot, nullptr, nullptr, 0, Calls::plain};

@@ -47,8 +47,8 @@ int await_something(int fd, const Socket& s, int flags, bool more) {
     if (n >= 0 || !ipc::sys::refused(errno)) return static_cast<int>(n);
   }
   short seen = 0;
-  errno = sleep_by_poll(fd, s, POLLIN | POLLRDHUP, seen);
-  return errno != 0 ? -1 : (seen & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) == 0;
+  if (const int error = sleep_by_poll(fd, s, POLLIN | POLLRDHUP, seen); error != 0) return errno = error, -1;
+  return (seen & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) == 0;
 }
 
 /// MSG_PEEK | MSG_WAITALL: there is a token already, so the descriptor is no place to sleep.
