@@ -1,6 +1,9 @@
 // Receiving.
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 
 #include <algorithm>
 
@@ -192,9 +195,21 @@ ipc::ReceiveRingReader::Shown show_urgent(int fd, const Socket& s) {
   return ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).shown();
 }
 
-void hide_urgent(int fd, const Socket& s) {
+bool hide_urgent(int fd, const Socket& s) {
   ipc::ProgramEnd end = s.end(fd);
-  ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).sweep_urgent(false);
+  ipc::ReceiveRingReader reader(*s.slot, s.arena, s.arena_size, end);
+  reader.sweep_urgent(false);
+  return !reader.shown().left;
+}
+
+bool raises_sigurg(int fd, const sigset_t* mask) {
+  const KeepErrno keep;
+  if (native::fcntl(fd, F_GETOWN) == 0) return false;
+  struct sigaction action{};
+  if (sigaction(SIGURG, nullptr, &action) != 0 || action.sa_handler == SIG_IGN || action.sa_handler == SIG_DFL) return false;
+  sigset_t own{};
+  if (mask == nullptr && pthread_sigmask(SIG_BLOCK, nullptr, &own) == 0) mask = &own;
+  return mask != nullptr && sigismember(mask, SIGURG) == 0;
 }
 
 /// An error that came in is shown as a record without payload, so that it wakes sleepers and pollers. Once
