@@ -242,7 +242,7 @@ int select_sets(int count, fd_set* read, fd_set* write, fd_set* except, std::int
 
 /// `native(limit)` waits for `limit_ns`, < 0: without end.
 template <class Native>
-int wait_for_events(int epoll, epoll_event* events, std::int64_t limit_ns, Native native) {
+int wait_for_events(int epoll, epoll_event* events, std::int64_t limit_ns, const sigset_t* mask, Native native) {
   std::uint64_t start = 0;
   std::int64_t left = limit_ns;
   for (unsigned empty = 0;; ++empty) {
@@ -251,10 +251,12 @@ int wait_for_events(int epoll, epoll_event* events, std::int64_t limit_ns, Nativ
     show_errors(epoll, events, count);
     if (urgent_count() == 0) [[likely]]
       return count;
-    count = show_urgent_events(epoll, events, count);
+    bool interrupted = false;
+    count = show_urgent_events(epoll, events, count, mask, interrupted);
+    if (count == 0 && interrupted) return errno = EINTR, -1;
     if (count != 0 || left == 0) return count;
     // Urgent data alone, of which this epoll is not to be told.
-    if (empty > 1) real().poll(nullptr, 0, 1);
+    if (empty > 1 && nap(mask) < 0) return -1;
     if (start == 0) start = now_ns();
     if (left > 0) left = std::max<std::int64_t>(0, limit_ns - static_cast<std::int64_t>(now_ns() - start));
   }
@@ -299,12 +301,12 @@ IOPKT_EXPORT int ppoll(pollfd* list, nfds_t count, const timespec* limit, const 
 }
 
 IOPKT_EXPORT int epoll_wait(int epoll, epoll_event* events, int most, int limit_ms) {
-  return wait_for_events(epoll, events, limit_ms < 0 ? -1 : limit_ms * kMs,
+  return wait_for_events(epoll, events, limit_ms < 0 ? -1 : limit_ms * kMs, nullptr,
                          [&](std::int64_t left) { return real().epoll_wait(epoll, events, most, to_ms(left)); });
 }
 
 IOPKT_EXPORT int epoll_pwait(int epoll, epoll_event* events, int most, int limit_ms, const sigset_t* mask) {
-  return wait_for_events(epoll, events, limit_ms < 0 ? -1 : limit_ms * kMs,
+  return wait_for_events(epoll, events, limit_ms < 0 ? -1 : limit_ms * kMs, mask,
                          [&](std::int64_t left) { return real().epoll_pwait(epoll, events, most, to_ms(left), mask); });
 }
 
@@ -312,7 +314,7 @@ IOPKT_EXPORT int epoll_pwait2(int epoll, epoll_event* events, int most, const ti
   if (real().epoll_pwait2 == nullptr) return errno = ENOSYS, -1;
   constexpr long kLarge = 1'000'000'000;
   const bool plain = limit != nullptr && limit->tv_sec >= 0 && limit->tv_sec < kLarge && limit->tv_nsec >= 0 && limit->tv_nsec < kLarge;
-  return wait_for_events(epoll, events, plain ? limit->tv_sec * 1'000'000'000 + limit->tv_nsec : -1, [&](std::int64_t left) {
+  return wait_for_events(epoll, events, plain ? limit->tv_sec * 1'000'000'000 + limit->tv_nsec : -1, mask, [&](std::int64_t left) {
     const timespec rest = to_timespec(std::max<std::int64_t>(left, 0));
     return real().epoll_pwait2(epoll, events, most, plain ? &rest : limit, mask);
   });
