@@ -175,8 +175,8 @@ constexpr std::int64_t kNapNs = 200'000;
 /// Looks at something that another thread or the stack is about to change, before it is worth a nap.
 constexpr unsigned kYieldsAwake = 16;
 
-/// Only with O_NONBLOCK is a read() sure to return. A byte out of band shows as data, too, and read() passes it: it returns only if there is
-/// a token besides, as there is for who has won one.
+/// Only with O_NONBLOCK is a read() sure to return. A byte out of band shows as data, too, and read() passes it: it returns only if
+/// there is a token besides, as there is for who has won one.
 bool would_block(int fd, Calls calls, const Slot& slot) {
   if (calls == Calls::plain_nonblocking) return false;
   pollfd p{.fd = fd, .events = POLLIN | POLLPRI, .revents = 0};

@@ -453,7 +453,8 @@ static const struct test_case cases[] = {
     {"taken", taken}, {"taken_first", taken_first}, {"not_taken", not_taken}, {"thrown_away_by_reading", thrown_away_by_reading},
     {"in_line", in_line}, {"inherited_in_line", inherited_in_line}, {"before_accept", before_accept}, {"many_calls", many_calls},
     {"ends_waitall", ends_waitall}, {"newer", newer}, {"epolls", epolls}, {"only_data", only_data}, {"selects", selects},
-    {"signalled", signalled}, {"signal_ends_select", signal_ends_select}, {"shared", shared}, {"spliced", spliced}, {"low_water", low_water}, {"ended", ended},
+    {"signalled", signalled}, {"signal_ends_select", signal_ends_select},
+    {"shared", shared}, {"spliced", spliced}, {"low_water", low_water}, {"ended", ended},
     {"not_connected", not_connected},
 };
 MAIN(cases)
