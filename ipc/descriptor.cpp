@@ -147,6 +147,10 @@ bool StackEnd::send_witness(int fd) {
 }
 
 StackIo::Sent StackEnd::send_urgent() {
+  // Tokens have room always, whatever the program leaves here.
+  constexpr int kUnreadMax = 32 << 10;
+  int unread = 0;
+  if (sys::unread_by_peer(fd_, SIOCOUTQ, &unread) == 0 && unread > kUnreadMax) return Sent::again;
   return sent_of(sys::send(fd_, &kOutOfBand, 1, kSendFlags | MSG_OOB));
 }
 
@@ -171,10 +175,15 @@ constexpr std::int64_t kNapNs = 200'000;
 /// Looks at something that another thread or the stack is about to change, before it is worth a nap.
 constexpr unsigned kYieldsAwake = 16;
 
-/// Only with O_NONBLOCK is a read() sure to return.
-bool would_block(int fd, Calls calls) {
-  pollfd p{.fd = fd, .events = POLLIN, .revents = 0};
-  return calls != Calls::plain_nonblocking && sys::poll_one(p, 0) != 1;
+/// Only with O_NONBLOCK is a read() sure to return. A byte out of band shows as data, too, and read() passes it: it returns only if
+/// there is a token besides, as there is for who has won one.
+bool would_block(int fd, Calls calls, const Slot& slot) {
+  if (calls == Calls::plain_nonblocking) return false;
+  pollfd p{.fd = fd, .events = POLLIN | POLLPRI, .revents = 0};
+  if (sys::poll_one(p, 0) != 1 || p.revents == POLLPRI) return true;
+  if ((p.revents & POLLPRI) == 0) return false;
+  const ReceiveWord word{slot.rx_word.load(std::memory_order_acquire)};
+  return !word.removing() || word.mode() != Mode::ring;
 }
 }  // namespace
 
@@ -183,7 +192,7 @@ bool ProgramEnd::take_token() {
   char byte;
   for (;;) {
     if (!still_open()) return false;
-    if (calls_ != Calls::all && would_block(fd_, calls_)) return false;
+    if (calls_ != Calls::all && would_block(fd_, calls_, *slot_)) return false;
     const ssize_t n = calls_ == Calls::all ? sys::recv(fd_, &byte, 1, MSG_DONTWAIT) : sys::read(fd_, &byte, 1);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && calls_ == Calls::all && sys::refused(errno)) {
@@ -197,8 +206,20 @@ bool ProgramEnd::take_token() {
 
 ProgramIo::Swept ProgramEnd::sweep_urgent(bool keep) {
   const KeepErrno keep_errno;
-  if (calls_ != Calls::all || !still_open()) return Swept::some;
+  if (calls_ == Calls::plain || !still_open()) return Swept::some;
   char byte;
+  if (calls_ == Calls::plain_nonblocking) {
+    // A read passes the byte out of band, and answers EAGAIN unless a token comes just now.
+    const TokenState state = ReceiveWord{slot_->rx_word.load(std::memory_order_acquire)}.state();
+    if (keep || state != TokenState::none) return Swept::some;
+    for (unsigned i = 0; i < kSweepMax; ++i) {
+      const ssize_t n = sys::read(fd_, &byte, 1);
+      if (n == 1 && byte == kOutOfBand) continue;
+      if (n == 1) return Swept::stray;
+      return n < 0 && errno == EAGAIN ? Swept::clean : Swept::some;
+    }
+    return Swept::some;
+  }
   // Taken, it leaves a place in the queue, which the kernel shows as data until an ordinary call has passed it.
   if (!keep) sys::recv(fd_, &byte, 1, MSG_OOB | MSG_DONTWAIT);
   for (unsigned i = 0; i < kSweepMax; ++i) {
@@ -256,7 +277,10 @@ void ProgramEnd::yield() {
     return;
   }
   const KeepErrno keep;
-  if (++yields_ > kYieldsAwake) return sys::nap(kNapNs);
+  if (++yields_ > kYieldsAwake) {
+    sys::nap(kNapNs);
+    return;
+  }
   for (int i = 0; i < 64; ++i) sys::pause_cpu();
 }
 

@@ -79,6 +79,7 @@ class ProgramIo {
     clean,  ///< nothing is left
     some,   ///< something is, or only plain calls may be made
     token,  ///< a token is the next; what is left lies behind it
+    stray,  ///< nothing is left, and a token that came just now was taken, too: the stack is to compare
   };
   /// Takes what bytes out of band have left in the descriptor, and POLLPRI with it; `keep`: not the newest, which shows it. To be called
   /// by who holds R, since nobody else may take a byte meanwhile.

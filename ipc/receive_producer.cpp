@@ -111,14 +111,13 @@ bool ReceiveRingProducer::set_urgent(std::uint64_t position, std::optional<std::
   return recheck();
 }
 
-/// Behind the token, which whoever takes it would else pass it for. True: try again later.
-bool ReceiveRingProducer::tell_urgent(StackIo& io) {
-  const StackIo::Sent sent = io.send_urgent();
-  rare_->tell = sent == StackIo::Sent::again;
-  if (sent != StackIo::Sent::done) return rare_->tell;
+/// Behind the token, which whoever takes it would else pass it for. Once: where there is no room the descriptor shows those before, and a
+/// peer can send any number of them.
+void ReceiveRingProducer::tell_urgent(StackIo& io) {
+  rare_->tell = false;
+  if (io.send_urgent() != StackIo::Sent::done) return;
   // Now: who counts it as swept before it was there would leave it there.
   slot_->rx_oob_shown.store(++rare_->told, std::memory_order_release);
-  return false;
 }
 
 bool ReceiveRingProducer::publish(std::uint64_t new_tail) {
@@ -246,7 +245,7 @@ bool ReceiveRingProducer::flush(StackIo& io) {
     renew_ = false;
     if (send_renewal(io)) renew_ = again = true;
   }
-  if (rare_ && rare_->tell && !again && tell_urgent(io)) again = true;
+  if (rare_ && rare_->tell && !again) tell_urgent(io);
   flush_ = flush_ || again;
   return flush_;
 }

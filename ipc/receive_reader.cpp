@@ -44,7 +44,7 @@ bool ReaderCore::load(View& view) const {
     if (unread > ref.size()) continue;  // the head is old: others have read and the stack has filled again
     view = {head, word, arena_ + ref.offset(), ref.size(), static_cast<std::size_t>(unread), {}};
     // Behind W: its tail is not beyond a mark that this does not show.
-    if (const UrgentWord urgent{slot_->rx_urgent.load(std::memory_order_relaxed)}; urgent.set()) [[unlikely]]
+    if (const UrgentWord urgent{slot_->rx_urgent.load(std::memory_order_acquire)}; urgent.set()) [[unlikely]]
       view.urgent = view_urgent(urgent, slot_->rx_left_out.load(), head.position(), unread);
     return true;
   }
@@ -287,8 +287,9 @@ void ReaderCore::sweep_urgent(bool keep) {
     if (ReceiveWord{slot_->rx_word.load(std::memory_order_acquire)}.state() != TokenState::none || !io_->take_token()) break;
     swept = io_->sweep_urgent(keep);
   }
-  if (swept == Swept::clean) slot_->rx_oob_swept.store(shown, std::memory_order_release);
+  if (swept == Swept::clean || swept == Swept::stray) slot_->rx_oob_swept.store(shown, std::memory_order_release);
   finish_removal(0);
+  if (swept == Swept::stray) kick(Kick::repair);
 }
 
 /// R, without a token to be taken. False: the socket has come to an end.
@@ -351,7 +352,8 @@ ReadOutcome ReceiveRingReader::take(std::span<const iovec> to, std::size_t want,
     if (more && urgent.at_mark()) return {ReadOutcome::Kind::mark};
     if (view.unread == 0) {
       core_.settle();
-      if (urgent.any) [[unlikely]] core_.tidy_urgent();
+      // Also a byte that came out of order: shown(), not the descriptor, has to say that it is here.
+      if (urgent.any && core_.oob_left()) [[unlikely]] core_.sweep_urgent(false);
       if (nothing_unread()) return core_.nothing(status);
       continue;
     }

@@ -121,7 +121,7 @@ class ReceiveRingProducer {
   void count(std::uint64_t Counts::*what) {
     if (rare_ && rare_->counts != nullptr) ++(rare_->counts->*what);
   }
-  bool tell_urgent(StackIo& io);
+  void tell_urgent(StackIo& io);
   template <class Change>
   void update(Change change);
   bool send_first(StackIo& io);

@@ -42,11 +42,11 @@ inline int poll_one(pollfd& p, int timeout_ms) {
   return static_cast<int>(syscall(SYS_ppoll, &p, 1, timeout_ms < 0 ? nullptr : &timeout, nullptr, 0));
 #endif
 }
-/// Sleeps at most that long, with a call that no seccomp filter of a program with threads leaves out.
-inline void nap(std::int64_t ns) {
+/// Sleeps at most that long, with a call that no seccomp filter of a program with threads leaves out. EINTR: a signal was caught; else 0.
+inline int nap(std::int64_t ns) {
   const std::uint32_t nobody_wakes = 0;
   const timespec timeout{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000};
-  syscall(SYS_futex, &nobody_wakes, FUTEX_WAIT_PRIVATE, 0, &timeout, nullptr, 0);
+  return syscall(SYS_futex, &nobody_wakes, FUTEX_WAIT_PRIVATE, 0, &timeout, nullptr, 0) < 0 && errno == EINTR ? EINTR : 0;
 }
 inline void pause_cpu() {
 #if defined(__x86_64__) || defined(__i386__)

@@ -219,5 +219,47 @@ TEST_F(UrgentEndTest, AnOldByteOutOfBandIsNoToken) {
   EXPECT_EQ(mask(), 0);
 }
 
+TEST_F(UrgentEndTest, AnyNumberOfThemLeavesRoomForATokenAndIsNotTriedAgain) {
+  std::uint32_t told = 0;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    (void)rig.producer.set_urgent(10 + i, '!', false);
+    EXPECT_FALSE(rig.producer.flush(rig.end));
+    told = rig.producer.urgent_told();
+  }
+  EXPECT_GT(told, 8u);
+  EXPECT_LT(told, 100u);
+  rig.put(5);
+  EXPECT_FALSE(rig.producer.flush(rig.end));
+  EXPECT_EQ(rig.word().state(), TokenState::present);
+}
+
+TEST_F(UrgentEndTest, PlainCallsSweepOnlyWhereTheyCannotBlockAndNoTokenIsDue) {
+  using Swept = ProgramIo::Swept;
+  ProgramEnd plain{rig.program(), *rig.slot, nullptr, nullptr, 0, Calls::plain};
+  ProgramEnd nonblocking{rig.program(), *rig.slot, nullptr, nullptr, 0, Calls::plain_nonblocking};
+  rig.end.send_urgent();
+  EXPECT_EQ(plain.sweep_urgent(false), Swept::some);
+  EXPECT_EQ(nonblocking.sweep_urgent(true), Swept::some);
+  // A read would pass the byte, and sleep.
+  EXPECT_FALSE(plain.take_token());
+  EXPECT_EQ(mask(), POLLIN | POLLPRI);
+  EXPECT_EQ(nonblocking.sweep_urgent(false), Swept::clean);
+  EXPECT_EQ(mask(), 0);
+  // A token that nobody has announced, as one that comes between the look and the read.
+  rig.end.send_urgent();
+  rig.end.send_token();
+  EXPECT_EQ(nonblocking.sweep_urgent(false), Swept::stray);
+  EXPECT_EQ(mask(), 0);
+  // One that is due stays.
+  rig.put(5);
+  rig.producer.flush(rig.end);
+  rig.end.send_urgent();
+  EXPECT_EQ(nonblocking.sweep_urgent(false), Swept::some);
+  EXPECT_EQ(mask(), POLLIN | POLLPRI);
+  // Who has won it takes it.
+  rig.slot->rx_word = rig.word().with(ReceiveWord::kRemoving, true).bits;
+  EXPECT_TRUE(plain.take_token());
+}
+
 }  // namespace
 }  // namespace iopkt::ipc::test

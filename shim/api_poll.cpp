@@ -45,15 +45,16 @@ struct List {
   pollfd* of_program;
   nfds_t count;
   pollfd asked[kListMax];
-  bool pending = false, slices = false, hidden = false;
+  const sigset_t* mask;
+  bool pending = false, slices = false, hidden = false, interrupted = false;
 
-  /// What to ask the kernel for.
-  void prepare() {
-    pending = slices = hidden = false;
+  /// What to ask the kernel for. `slept`: urgent data that is hidden now came meanwhile, and its signal ends the call.
+  void prepare(bool slept) {
+    pending = slices = hidden = interrupted = false;
     const bool urgent = urgent_count() != 0;
     for (nfds_t i = 0; i < count; ++i) {
       asked[i] = of_program[i];
-      if (const Entry stream = urgent ? stream_at(asked[i]) : Entry{}; stream.ours()) prepare_stream(asked[i], socket_of(stream));
+      if (const Entry stream = urgent ? stream_at(asked[i]) : Entry{}; stream.ours()) prepare_stream(asked[i], socket_of(stream), slept);
       const Entry entry = datagram_at(asked[i]);
       if (!entry.ours()) continue;
       const Socket s = socket_of(entry);
@@ -63,11 +64,15 @@ struct List {
       else asked[i].events = static_cast<short>(asked[i].events | POLLIN);
     }
   }
-  void prepare_stream(const pollfd& p, const Socket& s) {
+  void prepare_stream(const pollfd& p, const Socket& s, bool slept) {
     const auto shown = show_urgent(p.fd, s);
     if (!shown.urgent) return;
     if (shown.priority && (p.events & POLLPRI) != 0) pending = true;
-    else if (!shown.readable && shown.left) hide_urgent(p.fd, s);
+    else if (!shown.readable) hide(p, s, shown.left, slept);
+  }
+  void hide(const pollfd& p, const Socket& s, bool left, bool slept) {
+    // The signal's handler may have taken the byte, so that nothing is left.
+    if ((!left || hide_urgent(p.fd, s)) && slept && raises_sigurg(p.fd, mask)) interrupted = true;
   }
   /// What the program is told: how many of its descriptors show something.
   int finish() {
@@ -88,6 +93,8 @@ struct List {
     if (!shown.readable && (p.revents & (POLLHUP | POLLERR)) == 0) p.revents = static_cast<short>(p.revents & ~kReadable);
     p.revents = static_cast<short>(p.revents & ~POLLPRI);
     hidden = hidden || p.revents != before;
+    const bool tells = shown.priority && (p.events & POLLPRI) != 0;
+    if (((before & ~p.revents) & kReadable) != 0 && !tells) hide(p, s, shown.left, true);
     if (shown.priority) p.revents = static_cast<short>(p.revents | (p.events & POLLPRI));
   }
   static void correct(pollfd& p, const Socket& s) {
@@ -118,32 +125,39 @@ timespec to_timespec(std::int64_t ns) {
   return {.tv_sec = static_cast<time_t>(ns / 1'000'000'000), .tv_nsec = static_cast<long>(ns % 1'000'000'000)};
 }
 
-/// `limit_ns` < 0: none.
-int poll_list(pollfd* list, nfds_t count, std::int64_t limit_ns, const sigset_t* mask) {
-  List work{.of_program = list, .count = count, .asked = {}};
-  const std::uint64_t start = now_ns();
-  for (unsigned hides = 0;;) {
-    work.prepare();
+int nap(const sigset_t* mask) {
+  const timespec millisecond = to_timespec(1'000'000);
+  return real().ppoll(nullptr, 0, &millisecond, mask);
+}
+
+/// `limit_ns` < 0: none; since `start`. `slept`: the native call has, before.
+int poll_list(pollfd* list, nfds_t count, std::int64_t limit_ns, std::uint64_t start, const sigset_t* mask, bool slept) {
+  List work{.of_program = list, .count = count, .asked = {}, .mask = mask};
+  for (unsigned hides = 0;; slept = false) {
+    work.prepare(slept);
     std::int64_t left = limit_ns < 0 ? -1 : std::max<std::int64_t>(0, limit_ns - static_cast<std::int64_t>(now_ns() - start));
     const bool last = left == 0;
-    if (work.pending) left = 0;
+    if (work.pending || work.interrupted) left = 0;
     else if (work.slices) left = left < 0 ? kSliceNs : std::min(left, kSliceNs);
     const timespec limit = to_timespec(std::max<std::int64_t>(left, 0));
     if (const int result = real().ppoll(work.asked, count, left < 0 ? nullptr : &limit, mask); result < 0) return result;
-    if (const int shown = work.finish(); shown > 0 || last) return shown;
+    if (const int shown = work.finish(); shown > 0 || (last && !work.interrupted)) return shown;
+    if (work.interrupted) return errno = EINTR, -1;
     // Another one is between the token and the ring, or the descriptor cannot be put right here.
-    if (work.hidden && hides++ > 0) real().poll(nullptr, 0, 1);
+    if (work.hidden && hides++ > 0 && nap(mask) < 0) return -1;
   }
 }
 
 /// `native()`: the call itself. The first urgent data of this process may have come while that slept.
 template <class Native>
 int poll_or_list(pollfd* list, nfds_t count, std::int64_t limit_ns, const sigset_t* mask, Native native) {
-  if (!concerns(list, count)) {
+  const std::uint64_t start = limit_ns > 0 ? now_ns() : 0;
+  const bool native_first = !concerns(list, count);
+  if (native_first) {
     const int shown = native();
     if (shown <= 0 || urgent_count() == 0 || !concerns(list, count)) return shown;
   }
-  return poll_list(list, count, limit_ns, mask);
+  return poll_list(list, count, limit_ns, start, mask, native_first);
 }
 
 // ---------------------------------------------------------------------------------------------- select
@@ -181,8 +195,7 @@ struct Sets {
     return true;
   }
   /// The answer to select() of a list that was polled.
-  int answer(const pollfd* polled, nfds_t used) {
-    const Sets asked = *this;
+  int answer(const Sets& asked, const pollfd* polled, nfds_t used) {
     memset(&read, 0, size()), memset(&write, 0, size()), memset(&except, 0, size());
     int bits = 0;
     for (const pollfd* p = polled; p < polled + used; ++p) {
@@ -199,7 +212,8 @@ struct Sets {
 template <class Native>
 int select_sets(int count, fd_set* read, fd_set* write, fd_set* except, std::int64_t limit_ns, const sigset_t* mask, Native native) {
   if (count <= 0 || count > FD_SETSIZE) return native();
-  Sets asked(count, read, write, except);
+  const Sets asked(count, read, write, except);
+  const std::uint64_t start = limit_ns > 0 ? now_ns() : 0;
   const bool before = urgent_count() != 0;
   int shown = 0;
   if (!before && ((shown = native()) <= 0 || urgent_count() == 0)) return shown;
@@ -208,12 +222,19 @@ int select_sets(int count, fd_set* read, fd_set* write, fd_set* except, std::int
   const bool listed = asked.list(list, used);
   if (before && !(listed && concerns(list, used)) && (shown = native()) <= 0) return shown;
   if (!listed || (shown > 0 && !concerns(list, used))) return shown;
-  if (poll_list(list, used, limit_ns, mask) < 0) return -1;
-  const int bits = asked.answer(list, used);
-  if (bits < 0) return bits;
-  asked.give(asked.read, read);
-  asked.give(asked.write, write);
-  asked.give(asked.except, except);
+  Sets found = asked;
+  int bits = 0;
+  for (bool slept = !before;; slept = true) {
+    shown = poll_list(list, used, limit_ns, start, mask, slept);
+    if (shown < 0 || (bits = found.answer(asked, list, used)) < 0) return -1;
+    if (bits != 0 || shown == 0) break;
+    // An end, which is nothing to whoever asks only for room or for urgent data.
+    if (nap(mask) < 0) return -1;
+    if (limit_ns >= 0 && now_ns() - start >= static_cast<std::uint64_t>(limit_ns)) break;
+  }
+  asked.give(found.read, read);
+  asked.give(found.write, write);
+  asked.give(found.except, except);
   return bits;
 }
 
@@ -221,7 +242,7 @@ int select_sets(int count, fd_set* read, fd_set* write, fd_set* except, std::int
 
 /// `native(limit)` waits for `limit_ns`, < 0: without end.
 template <class Native>
-int wait_for_events(int epoll, epoll_event* events, std::int64_t limit_ns, Native native) {
+int wait_for_events(int epoll, epoll_event* events, std::int64_t limit_ns, const sigset_t* mask, Native native) {
   std::uint64_t start = 0;
   std::int64_t left = limit_ns;
   for (unsigned empty = 0;; ++empty) {
@@ -230,10 +251,12 @@ int wait_for_events(int epoll, epoll_event* events, std::int64_t limit_ns, Nativ
     show_errors(epoll, events, count);
     if (urgent_count() == 0) [[likely]]
       return count;
-    count = show_urgent_events(epoll, events, count);
+    bool interrupted = false;
+    count = show_urgent_events(epoll, events, count, mask, interrupted);
+    if (count == 0 && interrupted) return errno = EINTR, -1;
     if (count != 0 || left == 0) return count;
     // Urgent data alone, of which this epoll is not to be told.
-    if (empty > 1) real().poll(nullptr, 0, 1);
+    if (empty > 1 && nap(mask) < 0) return -1;
     if (start == 0) start = now_ns();
     if (left > 0) left = std::max<std::int64_t>(0, limit_ns - static_cast<std::int64_t>(now_ns() - start));
   }
@@ -278,12 +301,12 @@ IOPKT_EXPORT int ppoll(pollfd* list, nfds_t count, const timespec* limit, const 
 }
 
 IOPKT_EXPORT int epoll_wait(int epoll, epoll_event* events, int most, int limit_ms) {
-  return wait_for_events(epoll, events, limit_ms < 0 ? -1 : limit_ms * kMs,
+  return wait_for_events(epoll, events, limit_ms < 0 ? -1 : limit_ms * kMs, nullptr,
                          [&](std::int64_t left) { return real().epoll_wait(epoll, events, most, to_ms(left)); });
 }
 
 IOPKT_EXPORT int epoll_pwait(int epoll, epoll_event* events, int most, int limit_ms, const sigset_t* mask) {
-  return wait_for_events(epoll, events, limit_ms < 0 ? -1 : limit_ms * kMs,
+  return wait_for_events(epoll, events, limit_ms < 0 ? -1 : limit_ms * kMs, mask,
                          [&](std::int64_t left) { return real().epoll_pwait(epoll, events, most, to_ms(left), mask); });
 }
 
@@ -291,7 +314,7 @@ IOPKT_EXPORT int epoll_pwait2(int epoll, epoll_event* events, int most, const ti
   if (real().epoll_pwait2 == nullptr) return errno = ENOSYS, -1;
   constexpr long kLarge = 1'000'000'000;
   const bool plain = limit != nullptr && limit->tv_sec >= 0 && limit->tv_sec < kLarge && limit->tv_nsec >= 0 && limit->tv_nsec < kLarge;
-  return wait_for_events(epoll, events, plain ? limit->tv_sec * 1'000'000'000 + limit->tv_nsec : -1, [&](std::int64_t left) {
+  return wait_for_events(epoll, events, plain ? limit->tv_sec * 1'000'000'000 + limit->tv_nsec : -1, mask, [&](std::int64_t left) {
     const timespec rest = to_timespec(std::max<std::int64_t>(left, 0));
     return real().epoll_pwait2(epoll, events, most, plain ? &rest : limit, mask);
   });

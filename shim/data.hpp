@@ -47,8 +47,10 @@ ssize_t send_extended(int fd, Entry entry, const iovec* from, std::size_t count,
 
 /// Of a stream socket: what poll(2) is to show because of urgent data.
 ipc::ReceiveRingReader::Shown show_urgent(int fd, const Socket& s);
-/// The descriptor shows POLLPRI, and data that is none, no more.
-void hide_urgent(int fd, const Socket& s);
+/// The descriptor shows POLLPRI, and data that is none, no more. False: it still does.
+bool hide_urgent(int fd, const Socket& s);
+/// What hide_urgent() has hidden came with a SIGURG that this thread may have caught, had `mask` (null: its own) in place.
+bool raises_sigurg(int fd, const sigset_t* mask);
 
 /// The pending error of a socket, taken from the slot and from the descriptor, so that POLLERR goes away; 0:
 /// none. `flags`: kPlainCall.

@@ -243,7 +243,7 @@ bool correct(epoll_event& event, const Urgent& one, const ipc::ReceiveRingReader
 
 }  // namespace
 
-int show_urgent_events(int epoll, epoll_event* events, int count) {
+int show_urgent_events(int epoll, epoll_event* events, int count, const sigset_t* mask, bool& interrupted) {
   const KeepErrno keep;
   const std::uint64_t now = static_cast<std::uint64_t>(static_cast<std::uint32_t>(epoll)) << 32 | urgent_count();
   std::atomic<std::uint64_t>& seen = g_urgent_seen[static_cast<unsigned>(epoll) % kEpollGroups];
@@ -254,11 +254,18 @@ int show_urgent_events(int epoll, epoll_event* events, int count) {
   std::size_t used = 0;
   const bool certain = for_each_registration(epoll, [&](const Line& line) {
     const Entry entry = entry_of(line.fd);
-    if (used == kUrgent || !entry.ours() || entry.datagram() || !show_urgent(line.fd, socket_of(entry)).urgent) return;
+    if (used == kUrgent || !entry.ours() || entry.datagram()) return;
+    const auto shown = show_urgent(line.fd, socket_of(entry));
+    // One that a signal's handler has taken leaves its event behind.
+    const auto is_event = [&](const epoll_event& e) { return e.data.u64 == line.data; };
+    if (!shown.urgent || (!shown.left && !shown.priority && std::none_of(events, events + count, is_event))) return;
     // Once shown, one with EPOLLONESHOT tells no more what it waits for, and an event that is kept back would not come again.
     if ((line.events & EPOLLONESHOT) == 0) found[used++] = {.fd = line.fd, .wanted = line.events, .data = line.data};
   });
-  if (!certain) return count;
+  if (!certain) {
+    seen.store(now, std::memory_order_relaxed);  // too many, or it cannot be read: so it will be the next time
+    return count;
+  }
   if (used != 0) for_each_registration(epoll, [&](const Line& line) {
     for (Urgent& one : std::span{found, used}) one.shared = one.shared || (one.data == line.data && one.fd != line.fd);
   });
@@ -273,7 +280,8 @@ int show_urgent_events(int epoll, epoll_event* events, int count) {
     for (epoll_event* e = events; !one.shared && e < events + count; ++e)
       if (e->data.u64 == one.data) wrong = correct(*e, one, shown) || wrong;
     if (shows_priority) continue;
-    if (wrong || (!shown.readable && shown.left)) hide_urgent(one.fd, s);
+    const bool hidden = (wrong || (!shown.readable && shown.left)) && hide_urgent(one.fd, s);
+    interrupted = interrupted || (wrong && hidden && raises_sigurg(one.fd, mask));
     settled = settled && !wrong;  // by the next look
   }
   if (settled) seen.store(now, std::memory_order_relaxed);

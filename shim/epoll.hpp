@@ -14,7 +14,8 @@ void note_epoll(int epoll, int operation, int fd, Entry entry, const epoll_event
 /// socket was added.
 void show_errors(int epoll, epoll_event* events, int count);
 /// The same, of stream sockets with urgent data: EPOLLPRI, and EPOLLIN only if there is something to read. Answers how many events are left.
-int show_urgent_events(int epoll, epoll_event* events, int count);
+/// `interrupted`: one was taken away that came with a SIGURG which this thread, with `mask` (null: its own), may have caught.
+int show_urgent_events(int epoll, epoll_event* events, int count, const sigset_t* mask, bool& interrupted);
 /// After another file was put at `fd`: registers it again wherever it was.
 void restore_epoll(int fd);
 /// `fd` was closed: its registrations are gone.

@@ -209,7 +209,8 @@ class Request {
 /// The index of a mapped arena of the current or any other link; -1: not mapped here.
 int find_arena(const Link* link, std::uint32_t id);
 
-/// How often the stack has sent a byte out of band (Slot::rx_oob_shown) to any socket of this client, about; 0: never.
+/// How often the stack has sent a byte out of band (Slot::rx_oob_shown) to any socket of this client, about; 0: never, or the
+/// process is confined.
 std::uint32_t urgent_count();
 
 /// True while the stack that this process's sockets belong to is alive.

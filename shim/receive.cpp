@@ -1,7 +1,9 @@
 // Receiving.
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
-#include <time.h>
+#include <signal.h>
 
 #include <algorithm>
 
@@ -48,15 +50,12 @@ int await_something(int fd, const Socket& s, int flags, bool more) {
     if (n >= 0 || !ipc::sys::refused(errno)) return static_cast<int>(n);
   }
   short seen = 0;
-  errno = sleep_by_poll(fd, s, POLLIN | POLLRDHUP, seen);
-  return errno != 0 ? -1 : (seen & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) == 0;
+  if (const int error = sleep_by_poll(fd, s, POLLIN | POLLRDHUP, seen); error != 0) return errno = error, -1;
+  return (seen & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) == 0;
 }
 
 /// MSG_PEEK | MSG_WAITALL: there is a token already, so the descriptor is no place to sleep.
-int nap() {
-  const timespec millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
-  return nanosleep(&millisecond, nullptr) < 0 ? errno : 0;
-}
+int nap() { return ipc::sys::nap(1'000'000); }
 
 /// What a reader does when the ring is empty. 0: look again; otherwise the errno to fail with.
 /// `gone` is set when the descriptor shows an end that the slot does not know of (yet).
@@ -196,9 +195,21 @@ ipc::ReceiveRingReader::Shown show_urgent(int fd, const Socket& s) {
   return ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).shown();
 }
 
-void hide_urgent(int fd, const Socket& s) {
+bool hide_urgent(int fd, const Socket& s) {
   ipc::ProgramEnd end = s.end(fd);
-  ipc::ReceiveRingReader(*s.slot, s.arena, s.arena_size, end).sweep_urgent(false);
+  ipc::ReceiveRingReader reader(*s.slot, s.arena, s.arena_size, end);
+  reader.sweep_urgent(false);
+  return !reader.shown().left;
+}
+
+bool raises_sigurg(int fd, const sigset_t* mask) {
+  const KeepErrno keep;
+  if (native::fcntl(fd, F_GETOWN) == 0) return false;
+  struct sigaction action{};
+  if (sigaction(SIGURG, nullptr, &action) != 0 || action.sa_handler == SIG_IGN || action.sa_handler == SIG_DFL) return false;
+  sigset_t own{};
+  if (mask == nullptr && pthread_sigmask(SIG_BLOCK, nullptr, &own) == 0) mask = &own;
+  return mask != nullptr && sigismember(mask, SIGURG) == 0;
 }
 
 /// An error that came in is shown as a record without payload, so that it wakes sleepers and pollers. Once

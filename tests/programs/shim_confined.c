@@ -150,6 +150,46 @@ static void ask_all(void) {
 }
 static void many_turns(void) { with_pair(echo_all, ask_all, 0); }
 
+/* ---- urgent data */
+
+static void see_urgent(void) {
+  char b[8];
+  next();
+  say("event%s", mask_text(await(pair[0], POLLPRI)));
+  show("read", read(pair[0], b, sizeof b));
+  show_mask("read", pair[0], POLLOUT);
+  next();
+  show("await", await(pair[0], POLLIN) == POLLIN);
+  show("read", read(pair[0], b, sizeof b));
+  show_mask("read", pair[0], POLLOUT);
+}
+static void send_urgent(void) {
+  await_turn();
+  must("send", (int)send(pair[1], "!", 1, MSG_OOB));
+  await_turn();
+  must("write", (int)write(pair[1], "late", 4));
+}
+static void urgent_without_blocking(void) {
+  tcp_pair(pair);
+  nonblocking(pair[0]);
+  with_pair(see_urgent, send_urgent, 0);
+}
+static void sleep_at_the_mark(void) {
+  char b[8];
+  next();
+  say("event%s", mask_text(await(pair[0], POLLPRI)));
+  next();
+  show("read", read(pair[0], b, sizeof b));
+  next();
+  show("read", read(pair[0], b, sizeof b));
+}
+static void send_urgent_and_more(void) {
+  send_urgent();
+  await_turn();
+  must("write", (int)write(pair[1], "last", 4));
+}
+static void urgent_while_blocking(void) { with_pair(sleep_at_the_mark, send_urgent_and_more, 1); }
+
 /* ---- more than fits */
 
 enum { MUCH = 8 << 20 };
@@ -341,6 +381,8 @@ static struct test_case cases[] = {
     {"exchange", exchange},
     {"exchange_by_call", exchange_by_call},
     {"many_turns", many_turns},
+    {"urgent_without_blocking", urgent_without_blocking},
+    {"urgent_while_blocking", urgent_while_blocking},
     {"blocking_writes", blocking_writes},
     {"full_without_blocking", full_without_blocking},
     {"time_limits", time_limits},

@@ -354,6 +354,28 @@ static void signalled(void) {
   show_mask("taken", p[0], POLLOUT);
 }
 
+static void signal_ends_select(void) {
+  int p[2];
+  tcp_pair(p);
+  caught_from = p[0];
+  struct sigaction a = {.sa_handler = on_urgent, .sa_flags = SA_RESTART};
+  sigaction(SIGURG, &a, NULL);
+  must("F_SETOWN", fcntl(p[0], F_SETOWN, getpid()));
+  sigset_t set, old;
+  sigemptyset(&set), sigaddset(&set, SIGURG);
+  pthread_sigmask(SIG_BLOCK, &set, &old); /* not in the other thread */
+  for (int i = 0; i < 2; ++i) {
+    pthread_t t;
+    pthread_create(&t, NULL, send_urgent_later, &p[1]);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    fd_set r;
+    memset(&r, 0, sizeof r), FD_SET(p[0], &r);
+    show("select", select(p[0] + 1, &r, NULL, NULL, NULL));
+    pthread_sigmask(SIG_BLOCK, &set, &old);
+    pthread_join(t, NULL);
+  }
+}
+
 static void shared(void) {
   int p[2], status = 0;
   tcp_pair(p);
@@ -431,7 +453,8 @@ static const struct test_case cases[] = {
     {"taken", taken}, {"taken_first", taken_first}, {"not_taken", not_taken}, {"thrown_away_by_reading", thrown_away_by_reading},
     {"in_line", in_line}, {"inherited_in_line", inherited_in_line}, {"before_accept", before_accept}, {"many_calls", many_calls},
     {"ends_waitall", ends_waitall}, {"newer", newer}, {"epolls", epolls}, {"only_data", only_data}, {"selects", selects},
-    {"signalled", signalled}, {"shared", shared}, {"spliced", spliced}, {"low_water", low_water}, {"ended", ended},
+    {"signalled", signalled}, {"signal_ends_select", signal_ends_select},
+    {"shared", shared}, {"spliced", spliced}, {"low_water", low_water}, {"ended", ended},
     {"not_connected", not_connected},
 };
 MAIN(cases)
