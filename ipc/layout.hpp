@@ -240,8 +240,8 @@ struct alignas(kCacheLine) Slot {
   std::atomic<std::uint64_t> rx_urgent;    ///< U, see UrgentWord; stack
   std::atomic<std::uint64_t> rx_left_out;  ///< stack: position << 16 | 1, a byte that was urgent before
   std::atomic<std::uint64_t> rx_oob_taken; ///< readers: position << 16 | 1, the urgent byte that recv(MSG_OOB) has taken
-  std::atomic<std::uint32_t> rx_oob_shown; ///< stack: how many bytes it has sent out of band (POLLPRI, SIGURG)
-  std::atomic<std::uint32_t> rx_oob_swept; ///< readers: of how many of those nothing is left in the descriptor
+  std::atomic<std::uint32_t> rx_oob_shown; ///< stack: bytes that it has sent out of band (POLLPRI, SIGURG), << 1; | 1: it is sending one
+  std::atomic<std::uint32_t> rx_oob_swept; ///< readers: rx_oob_shown when nothing of them was left in the descriptor
   // Readers.
   alignas(kCacheLine) std::atomic<std::uint64_t> rx_head;  ///< PositionWord
   std::atomic<std::uint64_t> client[7];

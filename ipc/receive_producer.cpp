@@ -115,9 +115,10 @@ bool ReceiveRingProducer::set_urgent(std::uint64_t position, std::optional<std::
 /// peer can send any number of them.
 void ReceiveRingProducer::tell_urgent(StackIo& io) {
   rare_->tell = false;
-  if (io.send_urgent() != StackIo::Sent::done) return;
-  // Now: who counts it as swept before it was there would leave it there.
-  slot_->rx_oob_shown.store(++rare_->told, std::memory_order_release);
+  // Whoever it wakes may read, and sweep, before send() has come back here; who counted it as swept before it was there would leave it.
+  slot_->rx_oob_shown.store(rare_->told << 1 | 1, std::memory_order_release);
+  if (io.send_urgent() == StackIo::Sent::done) ++rare_->told;
+  slot_->rx_oob_shown.store(rare_->told << 1, std::memory_order_release);
 }
 
 bool ReceiveRingProducer::publish(std::uint64_t new_tail) {
@@ -211,7 +212,7 @@ bool ReceiveRingProducer::repair_now(StackIo& io) {
       if (v.removing() || v.state() == TokenState::sending) return v;
       return v.with_state(readable ? TokenState::want : TokenState::none).with_extra(0);
     });
-    slot_->rx_oob_shown.store(++rare_->told, std::memory_order_release);
+    slot_->rx_oob_shown.store(++rare_->told << 1, std::memory_order_release);
     count(&Counts::repaired);
     return false;
   }

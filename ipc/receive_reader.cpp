@@ -273,13 +273,13 @@ void ReaderCore::set_edge() {
 
 // ---------------------------------------------------------------------------------------------- urgent data
 
-void ReaderCore::sweep_urgent(bool keep) {
+bool ReaderCore::sweep_urgent(bool keep) {
   // After the end lies there what no reader may take; and the kernel shows `readable` for good.
-  if ((status() & (Status::reset | Status::fin_received | Status::closed)) != 0 || mode() != Mode::ring) return;
+  if ((status() & (Status::reset | Status::fin_received | Status::closed)) != 0 || mode() != Mode::ring) return false;
   const std::uint32_t shown = slot_->rx_oob_shown.load(std::memory_order_acquire);
   // Should the end come just now.
   client_word(*slot_, kWitnessWord).store(1);
-  if (!hold_removal()) return;
+  if (!hold_removal()) return false;
   using Swept = ProgramIo::Swept;
   Swept swept = io_->sweep_urgent(keep);
   // The stack cannot tell tokens from the rest, and may have sent one too many when it repaired.
@@ -290,6 +290,7 @@ void ReaderCore::sweep_urgent(bool keep) {
   if (swept == Swept::clean || swept == Swept::stray) slot_->rx_oob_swept.store(shown, std::memory_order_release);
   finish_removal(0);
   if (swept == Swept::stray) kick(Kick::repair);
+  return swept == Swept::clean;
 }
 
 /// R, without a token to be taken. False: the socket has come to an end.

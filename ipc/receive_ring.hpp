@@ -192,13 +192,18 @@ class ReaderCore {
   void lowat_changed();
   void set_edge();
   void drain();
-  void sweep_urgent(bool keep);
+  /// True: the descriptor shows nothing of them any more.
+  bool sweep_urgent(bool keep);
   bool hold_removal();
   void tidy_urgent();
   bool has_urgent_byte(const View& view) const;
   UrgentWord urgent() const { return {slot_->rx_urgent.load(std::memory_order_relaxed)}; }
   bool reaches_lowat() const;
-  bool oob_left() const { return slot_->rx_oob_shown.load(std::memory_order_relaxed) != slot_->rx_oob_swept.load(std::memory_order_relaxed); }
+  /// The descriptor may show what is not there, or may just come to do so.
+  bool oob_left() const {
+    const std::uint32_t shown = slot_->rx_oob_shown.load(std::memory_order_acquire);
+    return (shown & 1) != 0 || shown != slot_->rx_oob_swept.load(std::memory_order_relaxed);
+  }
   int take_urgent(bool peek, std::uint8_t& byte);
   std::uint32_t status() const { return slot_->status.load(std::memory_order_acquire); }
   Mode mode() const { return ReceiveWord{slot_->rx_word.load(std::memory_order_acquire)}.mode(); }
@@ -249,7 +254,7 @@ class ReceiveRingReader {
   /// at_mark(), and something is unread: splice(2) does not go on.
   bool stopped_at_mark();
   /// `keep`: POLLPRI stays.
-  void sweep_urgent(bool keep) { core_.sweep_urgent(keep); }
+  bool sweep_urgent(bool keep) { return core_.sweep_urgent(keep); }
   /// FIONREAD. Counts as a look: the next arrival renews the edge.
   std::size_t readable();
   /// True if nothing can be read; without any effect, for spinning.

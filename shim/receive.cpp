@@ -198,8 +198,7 @@ ipc::ReceiveRingReader::Shown show_urgent(int fd, const Socket& s) {
 bool hide_urgent(int fd, const Socket& s) {
   ipc::ProgramEnd end = s.end(fd);
   ipc::ReceiveRingReader reader(*s.slot, s.arena, s.arena_size, end);
-  reader.sweep_urgent(false);
-  return !reader.shown().left;
+  return reader.sweep_urgent(false);
 }
 
 bool raises_sigurg(int fd, const sigset_t* mask) {
